@@ -1,0 +1,104 @@
+"""Errors that a person can act on.
+
+Every error of javisbench says what is wrong, where (file, row, field) and what to do. Anything else that
+escapes is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class JavisbenchError(Exception):
+    """Base of all errors meant for the user.
+
+    Args:
+        message: what is wrong, where, and what to do about it, in full sentences.
+        kind: short machine-readable reason (``short_read``, ``no_audio``, ...) as it stands in
+            ``failures.jsonl``; defaults to the class's own.
+    """
+
+    kind: str = "error"
+    exit_code: int = 2
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
+        super().__init__(message)
+        if kind is not None:
+            self.kind = kind
+
+    @property
+    def message(self) -> str:
+        """The sentence shown to the user."""
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders (decode workers); the default would drop ``kind``.
+        return (_rebuild, (type(self), self.message, self.kind))
+
+
+def _rebuild(cls: type[JavisbenchError], message: str, kind: str) -> JavisbenchError:
+    return cls(message, kind=kind)
+
+
+class UsageError(JavisbenchError):
+    """A wrong option, name or combination of them."""
+
+    kind = "usage"
+
+
+class SuiteError(JavisbenchError):
+    """A prompt suite that cannot be read, or has bad rows (all of them listed)."""
+
+    kind = "suite"
+
+
+class MediaError(JavisbenchError):
+    """A clip that cannot be read or written. ``kind`` says why."""
+
+    kind = "media"
+
+
+class WeightsError(JavisbenchError):
+    """Weights that cannot be found, read or trusted."""
+
+    kind = "weights"
+
+
+class MissingWeightsError(WeightsError):
+    """Weights that are not on this machine; the message holds the command that fetches them."""
+
+    kind = "missing_weights"
+
+
+class FeatureError(JavisbenchError):
+    """One clip (or prompt) that an encoder cannot turn into features; the others go on."""
+
+    kind = "feature"
+
+
+class MetricError(JavisbenchError):
+    """One sample, or one set, for which a metric has no value. ``kind`` says why."""
+
+    kind = "metric"
+
+
+class RunError(JavisbenchError):
+    """A run folder that is locked, damaged, or was made with other settings."""
+
+    kind = "run"
+
+
+class ReferenceError(JavisbenchError):  # noqa: A001 - the field's term; Python's own is about weakrefs
+    """Reference statistics that do not fit the run."""
+
+    kind = "reference"
+
+
+class GenerationError(JavisbenchError):
+    """A generator that cannot make what was asked of it."""
+
+    kind = "generation"
+
+
+class SubmissionError(JavisbenchError):
+    """A submission archive that does not hold what it claims."""
+
+    kind = "submission"

@@ -1,0 +1,279 @@
+"""Protocols: everything that changes a number, in one frozen, named object.
+
+`javisbench-v1` computes what the reference evaluation of JavisBench computes, its quirks included where published
+numbers depend on them; `javisbench-v2` computes the same metrics as their papers define them. docs/protocols.md
+lists each difference. A user's own variation has a derived name (``javisbench-v1+top_k=0.5``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from javisbench.errors import UsageError
+from javisbench.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class FVDSettings:
+    """Input of FVD and KVD. Setting names are unique over all concerns, so that overrides need no prefix.
+
+    Attributes:
+        max_frames: frames a clip, evenly spaced, both ends included.
+        image_size: pixels of the padded square.
+        video_range: ``signed`` quantises [0, 1] pixels with the formula for [-1, 1] (quirk 1); ``unit`` feeds
+            round(255 x).
+        video_span: ``whole_clip`` spreads the frames over the whole clip (quirk 19); ``audio_span`` over its first
+            `max_audio_len_s` seconds.
+        kvd_centred: subtract each set's own mean before KVD (quirk 2).
+    """
+
+    max_frames: int = 24
+    image_size: int = 224
+    video_range: Literal["signed", "unit"] = "signed"
+    video_span: Literal["whole_clip", "audio_span"] = "whole_clip"
+    kvd_centred: bool = True
+
+
+@dataclass(frozen=True)
+class FADSettings:
+    """Input of FAD.
+
+    Attributes:
+        fad_sample_rate: Hz.
+        fad_scale: factor on the waveform before AudioCLIP's own rescaling (quirk 3: 1.0 instead of 32768).
+        fad_resampler: ``kaiser_best`` is resampy's.
+        fbsp_dtype: precision of the FBSP weights and product.
+        fad_factor: factor on the Fréchet distance (10 000 in the reference).
+    """
+
+    fad_sample_rate: int = 16000
+    fad_scale: float = 1.0
+    fad_resampler: Literal["kaiser_best"] = "kaiser_best"
+    fbsp_dtype: Literal["float32", "float64"] = "float32"
+    fad_factor: float = 10000.0
+
+
+@dataclass(frozen=True)
+class ImageBindSettings:
+    """Input of ImageBind.
+
+    Attributes:
+        long_prompts: ``cut`` loses the end token of prompts over 75 tokens (quirk 5); ``keep_end`` puts it back.
+        channels: ``left`` uses channel 0 alone (quirk 9); ``mean`` the mono mix.
+        mean_removal: ``in_place`` lets overlapping windows see earlier windows' removed means (quirk 8);
+            ``per_clip`` works on copies.
+    """
+
+    long_prompts: Literal["cut", "keep_end"] = "cut"
+    channels: Literal["left", "mean"] = "left"
+    mean_removal: Literal["in_place", "per_clip"] = "in_place"
+
+
+@dataclass(frozen=True)
+class JavisScoreSettings:
+    """JavisScore's windows.
+
+    Attributes:
+        window_s: seconds of a window.
+        overlap_s: seconds shared by neighbouring windows.
+        top_k: share of a window's least similar frames that is averaged, in (0, 1].
+        k_rounding: ``floor`` (quirk 18; at least 1 here) or ``ceil``.
+        windows: ``separate`` lays and clamps video and audio windows each on their own (quirk 10); ``common`` cuts
+            both to the common duration and lays windows in seconds.
+    """
+
+    window_s: float = 2.0
+    overlap_s: float = 1.5
+    top_k: float = 0.4
+    k_rounding: Literal["floor", "ceil"] = "floor"
+    windows: Literal["separate", "common"] = "separate"
+
+
+@dataclass(frozen=True)
+class AVAlignSettings:
+    """AV-Align. `matching`: ``many_to_one`` may count one video peak for several onsets (quirk 12)."""
+
+    matching: Literal["many_to_one", "one_to_one"] = "many_to_one"
+
+
+@dataclass(frozen=True)
+class DeSyncSettings:
+    """DeSync. `fps_conversion`: ``drop_last`` loses the last source frame (quirk 16); ``round_up`` keeps it."""
+
+    fps_conversion: Literal["drop_last", "round_up"] = "drop_last"
+
+
+@dataclass(frozen=True)
+class TextSimilaritySettings:
+    """CLIP, CLAP and CAVP scores.
+
+    Attributes:
+        clip_frames: frames a clip for the CLIP score.
+        channel_order: ``bgr`` is the reference's double swap (quirk 7).
+        clap_padding: ``pad`` fills short audio with zeros (quirk 11), ``repeatpad`` repeats it.
+        clap_resampler: ``kaiser_best`` is resampy's.
+    """
+
+    clip_frames: int = 48
+    channel_order: Literal["bgr", "rgb"] = "bgr"
+    clap_padding: Literal["pad", "repeatpad"] = "pad"
+    clap_resampler: Literal["kaiser_best"] = "kaiser_best"
+
+
+@dataclass(frozen=True)
+class AudioQualitySettings:
+    """Audio quality. `quality_resampling`: ``gain`` keeps the samples and scales them (quirk 13)."""
+
+    quality_resampling: Literal["gain", "resample"] = "gain"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named way of computing every metric.
+
+    Attributes:
+        name: stored with every result and printed on every table.
+        max_audio_len_s: seconds of audio that FAD, DeSync and audio quality see.
+        metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
+        suffixes: what makes the name a derived one besides overrides (``weights=1a2b3c4d``, ``bf16``, ``stand-in``).
+    """
+
+    name: str
+    max_audio_len_s: float = 4.0
+    fvd: FVDSettings = field(default_factory=FVDSettings)
+    fad: FADSettings = field(default_factory=FADSettings)
+    imagebind: ImageBindSettings = field(default_factory=ImageBindSettings)
+    javis_score: JavisScoreSettings = field(default_factory=JavisScoreSettings)
+    av_align: AVAlignSettings = field(default_factory=AVAlignSettings)
+    desync: DeSyncSettings = field(default_factory=DeSyncSettings)
+    text: TextSimilaritySettings = field(default_factory=TextSimilaritySettings)
+    audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """The name without its derivations."""
+        return self.name.split("+", 1)[0]
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the name carries derivations; derived protocols are never ranked beside their base."""
+        return "+" in self.name
+
+    def derived(self, suffix: str) -> Protocol:
+        """The same settings under a derived name (``bf16``, ``weights=1a2b3c4d``, ``stand-in``)."""
+        if suffix in self.name.split("+")[1:]:
+            return self
+        return replace(self, name=f"{self.name}+{suffix}")
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting by name, as plain JSON values; what a run's manifest records."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "name"}
+
+
+V1 = Protocol("javisbench-v1")
+V2 = Protocol(
+    "javisbench-v2",
+    fvd=FVDSettings(video_range="unit", video_span="audio_span", kvd_centred=False),
+    fad=FADSettings(fad_sample_rate=44100, fad_scale=32768.0, fbsp_dtype="float64"),
+    imagebind=ImageBindSettings(long_prompts="keep_end", channels="mean", mean_removal="per_clip"),
+    javis_score=JavisScoreSettings(k_rounding="ceil", windows="common"),
+    av_align=AVAlignSettings(matching="one_to_one"),
+    desync=DeSyncSettings(fps_conversion="round_up"),
+    text=TextSimilaritySettings(channel_order="rgb", clap_padding="repeatpad"),
+    audio_quality=AudioQualitySettings(quality_resampling="resample"),
+)
+AIST_LANDSCAPE = Protocol(
+    "aist-landscape", metrics=("fvd", "kvd", "fad", "av_ib", "avh_score", "javis_score", "av_align", "desync")
+)
+
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (V1, V2, AIST_LANDSCAPE)}
+DEFAULT_PROTOCOL = V1.name
+
+
+def parse_protocol(spec: str) -> Protocol:
+    """The protocol that `spec` names: ``javisbench-v1``, or with overrides ``javisbench-v1+top_k=0.5+window_s=1``.
+
+    Raises:
+        UsageError: an unknown protocol or setting, or a value that the setting cannot have.
+    """
+    base, *overrides = spec.split("+")
+    if base not in PROTOCOLS:
+        raise UsageError(
+            f"There is no protocol {base!r}.{did_you_mean(base, PROTOCOLS)} Known: {', '.join(PROTOCOLS)}."
+        )
+    protocol = PROTOCOLS[base]
+    for override in sorted(overrides):
+        protocol = _override(protocol, override)
+    return protocol
+
+
+def _override(protocol: Protocol, override: str) -> Protocol:
+    name, separator, text = override.partition("=")
+    places = _setting_places()
+    if not separator or name not in places:
+        raise UsageError(
+            f"The protocol override {override!r} is not SETTING=VALUE with a known setting."
+            f"{did_you_mean(name, places)} Settings: {', '.join(sorted(places))}."
+        )
+    concern, annotation = places[name]
+    value = _parse_value(name, text, annotation)
+    if concern is None:
+        changed = replace(protocol, **{name: value})
+    else:
+        changed = replace(protocol, **{concern: replace(getattr(protocol, concern), **{name: value})})
+    _check(changed)
+    if changed.settings() == protocol.settings():
+        return protocol
+    return replace(changed, name=f"{protocol.name}+{name}={_format_value(value)}")
+
+
+def _setting_places() -> dict[str, tuple[str | None, Any]]:
+    places: dict[str, tuple[str | None, Any]] = {"max_audio_len_s": (None, float)}
+    for concern, cls in get_type_hints(Protocol).items():
+        if dataclasses.is_dataclass(cls):
+            hints = get_type_hints(cls)
+            places |= {f.name: (concern, hints[f.name]) for f in fields(cls)}
+    return places
+
+
+def _parse_value(name: str, text: str, annotation: Any) -> Any:
+    if get_origin(annotation) is Literal:
+        choices = get_args(annotation)
+        if text not in choices:
+            raise UsageError(f"The protocol setting {name} is one of {', '.join(choices)}; got {text!r}.")
+        return text
+    if annotation is bool:
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"The protocol setting {name} is true or false; got {text!r}.")
+        return text.lower() == "true"
+    try:
+        return annotation(text)
+    except ValueError:
+        raise UsageError(f"The protocol setting {name} is a {annotation.__name__}; got {text!r}.") from None
+
+
+def _format_value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check(protocol: Protocol) -> None:
+    windows = protocol.javis_score
+    if not 0 < windows.top_k <= 1:
+        raise UsageError(f"top_k is a share in (0, 1]; got {windows.top_k}.")
+    if not 0 <= windows.overlap_s < windows.window_s:
+        raise UsageError(
+            f"overlap_s must be at least 0 and below window_s; got {windows.overlap_s} and {windows.window_s}."
+        )
+    if not 0.1 <= protocol.max_audio_len_s <= 3600:
+        raise UsageError(f"max_audio_len_s is seconds between 0.1 and 3600; got {protocol.max_audio_len_s}.")
+    if not 9 <= protocol.fvd.max_frames <= 4096:
+        raise UsageError(
+            f"max_frames is between 9 (I3D needs two time positions) and 4096; got {protocol.fvd.max_frames}."
+        )
+    if not 8 <= protocol.fvd.image_size <= 4096 or not 1 <= protocol.text.clip_frames <= 4096:
+        raise UsageError("image_size is between 8 and 4096 pixels, clip_frames between 1 and 4096.")
+    if not 1000 <= protocol.fad.fad_sample_rate <= 192000:
+        raise UsageError(f"fad_sample_rate is between 1000 and 192000 Hz; got {protocol.fad.fad_sample_rate}.")

@@ -1,0 +1,145 @@
+"""What a metric is: a pure function of features, with a card that says what it can and cannot see."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+
+from javisbench.clip import ClipSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from javisbench.metrics.encoders.base import Features, FeatureSpec
+    from javisbench.protocol import Protocol
+
+Status: TypeAlias = Literal[
+    "ok", "small_n", "biased", "not_applicable", "missing_weights", "missing_reference", "failed"
+]
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """Facts about a metric, for tables, `javisbench metrics show` and docs.
+
+    Attributes:
+        id: name in files and on the command line (``javis_score``).
+        title: the field's name (``JavisScore``).
+        higher_is_better: None when neither direction is better.
+        value_range: lowest and highest possible value; None for unbounded.
+        unit: of the value (``s``, ``LUFS``, ``share``), or empty.
+        kind: one value a sample, or one a set of clips.
+        measures: what it looks at, in a sentence.
+        blind_to: what it cannot see, in a sentence.
+        source: paper and section of the formula.
+        digits: digits after the point in tables.
+    """
+
+    id: str
+    title: str
+    higher_is_better: bool | None
+    value_range: tuple[float | None, float | None]
+    kind: Literal["sample", "set"]
+    measures: str
+    blind_to: str
+    source: str
+    unit: str = ""
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class SampleContext:
+    """What a per-sample metric may know besides features: the protocol and the suite's setting."""
+
+    protocol: Protocol
+    setting: ClipSpec = field(default_factory=ClipSpec)
+
+
+@dataclass(frozen=True)
+class SampleScore:
+    """Value of one sample.
+
+    Attributes:
+        value: the score, finite.
+        details: named series behind it (window scores, onset times in seconds, ...), kept for plots.
+    """
+
+    value: float
+    details: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SetValue:
+    """Value of one set of clips, or of one slice of it.
+
+    Attributes:
+        value: None when it cannot be had.
+        n: clips on the generated side.
+        ci_low: lower end of the 95 % interval, or None.
+        ci_high: upper end, or None.
+        status: ``ok``, ``small_n`` (n < 2), ``biased`` (n < 2d) or ``failed``.
+        note: a sentence, or None.
+    """
+
+    value: float | None
+    n: int
+    ci_low: float | None = None
+    ci_high: float | None = None
+    status: Status = "ok"
+    note: str | None = None
+
+
+class SampleMetric(ABC):
+    """A metric with one value a sample."""
+
+    card: ClassVar[MetricCard]
+
+    @abstractmethod
+    def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
+        """Role to feature; `score` gets the features under these roles."""
+
+    @abstractmethod
+    def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
+        """The sample's score.
+
+        Raises:
+            MetricError: it has none; the message says why.
+        """
+
+
+class SetMetric(ABC):
+    """A metric between a set of generated clips and a set of real ones."""
+
+    card: ClassVar[MetricCard]
+
+    @abstractmethod
+    def needs(self, protocol: Protocol) -> FeatureSpec:
+        """The feature whose ``embedding`` array, shape ``(d,)``, is the clip's row."""
+
+    @abstractmethod
+    def compute(
+        self,
+        fake: NDArray[np.floating],
+        real: NDArray[np.floating],
+        slices: Mapping[str, NDArray[np.int64]],
+        protocol: Protocol,
+        *,
+        paired: bool = True,
+        real_is_population: bool = False,
+    ) -> dict[str, SetValue]:
+        """Distances of all slices in one pass.
+
+        Args:
+            fake: float array ``(n, d)``, one row a generated clip.
+            real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
+            slices: slice name to row indices, valid for both sides when `paired` (else for `fake` only).
+            protocol: for the settings that change the number.
+            paired: whether the sets' rows correspond.
+            real_is_population: whether `real` is taken as fixed, so that intervals cover sampling of `fake` alone.
+
+        Returns:
+            slice name to value; never raises for small slices.
+        """

@@ -1,0 +1,43 @@
+"""The metrics, by id, in the order of tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from javisbench.registry import Registry
+
+if TYPE_CHECKING:
+    from javisbench.metrics.base import SampleMetric, SetMetric
+
+METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
+    "metric",
+    "javisbench.metrics",
+    {
+        "fvd": "javisbench.metrics.fvd:FVDMetric",
+        "kvd": "javisbench.metrics.kvd:KVDMetric",
+        "fad": "javisbench.metrics.fad:FADMetric",
+        "visual_quality": "javisbench.metrics.visual_quality:VisualQuality",
+        "motion_quality": "javisbench.metrics.motion_quality:MotionQuality",
+        "audio_quality": "javisbench.metrics.audio_quality:AudioQuality",
+        "tv_ib": "javisbench.metrics.tv_ib:TVIB",
+        "ta_ib": "javisbench.metrics.ta_ib:TAIB",
+        "av_ib": "javisbench.metrics.av_ib:AVIB",
+        "clip_score": "javisbench.metrics.clip_score:CLIPScore",
+        "clap_score": "javisbench.metrics.clap_score:CLAPScore",
+        "cavp_score": "javisbench.metrics.cavp_score:CAVPScore",
+        "av_align": "javisbench.metrics.av_align:AVAlign",
+        "avh_score": "javisbench.metrics.avh_score:AVHScore",
+        "javis_score": "javisbench.metrics.javis_score:JavisScoreMetric",
+        "desync": "javisbench.metrics.desync:DeSync",
+        "fid": "javisbench.metrics.fid:FIDMetric",
+        "health_silence": "javisbench.metrics.health:SilenceShare",
+        "health_frozen": "javisbench.metrics.health:FrozenShare",
+        "health_black": "javisbench.metrics.health:BlackShare",
+        "health_clipping": "javisbench.metrics.health:ClippingShare",
+        "health_loudness": "javisbench.metrics.health:Loudness",
+        "health_duration": "javisbench.metrics.health:DurationRatio",
+        "health_fps": "javisbench.metrics.health:FrameRateRatio",
+        "health_size": "javisbench.metrics.health:SizeRatio",
+        "health_rate": "javisbench.metrics.health:SampleRateRatio",
+    },
+)
