@@ -86,7 +86,7 @@ class RunError(JavisbenchError):
     kind = "run"
 
 
-class ReferenceError(JavisbenchError):  # noqa: A001 - the field's term; Python's own is about weakrefs
+class ReferenceError(JavisbenchError):
     """Reference statistics that do not fit the run."""
 
     kind = "reference"

@@ -1,0 +1,77 @@
+"""Shared fixtures: reference numbers in tests/golden (where they come from: tests/golden/README.md)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_blas_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of reference numbers."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def golden_json() -> Callable[[str], Any]:
+    """Read ``tests/golden/<name>.json``."""
+    return lambda name: json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def golden_npz() -> Callable[[str], dict[str, np.ndarray]]:
+    """Read ``tests/golden/<name>.npz``."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        with np.load(GOLDEN / f"{name}.npz") as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+    return read
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def seeded_weights() -> ModuleType:
+    """The stand-in weights' generator: ``seeded_state_dict(shapes, preset, seed)``."""
+    return _module(GOLDEN / "seeded_weights.py")
+
+
+@pytest.fixture(scope="session")
+def javisdit_seeded() -> ModuleType:
+    """The JavisDiT stand-in weights' generator: ``seeded(spec)``."""
+    return _module(GOLDEN / "javisdit" / "seeded.py")
+
+
+@pytest.fixture(scope="session")
+def clips_fake() -> Path:
+    """11 generated clips, sample_0000 to sample_0010, mp4 with wav beside it."""
+    return GOLDEN / "clips" / "fake"
+
+
+@pytest.fixture(scope="session")
+def clips_real() -> Path:
+    """Their 11 real counterparts."""
+    return GOLDEN / "clips" / "real"
