@@ -1,0 +1,118 @@
+"""Reading checkpoints: tensors only, nothing executed, every wrong name said at once."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from javisbench.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def load_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, on the CPU, mapped from the file where its format allows.
+
+    ``.safetensors`` files are read as such, all others as PyTorch files with ``weights_only``, so that a file cannot
+    run code. Of a training checkpoint with a ``state_dict`` entry, that entry is returned.
+
+    Args:
+        path: the file.
+
+    Returns:
+        tensor name to tensor; entries that are no tensors are left out.
+
+    Raises:
+        WeightsError: the file is missing, damaged, of another format, or holds more than tensors and plain values.
+    """
+    import torch
+
+    if not path.is_file():
+        raise WeightsError(f"There is no weights file at {path}. Check the path, or fetch the file again.")
+    try:
+        loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} holds more than tensors, or is no checkpoint, and was not opened: {_first_line(error)} "
+            "Use the official file, or save its state dict alone with torch.save."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as a checkpoint ({_first_line(error)}). It may be cut short: fetch it again."
+        ) from error
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}, not a state dict. Use the official file.")
+    return {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
+
+
+def load_strict(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    what: str,
+    path: Path,
+    prefix: str = "",
+    ignore: Collection[str] = (),
+) -> None:
+    """Copy `state` into `module`, every tensor of it, or say what does not fit.
+
+    Args:
+        module: the network; parameters on the meta device are replaced by the file's tensors, others filled.
+        state: names and tensors of the file.
+        what: the network's name, for messages (``ImageBind huge``).
+        path: where `state` came from, for messages.
+        prefix: only names that start with it count; it is removed.
+        ignore: beginnings of names (after the prefix) that the file may hold and the module does not.
+
+    Raises:
+        WeightsError: names are missing or unexpected, or shapes differ; all of them are listed.
+    """
+    given = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    wanted = module.state_dict()
+    skipped = tuple(ignore)
+    missing = sorted(wanted.keys() - given.keys())
+    unexpected = sorted(name for name in given.keys() - wanted.keys() if not name.startswith(skipped))
+    shapes = [
+        f"{name} is {_shape(given[name])}, not {_shape(tensor)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    if missing or unexpected or shapes:
+        parts = (("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes))
+        found = "\n".join(f"  {title} ({len(names)}): {', '.join(names)}" for title, names in parts if names)
+        raise WeightsError(f"{path} does not hold the weights of {what}:\n{found}\nUse the file made for {what}.")
+    on_meta = any(tensor.is_meta for tensor in wanted.values())
+    fitting = {name: given[name].to(tensor.dtype) for name, tensor in wanted.items()}
+    module.load_state_dict(fitting, strict=True, assign=on_meta)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path, device="cpu"))
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_torch(path: Path) -> object:
+    import torch
+
+    # Only zip files (torch >= 1.6) can be mapped; older official files are plain pickles.
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(n) for n in tensor.shape) or "scalar"
