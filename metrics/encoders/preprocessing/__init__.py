@@ -1,0 +1,1 @@
+"""What happens to pixels and waveforms before a network sees them, one module a method."""
