@@ -1,0 +1,38 @@
+"""The features that FVD, KVD and FAD are computed from, as a protocol asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from javisbench.metrics.encoders.base import FeatureSpec, Setting
+
+if TYPE_CHECKING:
+    from javisbench.protocol import Protocol
+
+
+def i3d_spec(protocol: Protocol) -> FeatureSpec:
+    """I3D logits for FVD and KVD: one array ``embedding`` of shape ``(400,)`` a clip."""
+    fvd = protocol.fvd
+    prep: dict[str, Setting] = {
+        "image_size": fvd.image_size,
+        "max_frames": fvd.max_frames,
+        "video_range": fvd.video_range,
+        "video_span": fvd.video_span,
+    }
+    if fvd.video_span == "audio_span":
+        prep["max_audio_len_s"] = protocol.max_audio_len_s
+    return FeatureSpec("i3d", "logits", tuple(sorted(prep.items())))
+
+
+def audioclip_spec(protocol: Protocol) -> FeatureSpec:
+    """AudioCLIP audio embedding for FAD: one array ``embedding`` of shape ``(1024,)`` a clip."""
+    fad = protocol.fad
+    return FeatureSpec.of(
+        "audioclip",
+        "embedding",
+        sample_rate=fad.fad_sample_rate,
+        scale=fad.fad_scale,
+        resampler=fad.fad_resampler,
+        fbsp_dtype=fad.fbsp_dtype,
+        max_audio_len_s=protocol.max_audio_len_s,
+    )
