@@ -36,6 +36,7 @@ class MetricCard:
         blind_to: what it cannot see, in a sentence.
         source: paper and section of the formula.
         digits: digits after the point in tables.
+        by_default: False for metrics that are computed only when asked for by name.
     """
 
     id: str
@@ -48,6 +49,7 @@ class MetricCard:
     source: str
     unit: str = ""
     digits: int = 3
+    by_default: bool = True
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class EncoderCard:
         source: paper or project.
         extra: the optional dependency group that it needs (``clip``), or None.
         host: True when it computes on the CPU without torch: the runner then calls it clip by clip in threads.
+        revision: raised when the computation changes, so that stored features of an older one are not used.
     """
 
     name: str
@@ -76,6 +77,7 @@ class EncoderCard:
     source: str = ""
     extra: str | None = None
     host: bool = False
+    revision: int = 1
 
     @property
     def default_variant(self) -> str:

@@ -1,0 +1,114 @@
+"""The feature store: arrays per clip, made once, found again by what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from javisbench.durable import write_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from javisbench.metrics.encoders.base import FeatureSpec
+
+log = logging.getLogger(__name__)
+_SHARD_ITEMS = 128
+_SHARD_BYTES = 64 * 2**20
+
+
+def feature_key(content: str, encoder: str, revision: int, weights: str, spec: FeatureSpec) -> str:
+    """Name of a feature: a hash over everything that changes its numbers.
+
+    Args:
+        content: hash of the clip's files, or of the prompt.
+        encoder: encoder and variant (``imagebind=huge``).
+        revision: of the encoder's code.
+        weights: SHA-256 of its weights, or an empty string.
+        spec: what was asked of it.
+    """
+    kind = "clip" if spec.subject == "clip" else "text"
+    parts = ["javisbench-feature-1", content, encoder, revision, weights, spec.feature, kind, spec.prep]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+class FeatureStore:
+    """Append-only safetensors shards in a folder, each written whole or not at all.
+
+    Args:
+        folder: where shards lie; created with the first one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._shard_of: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
+        self._pending_bytes = 0
+        self._next = 0
+        for path in sorted(folder.glob("shard-*.safetensors")):
+            self._index(path)
+            self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._pending or key in self._shard_of
+
+    def __len__(self) -> int:
+        return len(self._pending) + len(self._shard_of)
+
+    def get(self, key: str) -> dict[str, NDArray[np.generic]]:
+        """The arrays stored under `key`.
+
+        Raises:
+            KeyError: there are none.
+        """
+        if key in self._pending:
+            return self._pending[key]
+        from safetensors import safe_open
+
+        path, names = self._shard_of[key]
+        with safe_open(path, framework="np") as shard:
+            return {name: shard.get_tensor(f"{key}/{name}") for name in names}
+
+    def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Store arrays; they are on disk after the next `flush`, at the latest after 128 items or 64 MiB."""
+        import numpy as np
+
+        self._pending[key] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        self._pending_bytes += sum(array.nbytes for array in arrays.values())
+        if len(self._pending) >= _SHARD_ITEMS or self._pending_bytes >= _SHARD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as one shard."""
+        if not self._pending:
+            return
+        from safetensors.numpy import save
+
+        flat = {f"{key}/{name}": array for key, arrays in self._pending.items() for name, array in arrays.items()}
+        path = self._folder / f"shard-{self._next:06d}.safetensors"
+        write_bytes(path, save(flat))
+        self._next += 1
+        for key, arrays in self._pending.items():
+            self._shard_of[key] = (path, tuple(arrays))
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    def _index(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="np") as shard:
+                names: dict[str, list[str]] = {}
+                for full in shard.keys():  # noqa: SIM118 - safe_open is no mapping
+                    key, _, name = full.partition("/")
+                    names.setdefault(key, []).append(name)
+        except (SafetensorError, OSError) as error:
+            log.warning("The feature shard %s is damaged (%s); its features are made again.", path, error)
+            return
+        for key, members in names.items():
+            self._shard_of[key] = (path, tuple(members))

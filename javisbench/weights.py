@@ -1,0 +1,183 @@
+"""Weights: where they come from, where they lie, and whether they are what they claim.
+
+Each entry of ``data_cards/weights/*.toml`` names a checkpoint: its source, files, sizes, SHA-256 where known, licence.
+Local folders (``--weights-dir``, ``$JAVISBENCH_WEIGHTS``) are looked through first, then the cache that
+``javisbench weights fetch`` fills. Nothing is ever downloaded behind the user's back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from javisbench.cards import read_cards
+from javisbench.errors import MissingWeightsError, UsageError
+from javisbench.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of an entry. `bytes` and `sha256` are None where not known."""
+
+    path: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class WeightsEntry:
+    """A checkpoint of the registry.
+
+    Attributes:
+        id: name in the registry.
+        title: in prose.
+        source: hub repository id, or URL of the file.
+        revision: of the hub repository, or None.
+        files: what is fetched.
+        local_names: file or folder names looked for in local folders, best first.
+        licence: of the weights.
+        licence_url: its text.
+        noncommercial: whether it forbids commercial use.
+        stand_in: True for seeded weights that are no trained model's: results with them are never ranked.
+    """
+
+    id: str
+    title: str
+    source: str
+    files: tuple[WeightsFile, ...]
+    local_names: tuple[str, ...]
+    licence: str
+    revision: str | None = None
+    licence_url: str = ""
+    noncommercial: bool = False
+    stand_in: bool = False
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Bytes to fetch, or None when a size is not known."""
+        sizes = [file.bytes for file in self.files]
+        return None if any(size is None for size in sizes) or not sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def fetch_command(self) -> str:
+        """What the user types to get it."""
+        return f"javisbench weights fetch {self.id}"
+
+
+@dataclass(frozen=True)
+class Located:
+    """Weights found on this machine.
+
+    Attributes:
+        entry: what they are.
+        path: file or folder.
+        sha256: of the file (of all files' hashes for a folder).
+        official: True when the hash is the registry's, False when it differs, None when the registry knows none.
+    """
+
+    entry: WeightsEntry
+    path: Path
+    sha256: str
+    official: bool | None
+
+
+def weights_registry() -> dict[str, WeightsEntry]:
+    """All entries by id."""
+    return {name: _entry(name, card) for name, card in read_cards("weights").items()}
+
+
+def _entry(name: str, card: Mapping[str, Any]) -> WeightsEntry:
+    files = tuple(WeightsFile(**file) for file in card.get("files", ()))
+    fields = ("title", "source", "licence", "revision", "licence_url", "noncommercial", "stand_in")
+    known = {key: card[key] for key in fields if key in card}
+    local = tuple(card.get("local_names", ())) or tuple(Path(file.path).name for file in files[:1])
+    return WeightsEntry(id=name, files=files, local_names=local, **known)
+
+
+def default_cache() -> Path:
+    """Where fetched weights lie: ``$XDG_CACHE_HOME/javisbench/weights`` or ``~/.cache/javisbench/weights``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "javisbench" / "weights"
+
+
+class WeightStore:
+    """Finds weights on this machine.
+
+    Args:
+        dirs: local folders, searched in order, before ``$JAVISBENCH_WEIGHTS`` and the cache.
+        offline: never connect; also set by ``HF_HUB_OFFLINE=1``.
+    """
+
+    def __init__(self, dirs: Iterable[Path] = (), *, offline: bool | None = None) -> None:
+        environment = os.environ.get("JAVISBENCH_WEIGHTS", "")
+        self.dirs = (*dirs, *(Path(part) for part in environment.split(os.pathsep) if part))
+        for folder in self.dirs:
+            if not folder.is_dir():
+                raise UsageError(f"The weights folder {folder} does not exist (--weights-dir or $JAVISBENCH_WEIGHTS).")
+        self.cache = default_cache()
+        self.offline = offline if offline is not None else os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+        self._entries = weights_registry()
+        self._hashes: dict[tuple[Path, int, int], str] = {}
+
+    def entry(self, entry_id: str) -> WeightsEntry:
+        """The registry's entry.
+
+        Raises:
+            UsageError: no such entry.
+        """
+        if entry_id not in self._entries:
+            raise UsageError(
+                f"There are no weights {entry_id!r} in the registry.{did_you_mean(entry_id, self._entries)} "
+                f"`javisbench weights list` shows all."
+            )
+        return self._entries[entry_id]
+
+    def find(self, entry_id: str) -> Path:
+        """The local file or folder of an entry.
+
+        Raises:
+            MissingWeightsError: it is not on this machine; the message says how to get it.
+        """
+        entry = self.entry(entry_id)
+        for folder in (*self.dirs, self.cache / entry_id):
+            for name in entry.local_names:
+                if (folder / name).exists():
+                    return folder / name
+        size = entry.total_bytes
+        raise MissingWeightsError(
+            f"The weights of {entry.title} are not on this machine. Fetch them: {entry.fetch_command} "
+            f"(from {entry.source}, {_size(size)}, licence {entry.licence}); or put {' or '.join(entry.local_names)} "
+            f"into a folder and give it with --weights-dir."
+        )
+
+    def locate(self, entry_id: str) -> Located:
+        """Like `find`, with the file's hash compared to the registry's."""
+        path = self.find(entry_id)
+        entry = self.entry(entry_id)
+        digest = self.sha256(path)
+        known = {file.sha256 for file in entry.files if file.sha256}
+        official = None if not known or path.is_dir() else digest in known
+        return Located(entry, path, digest, official)
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file; of a folder, over the names and hashes of its files."""
+        if path.is_dir():
+            digest = hashlib.sha256()
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                digest.update(f"{file.relative_to(path)}:{self.sha256(file)}\n".encode())
+            return digest.hexdigest()
+        status = path.stat()
+        key = (path, status.st_size, status.st_mtime_ns)
+        if key not in self._hashes:
+            with path.open("rb") as file:
+                self._hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._hashes[key]
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "size not recorded"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
