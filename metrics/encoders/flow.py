@@ -49,8 +49,9 @@ def motion_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
             poly_sigma=1.2,
             flags=0,
         )
-        x, y = cv2.split(flow)
-        magnitude[index] = cv2.mean(cv2.magnitude(x, y))[0]
+        # Not cv2.magnitude, whose last bit depends on memory alignment: equal flow must give equal values, or a
+        # still picture gets peaks.
+        magnitude[index] = np.sqrt(np.square(flow).sum(axis=2)).mean(dtype=np.float64)
         earlier = later
     if len(frames) > 1:
         magnitude[0] = magnitude[1]
