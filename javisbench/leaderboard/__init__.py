@@ -1,0 +1,1 @@
+"""Tables of one or several runs, their exports, and the static leaderboard site."""
