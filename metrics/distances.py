@@ -1,0 +1,676 @@
+"""Distances between two sets of feature vectors: Fréchet and polynomial-kernel MMD, with slices and intervals.
+
+All of it is float64 linear algebra on arrays; no model, file or device.
+
+* Fréchet distance between Gaussians: Dowson and Landau (1982), equation 4; as FID: Heusel et al. (2017), equation 6.
+  ``tr sqrt(Sx Sy)`` is computed as the nuclear norm of ``Lx' Ly`` with ``S = L L'``, which needs neither a matrix
+  square root nor an epsilon, and stays exact when the covariances are singular.
+* Unbiased squared MMD with the kernel ``(x.y/d + 1)^3``: Gretton et al. (2012), equation 3; as KID: Binkowski et al.
+  (2018), section 4.
+* Standard errors: influence function (infinitesimal jackknife) of the Fréchet distance; delete-one jackknife of the
+  MMD. Efron and Tibshirani (1993), chapters 11 and 21.
+
+Intervals describe sampling noise at the given n. The Fréchet distance is biased upward at every n, so its interval
+is for the value *expected at that n*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from javisbench.errors import MetricError
+from javisbench.metrics.base import SetValue
+from javisbench.stats import checked_rows, standard_error, t_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Matrix = NDArray[np.float64]
+    Vector = NDArray[np.float64]
+    Rows = NDArray[np.integer[Any]]
+
+KERNEL_FEW = 40
+"""Below this many samples the jackknife interval of the MMD has not been shown to hold; tables say so."""
+
+_DROPPED_EIGENVALUE = 1e-14
+_TILE = 1024
+_LARGEST_FEATURE = 1e100
+_EXTRAPOLATION_SIZES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and covariance of a set: all that its Fréchet distance to another needs.
+
+    Attributes:
+        n: samples, at least 2.
+        mean: shape ``(d,)``.
+        covariance: with divisor n - 1, shape ``(d, d)``.
+    """
+
+    n: int
+    mean: Vector
+    covariance: Matrix
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating[Any]]) -> Moments:
+        """Moments of the rows of `features`, shape ``(n, d)``, in two passes.
+
+        Raises:
+            MetricError: fewer than two rows, or unusable ones (see `checked_features`).
+        """
+        x = checked_features(features, "The set")
+        if len(x) < 2:
+            raise MetricError(f"A covariance needs at least two samples; got {len(x)}.", kind="small_n")
+        mean = x.mean(axis=0)
+        centred = x - mean
+        return cls(len(x), mean, centred.T @ centred / (len(x) - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """A distance with what each sample contributes to it.
+
+    Summing the influences of a row over both sides (when both were sampled) and passing them to
+    `javisbench.stats.standard_error` gives the standard error; subtracting those of two models on the same prompts
+    gives that of their difference.
+
+    Attributes:
+        value: the distance.
+        influence_x: of each row of the first set, summing to zero, shape ``(n,)``; None when there is no interval.
+        influence_y: of each row of the second set, shape ``(m,)``; None also when that set is taken as fixed.
+        why_no_influence: the reason, as a clause for a table, or None.
+    """
+
+    value: float
+    influence_x: Vector | None
+    influence_y: Vector | None
+    why_no_influence: str | None = None
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """A distance extrapolated to infinite n by a line in 1/n (Chong and Forsyth, 2020, section 3).
+
+    Attributes:
+        value: intercept of the line.
+        r_squared: share of the variance of the points that the line explains, in [0, 1].
+        sizes: subset sizes.
+        values: mean distance at each size.
+    """
+
+    value: float
+    r_squared: float
+    sizes: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def checked_features(features: NDArray[np.floating[Any]], name: str) -> Matrix:
+    """The features as a float64 matrix.
+
+    Raises:
+        MetricError: not two-dimensional, no columns, or NaN, infinite or absurdly large entries (over 1e100), which
+            are never repaired here: they mean that an encoder failed.
+    """
+    x = np.asarray(features, dtype=np.float64)
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise MetricError(f"{name} must be an array of shape (samples, features); got {x.shape}.", kind="shape")
+    usable = (np.abs(x) <= _LARGEST_FEATURE).all(axis=1)
+    if not usable.all():
+        bad = np.flatnonzero(~usable)
+        raise MetricError(
+            f"{name} holds NaN, infinite or over-large features in {bad.size} of {len(x)} rows, the first in row "
+            f"{bad[0]}. Leave these clips out, or encode them again.",
+            kind="non_finite",
+        )
+    return x
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Fréchet distance
+
+
+def frechet_distance(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> float:
+    """Fréchet distance between Gaussians fitted to two sets.
+
+    ``|mx - my|^2 + tr Sx + tr Sy - 2 tr sqrt(Sx^1/2 Sy Sx^1/2)`` with covariances of divisor n - 1; at least 0.
+
+    Args:
+        x: float array ``(n, d)``, n >= 2.
+        y: float array ``(m, d)``, m >= 2.
+
+    Raises:
+        MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
+    """
+    return _frechet(*_two_sets(x, y), sides=0).value
+
+
+def frechet_from_moments(x: Moments, y: Moments) -> float:
+    """The same from stored means and covariances; less accurate than `frechet_distance` where n <= d.
+
+    Raises:
+        MetricError: unequal widths.
+    """
+    if x.mean.shape != y.mean.shape:
+        raise MetricError(
+            f"The sets have {x.mean.size} and {y.mean.size} features; they come from different encoders.", kind="shape"
+        )
+    gap = x.mean - y.mean
+    traces = float(np.trace(x.covariance) + np.trace(y.covariance))
+    cross = _covariance_factor(x.covariance)[0].T @ _covariance_factor(y.covariance)[0]
+    nuclear = float(np.linalg.svd(cross, compute_uv=False).sum()) if cross.size else 0.0
+    return max(float(gap @ gap) + traces - 2 * nuclear, 0.0)
+
+
+def frechet(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, y_is_population: bool = False) -> Distance:
+    """Fréchet distance with the influence of every sample on it.
+
+    There is none where fewer than 2d samples make the covariance too noisy, or where it is singular (a feature is
+    constant, or a combination of others).
+
+    Args:
+        x: float array ``(n, d)``, n >= 2.
+        y: float array ``(m, d)``, m >= 2.
+        y_is_population: take `y` as fixed: no influence of its rows, and no demand on m.
+
+    Raises:
+        MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
+    """
+    first, second = _two_sets(x, y)
+    sampled = len(first) if y_is_population else min(len(first), len(second))
+    width = first.shape[1]
+    if sampled < 2 * width:
+        value = _frechet(first, second, sides=0).value
+        return Distance(value, None, None, f"n = {sampled} is below 2d = {2 * width}")
+    return _frechet(first, second, sides=1 if y_is_population else 2)
+
+
+def frechet_influence(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[Vector, Vector]:
+    """Influence of each row of `x` and of `y` on their Fréchet distance.
+
+    With centred rows over sqrt(n-1) factored as Lx and Ly, ``Lx' Ly = U D V'`` and z the centred row whitened by Lx,
+    the influence of x is ``2 (mx-my)'(x-mx) + |x-mx|^2 - z' U D U' z``, centred; that of y uses V and the opposite
+    sign of the first term.
+
+    Returns:
+        shapes ``(n,)`` and ``(m,)``, each summing to zero.
+
+    Raises:
+        MetricError: there is none (see `frechet`), or the sets cannot be used.
+    """
+    found = frechet(x, y)
+    if found.influence_x is None or found.influence_y is None:
+        raise MetricError(f"The Fréchet distance has no influences here: {found.why_no_influence}.", kind="singular")
+    return found.influence_x, found.influence_y
+
+
+def frechet_slices(
+    fake: NDArray[np.floating[Any]],
+    real: NDArray[np.floating[Any]],
+    slices: Mapping[str, Rows],
+    *,
+    factor: float = 1.0,
+    paired: bool = True,
+    real_is_population: bool = False,
+    clusters: Rows | None = None,
+    level: float = 0.95,
+) -> dict[str, SetValue]:
+    """Fréchet distance of every slice, with an interval where n allows one.
+
+    Args:
+        fake: float array ``(n, d)``.
+        real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
+        slices: name to row indices, of both sides when `paired`, else of `fake` alone.
+        factor: multiplies values and intervals.
+        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
+        real_is_population: take `real` as fixed.
+        clusters: integer prompt of each fake row; None when each row has its own.
+        level: coverage of the intervals.
+
+    Returns:
+        slice name to value. Under two samples on a side: no value, ``small_n``. Under 2d: ``biased``, no interval.
+        Singular covariance: value without an interval; the note says so.
+
+    Raises:
+        MetricError: NaN or infinite features, or sets that do not fit each other.
+    """
+    x, y, parts = _split(fake, real, slices, paired)
+    values: dict[str, SetValue] = {}
+    for name, (rows_x, rows_y) in parts.items():
+        if min(rows_x.size, rows_y.size) < 2:
+            values[name] = _too_few(rows_x.size, rows_y.size)
+            continue
+        found = frechet(x[rows_x], y[rows_y], y_is_population=real_is_population)
+        sampled = rows_x.size if real_is_population else min(rows_x.size, rows_y.size)
+        prompts = None if clusters is None else clusters[rows_x]
+        values[name] = _set_value(found, rows_x.size, paired, prompts, level, factor=factor, floor=0.0)
+        if sampled < 2 * x.shape[1]:
+            values[name] = replace(values[name], status="biased", note=f"{found.why_no_influence}: biased upward")
+    return values
+
+
+def extrapolate_frechet(
+    fake: NDArray[np.floating[Any]],
+    real: NDArray[np.floating[Any]],
+    *,
+    paired: bool = True,
+    real_is_population: bool = False,
+    seed: int = 0,
+) -> Extrapolation:
+    """The Fréchet distance extrapolated to infinite n.
+
+    Eight subset sizes, evenly spaced in 1/n from n down to 2d; at each size the samples, shuffled once, are cut into
+    as many disjoint subsets as fit, and their distances averaged.
+
+    Args:
+        fake: float array ``(n, d)``.
+        real: float array ``(m, d)``.
+        paired: whether rows correspond; subsets then hold whole pairs.
+        real_is_population: take `real` whole in every subset.
+        seed: of the shuffle.
+
+    Raises:
+        MetricError: fewer than 4d samples, from which a line to infinity would be a guess (``kind="small_n"``), or
+            unusable features.
+    """
+    x, y = _two_sets(fake, real)
+    _check_paired(x, y, paired)
+    n = len(x) if real_is_population else min(len(x), len(y))
+    smallest = 2 * x.shape[1]
+    if n < 2 * smallest:
+        raise MetricError(
+            f"Extrapolation needs at least 4d = {2 * smallest} samples, so that subsets of 2d = {smallest} and more "
+            f"differ in size; got {n}.",
+            kind="small_n",
+        )
+    rng = np.random.default_rng(seed)
+    order_x = rng.permutation(len(x))
+    order_y = order_x if paired else rng.permutation(len(y))
+    sizes = [round(1 / s) for s in np.linspace(1 / n, 1 / smallest, _EXTRAPOLATION_SIZES)]
+
+    def mean_distance(size: int) -> float:
+        parts = [slice(start, start + size) for start in range(0, n - size + 1, size)]
+        return float(
+            np.mean(
+                [
+                    _frechet(x[order_x[part]], y if real_is_population else y[order_y[part]], sides=0).value
+                    for part in parts
+                ]
+            )
+        )
+
+    values = np.array([mean_distance(size) for size in sizes])
+    inverse = 1 / np.array(sizes, dtype=np.float64)
+    slope, intercept = np.polyfit(inverse, values, 1)
+    residual = values - (intercept + slope * inverse)
+    total = float(((values - values.mean()) ** 2).sum())
+    r_squared = 1.0 if total == 0 else max(0.0, 1 - float(residual @ residual) / total)
+    return Extrapolation(float(intercept), r_squared, tuple(sizes), tuple(values.tolist()))
+
+
+def _frechet(x: Matrix, y: Matrix, sides: int) -> Distance:
+    """The distance, with influences of no side, of x (1), or of both (2)."""
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    gap = mean_x - mean_y
+    rows_x, rows_y = x - mean_x, y - mean_y
+    factor_x, spectrum_x = _factor(rows_x)
+    factor_y, spectrum_y = _factor(rows_y)
+    cross = factor_x.T @ factor_y
+    width = x.shape[1]
+    singular = not _invertible(spectrum_x, width) or (sides == 2 and not _invertible(spectrum_y, width))
+    if sides and not singular:
+        left, nuclear, right = np.linalg.svd(cross, full_matrices=False)
+    else:
+        nuclear = np.linalg.svd(cross, compute_uv=False) if cross.size else np.zeros(1)
+    traces = sum(float(np.vdot(rows, rows)) / (len(rows) - 1) for rows in (rows_x, rows_y))
+    value = max(float(gap @ gap) + traces - 2 * float(nuclear.sum()), 0.0)
+    if not sides:
+        return Distance(value, None, None)
+    if singular:
+        return Distance(value, None, None, "the covariance is singular")
+    # z' U D U' z is the squared length of the centred row times (whitening times U sqrt(D)).
+    influence_x = _influence(rows_x, 2 * gap, (factor_x / spectrum_x) @ (left * np.sqrt(nuclear)))
+    if sides == 1:
+        return Distance(value, influence_x, None)
+    influence_y = _influence(rows_y, -2 * gap, (factor_y / spectrum_y) @ (right.T * np.sqrt(nuclear)))
+    return Distance(value, influence_x, influence_y)
+
+
+def _influence(rows: Matrix, slope: Vector, projection: Matrix) -> Vector:
+    projected = rows @ projection
+    influence = rows @ slope + np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", projected, projected)
+    return np.asarray(influence - influence.mean())
+
+
+def _factor(rows: Matrix) -> tuple[Matrix, Vector]:
+    """L with ``L L'`` the covariance of centred rows, and the eigenvalues it keeps (none from the Gram route)."""
+    n, width = rows.shape
+    if n <= width:
+        return rows.T / np.sqrt(n - 1), np.empty(0)
+    return _covariance_factor(rows.T @ rows / (n - 1))
+
+
+def _covariance_factor(covariance: Matrix) -> tuple[Matrix, Vector]:
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    keep = eigenvalues > _DROPPED_EIGENVALUE * max(float(eigenvalues[-1]), 0.0)
+    return vectors[:, keep] * np.sqrt(eigenvalues[keep]), eigenvalues[keep]
+
+
+def _invertible(spectrum: Vector, width: int) -> bool:
+    return len(spectrum) == width and float(spectrum[0]) > width * float(np.finfo(np.float64).eps) * float(spectrum[-1])
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Polynomial-kernel MMD
+
+
+def polynomial_mmd(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, centred: bool = False) -> float:
+    """Unbiased squared MMD with the kernel ``(x.y/d + 1)^3``; may be negative.
+
+    Args:
+        x: float array ``(n, d)``, n >= 2.
+        y: float array ``(m, d)``, m >= 2.
+        centred: subtract each set's own mean first (as the reference evaluation does); the result then neither sees
+            a difference of the means nor is it unbiased.
+
+    Raises:
+        MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
+    """
+    return kernel_distance(x, y, centred=centred).value
+
+
+def kernel_distance(
+    x: NDArray[np.floating[Any]],
+    y: NDArray[np.floating[Any]],
+    *,
+    centred: bool = False,
+    y_is_population: bool = False,
+) -> Distance:
+    """`polynomial_mmd` with the jackknife influence of every sample on it.
+
+    The influence of a sample is (n - 1) times what leaving it out takes away, centred. When `centred`, leaving a
+    sample out moves the mean as well; that part is added to first order.
+
+    Args:
+        x: float array ``(n, d)``, n >= 2.
+        y: float array ``(m, d)``, m >= 2.
+        centred: see `polynomial_mmd`.
+        y_is_population: take `y` as fixed: no influence of its rows.
+
+    Raises:
+        MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
+    """
+    first, second = _two_sets(x, y)
+    if centred:
+        return _centred_kernel_distance(first, second, y_is_population)
+    whole = {"all": (np.arange(len(first)), np.arange(len(second)))}
+    return _kernel_distances(first, second, whole, y_is_population)["all"]
+
+
+def kernel_influence(
+    x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, centred: bool = False
+) -> tuple[Vector, Vector]:
+    """Jackknife influence of each row of `x` and of `y` on their MMD.
+
+    Returns:
+        shapes ``(n,)`` and ``(m,)``, each summing to zero.
+
+    Raises:
+        MetricError: a set of fewer than three, or sets that cannot be used.
+    """
+    found = kernel_distance(x, y, centred=centred)
+    if found.influence_x is None or found.influence_y is None:
+        raise MetricError(f"The kernel distance has no influences here: {found.why_no_influence}.", kind="small_n")
+    return found.influence_x, found.influence_y
+
+
+def kernel_slices(
+    fake: NDArray[np.floating[Any]],
+    real: NDArray[np.floating[Any]],
+    slices: Mapping[str, Rows],
+    *,
+    centred: bool = False,
+    paired: bool = True,
+    real_is_population: bool = False,
+    clusters: Rows | None = None,
+    level: float = 0.95,
+) -> dict[str, SetValue]:
+    """Polynomial-kernel MMD of every slice, with jackknife intervals.
+
+    Uncentred, the kernel is evaluated once, in tiles, for all slices together. Centred, every slice has its own means
+    and so its own kernel, and is a pass of its own: about three times the work for the JavisBench taxonomy.
+
+    Args:
+        fake: float array ``(n, d)``.
+        real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
+        slices: name to row indices, of both sides when `paired`, else of `fake` alone.
+        centred: subtract each set's (each slice's) own mean first.
+        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
+        real_is_population: take `real` as fixed.
+        clusters: integer prompt of each fake row; None when each row has its own.
+        level: coverage of the intervals.
+
+    Returns:
+        slice name to value. Under two samples on a side: no value, ``small_n``. Under three: no interval.
+
+    Raises:
+        MetricError: NaN or infinite features, or sets that do not fit each other.
+    """
+    x, y, parts = _split(fake, real, slices, paired)
+    usable = {name: rows for name, rows in parts.items() if min(rows[0].size, rows[1].size) >= 2}
+    if centred:
+        found = {name: _centred_kernel_distance(x[i], y[j], real_is_population) for name, (i, j) in usable.items()}
+    else:
+        found = _kernel_distances(x, y, usable, real_is_population)
+    values: dict[str, SetValue] = {}
+    for name, (rows_x, rows_y) in parts.items():
+        if name not in usable:
+            values[name] = _too_few(rows_x.size, rows_y.size)
+            continue
+        prompts = None if clusters is None else clusters[rows_x]
+        values[name] = _set_value(found[name], rows_x.size, paired, prompts, level)
+        if values[name].note is None and rows_x.size < KERNEL_FEW:
+            values[name] = replace(values[name], note=f"n = {rows_x.size} is below {KERNEL_FEW}: rough interval")
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class _KernelSums:
+    """Weighted sums of powers of ``x.y/d + 1`` over partners; a sample is not its own partner.
+
+    Attributes:
+        xx: of each x over the x of each slice, shape ``(n, slices)``.
+        yy: of each y over the y, shape ``(m, slices)``.
+        xy: of each x over the y, shape ``(n, slices)``.
+        yx: of each y over the x, shape ``(m, slices)``.
+    """
+
+    xx: Matrix
+    yy: Matrix
+    xy: Matrix
+    yx: Matrix
+
+    def of(self, column: int, rows_x: Rows, rows_y: Rows) -> tuple[Vector, Vector, Vector, Vector]:
+        """The four sums of one slice's own members."""
+        return (
+            self.xx[rows_x, column],
+            self.yy[rows_y, column],
+            self.xy[rows_x, column],
+            self.yx[rows_y, column],
+        )
+
+
+def _kernel_distances(
+    x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]], y_is_population: bool
+) -> dict[str, Distance]:
+    """All slices from one evaluation of the kernel."""
+    weights_x, weights_y = np.zeros((len(x), len(parts))), np.zeros((len(y), len(parts)))
+    for column, (rows_x, rows_y) in enumerate(parts.values()):
+        weights_x[rows_x, column] = 1
+        weights_y[rows_y, column] = 1
+    (cubes,) = _kernel_sums(x, y, weights_x, weights_y, powers=(3,))
+    return {
+        name: _mmd(*cubes.of(column, *rows), y_is_population=y_is_population)
+        for column, (name, rows) in enumerate(parts.items())
+    }
+
+
+def _centred_kernel_distance(x: Matrix, y: Matrix, y_is_population: bool) -> Distance:
+    """The distance after each set's own mean is taken out, influences including the effect on that mean."""
+    n, width = x.shape
+    m = len(y)
+    rows_x, rows_y = x - x.mean(axis=0), y - y.mean(axis=0)
+    cubes, squares = _kernel_sums(rows_x, rows_y, np.ones((n, 1)), np.ones((m, 1)), powers=(3, 2))
+    found = _mmd(*cubes.of(0, np.arange(n), np.arange(m)), y_is_population=y_is_population)
+    if found.influence_x is None:
+        return found
+    # Without row i the mean moves, and all centred rows with it, by row_i / (n - 1): derivative by a common shift.
+    slope_x = 6 / width * (squares.xx[:, 0] @ rows_x / (n * (n - 1)) - squares.yx[:, 0] @ rows_y / (n * m))
+    influence_x = found.influence_x - rows_x @ slope_x
+    if found.influence_y is None:
+        return replace(found, influence_x=influence_x)
+    slope_y = 6 / width * (squares.yy[:, 0] @ rows_y / (m * (m - 1)) - squares.xy[:, 0] @ rows_x / (n * m))
+    return replace(found, influence_x=influence_x, influence_y=found.influence_y - rows_y @ slope_y)
+
+
+def _mmd(xx: Vector, yy: Vector, xy: Vector, yx: Vector, *, y_is_population: bool) -> Distance:
+    """Distance and jackknife from the kernel row sums of each side over the other members and over the other side."""
+    n, m = len(xx), len(yy)
+    total_x, total_y, total_cross = float(xx.sum()), float(yy.sum()), float(xy.sum())
+    value = total_x / (n * (n - 1)) + total_y / (m * (m - 1)) - 2 * total_cross / (n * m)
+    if min(n, 3 if y_is_population else m) < 3:
+        return Distance(value, None, None, "no jackknife from two samples")
+    influence_x = _jackknife(total_x, xx, total_cross, xy, m)
+    return Distance(value, influence_x, None if y_is_population else _jackknife(total_y, yy, total_cross, yx, n))
+
+
+def _jackknife(own: float, own_rows: Vector, cross: float, cross_rows: Vector, partners: int) -> Vector:
+    """(n - 1) times what leaving each row of one side out takes away, centred."""
+    n = len(own_rows)
+    without = (own - 2 * own_rows) / ((n - 1) * (n - 2)) - 2 * (cross - cross_rows) / ((n - 1) * partners)
+    return np.asarray((n - 1) * (without.mean() - without))
+
+
+def _kernel_sums(
+    x: Matrix, y: Matrix, weights_x: Matrix, weights_y: Matrix, *, powers: tuple[int, ...]
+) -> list[_KernelSums]:
+    """Weighted row sums of the kernel's powers, evaluated in tiles so that no full kernel is ever held."""
+    shapes = (weights_x, weights_y, weights_x, weights_y)
+    sums = [_KernelSums(*(np.zeros_like(shape) for shape in shapes)) for _ in powers]
+    for own, weights, names in ((x, weights_x, "xx"), (y, weights_y, "yy")):
+        for i, j in _tiles(len(own), len(own)):
+            if j.start < i.start:
+                continue
+            for power, tile in zip(sums, _kernel_tile(own[i], own[j], powers, same=i == j), strict=True):
+                target = getattr(power, names)
+                target[i] += tile @ weights[j]
+                if i != j:
+                    target[j] += tile.T @ weights[i]
+    for i, j in _tiles(len(x), len(y)):
+        for power, tile in zip(sums, _kernel_tile(x[i], y[j], powers, same=False), strict=True):
+            power.xy[i] += tile @ weights_y[j]
+            power.yx[j] += tile.T @ weights_x[i]
+    return sums
+
+
+def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    for i in range(0, rows, _TILE):
+        for j in range(0, columns, _TILE):
+            yield slice(i, min(i + _TILE, rows)), slice(j, min(j + _TILE, columns))
+
+
+def _kernel_tile(a: Matrix, b: Matrix, powers: tuple[int, ...], *, same: bool) -> list[Matrix]:
+    base = a @ b.T
+    base /= a.shape[1]
+    base += 1
+    if same:
+        np.fill_diagonal(base, 0.0)
+    square = base * base
+    base *= square
+    return [base if power == 3 else square for power in powers]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Slices
+
+
+def _two_sets(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[Matrix, Matrix]:
+    first, second = checked_features(x, "The first set"), checked_features(y, "The second set")
+    _check_widths(first, second)
+    if min(len(first), len(second)) < 2:
+        raise MetricError(
+            f"A distance needs at least two samples in each set; got {len(first)} and {len(second)}.", kind="small_n"
+        )
+    return first, second
+
+
+def _check_widths(x: Matrix, y: Matrix) -> None:
+    if x.shape[1] != y.shape[1]:
+        raise MetricError(
+            f"The sets have {x.shape[1]} and {y.shape[1]} features; they come from different encoders.", kind="shape"
+        )
+
+
+def _check_paired(x: Matrix, y: Matrix, paired: bool) -> None:
+    if paired and len(x) != len(y):
+        raise MetricError(
+            f"Paired sets have one real row for each generated one; got {len(x)} generated and {len(y)} real rows.",
+            kind="shape",
+        )
+
+
+def _split(
+    fake: NDArray[np.floating[Any]], real: NDArray[np.floating[Any]], slices: Mapping[str, Rows], paired: bool
+) -> tuple[Matrix, Matrix, dict[str, tuple[Rows, Rows]]]:
+    """Checked sets, and the rows of both that each slice has."""
+    x = checked_features(fake, "The generated set")
+    y = checked_features(real, "The real set")
+    _check_widths(x, y)
+    _check_paired(x, y, paired)
+    everything = np.arange(len(y))
+    rows = {name: checked_rows(chosen, len(x), name) for name, chosen in slices.items()}
+    return x, y, {name: (chosen, chosen if paired else everything) for name, chosen in rows.items()}
+
+
+def _too_few(n: int, m: int) -> SetValue:
+    side = f"n = {n}" if n < 2 else f"{m} real clips"
+    return SetValue(None, n, status="small_n", note=f"{side}: no value from fewer than two samples")
+
+
+def _set_value(
+    found: Distance,
+    n: int,
+    paired: bool,
+    prompts: Rows | None,
+    level: float,
+    *,
+    factor: float = 1.0,
+    floor: float = -np.inf,
+) -> SetValue:
+    """Value with its interval, both times `factor`; the lower end is never below `floor`."""
+    value = factor * found.value
+    if found.influence_x is None:
+        return SetValue(value, n, note=f"{found.why_no_influence}: no interval")
+    spread = _spread(found.influence_x, found.influence_y, paired, prompts)
+    if spread is None:
+        return SetValue(value, n, note="all samples are of one prompt: no interval")
+    low, high = t_interval(found.value, *spread, level)
+    return SetValue(value, n, factor * max(low, floor), factor * high)
+
+
+def _spread(
+    influence_x: Vector, influence_y: Vector | None, paired: bool, prompts: Rows | None
+) -> tuple[float, int] | None:
+    """Standard error and degrees of freedom of a distance."""
+    if influence_y is None:
+        return standard_error(influence_x, prompts)
+    if paired:
+        return standard_error(influence_x + influence_y, prompts)
+    first, second = standard_error(influence_x, prompts), standard_error(influence_y)
+    if first is None or second is None:
+        return None
+    return float(np.hypot(first[0], second[0])), min(first[1], second[1])
