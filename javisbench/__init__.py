@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from javisbench.api import Result, ScoringOptions, evaluate, generate, score
     from javisbench.clip import Clip, ClipSpec
     from javisbench.media import read_clip, write_clip
 
@@ -13,12 +14,28 @@ __version__ = "0.1.0"
 # Everything is imported where it is used, so that `import javisbench` and `javisbench --help` stay instant.
 _LAZY = {
     "Clip": "javisbench.clip",
+    "Result": "javisbench.api",
+    "ScoringOptions": "javisbench.api",
+    "evaluate": "javisbench.api",
+    "generate": "javisbench.api",
+    "score": "javisbench.api",
     "ClipSpec": "javisbench.clip",
     "read_clip": "javisbench.media",
     "write_clip": "javisbench.media",
 }
 
-__all__ = ["Clip", "ClipSpec", "__version__", "read_clip", "write_clip"]
+__all__ = [
+    "Clip",
+    "ClipSpec",
+    "Result",
+    "ScoringOptions",
+    "__version__",
+    "evaluate",
+    "generate",
+    "read_clip",
+    "score",
+    "write_clip",
+]
 
 
 def __getattr__(name: str) -> Any:

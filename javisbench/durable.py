@@ -32,7 +32,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _sync(temporary)
-            os.replace(temporary, target)
+            temporary.replace(target)
             _sync(target.parent)
     finally:
         with contextlib.suppress(OSError):
@@ -90,7 +90,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing; is {path.parent} a run folder?", kind="not_a_run") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"{path} cannot be read: {error}. Remove it and run the command again.", kind="damaged") from error
+        raise RunError(
+            f"{path} cannot be read: {error}. Remove it and run the command again.", kind="damaged"
+        ) from error
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

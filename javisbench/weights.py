@@ -172,8 +172,8 @@ class WeightStore:
         status = path.stat()
         key = (path, status.st_size, status.st_mtime_ns)
         if key not in self._hashes:
-            with path.open("rb") as file:
-                self._hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+            with path.open("rb") as opened:
+                self._hashes[key] = hashlib.file_digest(opened, "sha256").hexdigest()
         return self._hashes[key]
 
 

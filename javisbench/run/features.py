@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _SHARD_ITEMS = 128
 _SHARD_BYTES = 64 * 2**20
+_OPEN_SHARDS = 16
 
 
 def feature_key(content: str, encoder: str, revision: int, weights: str, spec: FeatureSpec) -> str:
@@ -50,6 +51,7 @@ class FeatureStore:
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
         self._pending_bytes = 0
         self._next = 0
+        self._open: dict[Path, Any] = {}
         for path in sorted(folder.glob("shard-*.safetensors")):
             self._index(path)
             self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
@@ -68,11 +70,19 @@ class FeatureStore:
         """
         if key in self._pending:
             return self._pending[key]
+        path, names = self._shard_of[key]
+        shard = self._opened(path)
+        return {name: shard.get_tensor(f"{key}/{name}") for name in names}
+
+    def _opened(self, path: Path) -> Any:
+        # Opening parses the shard's header; samples are read in the order of shards, so a few open ones suffice.
         from safetensors import safe_open
 
-        path, names = self._shard_of[key]
-        with safe_open(path, framework="np") as shard:
-            return {name: shard.get_tensor(f"{key}/{name}") for name in names}
+        if path not in self._open:
+            if len(self._open) >= _OPEN_SHARDS:
+                del self._open[next(iter(self._open))]
+            self._open[path] = safe_open(path, framework="np")
+        return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Store arrays; they are on disk after the next `flush`, at the latest after 128 items or 64 MiB."""

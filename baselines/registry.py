@@ -1,0 +1,57 @@
+"""The generators, and what a model specification on the command line means."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from javisbench.errors import UsageError
+from javisbench.registry import Registry
+
+if TYPE_CHECKING:
+    from javisbench.baselines.base import Generator
+
+GENERATORS: Registry[type[Generator]] = Registry(
+    "model",
+    "javisbench.generators",
+    {
+        "procedural": "javisbench.baselines.procedural:Procedural",
+        "javisdit": "javisbench.baselines.javisdit:JavisDiT",
+        "mm-diffusion": "javisbench.baselines.mm_diffusion:MMDiffusion",
+        "cascade": "javisbench.baselines.cascade:Cascade",
+        "diffusers": "javisbench.baselines.diffusers_pipelines:DiffusersPipeline",
+        "command": "javisbench.baselines.command:ExternalCommand",
+    },
+)
+
+
+def create_generator(spec: str, params: Mapping[str, str] | None = None) -> Generator:
+    """The generator that `spec` names: ``name``, ``name:variant``, ``command:...`` or ``python:module:Class``.
+
+    Args:
+        spec: as given to ``--model``.
+        params: ``-M`` parameters, values as text.
+
+    Raises:
+        UsageError: an unknown name, or a class that is no generator.
+    """
+    name, _, rest = spec.partition(":")
+    if name == "python":
+        return _from_python(rest)(None, params)
+    return GENERATORS.get(name)(rest or None, params)
+
+
+def _from_python(target: str) -> type[Generator]:
+    from javisbench.baselines.base import Generator
+
+    module, _, attribute = target.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"A Python model is given as python:module:Class; got 'python:{target}'.")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"python:{target} does not import: {error}. Is its folder on PYTHONPATH?") from error
+    if not (isinstance(found, type) and issubclass(found, Generator)):
+        raise UsageError(f"{target} is no subclass of javisbench.baselines.base.Generator.")
+    return found

@@ -1,0 +1,5 @@
+"""``python -m javisbench``."""
+
+from javisbench.cli import main
+
+main()

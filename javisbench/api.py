@@ -1,0 +1,461 @@
+"""The library's front door: `score` and `evaluate`, which the command line calls too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.durable import locked, read_json, read_jsonl, sweep_temporaries
+from javisbench.errors import RunError, UsageError
+from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
+from javisbench.run.manifest import (
+    default_run_folder,
+    hardware,
+    now_text,
+    read_manifest,
+    slug,
+    update_manifest,
+    versions,
+)
+from javisbench.run.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from javisbench.baselines.base import Generator
+    from javisbench.run.generate import GenerateSettings
+    from javisbench.run.plan import ScorePlan
+    from javisbench.run.sources import Matched
+    from javisbench.suite import Suite
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How to score; the defaults are the command line's.
+
+    Attributes:
+        metrics: ids or globs; None for all that apply.
+        protocols: names; empty for the suite's own, else ``javisbench-v1``. The first is the run's.
+        encoders: encoder to variant.
+        weights_dirs: folders with checkpoints.
+        reference: folder of real clips, ``suite``, a statistics file, or None.
+        device: torch device; None for cuda when present.
+        workers: decoding processes; None for the number of cores.
+        batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
+        seed: of the bootstrap.
+    """
+
+    metrics: Sequence[str] | None = None
+    protocols: Sequence[str] = ()
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    weights_dirs: Sequence[Path] = ()
+    reference: str | None = None
+    device: str | None = None
+    workers: int | None = None
+    batch_clips: int | None = None
+    seed: int = 0
+
+
+class Result:
+    """A scored run, read from its folder.
+
+    Attributes:
+        folder: the run.
+        protocol: under which; the run's first unless chosen otherwise.
+        summary: ``summary.json`` as a dictionary.
+    """
+
+    def __init__(self, folder: Path, protocol: str | None = None) -> None:
+        first = read_manifest(folder).get("first_protocol")
+        self.folder = folder
+        self._path = folder if protocol in (None, first) else folder / "protocols" / str(protocol)
+        self.summary: dict[str, Any] = read_json(self._path / "summary.json")
+        self.protocol: str = self.summary["run"]["protocol"]
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row a sample and repeat, one column a per-sample metric."""
+        import pandas as pd
+
+        return pd.read_parquet(self._path / "scores.parquet")
+
+    @cached_property
+    def details(self) -> pd.DataFrame:
+        """Series behind the scores: ``sample_id``, ``repeat``, ``metric``, ``name``, ``values``."""
+        import pandas as pd
+
+        return pd.read_parquet(self._path / "details.parquet")
+
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """One row a failure: ``sample_id``, ``repeat``, ``stage``, ``metric``, ``kind``, ``message``."""
+        import pandas as pd
+
+        columns = ["sample_id", "repeat", "stage", "metric", "kind", "message"]
+        return pd.DataFrame(read_jsonl(self._path / "failures.jsonl"), columns=columns)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Long table: ``metric``, ``aspect``, ``category``, ``value``, ``n``, ``ci_low``, ``ci_high``, ``status``."""
+        import pandas as pd
+
+        rows = []
+        for metric, cells in self.summary["metrics"].items():
+            for aspect, entry in cells.items():
+                named = {"": entry} if aspect == "overall" else entry
+                rows += [{"metric": metric, "aspect": aspect, "category": name, **cell} for name, cell in named.items()]
+        return pd.DataFrame(rows)
+
+    @property
+    def failed_samples(self) -> int:
+        """Clips with at least one failure."""
+        return len({(row["sample_id"], row.get("repeat", 0)) for row in self.summary["failures"]})
+
+    def __repr__(self) -> str:
+        return f"Result({str(self.folder)!r}, protocol={self.protocol!r})"
+
+
+def score(
+    clips: str | Path | None,
+    *,
+    suite: str | Suite = "javisbench",
+    name: str | None = None,
+    out: str | Path | None = None,
+    manifest: str | Path | None = None,
+    limit: int | None = None,
+    repeats: int | None = None,
+    allow_outside: bool = False,
+    options: ScoringOptions | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
+    """Score clips made elsewhere.
+
+    Args:
+        clips: folder of clips, a run folder (its clips are scored in place), or None for the suite's
+            ``pred_video_path`` column.
+        suite: name, file, or a loaded suite.
+        name: how the clips' maker is called in tables; default: the folder's name.
+        out: run folder; default ``runs/<name>-<hash8>/<suite>``.
+        manifest: CSV that says which file belongs to which sample.
+        limit: only the first samples.
+        repeats: clips a prompt; default as found.
+        allow_outside: accept paths in the suite that leave its folder.
+        options: how to score; or give its fields as keyword arguments.
+        progress: where to show progress; default nowhere.
+        **settings: fields of `ScoringOptions`.
+
+    Returns:
+        the scored run.
+
+    Raises:
+        JavisbenchError: bad usage or input. Bad clips do not raise: they are listed in ``failures``.
+    """
+    from javisbench.run.sources import match_folder, match_paths
+    from javisbench.suite import Suite, load_suite
+
+    options = _options(options, settings)
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
+    loaded = loaded.limited(limit)
+    folder, run = _clip_folder(clips, name, out, loaded)
+    if folder is None:
+        matched = match_paths(loaded, "pred_video_path")
+    else:
+        matched = match_folder(folder, loaded, manifest=Path(manifest) if manifest else None, repeats=repeats)
+    title = (
+        name or read_manifest(run).get("model", {}).get("name") or (folder.resolve().name if folder else loaded.name)
+    )
+    with locked(run):
+        sweep_temporaries(run)
+        model = {"name": title, "slug": slug(title), "clips": str(folder.resolve()) if folder else None}
+        update_manifest(run, {"model": {**model, **read_manifest(run).get("model", {}), "name": title}})
+        return score_run(run, loaded, matched, options, progress or Silent())
+
+
+def _clip_folder(
+    clips: str | Path | None, name: str | None, out: str | Path | None, suite: Suite
+) -> tuple[Path | None, Path]:
+    if clips is None:
+        title = name or suite.name
+        return None, Path(out) if out else default_run_folder(title, ["columns", suite.source], suite.name)
+    folder = Path(clips)
+    if (folder / "run.json").is_file() and (folder / "clips").is_dir():
+        return folder / "clips", Path(out) if out else folder
+    title = name or folder.resolve().name
+    return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name)
+
+
+def _options(options: ScoringOptions | None, settings: Mapping[str, Any]) -> ScoringOptions:
+    if options is not None and settings:
+        raise UsageError("Give either options or its fields as keyword arguments, not both.")
+    if "protocol" in settings:
+        given = settings["protocol"]
+        rest = {key: value for key, value in settings.items() if key != "protocol"}
+        return ScoringOptions(protocols=(given,) if isinstance(given, str) else tuple(given), **rest)
+    return options or ScoringOptions(**settings)
+
+
+def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
+    """The protocols by name, each once; the suite's own, else the default, when none is named."""
+    from javisbench.cards import suite_cards
+
+    card = suite_cards().get(suite.name)
+    chosen = list(names) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
+    return list({protocol.name: protocol for protocol in map(parse_protocol, chosen)}.values())
+
+
+def generate(
+    model: str,
+    *,
+    suite: str | Suite = "javisbench",
+    params: Mapping[str, str] | None = None,
+    settings: GenerateSettings | None = None,
+    out: str | Path | None = None,
+    name: str | None = None,
+    limit: int | None = None,
+    weights_dirs: Sequence[Path] = (),
+    allow_outside: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Generate the clips of a suite, or what is missing of them.
+
+    Args:
+        model: ``javisdit``, ``procedural``, ``command:...``, ``python:module:Class``, ...
+        suite: name, file, or a loaded suite.
+        params: the model's parameters, values as text.
+        settings: seeds, repeats, shard, limits; see `javisbench.run.generate.GenerateSettings`.
+        out: run folder; default ``runs/<model-slug>-<hash8>/<suite>``.
+        name: how the model is called in tables; default: as given.
+        limit: only the first samples.
+        weights_dirs: folders with checkpoints.
+        allow_outside: accept paths in the suite that leave its folder.
+        progress: where to show progress; default nowhere.
+
+    Returns:
+        the run folder.
+
+    Raises:
+        JavisbenchError: bad usage, missing weights, or too many failures. Single failures are listed in
+            ``failures.jsonl`` instead.
+    """
+    from javisbench.run.generate import GenerateSettings
+    from javisbench.suite import Suite, load_suite
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
+    job = GenerationJob.prepare(model, params, loaded.limited(limit), settings or GenerateSettings(), out, name)
+    with locked(job.run):
+        sweep_temporaries(job.run)
+        job.generate(weights_dirs, progress or Silent())
+    return job.run
+
+
+def evaluate(
+    model: str,
+    *,
+    suite: str | Suite = "javisbench",
+    params: Mapping[str, str] | None = None,
+    settings: GenerateSettings | None = None,
+    out: str | Path | None = None,
+    name: str | None = None,
+    limit: int | None = None,
+    allow_outside: bool = False,
+    options: ScoringOptions | None = None,
+    progress: Progress | None = None,
+    **scoring: Any,
+) -> Result:
+    """Generate the clips of a suite, score them, and return the scored run.
+
+    Arguments are those of `generate` and `score`. ``model="folder:PATH"`` scores clips made elsewhere. Running it again
+    goes on where it stopped.
+    """
+    from javisbench.run.generate import GenerateSettings
+    from javisbench.run.sources import match_folder
+    from javisbench.suite import Suite, load_suite
+
+    options = _options(options, scoring)
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
+    loaded = loaded.limited(limit)
+    if model.startswith("folder:"):
+        if params:
+            raise UsageError("folder: takes no -M parameters; the clips are made already.")
+        folder = model.removeprefix("folder:")
+        return score(folder, suite=loaded, name=name, out=out, options=options, progress=progress)
+    settings = settings or GenerateSettings()
+    job = GenerationJob.prepare(model, params, loaded, settings, out, name)
+    # Usage errors of scoring must not wait until everything is generated.
+    plan_scoring(loaded, options)
+    with locked(job.run):
+        sweep_temporaries(job.run)
+        job.generate(options.weights_dirs, progress or Silent())
+        shard = job.shard_of(loaded)
+        matched = match_folder(job.run / "clips", shard, repeats=settings.repeats)
+        return score_run(job.run, shard, matched, options, progress or Silent())
+
+
+@dataclass
+class GenerationJob:
+    """A model, a suite and the run folder that they decide.
+
+    Attributes:
+        generator: constructed, not loaded.
+        suite: the prompts, all shards.
+        settings: seeds, shard, limits.
+        run: the run folder.
+        model: facts for the manifest; ``identity`` in it decides the clips.
+    """
+
+    generator: Generator
+    suite: Suite
+    settings: GenerateSettings
+    run: Path
+    model: dict[str, Any]
+
+    @classmethod
+    def prepare(
+        cls,
+        model: str,
+        params: Mapping[str, str] | None,
+        suite: Suite,
+        settings: GenerateSettings,
+        out: str | Path | None,
+        name: str | None,
+    ) -> GenerationJob:
+        """Construct the generator and decide the folder; loads nothing.
+
+        Raises:
+            UsageError: an unknown model or parameter.
+            GenerationError: model and suite do not fit.
+        """
+        from javisbench.baselines.registry import create_generator
+        from javisbench.run.generate import check_suite
+
+        generator = create_generator(model, params)
+        check_suite(generator, suite)
+        identity = {"model": model, "card": generator.card_id, "parameters": dict(generator.resolved())}
+        decided = [identity, settings.seed, settings.repeats, settings.conform]
+        run = Path(out) if out else default_run_folder(name or model, decided, suite.name)
+        index, count = settings.shard
+        if count > 1 and out is None:
+            run = run.with_name(f"{run.name}.shard-{index}-of-{count}")
+        title = name or model
+        facts = {"name": title, "slug": slug(title), "spec": model, "card": generator.card_id, "identity": identity}
+        return cls(generator, suite, settings, run, facts)
+
+    def shard_of(self, suite: Suite) -> Suite:
+        """The samples of this job's shard; `Sample.index` keeps the row."""
+        index, count = self.settings.shard
+        return replace(suite, samples=tuple(s for s in suite if s.index % count == index))
+
+    def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
+        """Make what is missing; the caller holds the folder's lock."""
+        from javisbench.run.device import pick_device
+        from javisbench.run.generate import generate_clips
+        from javisbench.weights import WeightStore
+
+        settings = replace(self.settings, device=pick_device(self.settings.device))
+        plan = self.generator.plan(self.suite.setting)
+        progress.say(
+            f"Generating {self.suite.name} with {self.model['name']}: {plan.width}x{plan.height} pixels, {plan.frames} "
+            f"frames at {plan.fps} fps, {plan.audio_samples} samples at {plan.sample_rate} Hz"
+        )
+        for note in plan.notes:
+            progress.say(f"  {note}")
+        self._record()
+        outcome = generate_clips(
+            self.run, self.suite, self.generator, WeightStore(weights_dirs), settings, self.model["identity"], progress
+        )
+        progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
+
+    def _record(self) -> None:
+        manifest = read_manifest(self.run)
+        earlier = manifest.get("suite", {}).get("hash")
+        if earlier not in (None, self.suite.hash) and not self.settings.overwrite:
+            raise RunError(
+                f"{self.run} was made for another version of {self.suite.name} (its prompts differ). Choose another "
+                f"folder with --out, or replace changed clips with --overwrite."
+            )
+        suite = {"name": self.suite.name, "hash": self.suite.hash, "source": self.suite.source}
+        generation = {
+            "seed": self.settings.seed,
+            "repeats": self.settings.repeats,
+            "shard": list(self.settings.shard),
+            "conform": self.settings.conform,
+        }
+        update_manifest(
+            self.run,
+            {"model": self.model, "suite": {**suite, "total": self.suite.total}, "generation": generation},
+        )
+
+
+def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
+    """What a job would compute and what is missing for it; reads no clip."""
+    from javisbench.run.plan import make_plan
+    from javisbench.run.reference import reference_kind
+    from javisbench.weights import WeightStore
+
+    return make_plan(
+        suite,
+        resolve_protocols(options.protocols, suite),
+        metrics=options.metrics,
+        variants=options.encoders,
+        weights=WeightStore(options.weights_dirs),
+        has_reference=reference_kind(options.reference, suite) is not None,
+    )
+
+
+def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions, progress: Progress) -> Result:
+    """Score matched clips into a run folder whose lock the caller holds."""
+    from javisbench.run.device import pick_device
+    from javisbench.run.reference import open_reference
+    from javisbench.run.score import ScoreSettings, score_clips
+
+    device = pick_device(options.device)
+    plan = plan_scoring(suite, options)
+    for line in plan_lines(plan):
+        progress.say(line)
+    settings = ScoreSettings(
+        device=device,
+        workers=options.workers or os.cpu_count() or 1,
+        batch_clips=options.batch_clips or (16 if device.startswith("cuda") else 1),
+        seed=options.seed,
+    )
+    manifest = read_manifest(run)
+    first = manifest.get("first_protocol") or plan.parts[0].protocol.name
+    facts = {
+        "model": manifest.get("model", {}).get("name"),
+        "slug": manifest.get("model", {}).get("slug"),
+        "first_protocol": first,
+        "created": now_text(),
+        "versions": versions(),
+    }
+    update_manifest(
+        run,
+        {
+            "first_protocol": first,
+            "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
+            "scoring": {"seed": options.seed, "hardware": hardware(device), "matched_by": matched.how},
+            "versions": versions(),
+        },
+    )
+    reference = open_reference(options.reference, suite)
+    scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
+    return Result(run, scores[0].name)
+
+
+def plan_lines(plan: ScorePlan) -> list[str]:
+    """The plan in lines: protocols, metrics, what is missing and how to get it, stand-in weights."""
+    lines = []
+    for part in plan.parts:
+        computed = [*part.sample_metrics, *part.set_metrics]
+        lines.append(f"Protocol {part.protocol.name}: {len(computed)} metrics ({', '.join(computed)})")
+        by_reason: dict[str, list[str]] = {}
+        for metric_id, reason in part.unavailable.items():
+            by_reason.setdefault(f"{reason.status.replace('_', ' ')}: {reason.note}", []).append(metric_id)
+        lines += [f"  {', '.join(ids)}: {reason}" for reason, ids in by_reason.items()]
+    if plan.stand_in:
+        lines.append("STAND-IN WEIGHTS: these numbers are no trained model's and are never ranked.")
+    return lines

@@ -1,0 +1,101 @@
+"""The command line. One file a command; each is imported only when it is called, so that help is instant."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from javisbench import __version__
+from javisbench.errors import JavisbenchError
+from javisbench.registry import did_you_mean
+
+# Command to its module (whose `command` it is) and its line in the overview.
+COMMANDS = {
+    "eval": ("javisbench.cli.eval", "Generate the clips of a suite, score them and print the table."),
+    "generate": ("javisbench.cli.generate", "Generate the clips of a suite."),
+    "score": ("javisbench.cli.score", "Score clips made elsewhere."),
+    "report": ("javisbench.cli.report", "Print or write the tables of runs."),
+    "compare": ("javisbench.cli.compare", "Compare two runs, sample by sample."),
+    "inspect": ("javisbench.cli.inspect", "Draw one clip's timeline and print its numbers."),
+    "leaderboard": ("javisbench.cli.leaderboard", "Build a leaderboard site, or push its tables."),
+    "submit": ("javisbench.cli.submit", "Pack a run for a leaderboard, or verify such an archive."),
+    "merge": ("javisbench.cli.merge", "Join the shards of a run."),
+    "doctor": ("javisbench.cli.doctor", "Check machine, files and weights before a long run; forecast it."),
+    "validate-metrics": ("javisbench.cli.validate_metrics", "Measure what each metric notices, on damaged clips."),
+    "suites": ("javisbench.cli.suites", "List, show and validate suites."),
+    "models": ("javisbench.cli.models", "List and show generators."),
+    "metrics": ("javisbench.cli.metrics", "List and show metrics."),
+    "weights": ("javisbench.cli.weights", "List, fetch and verify weights."),
+    "reference": ("javisbench.cli.reference", "Build and check the real side of set metrics."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+EPILOG = """\b
+Examples:
+  javisbench eval --model procedural --suite demo
+  javisbench score my_clips/ --suite javisbench-mini --name my-model
+  javisbench report runs/*/demo --format latex
+"""
+
+
+@click.group(cls=_LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="javisbench")
+def cli() -> None:
+    """Benchmark joint audio-video generation: prompts in, sounding videos scored, tables out."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 samples failed under --strict, 2 bad usage or input, 130 interrupted."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Like `main`, but return the exit code."""
+    try:
+        outcome: Any = cli.main(args=None if args is None else list(args), standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        return 130
+    except JavisbenchError as error:
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        click.echo(f"Error: {error.message}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output (head, less) is gone; that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,54 @@
+"""``javisbench eval``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from javisbench.cli import options
+from javisbench.cli.generate import generate_settings, generating_options
+from javisbench.cli.score import scoring_options, show_result
+
+EPILOG = """\b
+Examples:
+  javisbench eval --model procedural --suite demo
+  javisbench eval --model javisdit --suite javisbench-mini --protocol javisbench-v1 --protocol javisbench-v2
+  javisbench eval --model folder:clips/ --suite my.csv
+The same command again goes on where it stopped.
+"""
+
+
+@click.command("eval", epilog=EPILOG)
+@generating_options
+@options.suite_option
+@options.scoring_options
+@options.out_option
+@options.limit_option
+@options.repeats_option
+@options.workers_option
+@options.device_option
+@options.seed_option
+@options.allow_outside_option
+@options.strict_option
+@options.json_option
+@options.verbosity
+def command(**given: Any) -> int:
+    """Generate the clips of a suite, score them and print the table by aspect and category."""
+    from javisbench.api import evaluate
+    from javisbench.cli.progress import make_progress
+
+    options.setup_logging(given["quiet"], given["verbose"])
+    result = evaluate(
+        given["model"],
+        suite=given["suite"],
+        params=options.parse_pairs("-M", given["params"]),
+        settings=generate_settings(given),
+        out=given["out"],
+        name=given["name"],
+        limit=given["limit"],
+        allow_outside=given["allow_outside"],
+        options=scoring_options(given),
+        progress=make_progress(given["quiet"]),
+    )
+    return show_result(result, as_json=given["as_json"], strict=given["strict"])

@@ -1,0 +1,118 @@
+"""``javisbench generate``, and the options that it shares with ``eval``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from javisbench.cli import options
+from javisbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from javisbench.run.generate import GenerateSettings
+
+EPILOG = """\b
+Examples:
+  javisbench generate --model procedural --suite demo
+  javisbench generate --model javisdit -M steps=30 --suite javisbench-mini --repeats 2
+  javisbench generate --model 'command:./my_model.sh --fast' --suite my.csv
+  javisbench generate --model javisdit --shard 3/8         one of eight machines
+The same command again goes on where it stopped.
+"""
+
+generating_options = options.compose(
+    click.option(
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="name, name:variant, cascade:..., diffusers:REPO, command:..., python:module:Class or folder:PATH.",
+    ),
+    click.option("-M", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the model; repeatable."),
+    click.option("--name", help="How the model is called in tables. [default: as given]"),
+    click.option(
+        "--conform",
+        type=click.Choice(["native", "exact"]),
+        default="native",
+        show_default=True,
+        help="Keep the model's own size, rate and length, or bring clips to the suite's setting.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace clips that were made with other settings."),
+    click.option("--max-failures", metavar="N|SHARE", help="Stop after so many failures: a count, or a share below 1."),
+    click.option("--batch", type=click.IntRange(min=1), help="Clips a call. [default: the model's own limit]"),
+    click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
+    options.shard_option,
+)
+
+
+@click.command("generate", epilog=EPILOG)
+@generating_options
+@options.suite_option
+@options.weights_option
+@options.out_option
+@options.limit_option
+@options.repeats_option
+@options.device_option
+@options.seed_option
+@options.allow_outside_option
+@options.strict_option
+@options.verbosity
+def command(**given: Any) -> int:
+    """Generate the clips of a suite into a run folder."""
+    from javisbench.api import generate
+    from javisbench.cli.progress import make_progress
+    from javisbench.durable import read_jsonl
+
+    options.setup_logging(given["quiet"], given["verbose"])
+    run = generate(
+        given["model"],
+        suite=given["suite"],
+        params=options.parse_pairs("-M", given["params"]),
+        settings=generate_settings(given),
+        out=given["out"],
+        name=given["name"],
+        limit=given["limit"],
+        weights_dirs=given["weights_dirs"],
+        allow_outside=given["allow_outside"],
+        progress=make_progress(given["quiet"]),
+    )
+    failed = [row for row in read_jsonl(run / "failures.jsonl") if row.get("stage") == "generate"]
+    click.echo(str(run))
+    return 1 if given["strict"] and failed else 0
+
+
+def generate_settings(given: dict[str, Any]) -> GenerateSettings:
+    """The settings of generation, from the options of a command."""
+    from javisbench.run.generate import GenerateSettings
+
+    return GenerateSettings(
+        seed=given["seed"],
+        repeats=given["repeats"] or 1,
+        shard=_shard(given["shard"]),
+        conform=given["conform"],
+        overwrite=given["overwrite"],
+        max_failures=_max_failures(given["max_failures"]),
+        batch=given["batch"],
+        device=given["device"],
+        dtype=given["dtype"],
+    )
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    # Processes started by torchrun share the work without being told.
+    if text is None and os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ:
+        text = f"{os.environ['RANK']}/{os.environ['WORLD_SIZE']}"
+    return options.parse_shard(text)
+
+
+def _max_failures(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < float("inf"):
+        raise UsageError(f"--max-failures is a count, or a share below 1; got {text!r}.")
+    return limit

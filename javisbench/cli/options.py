@@ -1,0 +1,163 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from javisbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from javisbench.protocol import Protocol
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compose(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator from several, the first on top in the help."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def verbosity(function: F) -> F:
+    """``--quiet`` and ``--verbose``: set up logging to stderr before the command runs."""
+    return compose(
+        click.option("-q", "--quiet", is_flag=True, help="No progress, only results and errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Tell every step on stderr."),
+    )(function)
+
+
+suite_option = click.option(
+    "--suite",
+    default="javisbench",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Known suite, or a .csv or .jsonl file.",
+)
+allow_outside_option = click.option(
+    "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/<model>-<hash>/<suite>]"
+)
+limit_option = click.option("--limit", type=click.IntRange(min=1), help="Only the suite's first N samples.")
+repeats_option = click.option(
+    "--repeats", type=click.IntRange(min=1, max=10000), default=None, help="Clips a prompt. [default: 1, or as found]"
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1, max=256), default=None, help="Decoding processes. [default: CPU cores]"
+)
+device_option = click.option(
+    "--device", default=None, metavar="DEVICE", help="cpu, cuda or cuda:N. [default: cuda when present]"
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="Base seed."
+)
+strict_option = click.option("--strict", is_flag=True, help="Exit with 1 when a sample failed.")
+shard_option = click.option(
+    "--shard", default=None, metavar="I/N", help="Only every N-th sample, from I (counted from 0)."
+)
+weights_option = click.option(
+    "--weights-dir",
+    "weights_dirs",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with checkpoints; may be given several times.",
+)
+
+scoring_options = compose(
+    click.option("--metrics", metavar="ID,...", help="Metric ids or globs (health_*). [default: all that apply]"),
+    click.option(
+        "--protocol",
+        "protocols",
+        multiple=True,
+        metavar="NAME",
+        help="How numbers are made; may be given several times. [default: the suite's, else javisbench-v1]",
+    ),
+    click.option("--encoder", "encoders", multiple=True, metavar="NAME=VARIANT", help="Another variant of an encoder."),
+    weights_option,
+    click.option(
+        "--reference",
+        default=None,
+        metavar="DIR|suite|FILE",
+        help="Real side of FVD, KVD and FAD: a folder of real clips, the suite's own path column, or a file.",
+    ),
+    click.option(
+        "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"
+    ),
+)
+
+
+def setup_logging(quiet: bool, verbose: bool) -> None:
+    """Send the package's log to stderr: warnings, or everything with --verbose, or only errors with --quiet."""
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
+    logger = logging.getLogger("javisbench")
+    for old in list(logger.handlers):
+        if isinstance(old, logging.StreamHandler) and not isinstance(old, logging.FileHandler):
+            logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    handler.setLevel(level)
+    logger.propagate = False
+
+
+def parse_pairs(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
+    """``KEY=VALUE`` options as a dictionary.
+
+    Raises:
+        UsageError: one has no ``=``, or a key stands twice.
+    """
+    parsed: dict[str, str] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise UsageError(f"{option} takes KEY=VALUE; got {pair!r}.")
+        if key in parsed:
+            raise UsageError(f"{option} gives {key} twice.")
+        parsed[key] = value
+    return parsed
+
+
+def parse_metrics(text: str | None) -> list[str] | None:
+    """``--metrics`` as a list; None for all that apply."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--metrics names no metric.")
+    return names
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """``I/N`` as numbers, ``0/1`` for None.
+
+    Raises:
+        UsageError: not of that form, or I is not below N.
+    """
+    if text is None:
+        return 0, 1
+    first, _, second = text.partition("/")
+    if not (first.isdigit() and second.isdigit()) or not 0 <= int(first) < int(second):
+        raise UsageError(f"--shard takes I/N with I from 0 to N-1; got {text!r}.")
+    return int(first), int(second)
+
+
+def parse_protocols(names: tuple[str, ...], default: str) -> list[Protocol]:
+    """The protocols by name, each once."""
+    from javisbench.protocol import parse_protocol
+
+    protocols = [parse_protocol(name) for name in names or (default,)]
+    return list({protocol.name: protocol for protocol in protocols}.values())

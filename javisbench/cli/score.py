@@ -1,0 +1,92 @@
+"""``javisbench score``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from javisbench.cli import options
+
+EPILOG = """\b
+Examples:
+  javisbench score clips/ --suite javisbench-mini --name my-model
+  javisbench score clips/ --suite my.csv --metrics av_align,health_* --json
+  javisbench score clips/ --suite my.csv --reference real/ --protocol javisbench-v2
+  javisbench score --suite with_pred_video_path.csv
+Clips are found by sample id (ID.mp4), else by row (sample_0000.mp4), else by --manifest.
+A wav of the same name beside a clip is its sound; otherwise the clip's own track is.
+"""
+
+
+@click.command("score", epilog=EPILOG)
+@click.argument("clips", required=False, type=click.Path(path_type=Path))
+@options.suite_option
+@click.option("--name", help="How the maker of the clips is called in tables. [default: the folder's name]")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="CSV with columns id, video, audio.",
+)
+@options.scoring_options
+@options.out_option
+@options.limit_option
+@options.repeats_option
+@options.workers_option
+@options.device_option
+@options.seed_option
+@options.allow_outside_option
+@options.strict_option
+@options.json_option
+@options.verbosity
+def command(clips: Path | None, **given: Any) -> int:
+    """Score the clips of folder CLIPS against a suite's prompts and print the table."""
+    from javisbench.api import ScoringOptions, score
+    from javisbench.cli.progress import make_progress
+
+    options.setup_logging(given["quiet"], given["verbose"])
+    scoring = scoring_options(given)
+    assert isinstance(scoring, ScoringOptions)
+    result = score(
+        clips,
+        suite=given["suite"],
+        name=given["name"],
+        out=given["out"],
+        manifest=given["manifest"],
+        limit=given["limit"],
+        repeats=given["repeats"],
+        allow_outside=given["allow_outside"],
+        options=scoring,
+        progress=make_progress(given["quiet"]),
+    )
+    return show_result(result, as_json=given["as_json"], strict=given["strict"])
+
+
+def scoring_options(given: dict[str, Any]) -> Any:
+    """The options of scoring, from those of a command."""
+    from javisbench.api import ScoringOptions
+
+    return ScoringOptions(
+        metrics=options.parse_metrics(given["metrics"]),
+        protocols=given["protocols"],
+        encoders=options.parse_pairs("--encoder", given["encoders"]),
+        weights_dirs=given["weights_dirs"],
+        reference=given["reference"],
+        device=given["device"],
+        workers=given["workers"],
+        batch_clips=given["batch_clips"],
+        seed=given["seed"],
+    )
+
+
+def show_result(result: Any, *, as_json: bool, strict: bool) -> int:
+    """Print a result; returns the exit code."""
+    if as_json:
+        click.echo(json.dumps(result.summary, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        from javisbench.cli.report import print_run
+
+        print_run(result.folder, result.protocol)
+    return 1 if strict and result.failed_samples else 0

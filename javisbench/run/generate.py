@@ -1,0 +1,402 @@
+"""Generating the clips of a suite: seeds, batches, retries, files, and going on where a run stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
+from javisbench.durable import append_jsonl, read_json, read_jsonl, write_json, write_jsonl
+from javisbench.errors import GenerationError, JavisbenchError, RunError
+from javisbench.media import write_clip
+from javisbench.run.conform import conform_clip
+from javisbench.run.manifest import now_text, versions
+from javisbench.run.sources import clip_name
+
+if TYPE_CHECKING:
+    from javisbench.run.progress import Progress, Stage
+    from javisbench.suite import Sample, Suite
+    from javisbench.weights import WeightStore
+
+log = logging.getLogger(__name__)
+Conform = Literal["native", "exact"]
+CONSECUTIVE_FAILURES = 5
+_FILE_SUFFIXES = (".mp4", ".wav")
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """How to generate.
+
+    Attributes:
+        seed: base seed.
+        repeats: clips a prompt.
+        shard: (i, n): every n-th sample from i.
+        conform: ``native`` keeps the model's size, rate and length; ``exact`` resizes, resamples and trims.
+        overwrite: replace clips that were made with other settings.
+        max_failures: stop after this many failures (a count, or a share of the clips below 1); None for no limit.
+        batch: clips a call, at most the generator's own limit; None for that limit.
+        device: torch device; None for cuda when present.
+        dtype: ``auto``, ``float32`` or ``bfloat16``.
+    """
+
+    seed: int = 0
+    repeats: int = 1
+    shard: tuple[int, int] = (0, 1)
+    conform: Conform = "native"
+    overwrite: bool = False
+    max_failures: float | None = None
+    batch: int | None = None
+    device: str | None = None
+    dtype: str = "auto"
+
+
+@dataclass
+class GenerateOutcome:
+    """What a generation job did."""
+
+    made: int = 0
+    kept: int = 0
+    failed: int = 0
+
+
+def sample_seed(base_seed: int, suite: str, sample_id: str, repeat: int) -> int:
+    """63 bits from what names a clip alone, so that order, batches and shards do not matter."""
+    text = json.dumps([base_seed, suite, sample_id, repeat]).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def check_suite(generator: Generator, suite: Suite) -> None:
+    """Refuse what makes no sense together.
+
+    Raises:
+        GenerationError: an unconditional model in a text suite, or the other way round.
+    """
+    if suite.unconditional and generator.needs_text:
+        raise GenerationError(f"{generator.card_id} needs prompts, and the suite {suite.name} has none.")
+    if not suite.unconditional and not generator.needs_text:
+        raise GenerationError(
+            f"{generator.card_id} is unconditional: it cannot follow the prompts of {suite.name}. Use --suite "
+            f"landscape or --suite aist++."
+        )
+
+
+def generate_clips(
+    run: Path,
+    suite: Suite,
+    generator: Generator,
+    weights: WeightStore,
+    settings: GenerateSettings,
+    identity: Mapping[str, Any],
+    progress: Progress,
+) -> GenerateOutcome:
+    """Make every clip of the suite (of the shard) that is not there yet.
+
+    Args:
+        run: the run's folder, locked by the caller.
+        suite: the prompts.
+        generator: not loaded yet; it is only loaded when something is to be made, and closed at the end.
+        weights: where to find checkpoints.
+        settings: seeds, shards, limits.
+        identity: what names the model: spec and resolved parameters; part of every clip's key.
+        progress: shown to the user.
+
+    Raises:
+        RunError: clips made with other settings are in the way, or too many failures.
+        MissingWeightsError: the model's weights are not here.
+    """
+    check_suite(generator, suite)
+    plan = generator.plan(suite.setting)
+    job = _Job(run, suite, generator, settings, dict(identity), plan, progress)
+    todo = job.todo()
+    if not todo:
+        return job.outcome
+    generator.load(settings.device or "cpu", settings.dtype, weights)
+    try:
+        job.forget_failures(todo)
+        job.run(todo)
+    finally:
+        generator.close()
+    return job.outcome
+
+
+@dataclass
+class _Job:
+    folder: Path
+    suite: Suite
+    generator: Generator
+    settings: GenerateSettings
+    identity: dict[str, Any]
+    plan: Plan
+    progress: Progress
+    outcome: GenerateOutcome = field(default_factory=GenerateOutcome)
+    _in_a_row: int = 0
+    _total: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def clips(self) -> Path:
+        return self.folder / "clips"
+
+    def requests(self) -> Iterator[Request]:
+        first, count = self.settings.shard
+        for sample in self.suite:
+            if sample.index % count == first:
+                for repeat in range(self.settings.repeats):
+                    yield self._request(sample, repeat)
+
+    def _request(self, sample: Sample, repeat: int) -> Request:
+        seed = sample_seed(self.settings.seed, self.suite.name, sample.id, repeat)
+        return Request(sample, sample.index, repeat, seed, self.plan, sample.prompts)
+
+    def key(self, request: Request) -> str:
+        """Hash over everything that decides the clip."""
+        facts = [self.identity, self.settings.conform, request.seed, dict(request.prompts), _plan_json(self.plan)]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def todo(self) -> list[Request]:
+        """Requests without a finished clip.
+
+        Raises:
+            RunError: finished clips were made with other settings, and `overwrite` is off.
+        """
+        todo: list[Request] = []
+        changed: list[str] = []
+        requests = list(self.requests())
+        self._total = len(requests)
+        for request in requests:
+            state = self._state(request)
+            if state == "done":
+                self.outcome.kept += 1
+                continue
+            if state == "changed":
+                changed.append(clip_name(request.sample.id, request.repeat))
+            todo.append(request)
+        if changed and not self.settings.overwrite:
+            raise RunError(
+                f"{len(changed)} clips in {self.clips} (such as {changed[0]}) were made with other settings or "
+                f"prompts, or were changed afterwards. Replace them with --overwrite, or choose another folder with "
+                f"--out.",
+                kind="changed_settings",
+            )
+        return todo
+
+    def _state(self, request: Request) -> Literal["done", "changed", "absent"]:
+        sidecar = self.clips / f"{clip_name(request.sample.id, request.repeat)}.json"
+        if not sidecar.exists():
+            return "absent"
+        try:
+            facts = read_json(sidecar)
+            files: dict[str, str] = facts["files"]
+            if facts["key"] != self.key(request):
+                return "changed"
+        except (RunError, KeyError, TypeError):
+            return "absent"
+        for name, digest in files.items():
+            path = self.clips / Path(name).name
+            if not path.is_file():
+                return "absent"
+            if _sha256(path) != digest:
+                return "changed"
+        return "done"
+
+    def forget_failures(self, todo: Sequence[Request]) -> None:
+        """Drop failure lines of clips that are tried again."""
+        again = {(request.sample.id, request.repeat) for request in todo}
+        rows = read_jsonl(self.folder / "failures.jsonl")
+        kept = [r for r in rows if r.get("stage") != "generate" or (r.get("sample_id"), r.get("repeat")) not in again]
+        if len(kept) != len(rows):
+            write_jsonl(self.folder / "failures.jsonl", kept)
+
+    def run(self, todo: Sequence[Request]) -> None:
+        size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)
+        with self.progress.stage("generating", len(todo)) as stage, ThreadPoolExecutor(1) as writer:
+            pending: list[Future[None]] = []
+            for start in range(0, len(todo), size):
+                batch = list(todo[start : start + size])
+                for answer in self._answers(batch):
+                    if isinstance(answer, Generated):
+                        # Encoding one batch overlaps with the making of the next.
+                        pending.append(writer.submit(self._store, answer, stage))
+                    else:
+                        self._fail(answer, stage)
+                while len(pending) > 2 * size:
+                    pending.pop(0).result()
+                self._check_limits()
+            for future in pending:
+                future.result()
+            self._check_limits()
+
+    def _answers(self, batch: list[Request], attempt: int = 1) -> Iterator[Generated | Failed]:
+        """Every request of the batch gets one answer; out of memory halves it, other failures are tried once more."""
+        open_requests = {id(request): request for request in batch}
+        again: list[Request] = []
+        try:
+            for answer in self.generator.generate(batch):
+                if open_requests.pop(id(answer.request), None) is None:
+                    log.warning("%s answered twice, or what was not asked", self.generator.card_id)
+                    continue
+                answer = _validated(answer)
+                if isinstance(answer, Failed) and answer.retryable and attempt == 1:
+                    again.append(answer.request)
+                else:
+                    yield answer
+        except Exception as error:  # noqa: BLE001 - whatever a model does, it costs its clips and not the run
+            left = list(open_requests.values())
+            yield from self._after_error(left, error, attempt)
+        else:
+            for request in open_requests.values():
+                yield Failed(request, "generate", "no_answer", "The generator gave no answer for this clip.")
+        for request in again:
+            yield from self._answers([request], attempt=2)
+
+    def _after_error(self, left: list[Request], error: Exception, attempt: int) -> Iterator[Generated | Failed]:
+        if _is_out_of_memory(error) and len(left) > 1:
+            log.warning("out of memory with %d clips; trying half as many", len(left))
+            _free_memory()
+            half = len(left) // 2
+            yield from self._answers(left[:half], attempt)
+            yield from self._answers(left[half:], attempt)
+            return
+        kind = "out_of_memory" if _is_out_of_memory(error) else getattr(error, "kind", "exception")
+        log.debug("generation failed", exc_info=error)
+        if attempt == 1:
+            _free_memory()
+            for request in left:
+                yield from self._answers([request], attempt=2)
+            return
+        message = error.message if isinstance(error, JavisbenchError) else f"{type(error).__name__}: {error}"
+        for request in left:
+            yield Failed(request, "generate", kind, message)
+
+    def _store(self, answer: Generated, stage: Stage) -> None:
+        request = answer.request
+        name = clip_name(request.sample.id, request.repeat)
+        started = time.monotonic()
+        try:
+            clip = conform_clip(answer.clip, self.suite.setting) if self.settings.conform == "exact" else answer.clip
+            # The old sidecar goes first: a clip without one is unfinished, whatever files lie there.
+            (self.clips / f"{name}.json").unlink(missing_ok=True)
+            write_clip(clip, self.clips / f"{name}.mp4", self.clips / f"{name}.wav")
+        except JavisbenchError as error:
+            if isinstance(error, RunError):
+                raise
+            self._fail(Failed(request, "generate", error.kind, error.message), stage)
+            return
+        files = {
+            f"{name}{s}": _sha256(self.clips / f"{name}{s}")
+            for s in _FILE_SUFFIXES
+            if (self.clips / f"{name}{s}").exists()
+        }
+        write_json(self.clips / f"{name}.json", self._sidecar(answer, files, time.monotonic() - started))
+        with self._counting:
+            self.outcome.made += 1
+            self._in_a_row = 0
+            stage.advance()
+
+    def _sidecar(self, answer: Generated, files: Mapping[str, str], encode_s: float) -> dict[str, Any]:
+        request = answer.request
+        return {
+            "schema": 1,
+            "key": self.key(request),
+            "sample_id": request.sample.id,
+            "index": request.index,
+            "repeat": request.repeat,
+            "seed": request.seed,
+            "prompts": dict(request.prompts),
+            "model": self.identity,
+            "plan": _plan_json(self.plan),
+            "conform": self.settings.conform,
+            "device": self.settings.device,
+            "dtype": self.settings.dtype,
+            "versions": versions(),
+            "created": now_text(),
+            "encode_s": round(encode_s, 3),
+            "info": dict(answer.info),
+            "files": dict(files),
+        }
+
+    def _fail(self, answer: Failed, stage: Stage) -> None:
+        request = answer.request
+        row = {
+            "sample_id": request.sample.id,
+            "repeat": request.repeat,
+            "stage": "generate",
+            "metric": None,
+            "kind": answer.kind,
+            "message": answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}",
+            "seed": request.seed,
+        }
+        with self._counting:
+            append_jsonl(self.folder / "failures.jsonl", row)
+            self.outcome.failed += 1
+            self._in_a_row += 1
+            stage.advance(failed=1)
+
+    def _check_limits(self) -> None:
+        limit = self.settings.max_failures
+        allowed = None if limit is None else limit * self._total if limit < 1 else limit
+        if self._in_a_row >= CONSECUTIVE_FAILURES:
+            reason = f"{self._in_a_row} clips in a row failed"
+        elif allowed is not None and self.outcome.failed > allowed:
+            reason = f"{self.outcome.failed} clips failed, more than --max-failures {limit:g} allows"
+        else:
+            return
+        raise RunError(
+            f"Stopped: {reason}. What was made is kept; reasons are in {self.folder / 'failures.jsonl'}. Mend the "
+            f"cause and run the same command again.",
+            kind="too_many_failures",
+        )
+
+
+def _plan_json(plan: Plan) -> dict[str, Any]:
+    return {**asdict(plan), "fps": str(plan.fps), "notes": list(plan.notes)}
+
+
+def _validated(answer: Generated | Failed) -> Generated | Failed:
+    """A generated clip that cannot be one becomes a failure."""
+    import numpy as np
+
+    if isinstance(answer, Failed):
+        return answer
+
+    def refuse(kind: str, message: str) -> Failed:
+        return Failed(answer.request, "generate", kind, message)
+
+    frames, audio = answer.clip.frames, answer.clip.audio
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+        return refuse("shape", f"Frames must be uint8 (T, H, W, 3) and not empty; got {frames.dtype} {frames.shape}.")
+    if audio is not None:
+        if audio.ndim != 2 or not np.issubdtype(audio.dtype, np.floating) or 0 in audio.shape:
+            return refuse("shape", f"Audio must be float (channels, samples); got {audio.dtype} {audio.shape}.")
+        if not np.isfinite(audio).all():
+            return refuse("non_finite", "The audio holds values that are not finite.")
+    return answer
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # By name, so that torch is not imported for generators that do without it.
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _free_memory() -> None:
+    import gc
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""``run.json``: what a run was made from and with."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from javisbench import __version__
+from javisbench.durable import read_json, write_json
+from javisbench.errors import RunError
+
+MANIFEST_SCHEMA = 1
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "av",
+    "soundfile",
+    "opencv-python-headless",
+    "pillow",
+    "transformers",
+    "diffusers",
+)
+
+
+def slug(name: str) -> str:
+    """`name` as part of a folder name: lower case letters, digits, ``.``, ``_`` and ``-``, at most 60 characters."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")[:60] or "model"
+
+
+def hash8(value: Any) -> str:
+    """Eight hexadecimal digits over a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def default_run_folder(name: str, identity: Any, suite: str) -> Path:
+    """``runs/<model-slug>-<hash8>/<suite>``."""
+    return Path("runs") / f"{slug(name)}-{hash8(identity)}" / slug(suite)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and what computes numbers; packages that are absent are left out."""
+    found = {"javisbench": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """The machine: processor, cores, memory in bytes, and the GPU when `device` is one."""
+    facts: dict[str, Any] = {"machine": platform.machine(), "system": platform.platform(), "cores": os.cpu_count()}
+    if hasattr(os, "sysconf"):
+        facts["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if device.startswith("cuda"):
+        import torch
+
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run; empty when there is none yet.
+
+    Raises:
+        RunError: it is damaged, or of a newer version of javisbench.
+    """
+    if not (run / "run.json").exists():
+        return {}
+    manifest = read_json(run / "run.json")
+    if not isinstance(manifest, dict):
+        raise RunError(f"{run / 'run.json'} is no run manifest. Choose another folder with --out.", kind="damaged")
+    if manifest.get("schema", 0) > MANIFEST_SCHEMA:
+        raise RunError(f"{run} was written by a newer javisbench ({manifest.get('versions')}). Update this one.")
+    return manifest
+
+
+def update_manifest(run: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `changes` into the run's manifest and write it."""
+    manifest = {"schema": MANIFEST_SCHEMA, **read_manifest(run), **changes}
+    write_json(run / "run.json", manifest)
+    return manifest
+
+
+def now_text() -> str:
+    """The time in UTC, as run manifests hold it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

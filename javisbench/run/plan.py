@@ -1,0 +1,237 @@
+"""What a scoring job will do: which metrics, through which encoders, with which weights; and what is missing."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from javisbench.errors import MissingWeightsError, UsageError
+from javisbench.metrics.base import SampleMetric, SetMetric, Status
+from javisbench.metrics.encoders import ENCODERS
+from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.metrics.registry import METRICS
+from javisbench.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from javisbench.metrics.encoders.base import Encoder
+    from javisbench.protocol import Protocol
+    from javisbench.suite import Suite
+    from javisbench.weights import Located, WeightStore
+
+_EXTRA_MODULES = {
+    "clip": "transformers",
+    "clap": "transformers",
+    "fid": "pytorch_fid",
+    "audio-quality": "audiobox_aesthetics",
+}
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """An encoder in one variant with its weights (None: needs none)."""
+
+    name: str
+    variant: str
+    cls: type[Encoder]
+    weights: Located | None
+
+    @property
+    def label(self) -> str:
+        """``imagebind=huge``: part of every feature's key."""
+        return f"{self.name}={self.variant}"
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights, or empty."""
+        return self.weights.sha256 if self.weights else ""
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Why a metric has no value in this job."""
+
+    status: Status
+    note: str
+
+
+@dataclass
+class ProtocolPlan:
+    """One protocol's part of the job.
+
+    Attributes:
+        protocol: under its final (possibly derived) name.
+        sample_metrics: id to metric.
+        set_metrics: id to metric.
+        unavailable: id to the reason.
+    """
+
+    protocol: Protocol
+    sample_metrics: dict[str, SampleMetric] = field(default_factory=dict)
+    set_metrics: dict[str, SetMetric] = field(default_factory=dict)
+    unavailable: dict[str, Unavailable] = field(default_factory=dict)
+
+    def specs(self, metric_id: str) -> dict[str, FeatureSpec]:
+        """Role to feature of one metric; set metrics have the single role ``row``."""
+        if metric_id in self.sample_metrics:
+            return dict(self.sample_metrics[metric_id].needs(self.protocol))
+        return {"row": self.set_metrics[metric_id].needs(self.protocol)}
+
+    def all_specs(self) -> Iterator[FeatureSpec]:
+        """Every feature that the protocol's metrics need, possibly repeated."""
+        for metric_id in (*self.sample_metrics, *self.set_metrics):
+            yield from self.specs(metric_id).values()
+
+    def set_specs(self) -> set[FeatureSpec]:
+        """Features that real clips are needed for."""
+        return {metric.needs(self.protocol) for metric in self.set_metrics.values()}
+
+
+@dataclass
+class ScorePlan:
+    """The whole job: one part a protocol, and the encoders that all of them share."""
+
+    parts: list[ProtocolPlan]
+    encoders: dict[str, EncoderChoice]
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether any weights are stand-ins."""
+        return any(choice.weights and choice.weights.entry.stand_in for choice in self.encoders.values())
+
+    def clip_specs(self) -> set[FeatureSpec]:
+        """Every feature made from clips."""
+        return {spec for part in self.parts for spec in part.all_specs() if spec.subject == "clip"}
+
+    def text_specs(self) -> set[FeatureSpec]:
+        """Every feature made from prompts."""
+        return {spec for part in self.parts for spec in part.all_specs() if spec.subject != "clip"}
+
+
+def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[str]:
+    """Metric ids for what the user asked: ids, globs (``health_*``) or ``all``; None for all that apply.
+
+    Raises:
+        UsageError: a name that matches nothing.
+    """
+    known = list(METRICS)
+    default = [m for m in known if METRICS.get(m).card.by_default and (not protocol.metrics or m in protocol.metrics)]
+    if requested is None:
+        return [*default, *(m for m in known if m.startswith("health_") and m not in default)]
+    chosen: set[str] = set()
+    for name in requested:
+        matching = default if name == "all" else fnmatch.filter(known, name)
+        if not matching:
+            raise UsageError(
+                f"There is no metric {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or all."
+            )
+        chosen.update(matching)
+    return [metric_id for metric_id in known if metric_id in chosen]
+
+
+def make_plan(
+    suite: Suite,
+    protocols: Iterable[Protocol],
+    *,
+    metrics: Iterable[str] | None,
+    variants: Mapping[str, str],
+    weights: WeightStore,
+    has_reference: bool,
+) -> ScorePlan:
+    """Decide what is computed. Reads no clip and loads no network.
+
+    Args:
+        suite: the prompts.
+        protocols: the first is the run's.
+        metrics: as the user asked; None for all that apply.
+        variants: encoder to variant (``{"imagebind": "tiny"}``).
+        weights: where to look for checkpoints.
+        has_reference: whether real features will be at hand.
+
+    Raises:
+        UsageError: unknown metrics, encoders or variants.
+    """
+    for name, variant in variants.items():
+        _check_variant(name, variant)
+    requested = None if metrics is None else list(metrics)
+    encoders: dict[str, EncoderChoice | Unavailable] = {}
+    parts = []
+    for protocol in protocols:
+        part = ProtocolPlan(protocol)
+        for metric_id in select_metrics(requested, protocol):
+            _place(part, metric_id, suite, has_reference, encoders, variants, weights)
+        parts.append(part)
+    chosen = {name: choice for name, choice in encoders.items() if isinstance(choice, EncoderChoice)}
+    for part in parts:
+        part.protocol = _derived(part, chosen)
+    return ScorePlan(parts, chosen)
+
+
+def _check_variant(name: str, variant: str) -> None:
+    card = ENCODERS.get(name).card
+    if variant not in card.variants:
+        raise UsageError(
+            f"The encoder {name} has no variant {variant!r}.{did_you_mean(variant, card.variants)} "
+            f"Known: {', '.join(card.variants)}."
+        )
+
+
+def _place(
+    part: ProtocolPlan,
+    metric_id: str,
+    suite: Suite,
+    has_reference: bool,
+    encoders: dict[str, EncoderChoice | Unavailable],
+    variants: Mapping[str, str],
+    weights: WeightStore,
+) -> None:
+    metric = METRICS.get(metric_id)()
+    is_set = isinstance(metric, SetMetric)
+    specs = [metric.needs(part.protocol)] if isinstance(metric, SetMetric) else [*metric.needs(part.protocol).values()]
+    if suite.unconditional and any(spec.subject != "clip" for spec in specs):
+        note = f"{suite.name} has no prompts"
+        part.unavailable[metric_id] = Unavailable("not_applicable", note)
+        return
+    for name in {spec.encoder for spec in specs}:
+        if name not in encoders:
+            encoders[name] = _choose(name, variants.get(name), weights)
+        choice = encoders[name]
+        if isinstance(choice, Unavailable):
+            part.unavailable[metric_id] = choice
+            return
+    if is_set and not has_reference:
+        note = "needs real clips: --reference FOLDER, --reference suite, or a file of `javisbench reference build`"
+        part.unavailable[metric_id] = Unavailable("missing_reference", note)
+    elif isinstance(metric, SetMetric):
+        part.set_metrics[metric_id] = metric
+    else:
+        part.sample_metrics[metric_id] = metric
+
+
+def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoice | Unavailable:
+    cls = ENCODERS.get(name)
+    variant = variant or cls.card.default_variant
+    module = _EXTRA_MODULES.get(cls.card.extra or "")
+    if module and importlib.util.find_spec(module) is None:
+        return Unavailable("missing_weights", f"{cls.card.title} needs: pip install 'javisbench[{cls.card.extra}]'")
+    entry = cls.card.variants[variant]
+    if entry is None:
+        return EncoderChoice(name, variant, cls, None)
+    try:
+        return EncoderChoice(name, variant, cls, weights.locate(entry))
+    except MissingWeightsError as error:
+        return Unavailable("missing_weights", error.message)
+
+
+def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Protocol:
+    """The protocol's name tells of every encoder that is not the official one."""
+    protocol = part.protocol
+    for name in sorted({spec.encoder for spec in part.all_specs()}):
+        choice = encoders[name]
+        if choice.variant != choice.cls.card.default_variant:
+            protocol = protocol.derived(f"{name}={choice.variant}")
+        elif choice.weights is not None and choice.weights.official is False:
+            protocol = protocol.derived(f"weights={choice.weights.sha256[:8]}")
+    return protocol

@@ -1,0 +1,416 @@
+"""Scoring a set of clips: plan, encode, compute, summarise, and write it all into the run's folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
+from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
+from javisbench.metrics.base import SampleContext, SampleScore
+from javisbench.run.encode import (
+    ContentIndex,
+    EncodeSession,
+    encode_clips,
+    encode_prompts,
+    full_fp32,
+    hash_sources,
+    media_facts_key,
+    prompt_hash,
+)
+from javisbench.run.features import FeatureStore
+from javisbench.run.plan import ProtocolPlan, ScorePlan
+from javisbench.run.progress import Progress
+from javisbench.run.reference import NoReference, Reference
+from javisbench.run.sources import Item, Matched
+from javisbench.run.summary import nested, positions, sample_cells, set_cells, unavailable_cells
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from javisbench.media import ClipSource
+    from javisbench.metrics.encoders.base import Features, FeatureSpec
+    from javisbench.suite import Sample, Suite
+
+log = logging.getLogger(__name__)
+SUMMARY_SCHEMA = 1
+Failure = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How to score, apart from what: none of it changes a number beyond float rounding.
+
+    Attributes:
+        device: torch device.
+        workers: decoding processes.
+        batch_clips: clips a forward pass.
+        seed: of the bootstrap.
+    """
+
+    device: str = "cpu"
+    workers: int = 1
+    batch_clips: int = 1
+    seed: int = 0
+
+
+@dataclass
+class ProtocolScores:
+    """What one protocol gave.
+
+    Attributes:
+        name: the protocol's.
+        values: metric id to float64 array, one entry an item, NaN where there is none.
+        details: rows of ``details.parquet``.
+        failures: rows of ``failures.jsonl``.
+        cells: metric id to flat slice name to cell.
+    """
+
+    name: str
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    details: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+
+def score_clips(
+    run: Path,
+    suite: Suite,
+    matched: Matched,
+    plan: ScorePlan,
+    settings: ScoreSettings,
+    progress: Progress,
+    *,
+    reference: Reference | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> list[ProtocolScores]:
+    """Score clips and write ``scores.parquet``, ``summary.json`` and the rest into the run folder.
+
+    Args:
+        run: the run's folder, locked by the caller.
+        suite: the prompts.
+        matched: the clips.
+        plan: which metrics, under which protocols.
+        settings: device, workers and seed.
+        progress: shown to the user.
+        reference: real features for the set metrics.
+        facts: further members of ``summary.json``'s ``run``.
+
+    Returns:
+        one entry a protocol, the run's first.
+    """
+    job = _Job(run, suite, matched, plan, settings, progress, reference or NoReference())
+    with full_fp32():
+        results = job.run()
+    for part, result in zip(plan.parts, results, strict=True):
+        _write(run, part, result, job, dict(facts or {}))
+    return results
+
+
+@dataclass
+class _Job:
+    folder: Path
+    suite: Suite
+    matched: Matched
+    plan: ScorePlan
+    settings: ScoreSettings
+    progress: Progress
+    reference: Reference
+    index: ContentIndex = field(default_factory=ContentIndex)
+    audio: dict[str, int] = field(default_factory=lambda: {"sidecar": 0, "container": 0, "none": 0})
+
+    def run(self) -> list[ProtocolScores]:
+        self.session = EncodeSession(
+            self.plan.encoders,
+            FeatureStore(self.folder / "features"),
+            self.settings.device,
+            self.settings.workers,
+            self.settings.batch_clips,
+        )
+        try:
+            self._encode()
+            return [self._score(part) for part in self.plan.parts]
+        finally:
+            self.session.close()
+
+    @property
+    def items(self) -> Sequence[Item]:
+        return self.matched.items
+
+    def _encode(self) -> None:
+        sources = [item.source for item in self.items if item.source is not None]
+        real = [source for source in self.reference.sources(self.suite) if source not in set(sources)]
+        self.index = hash_sources([*sources, *real], self.settings.workers, self.progress)
+        texts = self.plan.text_specs()
+        for kind in ("text", "audio_text"):
+            specs = {spec for spec in texts if spec.subject == kind}
+            prompts = [_prompt(item.sample, kind) for item in self.items if item.source in self.index.hashes]
+            if specs:
+                encode_prompts(prompts, specs, self.session, self.progress)
+        clip_specs = self.plan.clip_specs()
+        set_specs = {spec for part in self.plan.parts for spec in part.set_specs()}
+        wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(sources, clip_specs)
+        wanted |= dict.fromkeys(real, set_specs)
+        encode_clips(wanted, self.index, self.session, self.progress)
+        self._count_audio()
+
+    def _count_audio(self) -> None:
+        for item in self.items:
+            key = media_facts_key(self.index.hashes.get(item.source, "")) if item.source else ""
+            if key in self.session.store:
+                kind = ("none", "sidecar", "container")[int(self.session.store.get(key)["audio_source"])]
+                self.audio[kind] += 1
+
+    def _score(self, part: ProtocolPlan) -> ProtocolScores:
+        result = ProtocolScores(part.protocol.name)
+        self._score_samples(part, result)
+        self._score_sets(part, result)
+        for metric_id, reason in part.unavailable.items():
+            result.cells[metric_id] = unavailable_cells(reason, self.suite)
+        return result
+
+    def _score_samples(self, part: ProtocolPlan, result: ProtocolScores) -> None:
+        import numpy as np
+
+        result.values = {metric_id: np.full(len(self.items), np.nan) for metric_id in part.sample_metrics}
+        specs = {metric_id: part.specs(metric_id) for metric_id in part.sample_metrics}
+        context = SampleContext(part.protocol, self.suite.setting)
+        with self.progress.stage(f"scoring under {part.protocol.name}", len(self.items)) as stage:
+            for position, item in enumerate(self.items):
+                before = len(result.failures)
+                problem = self._unreadable(item)
+                if problem is not None:
+                    result.failures.append(problem)
+                else:
+                    self._score_item(part, specs, context, position, result)
+                stage.advance(failed=int(len(result.failures) > before))
+        for metric_id, values in result.values.items():
+            result.cells[metric_id] = sample_cells(values, self.suite, self.items, self.settings.seed)
+
+    def _unreadable(self, item: Item) -> Failure | None:
+        if item.source is None:
+            return _failure(item, "match", None, MediaError("There is no clip for this sample.", kind="missing_clip"))
+        error = self.index.errors.get(item.source)
+        return None if error is None else _failure(item, "decode", None, error)
+
+    def _score_item(
+        self,
+        part: ProtocolPlan,
+        specs: Mapping[str, Mapping[str, FeatureSpec]],
+        context: SampleContext,
+        position: int,
+        result: ProtocolScores,
+    ) -> None:
+        item = self.items[position]
+        cache: dict[FeatureSpec, Features] = {}
+        for metric_id, metric in part.sample_metrics.items():
+            try:
+                features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
+                score = _checked(metric.score(features, context))
+            except FeatureError as error:
+                result.failures.append(_failure(item, "encode", metric_id, error))
+            except MetricError as error:
+                result.failures.append(_failure(item, "metric", metric_id, error))
+            else:
+                result.values[metric_id][position] = score.value
+                result.details += [
+                    {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
+                    for n, v in score.details.items()
+                ]
+
+    def _features(self, item: Item, spec: FeatureSpec, cache: dict[FeatureSpec, Features]) -> Features:
+        if spec not in cache:
+            cache[spec] = self._stored(self._content(item, spec), spec)
+        return cache[spec]
+
+    def _content(self, item: Item, spec: FeatureSpec) -> str:
+        if spec.subject != "clip":
+            return prompt_hash(_prompt(item.sample, spec.subject))
+        assert item.source is not None
+        return self.index.hashes[item.source]
+
+    def _stored(self, content: str, spec: FeatureSpec) -> Features:
+        key = self.session.key(content, spec)
+        if key in self.session.store:
+            return self.session.store.get(key)
+        raise self.session.feature_errors.get(key) or FeatureError("The features are missing from the store.")
+
+    def _score_sets(self, part: ProtocolPlan, result: ProtocolScores) -> None:
+        rows: dict[FeatureSpec, _PairedRows] = {}
+        for metric_id, metric in part.set_metrics.items():
+            spec = metric.needs(part.protocol)
+            if spec not in rows:
+                rows[spec] = self._paired_rows(spec, part)
+            pairs = rows[spec]
+            result.failures += [{**failure, "metric": metric_id} for failure in pairs.failures]
+            values = metric.compute(
+                pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol, paired=True
+            )
+            result.cells[metric_id] = set_cells(values)
+
+    def _paired_rows(self, spec: FeatureSpec, part: ProtocolPlan) -> _PairedRows:
+        """Generated and real rows of the samples that have both; further repeats of a prompt are left out."""
+        import numpy as np
+
+        real_rows = self.reference.rows(self.suite, spec, part.protocol, lambda source: self._real_row(source, spec))
+        pairs = _PairedRows()
+        fakes, reals = [], []
+        for item in self.items:
+            if item.repeat or item.source is None or item.source in self.index.errors:
+                continue
+            try:
+                fake = self._stored(self._content(item, spec), spec)["embedding"]
+            except FeatureError as error:
+                pairs.failures.append(_failure(item, "encode", None, error))
+                continue
+            real = real_rows.get(item.sample.id)
+            if isinstance(real, JavisbenchError):
+                pairs.failures.append(_failure(item, "reference", None, real))
+            elif real is not None:
+                fakes.append(fake)
+                reals.append(real)
+                pairs.items.append(item)
+        if fakes:
+            pairs.fake, pairs.real = np.stack(fakes), np.stack(reals)
+        return pairs
+
+    def _real_row(self, source: ClipSource, spec: FeatureSpec) -> NDArray[Any] | JavisbenchError:
+        if source in self.index.errors:
+            return self.index.errors[source]
+        try:
+            return self._stored(self.index.hashes[source], spec)["embedding"]
+        except FeatureError as error:
+            return error
+
+
+@dataclass
+class _PairedRows:
+    items: list[Item] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        self.fake: NDArray[Any] = np.zeros((0, 1))
+        self.real: NDArray[Any] = np.zeros((0, 1))
+
+
+def _prompt(sample: Sample, subject: str) -> str:
+    return (sample.audio_text or sample.text) if subject == "audio_text" else sample.text
+
+
+def _checked(score: SampleScore) -> SampleScore:
+    import math
+
+    if not math.isfinite(score.value):
+        raise MetricError(f"The value is not finite ({score.value}).", kind="non_finite")
+    return score
+
+
+def _failure(item: Item, stage: str, metric: str | None, error: JavisbenchError) -> Failure:
+    return {
+        "sample_id": item.sample.id,
+        "repeat": item.repeat,
+        "stage": stage,
+        "metric": metric,
+        "kind": error.kind,
+        "message": error.message,
+    }
+
+
+def protocol_folder(run: Path, name: str, first: str) -> Path:
+    """Where a protocol's scores and summary lie: the top level for the run's first, else ``protocols/<name>``."""
+    return run if name == first else run / "protocols" / name
+
+
+def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, facts: dict[str, Any]) -> None:
+    folder = protocol_folder(run, result.name, facts.get("first_protocol", result.name))
+    generation = [row for row in read_jsonl(run / "failures.jsonl") if row.get("stage") == "generate"]
+    made = {(row["sample_id"], row.get("repeat", 0)) for row in generation}
+    # A clip that could not be generated is told once, by the generator's own words.
+    own = [f for f in result.failures if f["kind"] != "missing_clip" or (f["sample_id"], f["repeat"]) not in made]
+    present = {(item.sample.id, item.repeat) for item in job.items if item.source is not None}
+    generation = [row for row in generation if (row["sample_id"], row.get("repeat", 0)) not in present]
+    failures = [*generation, *own]
+    _write_parquet(folder / "scores.parquet", scores_frame(job.items, result.values))
+    _write_parquet(folder / "details.parquet", details_frame(result.details))
+    write_jsonl(folder / "failures.jsonl", failures)
+    write_json(folder / "summary.json", _summary(part, result, failures, job, facts))
+
+
+def _summary(
+    part: ProtocolPlan, result: ProtocolScores, failures: list[Failure], job: _Job, facts: dict[str, Any]
+) -> dict[str, Any]:
+    protocol = part.protocol
+    run = {
+        **facts,
+        "suite": job.suite.name,
+        "suite_hash": job.suite.hash,
+        "suite_total": job.suite.total,
+        "prompts": len({item.sample.id for item in job.items}),
+        "samples": len(job.items),
+        "clips": sum(item.source is not None for item in job.items),
+        "protocol": protocol.name,
+        "protocol_settings": protocol.settings(),
+        "stand_in": job.plan.stand_in,
+        "audio": job.audio,
+        "reference": job.reference.describe(),
+        "encoders": {
+            name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None}
+            for name, choice in job.plan.encoders.items()
+        },
+    }
+    order = [metric_id for metric_id in _table_order() if metric_id in result.cells]
+    metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in order}
+    return {"schema": SUMMARY_SCHEMA, "run": run, "metrics": metrics, "failures": failures}
+
+
+def _table_order() -> Iterable[str]:
+    from javisbench.metrics.registry import METRICS
+
+    return METRICS
+
+
+def scores_frame(items: Sequence[Item], values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """One row an item: ``sample_id``, ``repeat``, one float64 column a metric (null where there is no value)."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"sample_id": [item.sample.id for item in items], "repeat": [item.repeat for item in items]})
+    for metric_id, column in values.items():
+        frame[metric_id] = column
+    return frame
+
+
+def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Long format: ``sample_id``, ``repeat``, ``metric``, ``name``, ``values`` (list of float64)."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [{**row, "values": [float(v) for v in row["values"]]} for row in rows],
+        columns=["sample_id", "repeat", "metric", "name", "values"],
+    )
+
+
+def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = None
+    if "values" in frame.columns:
+        text, number = pa.string(), pa.int64()
+        schema = pa.schema(
+            [
+                ("sample_id", text),
+                ("repeat", number),
+                ("metric", text),
+                ("name", text),
+                ("values", pa.list_(pa.float64())),
+            ]
+        )
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), temporary)

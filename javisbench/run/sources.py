@@ -1,0 +1,167 @@
+"""Which file belongs to which sample."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from javisbench.errors import UsageError
+from javisbench.media import ClipSource, sidecar_for
+from javisbench.suite import Sample, Suite
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+_AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
+_INDEX_NAME = re.compile(r"sample_(\d{4,})(?:-(\d+))?")
+_REPEAT_NAME = re.compile(r"(.+)-(\d+)")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip to score: a sample's repeat and its files; `source` is None when the clip is missing."""
+
+    sample: Sample
+    repeat: int
+    source: ClipSource | None
+
+    @property
+    def label(self) -> str:
+        """``sample_id``, with the repeat when it is not the first."""
+        return self.sample.id if self.repeat == 0 else f"{self.sample.id}-{self.repeat}"
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A folder's files matched to a suite.
+
+    Attributes:
+        items: one a sample and repeat, in suite order.
+        extra: video files that belong to no sample.
+        how: ``id``, ``index``, ``manifest`` or ``suite``.
+    """
+
+    items: tuple[Item, ...]
+    extra: tuple[Path, ...]
+    how: str
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Labels of samples without a clip."""
+        return tuple(item.label for item in self.items if item.source is None)
+
+
+def clip_name(sample_id: str, repeat: int) -> str:
+    """File stem of a clip: the sample's id, then ``-1``, ``-2`` for further repeats."""
+    return sample_id if repeat == 0 else f"{sample_id}-{repeat}"
+
+
+def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, repeats: int | None = None) -> Matched:
+    """Match the clips of a folder to the suite's samples.
+
+    By the manifest when given; else by sample id where any file bears one; else by ``sample_%04d`` of the row.
+
+    Args:
+        folder: holds the clips (sub-folders are not searched).
+        suite: whose samples are wanted.
+        manifest: CSV with columns ``id``, ``video`` and optionally ``audio`` and ``repeat``, paths relative to it.
+        repeats: how many clips a sample should have; None for as many as any sample has.
+
+    Raises:
+        UsageError: no folder, no video in it, a bad manifest, or not one match.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder of clips.")
+    if manifest is not None:
+        found, extra, how = _by_manifest(manifest, suite), [], "manifest"
+    else:
+        videos = _videos(folder)
+        if not videos:
+            raise UsageError(
+                f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
+                f"{suite.samples[0].id}.mp4."
+            )
+        found, extra, how = _by_name(videos, suite)
+        if not found:
+            raise UsageError(
+                f"No file in {folder} belongs to a sample of {suite.name}: {videos[0].name} is neither a sample id "
+                f"(such as {suite.samples[0].id}) nor sample_%04d of a row. Rename the files, or give --manifest."
+            )
+    count = repeats or 1 + max((repeat for _, repeat in found), default=0)
+    items = tuple(Item(sample, repeat, found.get((sample.id, repeat))) for sample in suite for repeat in range(count))
+    return Matched(items, tuple(extra), how)
+
+
+def match_paths(suite: Suite, column: str = "path") -> Matched:
+    """The clips that the suite's own columns name: ``path`` (real clips) or ``pred_video_path``.
+
+    Raises:
+        UsageError: the suite has no such column.
+    """
+    audio_column = {"path": "audio_path", "pred_video_path": "pred_audio_path"}[column]
+    items = []
+    for sample in suite:
+        video, audio = getattr(sample, column), getattr(sample, audio_column)
+        items.append(Item(sample, 0, None if video is None else _source(sample.id, video, audio)))
+    if all(item.source is None for item in items):
+        raise UsageError(f"The suite {suite.name} has no column {column!r} with paths of clips.")
+    return Matched(tuple(items), (), "suite")
+
+
+def _source(sample_id: str, video: Path, audio: Path | None) -> ClipSource:
+    return ClipSource(sample_id, video, audio if audio is not None else sidecar_for(video))
+
+
+def _videos(folder: Path) -> list[Path]:
+    # Everything with a video's suffix counts, folders and broken links too: they are bad clips, not absent ones.
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+
+
+def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int], ClipSource], list[Path], str]:
+    videos = list(videos)
+    by_id = {sample.id: sample for sample in suite}
+    by_index = {sample.index_name: sample for sample in suite}
+    how = "id" if any(_lookup(path.stem, by_id) for path in videos) else "index"
+    names: Mapping[str, Sample] = by_id if how == "id" else by_index
+    found: dict[tuple[str, int], ClipSource] = {}
+    extra: list[Path] = []
+    for path in videos:
+        match = _lookup(path.stem, names)
+        if match is None or (match[0].id, match[1]) in found:
+            extra.append(path)
+        else:
+            found[match[0].id, match[1]] = _source(match[0].id, path, None)
+    return found, extra, how
+
+
+def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None:
+    if stem in names:
+        return names[stem], 0
+    repeat = _REPEAT_NAME.fullmatch(stem)
+    if repeat and repeat[1] in names and 0 < int(repeat[2]) < 10000:
+        return names[repeat[1]], int(repeat[2])
+    return None
+
+
+def _by_manifest(manifest: Path, suite: Suite) -> dict[tuple[str, int], ClipSource]:
+    by_id = {sample.id: sample for sample in suite}
+    found: dict[tuple[str, int], ClipSource] = {}
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"The manifest {manifest} cannot be read: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        sample_id, video, repeat = row.get("id"), row.get("video"), row.get("repeat") or "0"
+        if not sample_id or not video or not repeat.isdigit():
+            raise UsageError(
+                f"{manifest}: row {number} needs the columns id and video (and may have audio and repeat, a number)."
+            )
+        if sample_id in by_id:
+            audio = row.get("audio")
+            folder = manifest.resolve().parent
+            found[sample_id, int(repeat)] = _source(sample_id, folder / video, folder / audio if audio else None)
+    if not found:
+        raise UsageError(f"No row of {manifest} names a sample of {suite.name} in its column id.")
+    return found
