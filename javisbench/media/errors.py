@@ -1,0 +1,38 @@
+"""Why a clip cannot be read or written: the values of ``MediaError.kind``.
+
+They stand in ``failures.jsonl`` and are part of the public interface: a kind is never renamed.
+"""
+
+from __future__ import annotations
+
+from javisbench.errors import MediaError
+
+KINDS: dict[str, str] = {
+    "not_found": "there is no such file, or a link leads nowhere",
+    "not_a_file": "a folder, pipe, socket or device where a media file should be",
+    "no_permission": "the file may not be read",
+    "empty_file": "the file has no bytes",
+    "unsupported_format": "the content is none of the accepted container formats, whatever the name says",
+    "bad_container": "the container's own structure is damaged or incomplete (no index, broken header)",
+    "no_video_stream": "a media file without a picture track",
+    "no_frames": "a picture track from which not one frame comes",
+    "short_read": "the file ends early, or holds fewer frames than it declares",
+    "decode_error": "the decoder met damaged or impossible picture data",
+    "bad_audio": "the container's sound track is damaged, or holds values that are not numbers",
+    "bad_sidecar": "the sound file beside the video is missing, damaged, empty or of no accepted format",
+    "too_large": "the clip decodes to more bytes than the limit allows",
+    "timeout": "reading took longer than the deadline",
+    "worker_died": "the decoding process was killed or crashed while it read this clip",
+    "worker_start": "no decoding process can be started on this machine",
+    "cannot_write": "the clip cannot be encoded or stored as asked",
+}
+
+
+def media_error(kind: str, message: str) -> MediaError:
+    """A `MediaError` of one of the documented kinds.
+
+    Raises:
+        KeyError: the kind is not documented in `KINDS`.
+    """
+    KINDS[kind]
+    return MediaError(message, kind=kind)

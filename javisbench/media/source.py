@@ -1,0 +1,169 @@
+"""What is read (`ClipSource`), within which limits (`DecodeLimits`), and what a header says (`MediaInfo`)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from javisbench.errors import MediaError
+from javisbench.media.errors import media_error
+
+SIDECAR_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
+
+# What a decoding process needs besides the pixels it hands over: the interpreter and its libraries, and the
+# decoder's own reference frames (16 of them at 8K, 10 bit, are 1.6 GiB).
+_ADDRESS_SPACE_BESIDES = 3 * 2**30
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """How much one clip may cost.
+
+    Attributes:
+        max_decoded_bytes: most bytes of decoded pixels and samples. A clip that declares more is refused before
+            anything is allocated; one that turns out to hold more is given up at that point.
+        deadline_s: seconds that reading one clip may take; then its process is ended and replaced.
+        address_space_bytes: address space of a decoding process (Linux; other systems may not enforce it).
+            By default ``max_decoded_bytes`` and 3 GiB for the decoder itself.
+    """
+
+    max_decoded_bytes: int = 2 * 2**30
+    deadline_s: float = 60.0
+    address_space_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_decoded_bytes <= 0 or self.deadline_s <= 0:
+            raise ValueError("max_decoded_bytes and deadline_s must be above 0")
+        if self.address_space_bytes <= 0:
+            object.__setattr__(self, "address_space_bytes", self.max_decoded_bytes + _ADDRESS_SPACE_BESIDES)
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Where one clip comes from.
+
+    Attributes:
+        sample_id: the prompt's id, for messages and results.
+        video: the video file.
+        audio: the sound file that goes with it; None when the sound is to be taken from the video's container.
+    """
+
+    sample_id: str
+    video: Path
+    audio: Path | None = None
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What the headers of a video file say.
+
+    Attributes:
+        container: ``mov`` (also mp4, m4a), ``matroska`` (also webm) or ``avi``.
+        width: pixels, after rotation.
+        height: pixels, after rotation.
+        fps: the container's average frame rate, exact.
+        frames: number of frames declared (after edit lists maybe fewer); None where the format does not say.
+        duration_s: seconds of the whole file as declared; None where the format does not say.
+        video_codec: FFmpeg's name, for example ``h264``.
+        pixel_format: FFmpeg's name, for example ``yuv420p``.
+        has_audio: whether the container holds a sound track (a file beside it does not count).
+        sample_rate: Hz of that track; None without one.
+        channels: of that track; None without one.
+        audio_codec: FFmpeg's name, for example ``aac``; None without a track.
+    """
+
+    container: str
+    width: int
+    height: int
+    fps: Fraction
+    frames: int | None
+    duration_s: float | None
+    video_codec: str
+    pixel_format: str
+    has_audio: bool
+    sample_rate: int | None
+    channels: int | None
+    audio_codec: str | None
+
+
+def sidecar_for(video: Path) -> Path | None:
+    """The sound file beside a video: same name, ``.wav`` before ``.flac`` before ``.mp3`` before ``.m4a``.
+
+    A link that leads nowhere counts as there: a broken sidecar is a failure, not a reason to look elsewhere.
+    """
+    for suffix in SIDECAR_SUFFIXES:
+        candidate = video.with_suffix(suffix)
+        if candidate != video and os.path.lexists(candidate):
+            return candidate
+    return None
+
+
+def open_regular(path: Path) -> int:
+    """Open a regular file for reading, without ever waiting for a pipe's other end.
+
+    Returns:
+        A file descriptor, which the caller closes.
+
+    Raises:
+        MediaError: ``not_found``, ``not_a_file``, ``no_permission`` or ``empty_file``.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except (OSError, ValueError) as failure:
+        raise _cannot_open(path, failure) from failure
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size > 0:
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        raise media_error("empty_file", f"{path}: the file is empty (0 bytes).")
+    raise _not_a_file(path, status.st_mode)
+
+
+def _cannot_open(path: Path, failure: OSError | ValueError) -> MediaError:
+    code = getattr(failure, "errno", None)
+    if path.is_symlink() and code in (errno.ENOENT, errno.ELOOP):
+        return media_error("not_found", f"{path}: the link leads nowhere (to {path.readlink()}).")
+    if code in (errno.EACCES, errno.EPERM):
+        return media_error("no_permission", f"{path}: the file may not be read; check its permissions.")
+    if code in (errno.EISDIR, errno.ENXIO):
+        return media_error("not_a_file", f"{path}: not a media file but a folder, socket or device.")
+    if code in (errno.ENOENT, errno.ENOTDIR, None):
+        return media_error("not_found", f"{path}: there is no such file.")
+    return media_error("not_found", f"{path}: the file cannot be opened ({os.strerror(code)}).")
+
+
+def _not_a_file(path: Path, mode: int) -> MediaError:
+    names = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    what = next((name for test, name in names if test(mode)), "a device")
+    return media_error("not_a_file", f"{path}: {what}, not a media file.")
+
+
+def content_hash(source: ClipSource) -> str:
+    """SHA-256 (hex) of what a clip is decoded from: the video's bytes and, if there is one, the sidecar's.
+
+    Video and sound are hashed apart and then together, so that bytes cannot move from one to the other, and a
+    video with a sidecar never has the hash of the video alone.
+
+    Raises:
+        MediaError: a file cannot be read (a sidecar's trouble is ``bad_sidecar``).
+    """
+    parts = [b"javisbench clip 1", _file_digest(source.video)]
+    if source.audio is None:
+        parts.append(b"container")
+    else:
+        try:
+            parts += [b"sidecar", _file_digest(source.audio)]
+        except MediaError as failure:
+            raise media_error("bad_sidecar", failure.message) from failure
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _file_digest(path: Path) -> bytes:
+    with os.fdopen(open_regular(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
