@@ -1,0 +1,163 @@
+"""The numbers of both versions. A TOML file may replace them (``-M config=FILE.toml``); nothing else differs then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class JointNetworkConfig:
+    """v1.0's network (JavisDiT++): one sequence of video and audio tokens.
+
+    Attributes:
+        dim: width of a token.
+        ffn_dim: hidden width of each feed-forward expert.
+        heads: attention heads.
+        layers: number of blocks.
+        freq_dim: width of the time sinusoid.
+        text_dim: width of the text encoder's states.
+        video_channels: of the video latent.
+        audio_channels: of the audio latent.
+        video_patch: latent frames, rows and columns of a token.
+        audio_patch: latent time steps and mel bins of a token.
+        eps: of all norms.
+    """
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    heads: int = 12
+    layers: int = 30
+    freq_dim: int = 256
+    text_dim: int = 4096
+    video_channels: int = 16
+    audio_channels: int = 8
+    video_patch: tuple[int, int, int] = (1, 2, 2)
+    audio_patch: tuple[int, int] = (2, 2)
+    eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class FactorisedNetworkConfig:
+    """v0.1's network: alternating spatial and temporal attention in two streams.
+
+    Attributes:
+        dim: width of a token.
+        heads: attention heads; the bidirectional attention has half of both.
+        layers: number of layers.
+        mlp_ratio: hidden width of an MLP over `dim`.
+        text_dim: width of the text encoder's states.
+        text_length: tokens of a prompt, padding included.
+        video_channels: of the video latent.
+        audio_channels: of the audio latent.
+        video_patch: latent frames, rows and columns of a token.
+        audio_patch: latent time steps and mel bins of a token.
+        spatial_priors: tokens of the spatial prior.
+        temporal_priors: tokens of the temporal prior.
+        prior_dim: width of a prior token.
+        base_size: pixels; positions are scaled by sqrt(height * width) / base_size.
+        freq_dim: width of the time and rate sinusoids.
+    """
+
+    dim: int = 1152
+    heads: int = 16
+    layers: int = 28
+    mlp_ratio: int = 4
+    text_dim: int = 4096
+    text_length: int = 300
+    video_channels: int = 4
+    audio_channels: int = 8
+    video_patch: tuple[int, int, int] = (1, 2, 2)
+    audio_patch: tuple[int, int] = (4, 1)
+    spatial_priors: int = 32
+    temporal_priors: int = 32
+    prior_dim: int = 128
+    base_size: int = 512
+    freq_dim: int = 256
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """v0.1's HiST-Sypo prior estimator.
+
+    Attributes:
+        text_dim: width of ImageBind's text states.
+        dim: width of its transformer.
+        prior_dim: width of a prior token.
+        heads: attention heads.
+        encoder_layers: layers that read the text.
+        decoder_layers: layers that turn queries into priors.
+        ffn_ratio: hidden width of a feed-forward layer over `dim`.
+        spatial_priors: learned queries of the spatial prior.
+        temporal_priors: learned queries of the temporal prior.
+    """
+
+    text_dim: int = 1024
+    dim: int = 512
+    prior_dim: int = 128
+    heads: int = 4
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    ffn_ratio: int = 4
+    spatial_priors: int = 32
+    temporal_priors: int = 32
+
+
+@dataclass(frozen=True)
+class PriorTextConfig:
+    """The ImageBind text tower that feeds the prior.
+
+    Attributes:
+        dim: width.
+        layers: transformer blocks.
+        heads: attention heads.
+        context: tokens of a prompt, padding included.
+        vocabulary: number of tokens.
+    """
+
+    dim: int = 1024
+    layers: int = 24
+    heads: int = 16
+    context: int = 77
+    vocabulary: int = 49408
+
+
+@dataclass(frozen=True)
+class TemporalVAEConfig:
+    """The temporal part of v0.1's video VAE (OpenSora 1.2).
+
+    Attributes:
+        channels: of both latents, that of the spatial VAE (in) and its own (out).
+        filters: base width.
+        multipliers: width over `filters`, level by level.
+        downsample: whether time is halved after each of the first levels.
+        residual_blocks: blocks a level.
+        groups: of the group norms.
+    """
+
+    channels: int = 4
+    filters: int = 128
+    multipliers: tuple[int, ...] = (1, 2, 2, 4)
+    downsample: tuple[bool, ...] = (False, True, True)
+    residual_blocks: int = 4
+    groups: int = 32
+
+
+@dataclass(frozen=True)
+class SpatialVAEConfig:
+    """The spatial part of v0.1's video VAE, an image VAE of diffusers' `AutoencoderKL`.
+
+    Attributes:
+        widths: channels, level by level.
+        blocks: residual blocks a level.
+        groups: of the group norms.
+        channels: of the latent.
+        scaling: factor between the VAE's own latent and that which the temporal VAE sees.
+        frames_at_once: frames decoded together.
+    """
+
+    widths: tuple[int, ...] = (128, 256, 512, 512)
+    blocks: int = 2
+    groups: int = 32
+    channels: int = 4
+    scaling: float = 0.18215
+    frames_at_once: int = 4
