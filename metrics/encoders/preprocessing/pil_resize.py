@@ -115,7 +115,7 @@ def _coefficients(old: int, new: int, index: int) -> tuple[int, NDArray[np.float
     centre = (index + 0.5) * scale
     low = max(math.floor(centre - _SUPPORT * stretch + 0.5), 0)
     high = min(math.floor(centre + _SUPPORT * stretch + 0.5), old)
-    weights = _bicubic((np.arange(low, high) - centre + 0.5) * (1.0 / stretch))
+    weights = _bicubic((np.arange(low, high, dtype=np.float64) - centre + 0.5) * (1.0 / stretch))
     weights /= weights.sum()
     one = float(2**_COEFFICIENT_BITS)
     return low, np.copysign(np.floor(np.abs(weights) * one + 0.5), weights) / one

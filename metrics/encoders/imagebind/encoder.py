@@ -1,0 +1,282 @@
+"""`ImageBindEncoder`: one embedding space for frames, sounds and prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+
+from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.batching import forward_in_batches
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, CONFIGS, IMAGE_SIZE
+from javisbench.metrics.encoders.imagebind.windows import Windows, common_windows, separate_windows
+from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
+from javisbench.metrics.encoders.preprocessing.kaldi_mel import frame_count
+from javisbench.metrics.encoders.preprocessing.pil_resize import bicubic_centre_crop
+from javisbench.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from javisbench.clip import Clip
+    from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
+    from javisbench.metrics.encoders.imagebind.preprocessing import AudioSegments
+
+Encoded = dict[FeatureSpec, "Features | JavisbenchError"]
+
+CLIP_FEATURES = ("audio", "audio_windows", "frames", "video_clips")
+_CROP_CLIPS = 8  # clips whose 15 crops are held at once
+
+
+class ImageBindEncoder(Encoder):
+    """ImageBind's vision, audio and text towers. `d` is 1024 (48 for the tiny test network).
+
+    Features of clips:
+
+    * ``video_clips``: ``embedding`` ``(d,)``, mean of the unit embeddings of 15 crops: five 2-s clips of two frames in
+      three squares. No settings.
+    * ``frames``: ``embeddings`` ``(T, d)``, the unit embedding of every frame as a still. No settings.
+    * ``audio``: ``embedding`` ``(d,)``, mean of the embeddings (of length 20) of three 2-s clips. Settings ``channels``
+      and ``mean_removal`` (see `ImageBindSettings`).
+    * ``audio_windows``: ``embeddings`` ``(W, d)`` of JavisScore's windows; ``video_windows`` ``(W, 2)``, each window's
+      first frame and the one past its last; ``audio_windows`` ``(W, 2)``, the same in samples at 16 kHz;
+      ``window_times_s`` ``(W, 2)``, the start and end of each window's frames in seconds. Settings ``window_s``,
+      ``overlap_s``, ``windows``, ``channels``, ``mean_removal``.
+
+    Feature of prompts: ``text``: ``embedding`` ``(d,)``, with the learned factor. Setting ``long_prompts``.
+
+    All embeddings are float32. Inputs that are equal pass through the network once, and those of all clips of a call
+    in common batches. A clip without sound, or with less than 25 ms of it, has no ``audio`` and no ``audio_windows``.
+
+    Source: Girdhar et al., ImageBind: One Embedding Space To Bind Them All, CVPR 2023.
+    """
+
+    card: ClassVar[EncoderCard] = EncoderCard(
+        name="imagebind",
+        title="ImageBind",
+        variants={"huge": "imagebind_huge", "tiny": "imagebind_tiny"},
+        licence="CC-BY-NC-SA-4.0",
+        source="Girdhar et al., ImageBind: One Embedding Space To Bind Them All, CVPR 2023",
+    )
+    #: Inputs of a forward pass; halved where memory does not suffice. 16 frames stay in a CPU's cache.
+    batch_size_cpu: int = 16
+    batch_size_gpu: int = 256
+
+    def __init__(self, variant: str | None = None) -> None:
+        super().__init__(variant)
+        if self.variant not in CONFIGS:
+            raise UsageError(
+                f"ImageBind has no variant {self.variant!r}.{did_you_mean(self.variant, CONFIGS)} "
+                f"Variants: {', '.join(CONFIGS)}."
+            )
+        self._network: ImageBindNetwork | None = None
+        self._device = "cpu"
+
+    def load(self, weights: Path | None, device: str) -> None:
+        """Read the checkpoint and move the three towers that run to `device`.
+
+        Raises:
+            WeightsError: no file was given, or it does not hold this network.
+        """
+        import torch
+
+        from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
+
+        what = f"{self.card.title} {self.variant}"
+        if weights is None:
+            raise WeightsError(f"{what} needs its weights; give the path of imagebind_{self.variant}.pth.")
+        with torch.device("meta"):
+            network = ImageBindNetwork(CONFIGS[self.variant])
+        load_strict(network, load_checkpoint(weights), what=what, path=weights)
+        network.drop_unused()
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._network = None
+
+    def encode(
+        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
+    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+        """Features of clips or prompts; see the class.
+
+        Raises:
+            UsageError: a feature that ImageBind does not have, or `load` was not called.
+        """
+        import torch
+
+        results: list[Encoded] = [{} for _ in items]
+        with torch.inference_mode():
+            if all(spec.subject == "clip" for spec in specs):
+                self._encode_clips(cast("Sequence[Clip]", items), specs, results)
+            else:
+                self._encode_prompts(cast("Sequence[str]", items), specs, results)
+        return results
+
+    def _encode_clips(self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
+        wanted: dict[str, list[FeatureSpec]] = {}
+        for spec in specs:
+            if spec.feature not in CLIP_FEATURES or spec.subject != "clip":
+                raise UsageError(
+                    f"ImageBind has no feature {spec.feature!r} of clips.{did_you_mean(spec.feature, CLIP_FEATURES)}"
+                )
+            wanted.setdefault(spec.feature, []).append(spec)
+        if not clips:
+            return
+        makers: dict[str, Callable[[Sequence[Clip]], list[Features]]] = {
+            "frames": self._frames,
+            "video_clips": self._video_clips,
+        }
+        for feature, make in makers.items():
+            if feature in wanted:
+                for result, made in zip(results, make(clips), strict=True):
+                    result.update(dict.fromkeys(wanted[feature], made))
+        self._encode_audio(clips, [*wanted.get("audio", ()), *wanted.get("audio_windows", ())], results)
+
+    def _encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
+        import torch
+
+        tokenizer = clip_tokenizer()
+        rows: dict[tuple[int, ...], int] = {}
+        places: list[dict[FeatureSpec, int]] = []
+        for prompt in prompts:
+            places.append({})
+            for spec in specs:
+                if spec.feature != "text" or spec.subject == "clip":
+                    raise UsageError(f"ImageBind has the feature 'text' of prompts only, not {spec.feature!r}.")
+                ids = tuple(tokenizer.encode(prompt, keep_end=spec.settings["long_prompts"] == "keep_end"))
+                places[-1][spec] = rows.setdefault(ids, len(rows))
+        if not rows:
+            return
+        ids_of_all = torch.tensor(list(rows)).to(self._device)
+        embeddings = self._forward(self._loaded().embed_text, ids_of_all).cpu().numpy()
+        for result, place in zip(results, places, strict=True):
+            result.update({spec: {"embedding": embeddings[row]} for spec, row in place.items()})
+
+    def _frames(self, clips: Sequence[Clip]) -> list[Features]:
+        from javisbench.metrics.encoders.imagebind.preprocessing import normalise_pixels
+
+        network = self._loaded()
+        counts = [int(clip.frames.shape[0]) for clip in clips]
+        rows = []
+        for crops in self._frame_batches(clips):
+            rows.append(self._forward(lambda pixels: network.embed_vision(normalise_pixels(pixels)), crops).cpu())
+        embeddings = np.concatenate([batch.numpy() for batch in rows])
+        return [{"embeddings": part} for part in np.split(embeddings, np.cumsum(counts)[:-1])]
+
+    def _frame_batches(self, clips: Sequence[Clip]) -> Iterator[Tensor]:
+        """Cropped frames of all clips, uint8 ``(batch, 3, 224, 224)``, in full batches."""
+        import torch
+
+        size = self._batch_size
+        pending: list[Tensor] = []
+        for clip in clips:
+            start, total = 0, int(clip.frames.shape[0])
+            while start < total:
+                take = min(size - sum(len(part) for part in pending), total - start)
+                pending.append(bicubic_centre_crop(self._upload(clip.frames[start : start + take]), IMAGE_SIZE))
+                start += take
+                if sum(len(part) for part in pending) == size:
+                    yield torch.cat(pending)
+                    pending = []
+        if pending:
+            yield torch.cat(pending)
+
+    def _video_clips(self, clips: Sequence[Clip]) -> list[Features]:
+        import torch
+
+        from javisbench.metrics.encoders.imagebind.preprocessing import video_crops
+
+        features: list[Features] = []
+        for start in range(0, len(clips), _CROP_CLIPS):
+            made = [video_crops(self._upload(clip.frames), clip.fps) for clip in clips[start : start + _CROP_CLIPS]]
+            embeddings = self._forward(self._loaded().embed_vision, torch.cat([crops for crops, _ in made]))
+            first = 0
+            for crops, rows in made:
+                mean = embeddings[first : first + len(crops)][torch.tensor(rows, device=embeddings.device)].mean(dim=0)
+                features.append({"embedding": mean.cpu().numpy()})
+                first += len(crops)
+        return features
+
+    def _encode_audio(self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
+        from javisbench.metrics.encoders.imagebind.preprocessing import AudioSegments
+
+        segments = AudioSegments()
+        plans: list[tuple[int, FeatureSpec, list[int], Windows | None]] = []
+        for index, clip in enumerate(clips):
+            for spec in specs:
+                try:
+                    plans.append((index, spec, *self._plan_audio(index, clip, spec, segments)))
+                except FeatureError as error:
+                    results[index][spec] = error
+        if not plans:
+            return
+        embeddings = self._forward(self._loaded().embed_audio, segments.mels())
+        for index, spec, rows, windows in plans:
+            means = embeddings[rows].reshape(-1, 3, embeddings.shape[-1]).mean(dim=1).cpu().numpy()
+            if windows is None:
+                results[index][spec] = {"embedding": means[0]}
+            else:
+                results[index][spec] = {"embeddings": means, **_window_arrays(windows, clips[index])}
+
+    def _plan_audio(
+        self, index: int, clip: Clip, spec: FeatureSpec, segments: AudioSegments
+    ) -> tuple[list[int], Windows | None]:
+        """Rows of `segments`, three a window, and the windows (None: the whole clip)."""
+        from javisbench.metrics.encoders.imagebind.preprocessing import prepare_waveform
+
+        if clip.audio is None or clip.sample_rate is None:
+            raise FeatureError(f"{clip.name} has no sound: there is nothing for ImageBind to hear.", kind="no_audio")
+        settings = spec.settings
+        channels = str(settings["channels"])
+        waveform = prepare_waveform(self._upload(clip.audio), clip.sample_rate, channels)
+        samples = int(waveform.shape[1])
+        windows = _windows(clip, samples, spec) if spec.feature == "audio_windows" else None
+        spans = [(0, samples)] if windows is None else list(windows.audio)
+        shortest = min(end - first for first, end in spans)
+        if not frame_count(shortest, AUDIO_RATE):
+            raise FeatureError(
+                f"{clip.name} has {1000 * shortest / AUDIO_RATE:.1f} ms of sound to compare; ImageBind needs 25 ms.",
+                kind="audio_too_short",
+            )
+        in_place = settings["mean_removal"] == "in_place"
+        return segments.cut((index, channels, in_place), waveform, spans, in_place=in_place), windows
+
+    def _forward(self, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        return forward_in_batches(forward, inputs, self._batch_size)
+
+    @property
+    def _batch_size(self) -> int:
+        return self.batch_size_cpu if self._device == "cpu" else self.batch_size_gpu
+
+    def _loaded(self) -> ImageBindNetwork:
+        if self._network is None:
+            raise UsageError("Call ImageBindEncoder.load before encode.")
+        return self._network
+
+    def _upload(self, array: NDArray[np.generic]) -> Tensor:
+        import torch
+
+        # Decoded frames may lie in read-only mapped memory, of which torch makes no tensor without a warning.
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
+
+
+def _windows(clip: Clip, samples: int, spec: FeatureSpec) -> Windows:
+    settings = spec.settings
+    lay = common_windows if settings["windows"] == "common" else separate_windows
+    return lay(int(clip.frames.shape[0]), clip.fps, samples, float(settings["window_s"]), float(settings["overlap_s"]))
+
+
+def _window_arrays(windows: Windows, clip: Clip) -> dict[str, NDArray[np.generic]]:
+    video = np.asarray(windows.video, dtype=np.int64)
+    return {
+        "video_windows": video,
+        "audio_windows": np.asarray(windows.audio, dtype=np.int64),
+        "window_times_s": video / float(clip.fps),
+    }
