@@ -88,7 +88,7 @@ class FeatureStore:
         """Store arrays; they are on disk after the next `flush`, at the latest after 128 items or 64 MiB."""
         import numpy as np
 
-        self._pending[key] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        self._pending[key] = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         self._pending_bytes += sum(array.nbytes for array in arrays.values())
         if len(self._pending) >= _SHARD_ITEMS or self._pending_bytes >= _SHARD_BYTES:
             self.flush()

@@ -117,18 +117,20 @@ def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[
         UsageError: a name that matches nothing.
     """
     known = list(METRICS)
-    default = [m for m in known if METRICS.get(m).card.by_default and (not protocol.metrics or m in protocol.metrics)]
-    if requested is None:
-        return [*default, *(m for m in known if m.startswith("health_") and m not in default)]
     chosen: set[str] = set()
-    for name in requested:
-        matching = default if name == "all" else fnmatch.filter(known, name)
+    for name in ["all"] if requested is None else requested:
+        matching = _default_metrics(known, protocol) if name == "all" else fnmatch.filter(known, name)
         if not matching:
-            raise UsageError(
-                f"There is no metric {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or all."
-            )
+            near = did_you_mean(name, known)
+            raise UsageError(f"There is no metric {name!r}.{near} Known: {', '.join(known)}, or all.")
         chosen.update(matching)
     return [metric_id for metric_id in known if metric_id in chosen]
+
+
+def _default_metrics(known: Iterable[str], protocol: Protocol) -> list[str]:
+    # What a protocol leaves out is left out; clip health explains scores under any protocol.
+    allowed = [m for m in known if not protocol.metrics or m in protocol.metrics or m.startswith("health_")]
+    return [metric_id for metric_id in allowed if METRICS.get(metric_id).card.by_default]
 
 
 def make_plan(

@@ -74,7 +74,8 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of clips.")
     if manifest is not None:
-        found, extra, how = _by_manifest(manifest, suite), [], "manifest"
+        found, how = _by_manifest(manifest, suite), "manifest"
+        extra: list[Path] = []
     else:
         videos = _videos(folder)
         if not videos:

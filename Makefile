@@ -1,0 +1,54 @@
+# Two commands to know: `make demo` and `make test`. Everything happens in .venv, which a second call reuses.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_RUN ?= demo-run
+# One BLAS thread a process: with several, two processes on two cores slow each other down by far.
+export OMP_NUM_THREADS ?= 1
+PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 1))")
+
+.PHONY: demo test slow lint types wheel clean
+
+$(BIN)/python:
+	$(PYTHON) -c "import sys; sys.exit('javisbench needs Python 3.11 or newer; this is ' + sys.version.split()[0] + \
+	  '. Name another: make PYTHON=python3.12') if sys.version_info < (3, 11) else None"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(VENV)/.installed $@
+
+demo: $(VENV)/.installed
+	$(BIN)/javisbench eval --model procedural --suite demo --metrics 'av_align,health_*' --out $(DEMO_RUN)
+	$(BIN)/javisbench report $(DEMO_RUN) --write $(DEMO_RUN)/tables
+	@echo
+	@echo "Clips:   $(DEMO_RUN)/clips/      (play one: any browser opens the mp4)"
+	@echo "Tables:  $(DEMO_RUN)/tables/     (Markdown, CSV, LaTeX, JSON)"
+	@echo "Scores:  $(DEMO_RUN)/scores.parquet, one row a clip"
+	@echo "Next:    $(BIN)/javisbench score YOUR_CLIPS --suite demo --name my-model"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(PYTEST_WORKERS) --dist loadfile
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow -n $(PYTEST_WORKERS) --dist loadfile
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+wheel: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python tests/check_wheel.py dist
+
+clean:
+	rm -rf $(VENV) dist build *.egg-info $(DEMO_RUN)
