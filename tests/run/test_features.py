@@ -1,0 +1,82 @@
+"""The feature store: found again by what it was made from, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.run.features import FeatureStore, feature_key
+
+SPEC = FeatureSpec.of("imagebind", "frames", b=1, a="x")
+
+
+def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    arrays = {"scalar": np.asarray(3), "none": np.zeros((0, 4), np.float32), "m": np.arange(6.0).reshape(2, 3)}
+    store.put("k", arrays)
+    for reader in (store, _reopened(store, tmp_path)):
+        found = reader.get("k")
+        assert found.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+            assert found[name].dtype == array.dtype
+            assert found[name].shape == array.shape
+
+
+def _reopened(store: FeatureStore, folder: Path) -> FeatureStore:
+    store.flush()
+    return FeatureStore(folder)
+
+
+def test_a_damaged_shard_costs_its_own_features_alone(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    for key in ("a", "b"):
+        store.put(key, {"x": np.ones(3)})
+        store.flush()
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    shards[0].write_bytes(shards[0].read_bytes()[:20])
+    again = FeatureStore(tmp_path)
+    assert "a" not in again
+    assert "b" in again
+    again.put("a", {"x": np.zeros(3)})
+    again.flush()
+    assert len(sorted(tmp_path.glob("*.safetensors"))) == 3
+    assert "a" in FeatureStore(tmp_path)
+
+
+def test_many_items_are_written_on_the_way(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    for number in range(300):
+        store.put(f"k{number}", {"x": np.asarray([number])})
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert len(store) == 300
+    assert store.get("k299")["x"][0] == 299
+    assert store.get("k0")["x"][0] == 0
+
+
+def test_the_key_tells_apart_all_that_changes_a_number() -> None:
+    base = feature_key("c", "imagebind=huge", 1, "w", SPEC)
+    assert base == feature_key("c", "imagebind=huge", 1, "w", FeatureSpec.of("imagebind", "frames", a="x", b=1))
+    others = {
+        feature_key("d", "imagebind=huge", 1, "w", SPEC),
+        feature_key("c", "imagebind=tiny", 1, "w", SPEC),
+        feature_key("c", "imagebind=huge", 2, "w", SPEC),
+        feature_key("c", "imagebind=huge", 1, "v", SPEC),
+        feature_key("c", "imagebind=huge", 1, "w", FeatureSpec.of("imagebind", "audio", a="x", b=1)),
+        feature_key("c", "imagebind=huge", 1, "w", FeatureSpec.of("imagebind", "frames", a="x", b=2)),
+    }
+    assert len(others | {base}) == 7
+
+
+def test_text_and_audio_text_share_the_features_of_equal_prompts() -> None:
+    text = FeatureSpec.of("imagebind", "text", subject="text")
+    audio = FeatureSpec.of("imagebind", "text", subject="audio_text")
+    assert feature_key("p", "i", 1, "", text) == feature_key("p", "i", 1, "", audio)
+
+
+def test_absent_keys_raise(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        FeatureStore(tmp_path).get("nothing")

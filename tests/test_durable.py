@@ -1,0 +1,104 @@
+"""Writes: whole or not at all, whatever happens in between; locks that name their holder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from javisbench.durable import (
+    append_jsonl,
+    atomic_path,
+    locked,
+    read_json,
+    read_jsonl,
+    sweep_temporaries,
+    write_json,
+)
+from javisbench.errors import RunError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, {"old": 1})
+    with pytest.raises(ValueError, match="defect"), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise ValueError("defect")
+    assert read_json(target) == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_nan_never_reaches_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.ENOSPC, "no_space"), (errno.EACCES, "not_writable"), (errno.EROFS, "not_writable")]
+)
+def test_disk_trouble_is_an_error_to_act_on(tmp_path: Path, code: int, kind: str) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, 1)
+    with pytest.raises(RunError) as caught, atomic_path(target):
+        raise OSError(code, os.strerror(code))
+    assert caught.value.kind == kind
+    assert "Nothing written so far is lost" in caught.value.message
+    assert read_json(target) == 1
+
+
+def test_torn_lines_are_skipped_and_do_not_swallow_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    append_jsonl(path, {"a": 1})
+    with path.open("ab") as file:
+        file.write(b'{"a": 2, "tor')
+    assert read_jsonl(path) == [{"a": 1}]
+    append_jsonl(path, {"a": 3})
+    assert read_jsonl(path) == [{"a": 1}, {"a": 3}]
+
+
+def test_stale_temporaries_are_swept(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / ".tmp-1-abc-sample_0000.mp4").write_bytes(b"half")
+    (tmp_path / "kept.json").write_text("{}")
+    assert sweep_temporaries(tmp_path) == 1
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["kept.json"]
+
+
+def test_damaged_json_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunError, match=r"run\.json"):
+        read_json(tmp_path / "run.json")
+    with pytest.raises(RunError, match="is missing"):
+        read_json(tmp_path / "nothing.json")
+
+
+_HOLD = "import sys,time;from pathlib import Path;from javisbench.durable import locked\n" \
+    "with locked(Path(sys.argv[1])):\n print('held', flush=True)\n time.sleep(60)"  # fmt: skip
+
+
+def test_a_second_process_is_refused_with_the_holders_name_until_it_dies(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"process {holder.pid}") as caught, locked(tmp_path):
+            pass
+        assert caught.value.kind == "locked"
+    finally:
+        holder.kill()
+        holder.wait()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with locked(tmp_path):
+                assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+                break
+        except RunError:
+            assert time.monotonic() < deadline
