@@ -1,0 +1,177 @@
+"""`Procedural`: clips that are drawn and synthesised, with known events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast, get_args
+
+import numpy as np
+
+from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.procedural.actors import Pose
+from javisbench.baselines.procedural.damage import Damage, damaged, shifted
+from javisbench.baselines.procedural.painting import Painter
+from javisbench.baselines.procedural.places import GROUND, paint_place, surface_texture
+from javisbench.baselines.procedural.script import Script, Subject, write_script
+from javisbench.baselines.procedural.sounds import room
+from javisbench.clip import Clip, ClipSpec
+from javisbench.errors import GenerationError, UsageError
+from javisbench.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_SIDE = 4096
+MAX_SECONDS = 600.0
+ROOM_LEVEL = 3e-4
+
+
+class Procedural(Generator):
+    """Renders sounding scenes whose events are known: a floor for models and a calibration source for metrics.
+
+    Prompt and categories choose place, visual style, subjects and the order of their events; every choice, picture and
+    sound follows from the request's seed alone. ``info["events"]`` lists the true events.
+
+    Args:
+        variant: none.
+        params: ``offset_s``, seconds by which the sound is late (negative: early), default 0; ``damage``, one of
+            ``none``, ``silent``, ``shuffled``, ``reversed``, ``clipped``, ``hiss``, ``frozen``, ``black``, ``noise``,
+            ``blurred``.
+
+    Raises:
+        UsageError: an unknown parameter or value.
+    """
+
+    card_id: ClassVar[str] = "procedural"
+
+    def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
+        super().__init__(variant, params)
+        if variant is not None:
+            raise UsageError(f"The model procedural has no variants; got procedural:{variant}. Name it without one.")
+        known = ("offset_s", "damage")
+        for name in self.params:
+            if name not in known:
+                raise UsageError(
+                    f"The model procedural has no parameter {name!r}.{did_you_mean(name, known)} "
+                    f"Known: {', '.join(known)}."
+                )
+        self._offset_s = _seconds(self.params.get("offset_s", "0"))
+        self._damage = _damage(self.params.get("damage", "none"))
+
+    def resolved(self) -> Mapping[str, Json]:
+        """Both parameters with their values."""
+        return {"variant": None, "offset_s": self._offset_s, "damage": self._damage}
+
+    def plan(self, spec: ClipSpec) -> Plan:
+        """Exactly what is asked for, within reason.
+
+        Raises:
+            GenerationError: sides outside 16 to 4096 pixels, more than 600 s, or rates without sense.
+        """
+        if not (16 <= spec.width <= MAX_SIDE and 16 <= spec.height <= MAX_SIDE):
+            raise GenerationError(
+                f"procedural draws pictures of 16 to {MAX_SIDE} pixels a side; asked for {spec.width}x{spec.height}."
+            )
+        if not 0 < spec.duration_s <= MAX_SECONDS or not 0 < spec.fps <= 240:
+            raise GenerationError(
+                f"procedural makes up to {MAX_SECONDS:.0f} s at up to 240 fps; asked for {spec.duration_s} s at "
+                f"{float(spec.fps):g} fps."
+            )
+        if not 4000 <= spec.sample_rate <= 192000:
+            raise GenerationError(f"procedural makes sound at 4 to 192 kHz; asked for {spec.sample_rate} Hz.")
+        return Plan(
+            width=spec.width,
+            height=spec.height,
+            frames=max(1, round(spec.duration_s * spec.fps)),
+            fps=spec.fps,
+            audio_samples=max(1, round(spec.duration_s * spec.sample_rate)),
+            sample_rate=spec.sample_rate,
+        )
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
+        """One clip a request, in order."""
+        for request in batch:
+            yield self._clip(request)
+
+    def _clip(self, request: Request) -> Generated:
+        plan = request.plan
+        choices, picture, sound, spoiling = (
+            np.random.Generator(np.random.PCG64(child)) for child in np.random.SeedSequence(request.seed).spawn(4)
+        )
+        prompts = [request.prompts.get(name) for name in ("text", "audio_text")]
+        duration_s = plan.frames / float(plan.fps)
+        script = write_script(choices, " ".join(filter(None, prompts)), request.sample.categories, duration_s)
+        audio = _sound(sound, script, plan)
+        clip = Clip(
+            frames=_picture(picture, script, plan),
+            fps=plan.fps,
+            audio=shifted(audio, round(self._offset_s * plan.sample_rate)),
+            sample_rate=plan.sample_rate,
+            audio_source="sidecar",
+            name=request.sample.id,
+        )
+        info = {
+            "scenario": script.scenario,
+            "visual_style": script.style,
+            "events": script.events(duration_s),
+            "audio_offset_s": self._offset_s,
+            "damage": self._damage,
+        }
+        return Generated(request, damaged(clip, self._damage, spoiling), info)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= MAX_SECONDS:
+        raise UsageError(f"offset_s of procedural is seconds between -{MAX_SECONDS:.0f} and 600; got {text!r}.")
+    return value
+
+
+def _damage(text: str) -> Damage:
+    known = get_args(Damage)
+    if text not in known:
+        raise UsageError(f"procedural knows no damage {text!r}.{did_you_mean(text, known)} Known: {', '.join(known)}.")
+    return cast("Damage", text)
+
+
+def _sound(rng: np.random.Generator, script: Script, plan: Plan) -> NDArray[np.float32]:
+    """All events mixed over faint room noise: float32 ``(1, samples)``, on the grid of 16-bit samples."""
+    rate, count = plan.sample_rate, plan.audio_samples
+    mix = np.zeros(count)
+    sounding = [subject for subject in script.subjects if subject.kind.level > 0]
+    for subject in sounding:
+        for hit, following in zip(subject.hits_s, [*subject.hits_s[1:], count / rate], strict=True):
+            event = subject.kind.sound(rng, rate, max(0.1, following - hit), subject.pitch)
+            start = round(hit * rate)
+            event = event[: max(0, count - start)] * subject.kind.level * (1.0 if subject.on_screen else 0.7)
+            mix[start : start + event.size] += event
+    mix = 0.85 * np.tanh(mix / max(1, len(sounding)) ** 0.5) + ROOM_LEVEL * room(rng, rate, count)
+    grid: NDArray[np.float32] = (np.round(mix * 32767) / 32768).astype(np.float32)
+    return grid[None]
+
+
+def _picture(rng: np.random.Generator, script: Script, plan: Plan) -> NDArray[np.uint8]:
+    """All frames, uint8 RGB ``(T, H, W, 3)``."""
+    texture = surface_texture(rng, plan.height, plan.width, script.style)
+    backdrop = np.zeros((plan.height, plan.width, 3), dtype=np.uint8)
+    paint_place(rng, script.scenario, Painter(backdrop, script.style, texture))
+    frames = np.repeat(backdrop[None], plan.frames, axis=0)
+    painter = Painter(frames[0], script.style, texture)
+    seen = [subject for subject in script.subjects if subject.on_screen]
+    for index in range(plan.frames):
+        painter.canvas = frames[index]
+        for place, subject in enumerate(seen):
+            _draw(painter, subject, place, len(seen), index / float(plan.fps))
+    return frames
+
+
+def _draw(painter: Painter, subject: Subject, place: int, places: int, time_s: float) -> None:
+    unit = min(0.62 * painter.height, 0.52 * painter.width / places)
+    x = painter.width * (place + 0.5) / places
+    y = painter.height * (1 - GROUND + 0.06 * (place % 2))
+    painter.place(x, y, unit)
+    subject.kind.draw(painter, Pose(time_s, subject.hits_s, subject.color, subject.look))
