@@ -17,6 +17,7 @@ One thread decodes: with several, FFmpeg turns truncated files into silently sho
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
+import av.logging
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -47,6 +49,7 @@ ALIGNMENT_TOLERANCE_S = 0.002
 """Seconds; Matroska rounds every time stamp to 1 ms, so two of them may be off by that much."""
 
 _ATTACHED_PICTURE = 0x400
+_REFUSED_SIZE = re.compile(r"(?<=Picture size )\d+x\d+(?= is invalid)")
 # Powers of two, so that scaling is exact. By FFmpeg's names of sample formats.
 _FULL_SCALE = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63, "flt": 1.0, "dbl": 1.0}
 _MP3_DURATION_TOLERANCE_S = 0.1
@@ -188,18 +191,25 @@ def _complete(path: Path, signature: Signature) -> Signature:
 
 
 def _open(path: Path, signature: Signature) -> InputContainer:
-    try:
-        # The prefix keeps a name like "http:x" from being taken for an address.
-        return av.open(
-            f"file:{path}",
-            format=signature.format,
-            container_options={"protocol_whitelist": "file"},
-            metadata_errors="replace",
-        )
-    except av.error.FFmpegError as failure:
-        raise media_error(
-            "bad_container", f"{path}: the {signature.format} structure cannot be read ({_reason(failure)})."
-        ) from failure
+    with av.logging.Capture() as log:
+        try:
+            # The prefix keeps a name like "http:x" from being taken for an address.
+            container = av.open(
+                f"file:{path}",
+                format=signature.format,
+                container_options={"protocol_whitelist": "file"},
+                metadata_errors="replace",
+            )
+        except av.error.FFmpegError as failure:
+            raise media_error(
+                "bad_container", f"{path}: the {signature.format} structure cannot be read ({_reason(failure)})."
+            ) from failure
+    # FFmpeg drops a size that it finds impossible and says so in its log alone.
+    refused = _REFUSED_SIZE.search("".join(entry[2] for entry in log))
+    if refused and not any(stream.codec_context.width for stream in container.streams.video if stream.codec_context):
+        container.close()
+        raise media_error("too_large", f"{path}: pictures of {refused[0]} pixels, by its header, cannot be decoded.")
+    return container
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -241,7 +251,10 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
 
 
 def _reason(failure: av.error.FFmpegError) -> str:
-    return (failure.strerror or type(failure).__name__).rstrip(".").lower()
+    """FFmpeg's own last complaint, or else the name of its error."""
+    log: Any = failure.log  # level, who, what; typed otherwise
+    complaint = log[2] if log else failure.strerror
+    return (complaint or type(failure).__name__).strip().rstrip(".")
 
 
 def _check_size(path: Path, size: int, limits: DecodeLimits, how: str) -> None:
