@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, WeightsError
+from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.synchformer import preparation as prep
 
@@ -44,6 +44,11 @@ class SynchformerEncoder(Encoder):
     #: Segments that pass through the network at once (0.3 GB of activations for 16).
     segments_at_once: int = 16
 
+    def __init__(self, variant: str | None = None) -> None:
+        super().__init__(variant)
+        self._network: Synchformer | None = None
+        self._device = "cpu"
+
     def load(self, weights: Path | None, device: str) -> None:
         """Read the state dict at `weights` and move the network to `device`.
 
@@ -56,11 +61,11 @@ class SynchformerEncoder(Encoder):
         from javisbench.metrics.encoders.synchformer.network import VARIANTS, Synchformer
 
         if weights is None:
-            raise WeightsError("Synchformer needs weights: pass the path of synchformer_state_dict.pth.")
+            raise WeightsError("Synchformer needs its weights; give the path of synchformer_state_dict.pth.")
         with torch.device("meta"):
             network = Synchformer(VARIANTS[self.variant])
         load_strict(network, load_checkpoint(weights), what=f"Synchformer ({self.variant})", path=weights)
-        self._network: Synchformer = network.eval().to(device)
+        self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
 
     def encode(
@@ -69,6 +74,9 @@ class SynchformerEncoder(Encoder):
         """Logits of each clip; segments of many clips pass through the network together."""
         from javisbench.metrics.encoders.synchformer.segments import MelSegments, VideoSegments
 
+        for spec in specs:
+            if spec.feature != "offset_logits" or spec.subject != "clip":
+                raise UsageError(f"The encoder synchformer has 'offset_logits' of clips only, not {spec.feature!r}.")
         video, mels = VideoSegments(), MelSegments()
         jobs: list[_Job] = []
         results: list[dict[FeatureSpec, Features | JavisbenchError]] = []
@@ -83,28 +91,32 @@ class SynchformerEncoder(Encoder):
             results[job.item][job.spec] = {"logits": logits}
         return results
 
+    def close(self) -> None:
+        """Drop the network."""
+        self._network = None
+
     def _logits(self, jobs: Sequence[_Job], video: VideoSegments, mels: MelSegments) -> list[NDArray[np.float32]]:
         """The logits of each job, ``(groups, 21)``."""
         import torch
 
+        if self._network is None:
+            raise UsageError("Call SynchformerEncoder.load before encode.")
         if not jobs:
             return []
-        at_once = self.segments_at_once
+        network, at_once = self._network, self.segments_at_once
         with torch.inference_mode():
-            visual = torch.cat([self._visual(chunk) for chunk in video.chunks(at_once)])
-            audio = torch.cat([self._network.audio_features(mel.to(self._device)) for mel in mels.chunks(at_once)])
+            chunks = (prep.normalise_pixels(chunk.to(self._device)) for chunk in video.chunks(at_once))
+            visual = torch.cat([network.visual_features(chunk) for chunk in chunks])
+            audio = torch.cat([network.audio_features(mel.to(self._device)) for mel in mels.chunks(at_once)])
             groups = [prep.segment_groups(len(job.video)) for job in jobs]
             visual_rows = np.concatenate([job.video[g] for job, g in zip(jobs, groups, strict=True)])
             audio_rows = np.concatenate([job.audio[g] for job, g in zip(jobs, groups, strict=True)])
             logits = [
-                self._network.offset_logits(visual[visual_rows[i : i + at_once]], audio[audio_rows[i : i + at_once]])
+                network.offset_logits(visual[visual_rows[i : i + at_once]], audio[audio_rows[i : i + at_once]])
                 for i in range(0, len(visual_rows), at_once)
             ]
         ends = np.cumsum([len(g) for g in groups])[:-1]
         return np.split(torch.cat(logits).float().cpu().numpy(), ends)
-
-    def _visual(self, segments: Tensor) -> Tensor:
-        return self._network.visual_features(prep.normalise_pixels(segments.to(self._device)))
 
 
 @dataclass(frozen=True)

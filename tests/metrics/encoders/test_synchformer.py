@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from javisbench.clip import Clip
-from javisbench.errors import FeatureError, WeightsError
+from javisbench.errors import FeatureError, UsageError, WeightsError
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.synchformer import SynchformerEncoder, network
@@ -143,6 +143,7 @@ def test_features_of_the_parts(
     segments = prep.normalise_pixels(pictures[torch.from_numpy(sources)]).transpose(1, 2)
     mel = prep.normalise_mel(prep.log_mel_segments(prep.prepare_audio(clip, 4.0), 11))
     groups = prep.segment_groups(11)
+    assert small._network is not None
     with torch.inference_mode():
         assert_fingerprint(small._network.visual_features(segments)[groups], stored["vfeats"], 2e-5)
         assert_fingerprint(small._network.audio_features(mel)[groups], stored["afeats"], 2e-5)
@@ -238,8 +239,15 @@ def test_wrong_weights_are_refused(seeded_weights: ModuleType, tmp_path: Path) -
         patch.setitem(network.VARIANTS, "tiny", TINY)
         with pytest.raises(WeightsError, match=r"vproj\.bias(.|\n)*stranger(.|\n)*aproj\.bias is 7, not 24"):
             SynchformerEncoder("tiny").load(tmp_path / "wrong.pth", "cpu")
-    with pytest.raises(WeightsError, match="needs weights"):
+    with pytest.raises(WeightsError, match="needs its weights"):
         SynchformerEncoder().load(None, "cpu")
+
+
+def test_misuse_is_said(noise_clip: Callable[..., Clip]) -> None:
+    with pytest.raises(UsageError, match="load before encode"):
+        SynchformerEncoder().encode([noise_clip(1)], [spec()])
+    with pytest.raises(UsageError, match="'embedding'"):
+        SynchformerEncoder().encode([noise_clip(1)], [FeatureSpec.of("synchformer", "embedding")])
 
 
 def clip_at(times: Sequence[float], fps: Fraction, *, stamps: bool) -> Clip:
