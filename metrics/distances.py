@@ -312,6 +312,32 @@ def extrapolate_frechet(
     return Extrapolation(float(intercept), r_squared, tuple(sizes), tuple(values.tolist()))
 
 
+def note_extrapolation(
+    values: Mapping[str, SetValue],
+    fake: NDArray[np.floating[Any]],
+    real: NDArray[np.floating[Any]],
+    *,
+    factor: float = 1.0,
+    paired: bool = True,
+    real_is_population: bool = False,
+) -> dict[str, SetValue]:
+    """`values` with a note on those of the whole set: its distance extrapolated to infinite n, and the line's R².
+
+    Nothing is added below 4d samples, where `extrapolate_frechet` refuses.
+    """
+    n = len(fake) if real_is_population else min(len(fake), len(real))
+    whole = [name for name, value in values.items() if value.n == len(fake)]
+    if n < 4 * np.shape(fake)[1] or not whole:
+        return dict(values)
+    found = extrapolate_frechet(fake, real, paired=paired, real_is_population=real_is_population)
+    text = f"extrapolated to infinite n: {factor * found.value:.4g} (R² {found.r_squared:.3f})"
+    noted = dict(values)
+    for name in whole:
+        note = noted[name].note
+        noted[name] = replace(noted[name], note=text if note is None else f"{note}; {text}")
+    return noted
+
+
 def _frechet(x: Matrix, y: Matrix, sides: int) -> Distance:
     """The distance, with influences of no side, of x (1), or of both (2)."""
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
