@@ -1,0 +1,135 @@
+"""Clip health: plain facts about picture and sound that explain a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+
+from javisbench.errors import FeatureError
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from javisbench.clip import Clip
+    from javisbench.errors import JavisbenchError
+
+LEVEL_WINDOW_S = 0.02
+LEVEL_FLOOR_DBFS = -120.0
+FULL_SCALE = 0.999
+DARK_LUMA = 25.5
+CHANGED_LUMA = 8.0
+LOUDNESS_BLOCK_S = 0.4
+_LFE_OF_SIX = 3
+
+
+class HealthEncoder(Encoder):
+    """Facts about a clip, taken from every frame and sample in one pass.
+
+    Features:
+        ``health``, all float64: ``size``, ``(2,)``, width and height in pixels; ``fps`` and ``duration_s``, ``(1,)``,
+        of the picture; ``dark_share``, ``(T,)``, share of a frame's pixels with luma at most 10 % of full scale;
+        ``change``, ``(T - 1,)``, mean absolute luma difference (0 to 255) of neighbouring frames; ``changed_share``,
+        ``(T - 1,)``, share of pixels whose luma differs by more than 8; ``sample_rate`` (Hz) and ``audio_duration_s``,
+        ``(1,)``, 0 without sound; ``level_dbfs``, ``(windows,)``, RMS of each 20 ms over all channels, at least -120
+        (the last window may be shorter; none without sound); ``clipped_share``, ``(1,)``, share of samples at 99.9 % of
+        full scale or beyond, ``(0,)`` without sound; ``loudness_lufs``, ``(1,)``, integrated loudness, -inf where all
+        is below the gate of -70 LUFS, ``(0,)`` where there are no 0.4 s of sound.
+    """
+
+    card: ClassVar[EncoderCard] = EncoderCard(
+        name="health",
+        title="Clip health",
+        variants={"default": None},
+        source="ITU-R BS.1770-4 for loudness",
+        host=True,
+    )
+
+    def encode(
+        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
+    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+        """Features of each clip; all specs ask for the same ones."""
+        return [dict.fromkeys(specs, _features(clip)) for clip in cast("Sequence[Clip]", items)]
+
+
+def _features(clip: Clip) -> Features | JavisbenchError:
+    if clip.audio is not None and not np.isfinite(clip.audio).all():
+        return FeatureError(f"The sound of {clip.name} holds values that are not numbers.", kind="non_finite")
+    height, width = clip.frames.shape[1:3]
+    return {
+        "size": np.asarray([width, height], dtype=np.float64),
+        "fps": np.asarray([float(clip.fps)]),
+        "duration_s": np.asarray([clip.duration_s]),
+        **_picture(clip.frames),
+        **_sound(clip),
+    }
+
+
+def _picture(frames: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    import cv2
+
+    pixels = frames.shape[1] * frames.shape[2]
+    dark = np.zeros(len(frames))
+    change, changed = np.zeros(len(frames) - 1), np.zeros(len(frames) - 1)
+    earlier = None
+    for index, frame in enumerate(frames):
+        luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        dark[index] = 1 - cv2.countNonZero(cv2.threshold(luma, DARK_LUMA, 1, cv2.THRESH_BINARY)[1]) / pixels
+        if earlier is not None:
+            difference = cv2.absdiff(luma, earlier)
+            change[index - 1] = cv2.mean(difference)[0]
+            moved = cv2.threshold(difference, CHANGED_LUMA, 1, cv2.THRESH_BINARY)[1]
+            changed[index - 1] = cv2.countNonZero(moved) / pixels
+        earlier = luma
+    return {"dark_share": dark, "change": change, "changed_share": changed}
+
+
+def _sound(clip: Clip) -> dict[str, NDArray[np.float64]]:
+    none = np.zeros(0)
+    if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
+        silence = {"level_dbfs": none, "clipped_share": none, "loudness_lufs": none}
+        return {"sample_rate": np.zeros(1), "audio_duration_s": np.zeros(1), **silence}
+    clipped = np.count_nonzero(np.abs(clip.audio) >= np.float32(FULL_SCALE)) / clip.audio.size
+    return {
+        "sample_rate": np.asarray([clip.sample_rate], dtype=np.float64),
+        "audio_duration_s": np.asarray([clip.audio_duration_s]),
+        "level_dbfs": levels_dbfs(clip.audio, clip.sample_rate),
+        "clipped_share": np.asarray([clipped]),
+        "loudness_lufs": _loudness(clip.audio, clip.sample_rate),
+    }
+
+
+def levels_dbfs(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """RMS level of each 20 ms, over all channels.
+
+    Args:
+        audio: float32, shape ``(channels, samples)``, samples >= 1.
+        sample_rate: Hz.
+
+    Returns:
+        dB relative to full scale (a constant 1.0 is 0 dBFS), at least -120, shape ``(ceil(samples / window),)``.
+    """
+    window = max(1, round(LEVEL_WINDOW_S * sample_rate))
+    starts = np.arange(0, audio.shape[1], window)
+    power = np.square(audio, dtype=np.float64).mean(axis=0)
+    mean = np.add.reduceat(power, starts) / np.diff(np.append(starts, audio.shape[1]))
+    return cast("NDArray[np.float64]", 10 * np.log10(np.maximum(mean, 10 ** (LEVEL_FLOOR_DBFS / 10))))
+
+
+def _loudness(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """Integrated loudness in LUFS, shape ``(1,)``; ``(0,)`` for less than one block of 0.4 s."""
+    if audio.shape[1] < LOUDNESS_BLOCK_S * sample_rate:
+        return np.zeros(0)
+    if not audio.any():
+        return np.asarray([-np.inf])
+    import pyloudnorm
+
+    # BS.1770 leaves the low-frequency channel of 5.1 out and knows no layout beyond; there the mono mix stands in.
+    if audio.shape[0] == 6:
+        audio = np.delete(audio, _LFE_OF_SIX, axis=0)
+    elif audio.shape[0] > 5:
+        audio = audio.mean(axis=0, keepdims=True)
+    with np.errstate(divide="ignore"):
+        return np.asarray([pyloudnorm.Meter(sample_rate).integrated_loudness(audio.T.astype(np.float64))])

@@ -1,0 +1,242 @@
+"""Clip health: silence, frozen and black frames, clipping, loudness, and size and rates against the suite's setting.
+
+These say nothing about quality; they explain scores. A clip that is half silent cannot score well on audio metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from javisbench.errors import MetricError
+from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
+from javisbench.metrics.encoders.base import Features, FeatureSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from javisbench.protocol import Protocol
+
+SILENT_DBFS = -60.0
+FROZEN_CHANGE = 0.1
+FROZEN_PIXELS = 1e-4
+BLACK_PIXELS = 0.98
+
+
+class _HealthMetric(SampleMetric):
+    """A metric of the features of the ``health`` encoder, the same under every protocol."""
+
+    def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
+        """The clip's health features."""
+        return {"health": FeatureSpec.of("health", "health")}
+
+    def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
+        """The value, with what it was made from as details.
+
+        Raises:
+            MetricError: the clip has no such value (``no_audio``, ``too_short``, ``too_quiet``).
+        """
+        return self._score({name: array.astype(np.float64) for name, array in features["health"].items()}, context)
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        raise NotImplementedError
+
+
+class SilenceShare(_HealthMetric):
+    """Share of 20 ms windows with an RMS level below -60 dBFS; 1 for a clip without sound."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_silence",
+        title="Silence",
+        higher_is_better=False,
+        value_range=(0.0, 1.0),
+        kind="sample",
+        measures="Share of the sound, in windows of 20 ms, whose RMS level is below -60 dBFS; 1 without sound.",
+        blind_to="Whether silence belongs to the scene; sound that ends before the picture does.",
+        source="javisbench; threshold as in FFmpeg's silencedetect",
+        unit="share",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        levels = health["level_dbfs"]
+        return SampleScore(float((levels < SILENT_DBFS).mean()) if levels.size else 1.0)
+
+
+class FrozenShare(_HealthMetric):
+    """Share of frames that repeat the one before; 1 for a clip of one frame.
+
+    A frame repeats another if luma changed by less than 0.1 of 255 on average and by more than 8 in fewer than 1 of
+    10,000 pixels. The first frame cannot, so the share is of the other frames.
+    """
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_frozen",
+        title="Frozen",
+        higher_is_better=False,
+        value_range=(0.0, 1.0),
+        kind="sample",
+        measures="Share of frames that are the same as the one before; 1 for a single frame.",
+        blind_to="Whether a still picture belongs to the scene; motion of only a few pixels.",
+        source="javisbench",
+        unit="share",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        frozen = (health["change"] < FROZEN_CHANGE) & (health["changed_share"] < FROZEN_PIXELS)
+        return SampleScore(float(frozen.mean()) if frozen.size else 1.0)
+
+
+class BlackShare(_HealthMetric):
+    """Share of frames of which at least 98 % is dark (luma at most 10 % of full scale)."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_black",
+        title="Black",
+        higher_is_better=False,
+        value_range=(0.0, 1.0),
+        kind="sample",
+        measures="Share of frames in which at least 98 % of the pixels are dark (luma up to 10 %).",
+        blind_to="Whether the scene is meant to be dark.",
+        source="javisbench; thresholds as in FFmpeg's blackdetect",
+        unit="share",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        return SampleScore(float((health["dark_share"] >= BLACK_PIXELS).mean()))
+
+
+class ClippingShare(_HealthMetric):
+    """Share of samples at 99.9 % of full scale or beyond."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_clipping",
+        title="Clipping",
+        higher_is_better=False,
+        value_range=(0.0, 1.0),
+        kind="sample",
+        measures="Share of samples, over all channels, at 99.9 % of full scale or beyond.",
+        blind_to="Distortion turned down afterwards; sound merely normalised to its peak has a few such samples.",
+        source="javisbench",
+        unit="share",
+        digits=4,
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        if not health["clipped_share"].size:
+            raise MetricError("The clip has no sound that could clip.", kind="no_audio")
+        return SampleScore(float(health["clipped_share"][0]))
+
+
+class Loudness(_HealthMetric):
+    """Integrated loudness with gating (ITU-R BS.1770-4)."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_loudness",
+        title="Loudness",
+        higher_is_better=None,
+        value_range=(-70.0, None),
+        kind="sample",
+        measures="How loud the clip is to the ear, averaged over its parts that are not silent.",
+        blind_to="When it is loud; sound below the gate of -70 LUFS has no value.",
+        source="ITU-R BS.1770-4",
+        unit="LUFS",
+        digits=1,
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        loudness, seconds = health["loudness_lufs"], float(health["audio_duration_s"][0])
+        if not seconds:
+            raise MetricError("The clip has no sound, so it has no loudness.", kind="no_audio")
+        if not loudness.size:
+            raise MetricError(
+                f"Loudness is measured over blocks of 0.4 s; the clip has {seconds:.3f} s of sound.", kind="too_short"
+            )
+        if not np.isfinite(loudness[0]):
+            raise MetricError("All of the clip's sound is below the gate of -70 LUFS.", kind="too_quiet")
+        return SampleScore(float(loudness[0]))
+
+
+class DurationRatio(_HealthMetric):
+    """Seconds of video over the seconds that the suite asks for."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_duration",
+        title="Duration",
+        higher_is_better=None,
+        value_range=(0.0, None),
+        kind="sample",
+        measures="Length of the video (frames / fps) over the length that the suite asks for; 1 is as asked.",
+        blind_to="The length of the sound, which stands in the details.",
+        source="javisbench",
+        unit="ratio",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        seconds, sound = float(health["duration_s"][0]), float(health["audio_duration_s"][0])
+        details = {"duration_s": (seconds,), "audio_duration_s": (sound,)}
+        return SampleScore(seconds / context.setting.duration_s, details)
+
+
+class FrameRateRatio(_HealthMetric):
+    """Frames per second over those that the suite asks for."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_fps",
+        title="Frame rate",
+        higher_is_better=None,
+        value_range=(0.0, None),
+        kind="sample",
+        measures="The video's average frame rate over the rate that the suite asks for; 1 is as asked.",
+        blind_to="Repeated frames, and frames at uneven times.",
+        source="javisbench",
+        unit="ratio",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        fps = float(health["fps"][0])
+        return SampleScore(fps / float(context.setting.fps), {"fps": (fps,)})
+
+
+class SizeRatio(_HealthMetric):
+    """Pixels of a frame over those that the suite asks for."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_size",
+        title="Picture size",
+        higher_is_better=None,
+        value_range=(0.0, None),
+        kind="sample",
+        measures="Width times height over width times height that the suite asks for; 1 is as asked.",
+        blind_to="The picture's shape (width and height stand in the details), and sharpness.",
+        source="javisbench",
+        unit="ratio",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        width, height = (float(side) for side in health["size"])
+        asked = context.setting.width * context.setting.height
+        return SampleScore(width * height / asked, {"width": (width,), "height": (height,)})
+
+
+class SampleRateRatio(_HealthMetric):
+    """Samples per second over those that the suite asks for."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_rate",
+        title="Sample rate",
+        higher_is_better=None,
+        value_range=(0.0, None),
+        kind="sample",
+        measures="The sound's sample rate over the rate that the suite asks for; 1 is as asked.",
+        blind_to="The bandwidth that the sound really has.",
+        source="javisbench",
+        unit="ratio",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        rate = float(health["sample_rate"][0])
+        if not rate:
+            raise MetricError("The clip has no sound, so it has no sample rate.", kind="no_audio")
+        return SampleScore(rate / context.setting.sample_rate, {"sample_rate": (rate,)})
