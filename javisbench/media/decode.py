@@ -16,7 +16,6 @@ One thread decodes: with several, FFmpeg turns truncated files into silently sho
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -52,6 +51,8 @@ _ATTACHED_PICTURE = 0x400
 _REFUSED_SIZE = re.compile(r"(?<=Picture size )\d+x\d+(?= is invalid)")
 # Powers of two, so that scaling is exact. By FFmpeg's names of sample formats.
 _FULL_SCALE = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63, "flt": 1.0, "dbl": 1.0}
+# From PyAV 17 on, the scaler would start threads of its own; before, it knew no such option.
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
 _MP3_DURATION_TOLERANCE_S = 0.1
 
 
@@ -109,15 +110,12 @@ def decode_clip(video: Path, audio: Path | None, limits: DecodeLimits, descripto
         stream = _video_stream(container, video)
         track = None if audio is not None else _SoundTrack.of(container, video, limits)
         picture = _Picture(stream, signature.format, video, limits, descriptor)
-        try:
-            for packet in _packets(container, stream, track, video):
-                if packet.stream_index == stream.index:
-                    picture.feed(packet)
-                elif track is not None:
-                    track.feed(packet)
-            fps, times = picture.finish()
-        finally:
-            picture.unmap()
+        for packet in _packets(container, stream, track, video):
+            if packet.stream_index == stream.index:
+                picture.feed(packet)
+            elif track is not None:
+                track.feed(packet)
+        fps, times = picture.finish()
         sound = None if track is None else track.finish(None if signature.format == "avi" else times[0])
     if audio is not None:
         sound = read_sidecar(audio, limits)
@@ -135,7 +133,7 @@ def _store(
     limits: DecodeLimits,
 ) -> ClipLayout:
     times_at = buffers.aligned(picture.used_bytes)
-    samples_at = buffers.append(descriptor, times_at, times)
+    samples_at = buffers.aligned(buffers.append(descriptor, times_at, times))
     if sound is not None:
         _check_size(picture.path, picture.used_bytes + sound.samples.nbytes, limits, "")
         buffers.append(descriptor, samples_at, sound.samples)
@@ -294,8 +292,6 @@ class _Picture:
         self._reformatter = VideoReformatter()
         _check_header(path, stream, limits, max(self._declared, 1))
         self._descriptor = descriptor
-        self._mapping = buffers.map_for_writing(descriptor, limits.max_decoded_bytes)
-        self._view: NDArray[np.uint8] | None = np.frombuffer(self._mapping, np.uint8)
 
     @property
     def used_bytes(self) -> int:
@@ -327,7 +323,7 @@ class _Picture:
             self._matrix = _display_matrix(frame)
         elif (frame.height, frame.width) != self._coded_size:
             raise media_error("decode_error", f"{self.path}: the picture size changes at frame {self.count}.")
-        rgb = self._reformatter.reformat(frame, format="rgb24")
+        rgb = self._reformatter.reformat(frame, format="rgb24", **_ONE_THREAD)
         plane = rgb.planes[0]
         pixels = np.ndarray(
             (rgb.height, rgb.width, 3), np.uint8, buffer=memoryview(plane), strides=(plane.line_size, 3, 1)
@@ -335,10 +331,9 @@ class _Picture:
         pixels = _turn(pixels, self._matrix)
         if self.count == 0:
             self.size = pixels.shape[:2]
-        start, end = self.used_bytes, self.used_bytes + pixels.size
-        _check_size(self.path, end, self._limits, f" ({self.count + 1} frames and no end yet)")
-        assert self._view is not None
-        self._view[start:end].reshape(pixels.shape)[...] = pixels
+        used = self.used_bytes
+        _check_size(self.path, used + pixels.size, self._limits, f" ({self.count + 1} frames and no end yet)")
+        buffers.append(self._descriptor, used, pixels)
         self._times.append(frame.time)
         self.count += 1
 
@@ -362,12 +357,6 @@ class _Picture:
             # AVI counts time slots, empty ones included; the last one must have been reached.
             return max(0, self._declared - (self._last_dts + 1) - 1)
         return self._declared - self._discarded - self.count
-
-    def unmap(self) -> None:
-        """Give the mapping back and cut the file to what was written."""
-        self._view = None
-        self._mapping.close()
-        os.ftruncate(self._descriptor, self.used_bytes)
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
