@@ -114,6 +114,7 @@ class Generator(ABC):
         card_id: the model card in data_cards/models that describes it.
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
+        uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
 
     Args:
         variant: what stands behind the colon of ``name:variant``, or None.
@@ -124,6 +125,7 @@ class Generator(ABC):
     family: ClassVar[Family] = "t2av"
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
+    uses_categories: ClassVar[bool] = False
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         self.variant = variant

@@ -159,7 +159,9 @@ class _Job:
 
     def key(self, request: Request) -> str:
         """Hash over everything that decides the clip."""
-        facts = [self.identity, self.settings.conform, request.seed, dict(request.prompts), _plan_json(self.plan)]
+        categories = dict(request.sample.categories) if self.generator.uses_categories else None
+        prompts = dict(request.prompts)
+        facts = [self.identity, self.settings.conform, request.seed, prompts, categories, _plan_json(self.plan)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def todo(self) -> list[Request]:

@@ -1,0 +1,114 @@
+"""The command line as a user meets it: help, mistakes, exit codes, pipes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from javisbench.cli import COMMANDS, run
+
+HEAVY = ("numpy", "torch", "pandas", "av", "cv2", "scipy", "PIL", "transformers", "datasets", "rich.table")
+
+
+def call(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "javisbench", *args], cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+
+
+_PROBE = """
+import sys
+from javisbench.cli import run
+code = run(sys.argv[1:])
+print("LOADED", *[name for name in {heavy} if name in sys.modules], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    probe = _PROBE.format(heavy=HEAVY)
+    result = subprocess.run(
+        [sys.executable, "-c", probe, *filter(None, [command]), "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Usage:" in result.stdout
+    assert result.stderr.strip() == "LOADED"
+
+
+def test_the_overview_names_every_command_and_gives_examples() -> None:
+    text = call("--help").stdout
+    assert all(name in text for name in COMMANDS)
+    assert "Examples:" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["scor"], "Did you mean 'score'"),
+        (["score", "--suit", "x"], "--suite"),
+        (["score", "nowhere", "--suite", "demo"], "is not a folder"),
+        (["score", ".", "--suite", "demmo"], "Did you mean 'demo'"),
+        (["eval", "--model", "procedual", "--suite", "demo"], "Did you mean 'procedural'"),
+        (["eval", "--model", "procedural", "--suite", "demo", "-M", "steps"], "KEY=VALUE"),
+        (["eval", "--model", "procedural", "--suite", "demo", "--metrics", "javiscore"], "Did you mean 'javis_score'"),
+        (["eval", "--model", "procedural", "--suite", "demo", "--protocol", "v1"], "There is no protocol"),
+        (["eval", "--model", "procedural", "--suite", "demo", "--shard", "2/2"], "I/N"),
+        (["eval", "--model", "procedural", "--suite", "demo", "--encoder", "imagebind=hug"], "Did you mean 'huge'"),
+        (["eval", "--model", "procedural", "--suite", "demo", "--device", "cuda:7"], "There is no cuda:7"),
+        (["eval", "--model", "procedural", "--suite", "landscape"], "has none"),
+        (["eval", "--model", "python:nowhere:Thing", "--suite", "demo"], "does not import"),
+        (["report", "."], "run.json|summary.json"),
+        (["metrics", "show", "fvdd"], "Did you mean 'fvd'"),
+        (["suites", "show", "nothing"], "no suite"),
+    ],
+)
+def test_mistakes_exit_with_2_and_say_what_to_do(tmp_path: Path, args: list[str], message: str) -> None:
+    result = call(*args, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert any(part in result.stderr for part in message.split("|")), result.stderr
+    assert result.stdout == ""
+
+
+def test_validate_lists_problems_and_exits_with_2(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("text,cat0_ind\n,7\n")
+    result = call("suites", "validate", "bad.csv", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout.count("bad.csv: row 1") == 2
+    as_json = json.loads(call("suites", "validate", "bad.csv", "--json", cwd=tmp_path).stdout)
+    assert as_json["valid"] is False
+    assert {problem["column"] for problem in as_json["problems"]} == {"text", "cat0_ind"}
+
+
+def test_suites_show_counts_all_categories() -> None:
+    facts = json.loads(call("suites", "show", "demo", "--json").stdout)
+    counts = [n for categories in facts["categories"].values() for n in categories.values()]
+    assert len(counts) == 19
+    assert min(counts) >= 5
+    assert facts["samples"] >= 60
+
+
+def test_version_and_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert "javisbench" in capsys.readouterr().out
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("javisbench.suite.known_suites", interrupted)
+    assert run(["suites", "list"]) == 130
+    assert "go on" in capsys.readouterr().err
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("javisbench.suite.known_suites", defect)
+    with pytest.raises(ZeroDivisionError):
+        run(["suites", "list"])
