@@ -65,7 +65,7 @@ class FVDMetric(SetMetric):
         value_range=(0.0, None),
         kind="set",
         measures="How far generated videos as a set are from real ones, in I3D features of 24 frames.",
-        blind_to="Sound, prompts, single bad clips, and what I3D's action classes do not need. Biased upward at every n: "
+        blind_to="Sound, prompts, single bad clips, what I3D's action classes do not need. Biased upward at any n: "
         "values at different n cannot be compared.",
         source="Unterthiner et al. 2018 (arXiv:1812.01717), section 3; JavisDiT (arXiv:2503.23377), section 4",
         digits=2,
