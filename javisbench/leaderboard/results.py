@@ -35,6 +35,14 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True)
+class SampleInfo:
+    """What is known of a prompt: its text, and its categories as ``aspect/category``."""
+
+    text: str
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Failure:
     """A sample that could not be generated, read or scored; fields as in failures.jsonl."""
 
@@ -98,12 +106,72 @@ class Result:
         """Whether the metric has any category of the aspect."""
         return any(name.startswith(f"{aspect}/") for name in self.metrics.get(metric, {}))
 
-    def fact(self, name: str) -> str | int | float | None:
-        """A plain fact from the model card (``family``, ``licence``, ``params_b``), or None."""
-        value = (self.card or {}).get(name)
-        if isinstance(value, str):
-            return printable(value)[:MAX_NAME] or None
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    @property
+    def family(self) -> str:
+        """``t2av``, ``t2v+v2a``, ... from the model card, or empty."""
+        return self._card_text("family")
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights from the model card, or empty."""
+        return self._card_text("licence", "license", "licence_weights", "weights_licence")
+
+    @property
+    def params_b(self) -> float | None:
+        """Parameters in billions from the model card, or None."""
+        card = self.card or {}
+        for name, unit in (("params_b", 1.0), ("parameters_b", 1.0), ("parameters", 1e9), ("params", 1e9)):
+            value = card.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e15:
+                return float(value) / unit
+        return None
+
+    def _card_text(self, *names: str) -> str:
+        for name in names:
+            value = (self.card or {}).get(name)
+            if isinstance(value, dict):
+                value = value.get("weights", value.get("code"))
+            if isinstance(value, str):
+                return printable(value)[:MAX_NAME]
+        return ""
+
+    def samples_by_id(self) -> dict[str, SampleInfo]:
+        """Prompts and categories by sample id: from samples.parquet, else from the suite when it is one that javisbench
+        knows, is on this machine, and has the hash that the run was made with. Empty when neither is there.
+
+        Raises:
+            RunError: samples.parquet cannot be read.
+        """
+        frame = self._parquet("samples.parquet", ("sample_id", "text", "categories"))
+        if frame is not None:
+            rows = zip(frame["sample_id"], frame["text"], frame["categories"], strict=True)
+            return {
+                str(sample_id): SampleInfo(str(text or "")[:MAX_TEXT], tuple(map(str, categories)))
+                for sample_id, text, categories in rows
+            }
+        return self._samples_of_suite()
+
+    def _samples_of_suite(self) -> dict[str, SampleInfo]:
+        from javisbench.cards import suite_cards
+        from javisbench.errors import JavisbenchError
+        from javisbench.suite import load_suite
+
+        # The name comes from the file: it must never be taken for a path.
+        if self.suite not in suite_cards():
+            return {}
+        try:
+            suite = load_suite(self.suite, offline=True)
+        except JavisbenchError:
+            return {}
+        if suite.hash != self.suite_hash:
+            return {}
+        return {
+            sample.id: SampleInfo(
+                sample.text[:MAX_TEXT],
+                tuple(f"{aspect}/{category}" for aspect, found in sample.categories.items() for category in found),
+            )
+            for sample in suite
+        }
 
     def scores(self) -> pd.DataFrame | None:
         """scores.parquet: sample_id, repeat, one column a per-sample metric; None where the file is not there.

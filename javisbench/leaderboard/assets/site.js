@@ -1,0 +1,144 @@
+// Boards: sorting by DataTables, filters, choice of metrics, theme.
+"use strict";
+
+(function () {
+  const root = document.documentElement;
+
+  // Theme
+
+  const button = document.getElementById("theme");
+  const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+
+  function isDark() {
+    return root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches;
+  }
+
+  function showTheme() {
+    button.setAttribute("aria-pressed", String(isDark()));
+  }
+
+  button.addEventListener("click", function () {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    try {
+      localStorage.setItem("javisbench-theme", root.dataset.theme);
+    } catch (error) {
+      // Not kept for the next page then.
+    }
+    showTheme();
+  });
+  prefersDark.addEventListener("change", showTheme);
+  showTheme();
+
+  // Tables. A missing value is last, whichever way a column is sorted.
+
+  function comparer(sign) {
+    return function (a, b) {
+      const [x, y] = [parseFloat(a), parseFloat(b)];
+      if (isNaN(x) || isNaN(y)) {
+        return isNaN(x) - isNaN(y);
+      }
+      return sign * (x - y);
+    };
+  }
+
+  DataTable.type("score", {
+    detect: function () {
+      return false;
+    },
+    order: { asc: comparer(1), desc: comparer(-1) },
+  });
+
+  // The order in which the first click on a heading sorts: the better end first.
+  function firstOrder(heading) {
+    return heading.textContent.includes("lower is better") ? ["asc", "desc"] : ["desc", "asc"];
+  }
+
+  function makeTable(table) {
+    const headings = Array.from(table.tHead.rows[0].cells);
+    const first = headings.findIndex((h) => table.dataset.first && h.dataset.metric === table.dataset.first);
+    const columns = headings.map(function (heading) {
+      const number = heading.classList.contains("num");
+      return number ? { type: "score", orderSequence: firstOrder(heading) } : { orderSequence: ["asc", "desc"] };
+    });
+    return new DataTable(table, {
+      autoWidth: false,
+      columns: columns,
+      info: false,
+      layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
+      order: first < 0 ? [] : [[first, columns[first].orderSequence[0]]],
+      paging: false,
+      search: { smart: false },
+    });
+  }
+
+  const boards = Array.from(document.querySelectorAll("table[data-board]")).map((node) => ({
+    node: node,
+    table: makeTable(node),
+  }));
+  document.querySelectorAll("table[data-plain]").forEach(makeTable);
+
+  // Filters
+
+  const form = document.getElementById("filters");
+
+  function value(id) {
+    const field = document.getElementById(id);
+    return field ? field.value.trim() : "";
+  }
+
+  function matches(row) {
+    const data = row.dataset;
+    const size = data.size === "" ? null : parseFloat(data.size);
+    const [min, max] = [parseFloat(value("f-min")), parseFloat(value("f-max"))];
+    return (
+      data.model.toLowerCase().includes(value("f-model").toLowerCase()) &&
+      (value("f-family") === "" || data.family === value("f-family")) &&
+      (value("f-licence") === "" || data.licence === value("f-licence")) &&
+      (isNaN(min) || (size !== null && size >= min)) &&
+      (isNaN(max) || (size !== null && size <= max))
+    );
+  }
+
+  function applyFilters() {
+    let [shown, all] = [0, 0];
+    const chosen = new Set(Array.from(form.querySelectorAll("[name=metric]:checked"), (box) => box.value));
+    for (const board of boards) {
+      board.table.search.fixed("filters", (text, data, index) => matches(board.table.row(index).node()));
+      board.table.columns().every(function () {
+        const metric = this.header().dataset.metric;
+        if (metric !== undefined && this.visible() !== chosen.has(metric)) {
+          this.visible(chosen.has(metric), false);
+        }
+      });
+      board.table.draw();
+      shown += board.table.rows({ search: "applied" }).count();
+      all += board.table.rows().count();
+    }
+    document.getElementById("f-count").textContent = shown === all ? "" : shown + " of " + all + " rows shown";
+  }
+
+  if (form) {
+    form.addEventListener("input", applyFilters);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => setTimeout(applyFilters));
+  }
+
+  // Charts: one metric at a time.
+
+  const chooser = document.getElementById("chart");
+
+  function showChart() {
+    document.querySelectorAll("[data-chart]").forEach(function (chart) {
+      chart.hidden = chart.dataset.chart !== chooser.value;
+    });
+  }
+
+  if (chooser) {
+    const first = boards.length ? boards[0].node.dataset.first : "";
+    if (first && Array.from(chooser.options).some((option) => option.value === first)) {
+      chooser.value = first;
+    }
+    chooser.addEventListener("change", showChart);
+    showChart();
+  }
+})();

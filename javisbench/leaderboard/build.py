@@ -1,0 +1,599 @@
+"""The static leaderboard site: tables, plots and samples of results as pages that need no server and no network.
+
+Everything that a page loads lies beside it, so the site works from a file, from any web host and offline. Names,
+prompts and messages are untrusted: templates escape them, data files carry them as JSON, and a content security policy
+lets no page run a script that is not a file of the site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from javisbench.errors import UsageError
+from javisbench.leaderboard import plots
+from javisbench.leaderboard.export import EXTENSIONS, cell_text, format_interval, format_rank, format_value, render
+from javisbench.leaderboard.published import (
+    EXTRA_COLUMNS,
+    Disagreement,
+    Reported,
+    disagreements,
+    metric_validation,
+    published_results,
+)
+from javisbench.leaderboard.ranking import Ranker
+from javisbench.leaderboard.results import Result, load_results
+from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
+from javisbench.leaderboard.table import (
+    EMPTY,
+    OVERALL,
+    Cell,
+    Column,
+    Row,
+    Table,
+    board_table,
+    column,
+    comparison,
+    metric_order,
+    printable,
+    run_table,
+)
+from javisbench.protocol import PROTOCOLS, parse_protocol
+from javisbench.taxonomy import TAXONOMY, Aspect
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+MARKER = ".javisbench-site"
+MAX_FAILURES_SHOWN = 200
+FIRST_CHOICE = "javis_score"
+"""The metric that boards are sorted by until the reader chooses another; the first one where it is missing."""
+
+
+@dataclass(frozen=True)
+class SiteOptions:
+    """How a site is built.
+
+    Attributes:
+        title: on every page.
+        clips: which clips are copied into the site: none, the best and worst of every metric, or all.
+        plots: also write every plot as PNG and SVG files.
+    """
+
+    title: str = "JavisBench leaderboard"
+    clips: ClipsPublished = "none"
+    plots: bool = False
+
+
+@dataclass(frozen=True)
+class SiteReport:
+    """What was built: the first page, the number of pages, and of results on them."""
+
+    index: Path
+    pages: int
+    results: int
+
+
+def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOptions | None = None) -> SiteReport:
+    """Build the site of some runs and submissions.
+
+    Args:
+        sources: run folders, summary.json files, or submission archives, which are verified first.
+        out: folder of the site; made, or replaced when it holds an earlier site.
+        options: see `SiteOptions`.
+
+    Raises:
+        RunError: a source has no readable result.
+        SubmissionError: an archive does not hold what it claims.
+        UsageError: no source, the same result twice, a folder in the way, or plotting packages missing.
+    """
+    out = Path(out)
+    _check_target(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Built beside its place and moved there whole, so that an error leaves the earlier site as it was.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        results = _load_all(sources, Path(work) / "submissions")
+        fresh = Path(work) / "site"
+        fresh.mkdir()
+        site = _Site(results, fresh, options or SiteOptions())
+        site.build()
+        if out.exists():
+            out.rename(Path(work) / "earlier")
+        fresh.rename(out)
+    out.chmod(0o755)
+    return SiteReport(out / "index.html", site.pages, len(results))
+
+
+def _check_target(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; --out is the folder of the site.")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise UsageError(f"{out} holds files that are not a leaderboard site. Give --out a new or empty folder.")
+
+
+def _load_all(sources: Iterable[Path | str], work: Path) -> list[Result]:
+    results: dict[str, Result] = {}
+    for source in map(Path, sources):
+        for result in _load(source, work):
+            if result.key in results:
+                raise UsageError(
+                    f"{source} and {results[result.key].path} are both {result.model} on {result.suite} under "
+                    f"{result.protocol}. Leave one out, or score it under another --name."
+                )
+            results[result.key] = result
+    if not results:
+        raise UsageError("A leaderboard needs at least one run folder, summary.json or submission archive.")
+    return sorted(results.values(), key=lambda r: (r.model.lower(), r.suite, r.protocol))
+
+
+def _load(source: Path, work: Path) -> list[Result]:
+    if not source.is_file() or source.suffix == ".json":
+        return load_results(source)
+    from javisbench.leaderboard.submit import unpack_verified
+
+    work.mkdir(exist_ok=True)
+    return load_results(unpack_verified(source, work))
+
+
+def result_id(result: Result) -> str:
+    """A name for files that no other result of a site has."""
+    digest = hashlib.sha256(result.key.encode()).hexdigest()[:6]
+    return f"{plots.file_name(f'{result.slug}-{result.suite}-{result.protocol}')}-{digest}"
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model's page: all its results."""
+
+    name: str
+    slug: str
+    results: tuple[Result, ...]
+
+
+@dataclass
+class _Site:
+    results: Sequence[Result]
+    out: Path
+    options: SiteOptions
+    pages: int = 0
+    samples: dict[str, SamplesPage] = field(default_factory=dict)
+
+    def build(self) -> None:
+        self.ranker = Ranker()
+        self.env = _environment()
+        self.protocols = {name: _protocol_page(name) for name in dict.fromkeys(r.protocol for r in self.results)}
+        self.models = self._models()
+        self.record = published_results()
+        shutil.copytree(HERE / "assets", self.out / "assets")
+        (self.out / MARKER).write_text("Made by javisbench leaderboard build; replaced as a whole.\n", encoding="utf-8")
+        for result in self.results:
+            page = write_samples(result, self.out / "data" / result_id(result), self.options.clips)
+            if page is not None:
+                self.samples[result.key] = page
+        self._overall_page()
+        for aspect in self.aspects:
+            self._aspect_page(aspect)
+        self._model_pages()
+        self._protocol_pages()
+        self._published_page()
+        self._metrics_page()
+
+    @property
+    def aspects(self) -> list[Aspect]:
+        """The aspects that any result has categories of."""
+        return [a for a in TAXONOMY if any(r.has_aspect(m, a.id) for r in self.results for m in r.metrics)]
+
+    def _models(self) -> list[_Model]:
+        by_slug: dict[str, list[Result]] = {}
+        for result in self.results:
+            by_slug.setdefault(result.slug, []).append(result)
+        return [_Model(members[0].model, slug, tuple(members)) for slug, members in by_slug.items()]
+
+    # Pages
+
+    def _page(self, template: str, path: str, **context: Any) -> None:
+        root = "../" * path.count("/")
+        page = self.env.get_template(template).render(
+            root=root,
+            here=path,
+            site_title=printable(self.options.title),
+            aspects=self.aspects,
+            models=self.models,
+            protocols=self.protocols,
+            generator=f"javisbench {version('javisbench')}",
+            **context,
+        )
+        (self.out / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.out / path).write_text(page, encoding="utf-8")
+        self.pages += 1
+
+    def _overall_page(self) -> None:
+        table = board_table(self.results, None, self.ranker)
+        suites = {result.suite for result in self.results}
+        reported = [row for row in self.record if row.suite in suites]
+        self._page(
+            "overall.html.j2",
+            "index.html",
+            title="Overall",
+            board=self._board(table),
+            downloads=self._downloads(table, "overall"),
+            charts=self._whiskers(table, "overall"),
+            filters=self._filters(table),
+            reported=[_reported_view(rows, table.columns, suite) for suite, rows in _by_suite(reported).items()],
+        )
+
+    def _aspect_page(self, aspect: Aspect) -> None:
+        table = board_table(self.results, aspect.id, self.ranker)
+        self._page(
+            "aspect.html.j2",
+            f"aspects/{aspect.id}.html",
+            title=aspect.title,
+            aspect=aspect,
+            board=self._board(table),
+            downloads=self._downloads(table, aspect.id),
+            charts=self._whiskers(table, aspect.id),
+            filters=self._filters(table),
+        )
+
+    def _model_pages(self) -> None:
+        for model in self.models:
+            views = [self._result_view(result) for result in model.results]
+            reported = [row for row in self.record if row.model.lower() == model.name.lower()]
+            columns = [column(m) for m in metric_order(metric for row in reported for metric in _metrics_of(row))]
+            self._page(
+                "model.html.j2",
+                f"models/{model.slug}.html",
+                title=printable(model.name),
+                model=model,
+                facts=_facts(model.results[0]),
+                views=views,
+                reported=[_reported_view(rows, columns, suite) for suite, rows in _by_suite(reported).items()],
+            )
+            for result in model.results:
+                if result.key in self.samples:
+                    self._samples_page(model, result)
+
+    def _result_view(self, result: Result) -> dict[str, Any]:
+        table = run_table(result)
+        name = result_id(result)
+        heatmap = plots.heatmap_plot(table, f"heatmap-{name}")
+        peers = [other for other in self.results if comparison(other) == comparison(result) and other is not result]
+        radar = plots.radar_plot(f"{table.title}: against {len(peers)} others", _spokes(result, peers), f"radar-{name}")
+        failed = {(f.sample_id, f.repeat) for f in result.failures}
+        counts: dict[tuple[str, str, str], int] = {}
+        for failure in result.failures:
+            key = (failure.stage, failure.metric or "", failure.kind)
+            counts[key] = counts.get(key, 0) + 1
+        return {
+            "id": name,
+            "result": result,
+            "table": self._board(table),
+            "downloads": self._downloads(table, name),
+            "heatmap": self._drawn(heatmap),
+            "radar": self._drawn(radar),
+            "peers": len(peers),
+            "samples": self.samples.get(result.key),
+            "failed": len(failed),
+            "failures": result.failures[:MAX_FAILURES_SHOWN],
+            "failure_counts": sorted(counts.items()),
+            "facts": _run_facts(result),
+        }
+
+    def _samples_page(self, model: _Model, result: Result) -> None:
+        name = result_id(result)
+        self._page(
+            "samples.html.j2",
+            f"samples/{name}.html",
+            title=printable(f"{result.model}: samples of {result.suite}, {result.protocol}"),
+            model=model,
+            result=result,
+            page=self.samples[result.key],
+            data=f"../data/{name}/",
+        )
+
+    def _protocol_pages(self) -> None:
+        for name, page in self.protocols.items():
+            results = [result for result in self.results if result.protocol == name]
+            table = board_table(results, None, self.ranker)
+            self._page(
+                "protocol.html.j2",
+                page,
+                title=f"Protocol {printable(name)}",
+                board=self._board(table),
+                downloads=self._downloads(table, plots.file_name(Path(page).stem)),
+                filters=self._filters(table),
+                derived="+" in name,
+                base=name.split("+", 1)[0],
+                stand_in=any(result.stand_in for result in results),
+                settings=_settings(name, results),
+            )
+
+    def _published_page(self) -> None:
+        found = disagreements(self.record)
+        measured = {
+            suite: [result for result in self.results if result.suite == suite]
+            for suite in dict.fromkeys(row.suite for row in self.record)
+        }
+        tables = []
+        for suite, rows in _by_suite(self.record).items():
+            own = measured[suite]
+            metrics = metric_order({m for row in rows for m in _metrics_of(row)} | {m for r in own for m in r.metrics})
+            columns = [column(metric) for metric in metrics if not metric.startswith("health_")]
+            board = self._board(board_table(own, None)) if own else None
+            tables.append({**_reported_view(rows, columns, suite), "measured": board})
+        self._page(
+            "published.html.j2",
+            "published.html",
+            title="Published record",
+            tables=tables,
+            disagreements=[_disagreement_view(d) for d in found],
+        )
+
+    def _metrics_page(self) -> None:
+        metrics = metric_order(metric for result in self.results for metric in result.metrics)
+        self._page(
+            "metrics.html.j2",
+            "metrics.html",
+            title="Metrics",
+            cards=[card for card in map(_card_facts, metrics) if card is not None],
+            validation=[(column(v.metric), v) for v in metric_validation()],
+        )
+
+    # Parts of pages
+
+    def _drawn(self, plot: plots.Plot | None) -> dict[str, Any] | None:
+        """The plot as SVG for a page, and as files where asked for."""
+        if plot is None:
+            return None
+        from markupsafe import Markup
+
+        files = []
+        if self.options.plots:
+            folder = self.out / "plots"
+            folder.mkdir(exist_ok=True)
+            (folder / f"{plot.name}.svg").write_text(plot.svg_file, encoding="utf-8")
+            (folder / f"{plot.name}.png").write_bytes(plot.png())
+            files = [f"plots/{plot.name}.svg", f"plots/{plot.name}.png"]
+        # Safe: drawn from escaped text, and checked to hold nothing but shapes and text.
+        return {"name": plot.name, "title": plot.title, "svg": Markup(plot.svg), "files": files}
+
+    def _whiskers(self, table: Table, name: str) -> list[dict[str, Any]]:
+        charts = []
+        for col in table.columns:
+            drawn = self._drawn(plots.whisker_plot(table, col, f"{name}-{plots.file_name(col.id)}"))
+            if drawn is not None:
+                charts.append({**drawn, "metric": col.id, "heading": col.heading})
+        return charts
+
+    def _downloads(self, table: Table, name: str) -> list[tuple[str, str]]:
+        """Write the table in every format; (format, path) of each."""
+        folder = self.out / "tables"
+        folder.mkdir(exist_ok=True)
+        links = []
+        for format, ending in EXTENSIONS.items():
+            path = folder / f"{name}.{ending}"
+            path.write_text(render(table, format), encoding="utf-8")
+            links.append((format, f"tables/{path.name}"))
+        return links
+
+    def _board(self, table: Table) -> dict[str, Any]:
+        by_key = {result.key: result for result in self.results}
+        scales = {col.id: _Scale.of(table, col) for col in table.columns}
+        ranked = [col.id for col in table.columns if col.higher_is_better is not None]
+        return {
+            "table": table,
+            "first": FIRST_CHOICE if FIRST_CHOICE in ranked else ranked[0] if ranked else "",
+            "has_facts": any(by_key[row.id].card for row in table.rows if row.id in by_key),
+            "groups": [
+                {
+                    "group": group,
+                    "rows": [_row_view(row, table.columns, scales, by_key.get(row.id)) for row in group.rows],
+                }
+                for group in table.groups
+            ],
+        }
+
+    def _filters(self, table: Table) -> dict[str, Any]:
+        return {
+            "families": sorted({result.family for result in self.results if result.family}),
+            "licences": sorted({result.licence for result in self.results if result.licence}),
+            "sizes": any(result.params_b is not None for result in self.results),
+            "columns": table.columns,
+        }
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters["value"] = format_value
+    env.filters["printable"] = printable
+    env.filters["result_id"] = result_id
+    return env
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The common range of a metric's intervals in a table, so that whiskers of its rows can be compared."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, table: Table, col: Column) -> _Scale | None:
+        ends: list[float] = []
+        for row in table.rows:
+            cell = row.cells.get(col.id)
+            if cell is not None and cell.value is not None:
+                ends += [end for end in (cell.ci_low, cell.value, cell.ci_high) if end is not None]
+        return cls(min(ends), max(ends)) if ends and min(ends) < max(ends) else None
+
+    def at(self, value: float) -> float:
+        """Place of `value` on a line from 4 to 96."""
+        return round(4 + 92 * (value - self.low) / (self.high - self.low), 1)
+
+
+def _row_view(
+    row: Row, columns: Sequence[Column], scales: Mapping[str, _Scale | None], result: Result | None
+) -> dict[str, Any]:
+    return {
+        "row": row,
+        "result": result,
+        "cells": [_cell_view(row, row.cells.get(col.id, EMPTY), col, scales[col.id]) for col in columns],
+    }
+
+
+def _cell_view(row: Row, cell: Cell, col: Column, scale: _Scale | None) -> dict[str, Any]:
+    whisker = None
+    if cell.value is not None and cell.ci_low is not None and cell.ci_high is not None and scale is not None:
+        whisker = (scale.at(cell.ci_low), scale.at(cell.ci_high), scale.at(cell.value))
+    return {
+        "text": cell_text(cell, col.digits),
+        "order": "" if cell.value is None else repr(cell.value),
+        "interval": format_interval(cell, col.digits),
+        "rank": format_rank(cell.rank) if cell.rank else "",
+        "place": cell.place or "",
+        "status": cell.status,
+        "note": printable(cell.note or ""),
+        "n": cell.n if cell.value is not None and cell.n != row.n else None,
+        "whisker": whisker,
+    }
+
+
+def _spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
+    spokes = []
+    for metric in metric_order(result.metrics):
+        col, own = column(metric), result.cell(metric)
+        if col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
+            continue
+        cells = [cell for peer in peers if (cell := peer.cell(metric)) is not None]
+        others = tuple(c.value for c in cells if c.value is not None and c.status == "ok" and c.n == own.n)
+        if others:
+            spokes.append(plots.Spoke(col, own.value, others))
+    return spokes
+
+
+def _facts(result: Result) -> list[tuple[str, str]]:
+    """What the model card says."""
+    facts = [("Family", result.family), ("Licence of the weights", result.licence)]
+    if result.params_b is not None:
+        facts.append(("Parameters", f"{result.params_b:g} B"))
+    card = result.card or {}
+    for name, title in (("title", "Full name"), ("paper", "Paper"), ("code", "Code"), ("status", "Status")):
+        if isinstance(card.get(name), str):
+            facts.append((title, printable(card[name])[:500]))
+    return [(title, value) for title, value in facts if value]
+
+
+def _run_facts(result: Result) -> list[tuple[str, str]]:
+    sources = {"sidecar": "beside the video", "container": "in the container", "none": "no sound"}
+    audio = ", ".join(f"{n:,} {sources[key]}" for key, n in result.audio.items() if n)
+    facts = [
+        ("Suite", f"{result.suite} ({result.suite_hash[:12] or 'no hash'})"),
+        ("Protocol", result.protocol),
+        ("Samples", f"{result.samples:,}"),
+        ("Sound taken from", audio),
+    ]
+    versions = result.run.get("versions")
+    if isinstance(versions, dict):
+        text = ", ".join(f"{name} {found}" for name, found in list(versions.items())[:30] if isinstance(found, str))
+        facts.append(("Versions", printable(text)[:1000]))
+    return [(title, printable(value)) for title, value in facts if value]
+
+
+def _protocol_page(name: str) -> str:
+    digest = "" if name in PROTOCOLS else f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"protocols/{plots.file_name(name)}{digest}.html"
+
+
+def _settings(name: str, results: Sequence[Result]) -> list[tuple[str, str, bool]]:
+    """(setting, value, whether it differs from javisbench-v1) of a protocol; empty when it is not known here."""
+    recorded = next((r.run.get("protocol_settings") for r in results if r.run.get("protocol_settings")), None)
+    try:
+        settings: object = recorded or parse_protocol(name).settings()
+    except UsageError:
+        settings = recorded
+    base = dict(_flat(PROTOCOLS["javisbench-v1"].settings()))
+    return [(key, value, base.get(key) != value) for key, value in list(_flat(settings))[:200]]
+
+
+def _flat(settings: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    if isinstance(settings, dict) and depth < 3:
+        for key, value in settings.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else printable(str(key)), depth + 1)
+    elif prefix:
+        yield prefix[:200], printable(str(settings))[:200]
+
+
+def _card_facts(metric: str) -> dict[str, Any] | None:
+    from javisbench.errors import JavisbenchError
+    from javisbench.metrics.registry import METRICS
+
+    try:
+        card = METRICS.get(metric).card
+    except (JavisbenchError, ImportError, AttributeError):
+        return None
+    low, high = card.value_range
+    ends = ("−∞" if low is None else f"{low:g}", "∞" if high is None else f"{high:g}")
+    direction: Literal["higher", "lower", "neither"] = "neither"
+    if card.higher_is_better is not None:
+        direction = "higher" if card.higher_is_better else "lower"
+    return {"card": card, "range": f"{ends[0]} to {ends[1]}", "better": direction}
+
+
+# The published record
+
+
+def _metrics_of(row: Reported) -> list[str]:
+    return [metric for metric in row.values if metric not in EXTRA_COLUMNS]
+
+
+def _by_suite(record: Sequence[Reported]) -> dict[str, list[Reported]]:
+    found: dict[str, list[Reported]] = {}
+    for row in record:
+        found.setdefault(row.suite, []).append(row)
+    return found
+
+
+def _reported_view(rows: Sequence[Reported], columns: Sequence[Column], suite: str) -> dict[str, Any]:
+    shown = [col for col in columns if any(col.id in row.values for row in rows)]
+    return {
+        "suite": suite,
+        "columns": shown,
+        "rows": [
+            {
+                "model": printable(row.model),
+                "family": row.family,
+                "params": "" if row.params_b is None else f"{row.params_b:g}",
+                "source": printable(f"{row.source}, {row.table}"),
+                "cells": [row.values[col.id][1] if col.id in row.values else "" for col in shown],
+                "runtime": row.runtime_s,
+            }
+            for row in rows
+        ],
+    }
+
+
+def _disagreement_view(found: Disagreement) -> dict[str, Any]:
+    return {
+        "found": found,
+        "metric": column(found.metric).title,
+        "gap": f"{100 * found.ratio:.3g} %" if found.ratio != float("inf") else "from 0",
+        "order": repr(found.ratio) if found.ratio != float("inf") else "1e300",
+    }
+
+
+__all__ = ["OVERALL", "SiteOptions", "SiteReport", "build_site", "result_id"]

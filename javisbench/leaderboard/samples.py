@@ -1,0 +1,192 @@
+"""The data of the per-sample pages: scores of every clip, and what stands behind them, in chunks loaded on demand.
+
+A page opened from a file may not fetch other files, but it may load scripts; so the data are scripts that hand one
+JSON value to the page. Everything in them is ASCII JSON, and the page puts it into the document as text alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from javisbench.leaderboard.table import Column, column, metric_order, printable
+from javisbench.run.sources import clip_name
+from javisbench.taxonomy import TAXONOMY
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from javisbench.leaderboard.results import Result, SampleInfo
+
+ClipsPublished: TypeAlias = Literal["none", "extremes", "all"]
+CHUNK = 250
+EXTREMES = 5
+MAX_SERIES = 400
+VIDEO_SUFFIXES = (".mp4", ".webm", ".m4v", ".mov", ".mkv", ".avi")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """The best and worst clips of a metric, as (clip, value)."""
+
+    column: Column
+    best: tuple[tuple[str, float], ...]
+    worst: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class SamplesPage:
+    """What the page of one result's samples needs besides its data files.
+
+    Attributes:
+        columns: per-sample metrics with a value.
+        clips: number of rows.
+        chunks: number of detail files.
+        extremes: best and worst clips by metric.
+        published: clips that are published along.
+    """
+
+    columns: tuple[Column, ...]
+    clips: int
+    chunks: int
+    extremes: tuple[Extreme, ...]
+    published: int
+
+
+def write_samples(result: Result, folder: Path, published: ClipsPublished) -> SamplesPage | None:
+    """Write ``samples.js``, ``details-N.js`` and, where asked for, the clips of one result into `folder`.
+
+    Args:
+        result: with per-sample scores.
+        folder: made here.
+        published: which clips are copied along.
+
+    Returns:
+        None when the result has no per-sample scores.
+
+    Raises:
+        RunError: the scores are there but damaged.
+    """
+    frame = result.scores()
+    if frame is None or frame.empty:
+        return None
+    frame = frame.reset_index(drop=True)
+    metrics = [m for m in metric_order(set(frame.columns) - {"sample_id", "repeat"}) if _numeric(frame[m])]
+    columns = tuple(column(metric) for metric in metrics)
+    clips = [clip_name(str(s), int(r)) for s, r in zip(frame["sample_id"], frame["repeat"], strict=True)]
+    extremes = tuple(_extreme(frame[col.id], clips, col) for col in columns if col.higher_is_better is not None)
+    folder.mkdir(parents=True)
+    files = _publish(result, clips, extremes, folder / "clips", published)
+    infos = result.samples_by_id()
+    texts = [str(sample_id) for sample_id in frame["sample_id"]]
+    overview = {
+        "clips": [printable(clip) for clip in clips],
+        "metrics": [_column_json(col) for col in columns],
+        "scores": [[_rounded(v, col.digits + 2) for v in frame[col.id]] for col in columns],
+        "categories": [category.title for aspect in TAXONOMY for category in aspect.categories],
+        "members": [_category_numbers(infos.get(text)) for text in texts],
+        "failed": sorted({clip_name(f.sample_id, f.repeat) for f in result.failures}),
+        "chunk": CHUNK,
+    }
+    write_script(folder / "samples.js", "samples", overview)
+    series = _series(result.details())
+    failures: dict[str, list[list[str]]] = {}
+    for f in result.failures:
+        words = [printable(f"{f.stage} {f.metric or ''}").strip(), printable(f.kind), printable(f.message)]
+        failures.setdefault(clip_name(f.sample_id, f.repeat), []).append(words)
+    chunks = -(-len(clips) // CHUNK)
+    for number in range(chunks):
+        rows = range(number * CHUNK, min((number + 1) * CHUNK, len(clips)))
+        detail = [
+            {
+                "text": infos[texts[i]].text if texts[i] in infos else "",
+                "series": series.get(clips[i], {}),
+                "files": files.get(clips[i], {}),
+                "failures": failures.get(clips[i], []),
+            }
+            for i in rows
+        ]
+        write_script(folder / f"details-{number}.js", "details", {"number": number, "rows": detail})
+    return SamplesPage(columns, len(clips), chunks, extremes, len(files))
+
+
+def write_script(path: Path, kind: str, value: Any) -> None:
+    """Write a script that hands `value` to the page, in ASCII and without anything that could end a script element."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    path.write_text(f'javisbench.receive("{kind}",{text});\n', encoding="ascii")
+
+
+def _numeric(series: pd.Series[Any]) -> bool:
+    return series.dtype.kind in "fiu" and bool(series.notna().any())
+
+
+def _column_json(col: Column) -> dict[str, Any]:
+    return {"id": col.id, "title": col.heading, "digits": col.digits, "higher": col.higher_is_better}
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    value = float(value)
+    return None if value != value or abs(value) == float("inf") else round(value, digits)
+
+
+def _category_numbers(info: SampleInfo | None) -> list[int]:
+    """Numbers of the sample's categories, in the order of the taxonomy."""
+    names = [f"{aspect.id}/{category.id}" for aspect in TAXONOMY for category in aspect.categories]
+    return [i for i, name in enumerate(names) if info is not None and name in info.categories]
+
+
+def _extreme(values: pd.Series[Any], clips: Sequence[str], col: Column) -> Extreme:
+    ordered = values.dropna().sort_values(ascending=not col.higher_is_better, kind="stable")
+    pairs = [(printable(clips[int(i)]), float(v)) for i, v in ordered.items()]  # type: ignore[call-overload]
+    count = min(EXTREMES, len(pairs) // 2)
+    return Extreme(col, tuple(pairs[:count]), tuple(reversed(pairs[-count:])) if count else ())
+
+
+def _series(details: pd.DataFrame | None) -> dict[str, dict[str, list[float | None]]]:
+    """Clip to ``metric.name`` to the values of a short series: window scores and times of events."""
+    found: dict[str, dict[str, list[float | None]]] = {}
+    if details is None:
+        return found
+    wanted = details["name"].astype(str).str.fullmatch(r"windows|[a-z_]{1,40}_times_s")
+    columns = [details[wanted][name].tolist() for name in ("sample_id", "repeat", "metric", "name", "values")]
+    for sample_id, repeat, metric, name, values in zip(*columns, strict=True):
+        short = [_rounded(v, 4) for v in list(values)[:MAX_SERIES]]
+        found.setdefault(clip_name(str(sample_id), int(repeat)), {})[printable(f"{metric}.{name}")] = short
+    return found
+
+
+def _publish(
+    result: Result, clips: Sequence[str], extremes: Sequence[Extreme], folder: Path, published: ClipsPublished
+) -> Mapping[str, Mapping[str, str]]:
+    """Copy clips; clip to the names of its video and sound file."""
+    if published == "none" or result.clips is None:
+        return {}
+    wanted = set(clips)
+    if published == "extremes":
+        wanted = {clip for e in extremes for clip, _ in (*e.best, *e.worst)}
+    by_stem: dict[str, list[Path]] = {}
+    for path in sorted(_media(result.clips)):
+        by_stem.setdefault(path.stem, []).append(path)
+    files: dict[str, dict[str, str]] = {}
+    for clip in sorted(wanted):
+        for path in by_stem.get(clip, []):
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / path.name, follow_symlinks=False)
+            kind = "video" if path.suffix.lower() in VIDEO_SUFFIXES else "audio"
+            files.setdefault(clip, {})[kind] = f"clips/{path.name}"
+    return files
+
+
+def _media(folder: Path) -> Iterator[Path]:
+    """Plain media files with harmless names; never what a link points to."""
+    for path in folder.iterdir():
+        plain = path.is_file() and not path.is_symlink() and _SAFE_ID.fullmatch(path.name)
+        if plain and path.suffix.lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES):
+            yield path
