@@ -32,7 +32,7 @@ from av.video.reformatter import VideoReformatter
 from javisbench.errors import MediaError
 from javisbench.media import buffers
 from javisbench.media.errors import media_error
-from javisbench.media.signature import AUDIO_FORMATS, VIDEO_FORMATS, Format, Signature, identify
+from javisbench.media.signature import AUDIO_FORMATS, VIDEO_FORMATS, Signature, identify
 from javisbench.media.source import DecodeLimits, MediaInfo
 
 if TYPE_CHECKING:
@@ -109,13 +109,13 @@ def decode_clip(video: Path, audio: Path | None, limits: DecodeLimits, descripto
     with _open(video, signature) as container:
         stream = _video_stream(container, video)
         track = None if audio is not None else _SoundTrack.of(container, video, limits)
-        picture = _Picture(stream, signature.format, video, limits, descriptor)
+        picture = _Picture(stream, video, limits, descriptor)
         for packet in _packets(container, stream, track, video):
             if packet.stream_index == stream.index:
                 picture.feed(packet)
             elif track is not None:
                 track.feed(packet)
-        fps, times = picture.finish()
+        fps, times = picture.finish(signature)
         sound = None if track is None else track.finish(None if signature.format == "avi" else times[0])
     if audio is not None:
         sound = read_sidecar(audio, limits)
@@ -188,14 +188,14 @@ def _complete(path: Path, signature: Signature) -> Signature:
     return signature
 
 
-def _open(path: Path, signature: Signature) -> InputContainer:
+def _open(path: Path, signature: Signature, options: dict[str, str] | None = None) -> InputContainer:
     with av.logging.Capture() as log:
         try:
             # The prefix keeps a name like "http:x" from being taken for an address.
             container = av.open(
                 f"file:{path}",
                 format=signature.format,
-                container_options={"protocol_whitelist": "file"},
+                container_options={"protocol_whitelist": "file", **(options or {})},
                 metadata_errors="replace",
             )
         except av.error.FFmpegError as failure:
@@ -237,6 +237,12 @@ def _packets(
         raise media_error("short_read", f"{path}: reading the file failed midway ({_reason(failure)}).") from failure
 
 
+def _count_samples(path: Path, signature: Signature) -> int:
+    """How many video samples a file really holds, edit list or not."""
+    with _open(path, signature, {"ignore_editlist": "1"}) as container:
+        return sum(packet.size > 0 for packet in container.demux(_video_stream(container, path)))
+
+
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
     try:
         for frame in container.decode(stream):
@@ -276,14 +282,14 @@ def _check_header(path: Path, stream: VideoStream, limits: DecodeLimits, frames:
 class _Picture:
     """Collects the frames of a video track in the clip's buffer."""
 
-    def __init__(self, stream: VideoStream, found: Format, path: Path, limits: DecodeLimits, descriptor: int) -> None:
+    def __init__(self, stream: VideoStream, path: Path, limits: DecodeLimits, descriptor: int) -> None:
         self.path = path
         self.count = 0
         self.size = (0, 0)
         self._stream = stream
-        self._format = found
         self._limits = limits
         self._declared = stream.frames
+        self._packets = 0
         self._discarded = 0
         self._last_dts = -1
         self._coded_size = (0, 0)
@@ -300,6 +306,7 @@ class _Picture:
 
     def feed(self, packet: Packet[Any]) -> None:
         """Decode a packet; store the frames that come out."""
+        self._packets += packet.size > 0
         self._discarded += packet.is_discard
         if packet.dts is not None:
             self._last_dts = max(self._last_dts, packet.dts)
@@ -337,11 +344,11 @@ class _Picture:
         self._times.append(frame.time)
         self.count += 1
 
-    def finish(self) -> tuple[Fraction, NDArray[np.float64]]:
+    def finish(self, signature: Signature) -> tuple[Fraction, NDArray[np.float64]]:
         """Check that everything came; returns the frame rate and the time of each frame in seconds."""
         if self.count == 0:
             raise media_error("no_frames", f"{self.path}: the video track holds no frames.")
-        missing = self._missing_frames()
+        missing = self._missing_frames(signature)
         if missing > 0:
             raise media_error(
                 "short_read",
@@ -350,13 +357,16 @@ class _Picture:
         fps = _declared_fps(self._stream) or _fps_from_times(self._times)
         return fps, _complete_times(self._times, fps)
 
-    def _missing_frames(self) -> int:
-        if self._declared <= 0:
+    def _missing_frames(self, signature: Signature) -> int:
+        if self._declared <= 0 or self.count >= self._declared:
             return 0
-        if self._format == "avi":
+        if signature.format == "avi":
             # AVI counts time slots, empty ones included; the last one must have been reached.
-            return max(0, self._declared - (self._last_dts + 1) - 1)
-        return self._declared - self._discarded - self.count
+            return self._declared - (self._last_dts + 1) - 1
+        # An edit list may leave frames out: of the samples in the file none may lack, and of those that were
+        # decoded and not marked as hidden each must have become a frame.
+        lost = self._declared - _count_samples(self.path, signature)
+        return max(lost, self._packets - self._discarded - self.count)
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
@@ -401,7 +411,11 @@ def _fps_from_times(times: list[float | None]) -> Fraction:
 
 
 def _complete_times(times: list[float | None], fps: Fraction) -> NDArray[np.float64]:
-    """Fill in times that the container lacks, one frame period from their neighbours."""
+    """Times in order, those that the container lacks filled in, one frame period from their neighbours.
+
+    Frames come in the order in which they are shown. Times do not where the container has none and FFmpeg guesses
+    them from the order in which frames are stored (AVI).
+    """
     step = float(1 / fps)
     first = next((index for index, time in enumerate(times) if time is not None), None)
     if first is None:
@@ -413,7 +427,7 @@ def _complete_times(times: list[float | None], fps: Fraction) -> NDArray[np.floa
     for index, time in enumerate(times):
         previous = previous + step if time is None else time
         result[index] = previous
-    return result
+    return np.sort(result)
 
 
 # Sound
