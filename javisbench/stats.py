@@ -119,8 +119,9 @@ class _Part:
         if rows.size == 0:
             return cls(0, float("nan"), np.empty(0), np.empty(0))
         chosen = scores[rows]
-        # Deviations, so that a constant score has an interval of exactly zero width.
-        mean = float(chosen.mean())
+        # Relative to the first score, and then deviations, so that a constant score has its own value as mean and an
+        # interval of exactly zero width.
+        mean = float(chosen[0] + (chosen - chosen[0]).mean())
         sums, sizes = cluster_totals(chosen - mean, codes[rows])
         return cls(rows.size, mean, sums, sizes)
 

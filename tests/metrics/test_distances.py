@@ -1,0 +1,471 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import linalg
+from sklearn.metrics.pairwise import polynomial_kernel
+
+from javisbench.errors import MetricError
+from javisbench.metrics import distances
+from javisbench.metrics.distances import (
+    Moments,
+    extrapolate_frechet,
+    frechet,
+    frechet_distance,
+    frechet_from_moments,
+    frechet_influence,
+    frechet_slices,
+    kernel_distance,
+    kernel_influence,
+    kernel_slices,
+    note_extrapolation,
+    polynomial_mmd,
+)
+from javisbench.stats import standard_error, t_interval
+
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = st.integers(2, 40)
+WIDTHS = st.integers(1, 24)
+
+
+def rows(seed: int, n: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) + rng.normal(size=width)
+
+
+def pair(n: int = 200, width: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return rows(seed, n, width), 1.3 * rows(seed + 1, n, width) + 0.2
+
+
+def by_square_root(x: np.ndarray, y: np.ndarray) -> float:
+    """The textbook formula, with SciPy's matrix square root; accurate for covariances far from singular."""
+    a, b = np.cov(x.T), np.cov(y.T)
+    gap = x.mean(axis=0) - y.mean(axis=0)
+    return float(gap @ gap + np.trace(a) + np.trace(b) - 2 * np.trace(np.real(linalg.sqrtm(a @ b))))
+
+
+def by_full_kernel(x: np.ndarray, y: np.ndarray) -> float:
+    n, m = len(x), len(y)
+    xx, yy, xy = (polynomial_kernel(a, b, degree=3, coef0=1) for a, b in ((x, x), (y, y), (x, y)))
+    own = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(own - 2 * xy.mean())
+
+
+class TestFrechet:
+    @pytest.mark.parametrize(("n", "m", "width"), [(300, 250, 12), (60, 90, 30)])
+    def test_equals_scipys_square_root_where_that_is_accurate(self, n: int, m: int, width: int) -> None:
+        x, y = rows(0, n, width), rows(1, m, width)
+        assert frechet_distance(x, y) == pytest.approx(by_square_root(x, y), rel=1e-9)
+
+    def test_gaussians_in_closed_form(self) -> None:
+        # Rows with exactly the wanted moments: independent coordinates, so (m1-m2)^2 + (s1-s2)^2 in each.
+        base = np.random.default_rng(0).normal(size=(500, 6))
+        base -= base.mean(axis=0)
+        base = base @ np.linalg.inv(np.linalg.cholesky(np.cov(base.T))).T
+        first, second = np.array([1, 2, 3, 4, 5, 6.0]), np.array([2, 2, 1, 0.5, 5, 9.0])
+        shift = np.array([0, 1, 0, -2, 0, 0.5])
+        expected = (shift**2).sum() + ((first - second) ** 2).sum()
+        assert frechet_distance(base * first, base[::-1] * second + shift) == pytest.approx(expected, rel=1e-12)
+
+    @given(SEEDS, SIZES, WIDTHS)
+    @settings(max_examples=60, deadline=None)
+    def test_linear_map_in_closed_form(self, seed: int, n: int, width: int) -> None:
+        # y = xA + b, A symmetric positive definite: |mean gap|^2 + tr((I-A) S (I-A)), also for n <= d.
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(n, width))
+        a = rng.normal(size=(width, width))
+        a = a @ a.T / width + 0.1 * np.eye(width)
+        y = x @ a + rng.normal(size=width)
+        rest = np.eye(width) - a
+        gap = x.mean(axis=0) - y.mean(axis=0)
+        expected = gap @ gap + np.trace(rest @ np.cov(x.T).reshape(width, width) @ rest)
+        scale = np.trace(np.atleast_2d(np.cov(x.T))) + np.trace(np.atleast_2d(np.cov(y.T)))
+        assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9, abs=1e-12 * scale)
+
+    @given(SEEDS, SIZES, WIDTHS)
+    @settings(max_examples=40, deadline=None)
+    def test_a_set_is_at_no_distance_from_itself_in_any_order(self, seed: int, n: int, width: int) -> None:
+        x = rows(seed, n, width)
+        total = np.trace(np.atleast_2d(np.cov(x.T)))
+        shuffled = x[np.random.default_rng(seed).permutation(n)]
+        assert 0 <= frechet_distance(x, shuffled) <= 1e-12 * (total + 1)
+
+    @given(SEEDS, SIZES, SIZES, WIDTHS)
+    @settings(max_examples=40, deadline=None)
+    def test_symmetric_unaffected_by_order_rotation_and_common_shift(
+        self, seed: int, n: int, m: int, width: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        x, y = rows(seed, n, width), rows(seed + 1, m, width)
+        value = frechet_distance(x, y)
+        rotation = np.linalg.qr(rng.normal(size=(width, width)))[0]
+        close = pytest.approx(value, rel=1e-9, abs=1e-10)
+        assert frechet_distance(y, x) == close
+        assert frechet_distance(x[rng.permutation(n)], y[rng.permutation(m)]) == close
+        assert frechet_distance(x @ rotation, y @ rotation) == close
+        assert frechet_distance(x + 3.0, y + 3.0) == close
+
+    @given(SEEDS, SIZES, SIZES, WIDTHS)
+    @settings(max_examples=30, deadline=None)
+    def test_from_moments(self, seed: int, n: int, m: int, width: int) -> None:
+        x, y = rows(seed, n, width), rows(seed + 1, m, width)
+        # A covariance of few rows knows its small directions to sqrt(1e-14) only.
+        found = frechet_from_moments(Moments.of(x), Moments.of(y))
+        scale = np.var(x, axis=0).sum() + np.var(y, axis=0).sum()
+        assert found == pytest.approx(frechet_distance(x, y), rel=1e-6, abs=1e-6 * scale)
+
+    def test_large_means_lose_nothing(self) -> None:
+        x, y = pair()
+        assert frechet_distance(x + 1e5, y + 1e5) == pytest.approx(frechet_distance(x, y), rel=1e-8)
+
+    def test_constant_features_and_constant_sets_have_a_value(self) -> None:
+        x, y = pair(100, 4)
+        x[:, 2] = 7.0
+        assert frechet_distance(x, y) == pytest.approx(by_square_root(x + 1e-9 * rows(5, 100, 4), y), rel=1e-4)
+        constant = np.ones((100, 4))
+        gap = 1 - y.mean(axis=0)
+        assert frechet_distance(constant, y) == pytest.approx(gap @ gap + np.trace(np.cov(y.T)), rel=1e-12)
+        assert frechet_distance(constant, constant + 2) == pytest.approx(16.0)
+        assert frechet_from_moments(Moments.of(constant), Moments.of(constant + 2)) == pytest.approx(16.0)
+
+    def test_inputs_are_not_changed(self) -> None:
+        x, y = pair(50, 4)
+        kept = x.copy(), y.copy()
+        frechet(x, y)
+        kernel_distance(x, y, centred=True)
+        assert (x == kept[0]).all() and (y == kept[1]).all()
+
+
+class TestFrechetInfluence:
+    @pytest.mark.parametrize("side", [0, 1])
+    def test_is_the_derivative_by_a_samples_weight(self, side: int) -> None:
+        x, y = pair(60, 5)
+        influence = frechet_influence(x, y)[side]
+        sets = [x, y]
+
+        def weighted(row: int, step: float) -> float:
+            # Moments with divisor sum(w) x (n-1)/n, so that equal weights give the sample covariance.
+            n = len(sets[side])
+            weights = np.full(n, 1 / n)
+            weights = (1 - step) * weights
+            weights[row] += step
+            mean = weights @ sets[side]
+            centred = sets[side] - mean
+            covariance = (centred * weights[:, None]).T @ centred * n / (n - 1)
+            moments = [Moments.of(x), Moments.of(y)]
+            moments[side] = Moments(n, mean, covariance)
+            return frechet_from_moments(*moments)
+
+        step = 1e-5
+        numeric = np.array([(weighted(i, step) - weighted(i, -step)) / (2 * step) for i in range(60)])
+        # The formula leaves out the divisor's n/(n-1) on single rows (a factor of 60/59 here) and is centred.
+        n = 60
+        gap = 2 * (x.mean(axis=0) - y.mean(axis=0)) * (1 if side == 0 else -1)
+        linear = (sets[side] - sets[side].mean(axis=0)) @ gap
+        expected = linear + (numeric - numeric.mean() - linear) * (n - 1) / n
+        assert influence == pytest.approx(expected, rel=1e-4, abs=1e-4 * np.abs(influence).max())
+        assert influence.sum() == pytest.approx(0, abs=1e-9)
+
+    def test_predicts_leaving_a_sample_out(self) -> None:
+        x, y = pair(2000, 4)
+        influence_x, influence_y = frechet_influence(x, y)
+        value = frechet_distance(x, y)
+        for i in (0, 7, 500):
+            left_out = frechet_distance(np.delete(x, i, axis=0), y)
+            assert (1999 * (value - left_out)) == pytest.approx(influence_x[i], abs=0.02 * influence_x.std())
+            left_out = frechet_distance(x, np.delete(y, i, axis=0))
+            assert (1999 * (value - left_out)) == pytest.approx(influence_y[i], abs=0.02 * influence_y.std())
+
+    def test_none_where_the_covariance_says_nothing(self) -> None:
+        x, y = pair(15, 8)
+        few = frechet(x, y)
+        assert few.influence_x is None and few.why_no_influence is not None and "2d = 16" in few.why_no_influence
+        x, y = pair(100, 4)
+        x[:, 1] = 2 * x[:, 0]
+        singular = frechet(x, y)
+        assert singular.value == pytest.approx(frechet_distance(x, y))
+        assert singular.influence_x is None and singular.why_no_influence == "the covariance is singular"
+        with pytest.raises(MetricError, match="singular"):
+            frechet_influence(x, y)
+
+    def test_a_fixed_real_side_needs_no_rows_of_its_own(self) -> None:
+        x, y = pair(100, 8)
+        fixed = frechet(x, y[:5], y_is_population=True)
+        assert fixed.value == pytest.approx(frechet_distance(x, y[:5]), rel=1e-9)
+        assert fixed.influence_x is not None and fixed.influence_y is None
+        for i in (0, 50):
+            left_out = 99 * (fixed.value - frechet_distance(np.delete(x, i, axis=0), y[:5]))
+            assert left_out == pytest.approx(fixed.influence_x[i], abs=0.35 * fixed.influence_x.std())
+
+
+class TestKernel:
+    @given(SEEDS, SIZES, SIZES, WIDTHS, st.booleans())
+    @settings(max_examples=40, deadline=None)
+    def test_equals_the_full_kernel(self, seed: int, n: int, m: int, width: int, centred: bool) -> None:
+        x, y = rows(seed, n, width), rows(seed + 1, m, width)
+        a, b = (x - x.mean(axis=0), y - y.mean(axis=0)) if centred else (x, y)
+        scale = max(polynomial_kernel(a, a).max(), polynomial_kernel(b, b).max())
+        assert polynomial_mmd(x, y, centred=centred) == pytest.approx(by_full_kernel(a, b), abs=1e-10 * scale)
+
+    def test_tiles_make_no_difference(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        x, y = pair(83, 6)
+        slices = {"all": np.arange(83), "some": np.arange(0, 83, 3), "two": np.array([4, 80])}
+        whole = kernel_slices(x, y, slices)
+        influence = kernel_influence(x, y, centred=True)
+        monkeypatch.setattr(distances, "_TILE", 16)
+        tiled = kernel_slices(x, y, slices)
+        for name in slices:
+            assert tiled[name].value == pytest.approx(whole[name].value, rel=1e-10)
+            if name != "two":
+                assert tiled[name].ci_low == pytest.approx(whole[name].ci_low, rel=1e-10)
+        assert kernel_influence(x, y, centred=True)[1] == pytest.approx(influence[1], rel=1e-9, abs=1e-9)
+
+    def test_shift_by_a_known_mean(self) -> None:
+        # Two rows each, x = +-a, y = x + b, one dimension: kernels of two numbers can be added up by hand.
+        a, b = 2.0, 0.5
+        x, y = np.array([[a], [-a]]), np.array([[a + b], [-a + b]])
+
+        def k(u: float, v: float) -> float:
+            return (u * v + 1) ** 3
+
+        cross = sum(k(u, v) for u in (a, -a) for v in (a + b, -a + b)) / 4
+        expected = k(a, -a) + k(a + b, -a + b) - 2 * cross
+        assert polynomial_mmd(x, y) == pytest.approx(expected, rel=1e-14)
+        assert polynomial_mmd(x, y, centred=True) == pytest.approx(2 * k(a, -a) - (k(a, a) + k(a, -a)), rel=1e-14)
+
+    def test_unbiased_for_a_shift_of_the_mean(self) -> None:
+        # d = 1, standard normal against a shift s: moments 0,1,0 and s, 1+s^2, 3s+s^3 enter as 3 m1^2 + 3 m2^2 + m3^2.
+        shift = 0.7
+        expected = 3 * shift**2 + 3 * shift**4 + (3 * shift + shift**3) ** 2
+        rng = np.random.default_rng(0)
+        found = [polynomial_mmd(rng.normal(size=(20, 1)) + shift, rng.normal(size=(20, 1))) for _ in range(3000)]
+        assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found) / np.sqrt(3000))
+
+    def test_centred_is_blind_to_a_shift_and_uncentred_is_not(self) -> None:
+        x, y = pair(60, 5)
+        assert polynomial_mmd(x + 5, y, centred=True) == pytest.approx(polynomial_mmd(x, y, centred=True), rel=1e-9)
+        assert polynomial_mmd(x + 5, y) > 10 * abs(polynomial_mmd(x, y))
+
+    @pytest.mark.parametrize("m", [30, 41])
+    def test_jackknife_equals_leaving_every_sample_out(self, m: int) -> None:
+        x, y = rows(0, 30, 4), 1.2 * rows(1, m, 4)
+        influence_x, influence_y = kernel_influence(x, y)
+        for influence, without in (
+            (influence_x, [polynomial_mmd(np.delete(x, i, axis=0), y) for i in range(30)]),
+            (influence_y, [polynomial_mmd(x, np.delete(y, i, axis=0)) for i in range(m)]),
+        ):
+            left_out = np.array(without)
+            assert influence == pytest.approx((len(left_out) - 1) * (left_out.mean() - left_out), rel=1e-8, abs=1e-8)
+
+    def test_centred_jackknife_follows_the_mean(self) -> None:
+        rng = np.random.default_rng(0)
+        # Skewed, so that the mean matters; first order in 1/n, so close but not equal at this n.
+        n = 1500
+        x, y = 1.3 * rng.exponential(size=(n, 3)), rng.exponential(size=(n, 3))
+        for influence, side in zip(kernel_influence(x, y, centred=True), (0, 1), strict=True):
+            without = []
+            for i in range(80):
+                sets = [x, y]
+                sets[side] = np.delete(sets[side], i, axis=0)
+                without.append(polynomial_mmd(*sets, centred=True))
+            exact = (n - 1) * (polynomial_mmd(x, y, centred=True) - np.array(without))
+            # With the mean held fixed, the correlation is 0.98 and the spread 18 % off.
+            assert np.corrcoef(exact, influence[:80])[0, 1] > 0.999
+            assert influence[:80].std() == pytest.approx(exact.std(), rel=0.03)
+
+    def test_two_samples_have_a_value_but_no_jackknife(self) -> None:
+        found = kernel_distance(*pair(2, 3))
+        assert np.isfinite(found.value) and found.influence_x is None
+        with pytest.raises(MetricError, match="no jackknife"):
+            kernel_influence(*pair(2, 3))
+
+    def test_population_side_adds_no_noise(self) -> None:
+        x, y = pair(50, 4)
+        for centred in (False, True):
+            fixed = kernel_distance(x, y, centred=centred, y_is_population=True)
+            assert fixed.influence_y is None
+            assert fixed.influence_x == pytest.approx(kernel_influence(x, y, centred=centred)[0], rel=1e-9, abs=1e-9)
+
+
+class TestSlices:
+    @pytest.mark.parametrize("paired", [True, False])
+    def test_a_slice_equals_the_distance_of_its_rows(self, paired: bool) -> None:
+        x, y = pair(90, 5)
+        slices = {"overall": np.arange(90), "a": np.arange(40), "b": np.arange(20, 90)}
+        for name, chosen in slices.items():
+            partner = y[chosen] if paired else y
+            assert frechet_slices(x, y, slices, paired=paired)[name].value == pytest.approx(
+                frechet_distance(x[chosen], partner), rel=1e-12
+            )
+            for centred in (False, True):
+                assert kernel_slices(x, y, slices, centred=centred, paired=paired)[name].value == pytest.approx(
+                    polynomial_mmd(x[chosen], partner, centred=centred), rel=1e-9
+                )
+
+    def test_intervals_are_those_of_the_influences(self) -> None:
+        x, y = pair(90, 5)
+        whole = {"overall": np.arange(90)}
+        for found, (value, influences) in (
+            (frechet_slices(x, y, whole), (frechet_distance(x, y), frechet_influence(x, y))),
+            (kernel_slices(x, y, whole), (polynomial_mmd(x, y), kernel_influence(x, y))),
+        ):
+            spread = standard_error(influences[0] + influences[1])
+            assert spread is not None
+            cell = found["overall"]
+            assert (cell.ci_low, cell.ci_high) == pytest.approx(t_interval(value, *spread), rel=1e-9)
+            assert cell.status == "ok" and cell.n == 90
+        unpaired = frechet_slices(x, y, whole, paired=False)["overall"]
+        errors = [standard_error(i) for i in frechet_influence(x, y)]
+        assert unpaired.ci_high is not None and unpaired.value is not None
+        reach = np.hypot(*(e[0] for e in errors if e is not None))
+        assert unpaired.ci_high - unpaired.value == pytest.approx(t_interval(0, reach, 89)[1], rel=1e-9)
+        fixed = frechet_slices(x, y, whole, real_is_population=True)["overall"]
+        assert fixed.ci_high is not None and fixed.ci_high < unpaired.ci_high
+
+    def test_repeats_of_a_prompt_stay_together(self) -> None:
+        x, y = pair(90, 5)
+        twice, prompts = np.concatenate([x, x]), np.tile(np.arange(90), 2)
+        whole = {"overall": np.arange(180)}
+        once = frechet_slices(x, y, {"overall": np.arange(90)})["overall"]
+        kept = frechet_slices(twice, np.concatenate([y, y]), whole, clusters=prompts)["overall"]
+        assert once.ci_high is not None and once.value is not None
+        assert kept.ci_high is not None and kept.value is not None
+        assert kept.ci_high - kept.value == pytest.approx(once.ci_high - once.value, rel=0.03)
+        one_prompt = kernel_slices(twice, twice, whole, clusters=np.zeros(180, dtype=int))["overall"]
+        assert one_prompt.ci_low is None and one_prompt.note is not None and "one prompt" in one_prompt.note
+
+    def test_small_slices_have_defined_results(self) -> None:
+        x, y = pair(40, 10)
+        slices = {"none": np.array([], dtype=int), "one": np.array([3]), "two": np.array([3, 4]), "all": np.arange(40)}
+        for found in (
+            frechet_slices(x, y, slices),
+            kernel_slices(x, y, slices),
+            kernel_slices(x, y, slices, centred=True),
+        ):
+            assert list(found) == list(slices)
+            for name, n in (("none", 0), ("one", 1)):
+                assert (found[name].value, found[name].n, found[name].status) == (None, n, "small_n")
+            assert found["two"].value is not None and found["two"].ci_low is None
+            assert found["all"].ci_low is not None
+        assert frechet_slices(x, y, slices)["two"].status == "biased"
+        assert kernel_slices(x, y, slices)["two"].status == "ok"
+
+    def test_below_2d_is_biased_and_at_2d_is_not(self) -> None:
+        x, y = pair(40, 10)
+        found = frechet_slices(x, y, {"19": np.arange(19), "20": np.arange(20)}, factor=100.0)
+        assert (found["19"].status, found["19"].ci_low) == ("biased", None)
+        assert found["20"].status == "ok" and found["20"].ci_low is not None and found["20"].ci_high is not None
+        assert found["20"].value == pytest.approx(100 * frechet_distance(x[:20], y[:20]))
+        assert 0 <= found["20"].ci_low < found["20"].value < found["20"].ci_high
+        few_real = frechet_slices(x, y[:12], {"all": np.arange(40)}, paired=False)["all"]
+        assert few_real.status == "biased"
+        population = frechet_slices(x, y[:12], {"all": np.arange(40)}, paired=False, real_is_population=True)["all"]
+        assert population.status == "ok" and population.ci_low is not None
+
+    def test_a_constant_feature_has_a_value_a_note_and_no_interval(self) -> None:
+        x, y = pair(60, 5)
+        x[:, 0] = 3.0
+        found = frechet_slices(x, y, {"all": np.arange(60)})["all"]
+        assert found.value is not None and found.ci_low is None and found.status == "ok"
+        assert found.note is not None and "singular" in found.note
+
+    def test_same_input_same_bits(self) -> None:
+        x, y = pair(300, 20)
+        slices = {"all": np.arange(300), "half": np.arange(150)}
+        assert frechet_slices(x, y, slices) == frechet_slices(x, y, slices)
+        assert kernel_slices(x, y, slices) == kernel_slices(x, y, slices)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+    @pytest.mark.parametrize("side", [0, 1])
+    def test_unusable_features(self, bad: float, side: int) -> None:
+        sets = list(pair(20, 3))
+        sets[side][5, 1] = bad
+        for measure in (frechet_distance, polynomial_mmd):
+            with pytest.raises(MetricError, match="1 of 20 rows, the first in row 5") as raised:
+                measure(*sets)
+            assert raised.value.kind == "non_finite"
+        with pytest.raises(MetricError):
+            kernel_slices(*sets, {"without": np.arange(4)})
+
+    def test_sets_that_do_not_fit(self) -> None:
+        x, y = pair(20, 3)
+        with pytest.raises(MetricError, match="3 and 2 features"):
+            frechet_distance(x, y[:, :2])
+        with pytest.raises(MetricError, match="3 and 2 features"):
+            frechet_from_moments(Moments.of(x), Moments.of(y[:, :2]))
+        with pytest.raises(MetricError, match="at least two"):
+            polynomial_mmd(x[:1], y)
+        with pytest.raises(MetricError, match="at least two"):
+            Moments.of(x[:1])
+        with pytest.raises(MetricError, match="20 generated and 19 real"):
+            frechet_slices(x, y[:19], {"all": np.arange(20)})
+        with pytest.raises(MetricError, match="shape"):
+            frechet_distance(x[0], y)
+        with pytest.raises(ValueError, match="must lie in"):
+            kernel_slices(x, y, {"all": np.arange(21)})
+
+
+class TestExtrapolation:
+    def test_comes_closer_to_the_truth(self) -> None:
+        rng = np.random.default_rng(0)
+        width, n = 10, 400
+        x, y = 1.4 * rng.normal(size=(n, width)), rng.normal(size=(n, width))
+        truth = width * 0.4**2
+        found = extrapolate_frechet(x, y)
+        at_n = frechet_distance(x, y)
+        assert abs(found.value - truth) < 0.5 * abs(at_n - truth)
+        assert found.r_squared > 0.95
+        assert max(found.sizes) == n and min(found.sizes) == 2 * width
+        assert found.values[0] == pytest.approx(at_n, rel=1e-9)
+
+    def test_depends_on_nothing_but_the_seed(self) -> None:
+        x, y = pair(100, 6)
+        assert extrapolate_frechet(x, y, seed=1) == extrapolate_frechet(x, y, seed=1)
+        assert extrapolate_frechet(x, y, seed=1) != extrapolate_frechet(x, y, seed=2)
+
+    def test_needs_four_times_the_width(self) -> None:
+        x, y = pair(39, 10)
+        with pytest.raises(MetricError, match="at least 4d = 40") as raised:
+            extrapolate_frechet(x, y)
+        assert raised.value.kind == "small_n"
+
+    def test_unpaired_and_population(self) -> None:
+        x, y = pair(60, 4)
+        assert extrapolate_frechet(x, y[:40], paired=False).sizes[0] == 40
+        fixed = extrapolate_frechet(x, y[:5], paired=False, real_is_population=True)
+        assert fixed.sizes[0] == 60 and fixed.values[0] == pytest.approx(frechet_distance(x, y[:5]), rel=1e-9)
+
+    def test_note_on_the_whole_set_alone(self) -> None:
+        x, y = pair(60, 4)
+        slices = {"overall": np.arange(60), "part": np.arange(50)}
+        noted = note_extrapolation(frechet_slices(x, y, slices, factor=10), x, y, factor=10)
+        expected = extrapolate_frechet(x, y)
+        assert noted["overall"].note is not None and noted["part"].note is None
+        assert f"{10 * expected.value:.4g}" in noted["overall"].note
+        assert f"{expected.r_squared:.3f}" in noted["overall"].note
+        few = {"overall": np.arange(15)}
+        plain = frechet_slices(x[:15], y[:15], few)
+        assert note_extrapolation(plain, x[:15], y[:15]) == plain
+
+
+@pytest.mark.parametrize("measure", [frechet, kernel_distance], ids=["frechet", "mmd"])
+def test_coverage_of_the_value_expected_at_this_n(measure: Callable[..., distances.Distance]) -> None:
+    # A small version of benchmarks/coverage.py, whose results are in benchmarks/results/coverage.json.
+    rng = np.random.default_rng(0)
+    values, reach = [], []
+    for _ in range(250):
+        found = measure(1.3 * rng.normal(size=(48, 8)) + 0.3, rng.normal(size=(48, 8)))
+        assert found.influence_x is not None and found.influence_y is not None
+        spread = standard_error(found.influence_x + found.influence_y)
+        assert spread is not None
+        values.append(found.value)
+        reach.append(t_interval(0.0, *spread)[1])
+    coverage = np.mean(np.abs(np.array(values) - np.mean(values)) <= reach)
+    # 250 repeats know 0.95 to 0.014 (one standard error).
+    assert 0.90 <= coverage <= 0.995
