@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from javisbench.errors import FeatureError
+from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, frame_times, shown_frames
 from javisbench.metrics.encoders.preprocessing.mel_filters import htk_mel_filters
 from javisbench.metrics.encoders.preprocessing.pil_resize import centre_offset, shorter_side
 from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
@@ -32,8 +33,6 @@ BLACK = -1  # in place of a source frame's index
 N_FFT, WINDOW, HOP, BINS = 1024, 400, 160, 128
 MEL_FRAMES = 66
 MEL_MEAN, MEL_SCALE = -4.2677393, 2 * 4.5689974
-# Time stamps are rationals; their float64 may lie a hair below the half that rounds up.
-TIE_SLACK = 1e-8
 
 
 def frame_indices_at_25_fps(clip: Clip, limit: int, *, keep_last: bool) -> NDArray[np.int64]:
@@ -51,20 +50,13 @@ def frame_indices_at_25_fps(clip: Clip, limit: int, *, keep_last: bool) -> NDArr
     Returns:
         int64, shape ``(n,)``, ``1 <= n <= limit``, not decreasing.
     """
-    count = clip.frames.shape[0]
-    interval_s = 1 / float(clip.fps)
-    times = clip.frame_times_s if clip.frame_times_s is not None else np.arange(count) * interval_s
-    due = np.maximum.accumulate(_position(times))
+    times = frame_times(clip)
+    due = due_positions(times, FPS)
     end = int(due[-1])
     if keep_last:
-        end = max(end + 1, int(_position(times[-1:] + interval_s)[0]))
-    outputs = int(due[0]) + np.arange(min(max(end - int(due[0]), 1), limit))
-    return np.asarray(np.searchsorted(due, outputs, side="right") - 1, dtype=np.int64)
-
-
-def _position(times_s: NDArray[np.floating]) -> NDArray[np.int64]:
-    positions: NDArray[np.int64] = np.floor(times_s * FPS + 0.5 + TIE_SLACK).astype(np.int64)
-    return positions
+        end = max(end + 1, int(due_positions(times[-1:] + 1 / float(clip.fps), FPS)[0]))
+    count = min(max(end - int(due[0]), 1), limit)
+    return shown_frames(due, due[0] + np.arange(count))
 
 
 def segment_count(max_audio_len_s: float) -> int:

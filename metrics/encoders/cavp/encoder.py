@@ -1,0 +1,141 @@
+"""CAVP embeddings of a clip's picture and sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.cavp import preparation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from javisbench.clip import Clip
+    from javisbench.metrics.encoders.cavp.network import CAVP
+
+#: Frames that the network sees together; the published features were made so.
+FRAMES_AT_ONCE = 40
+_CLIPS_AT_ONCE = 4
+# What this network is made of; a training checkpoint may hold more.
+_PARTS = ("logit_scale", "video_encoder.", "video_project_head.", "spec_encoder.")
+
+
+class CAVPEncoder(Encoder):
+    """CAVP, trained on VGGSound and AudioSet for Diff-Foley.
+
+    Feature ``video``: ``embeddings``, float32, shape ``(4 s, 512)``, L2-normalised, of frames at 4 fps over the s
+    whole seconds of video. Feature ``audio``: ``embeddings`` of the same shape, of the sound in the same seconds. No
+    settings.
+
+    Weights: ``cavp_epoch66.ckpt``; entries of other parts of the training are passed over.
+
+    Source: Luo et al., Diff-Foley: Synchronized Video-to-Audio Synthesis with Latent Diffusion Models, NeurIPS 2023.
+    """
+
+    card: ClassVar[EncoderCard] = EncoderCard(
+        name="cavp",
+        title="CAVP",
+        variants={"full": "cavp"},
+        licence="Apache-2.0",
+        source="Luo et al., Diff-Foley, NeurIPS 2023, section 4.1",
+    )
+
+    def __init__(self, variant: str | None = None) -> None:
+        super().__init__(variant)
+        self._network: CAVP | None = None
+        self._device = "cpu"
+
+    def load(self, weights: Path | None, device: str) -> None:
+        """Read the checkpoint at `weights` and move the network to `device`.
+
+        Raises:
+            WeightsError: no file was given, or it does not hold this network.
+        """
+        import torch
+
+        from javisbench.metrics.encoders.cavp.network import CAVP, VARIANTS
+        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+
+        if weights is None:
+            raise WeightsError("CAVP needs its weights; give the path of cavp_epoch66.ckpt.")
+        with torch.device("meta"):
+            network = CAVP(VARIANTS[self.variant])
+        state = {name.removeprefix("module."): tensor for name, tensor in load_checkpoint(weights).items()}
+        state = {name: tensor for name, tensor in state.items() if name.startswith(_PARTS)}
+        load_strict(network, state, what=f"CAVP ({self.variant})", path=weights)
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    def encode(
+        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
+    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+        """Embeddings of each clip's picture and sound."""
+        import torch
+
+        if self._network is None:
+            raise UsageError("Call CAVPEncoder.load before encode.")
+        clips = cast("Sequence[Clip]", items)
+        results: list[dict[FeatureSpec, Features | JavisbenchError]] = [{} for _ in clips]
+        embedders = {"video": self._embed_videos, "audio": self._embed_sounds}
+        prepare = {"video": preparation.prepare_video, "audio": preparation.prepare_audio}
+        with torch.inference_mode():
+            for spec in specs:
+                if spec.feature not in embedders or spec.subject != "clip":
+                    raise UsageError(f"The encoder cavp has 'video' and 'audio' of clips, not {spec.feature!r}.")
+                inputs = [_input_or_error(prepare[spec.feature], clip) for clip in clips]
+                usable = [value for value in inputs if not isinstance(value, FeatureError)]
+                embedded = iter(embedders[spec.feature](usable))
+                for result, value in zip(results, inputs, strict=True):
+                    result[spec] = value if isinstance(value, FeatureError) else {"embeddings": next(embedded).numpy()}
+        return results
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._network = None
+
+    def _embed_videos(self, videos: Sequence[Tensor]) -> list[Tensor]:
+        """Frames ``(T, 3, 224, 224)``, 40 at a time, to ``(T, 512)``."""
+        import torch
+
+        network = cast("CAVP", self._network)
+        pieces = [piece for video in videos for piece in _pieces(video)]
+        embedded = iter(_by_length(lambda x: network.embed_video(_pixels(x)), pieces, self._device))
+        return [torch.cat([next(embedded) for _ in _pieces(video)]) for video in videos]
+
+    def _embed_sounds(self, spectrograms: Sequence[Tensor]) -> list[Tensor]:
+        """Spectrograms ``(128, 16 n)`` to ``(n, 512)``."""
+        network = cast("CAVP", self._network)
+        return _by_length(network.embed_audio, spectrograms, self._device)
+
+
+def _input_or_error(prepare: Callable[[Clip], Tensor], clip: Clip) -> Tensor | FeatureError:
+    try:
+        return prepare(clip)
+    except FeatureError as error:
+        return error
+
+
+def _pieces(video: Tensor) -> list[Tensor]:
+    return [video[start : start + FRAMES_AT_ONCE] for start in range(0, len(video), FRAMES_AT_ONCE)]
+
+
+def _pixels(frames: Tensor) -> Tensor:
+    """uint8 ``(n, T, 3, H, W)`` to float32 in [0, 1], ``(n, 3, T, H, W)``."""
+    return frames.transpose(1, 2).float() / 255
+
+
+def _by_length(forward: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], device: str) -> list[Tensor]:
+    """Apply `forward` to stacks of equally shaped inputs; the outputs on the CPU, in the inputs' order."""
+    import torch
+
+    from javisbench.metrics.encoders.batching import forward_in_batches
+
+    outputs: dict[int, Tensor] = {}
+    for shape in {value.shape for value in inputs}:
+        places = [place for place, value in enumerate(inputs) if value.shape == shape]
+        stacked = torch.stack([inputs[place] for place in places]).to(device)
+        outputs |= dict(zip(places, forward_in_batches(forward, stacked, _CLIPS_AT_ONCE).cpu(), strict=True))
+    return [outputs[place] for place in range(len(inputs))]
