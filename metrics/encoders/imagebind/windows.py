@@ -81,8 +81,8 @@ def common_windows(frames: int, fps: Fraction, samples: int, window_s: float, ov
     """Windows in seconds on the common duration of video and audio.
 
     Starts are 0, step, 2 step, ... (step = window - overlap); the last window is moved back to end with the common
-    duration. A frame or sample belongs to a window when the middle of its time lies in it. Arguments as in
-    `separate_windows`.
+    duration. A frame or sample belongs to a window when the middle of its time lies in it; a window shorter than a
+    frame takes the frame shown in its middle. Arguments as in `separate_windows`.
     """
     window, overlap = Fraction(str(window_s)), Fraction(str(overlap_s))
     duration = min(frames / fps, Fraction(samples, AUDIO_RATE))
@@ -108,7 +108,10 @@ def _slide(length: int, window: int, step: int) -> list[Span]:
 
 
 def _covered(start: Fraction, end: Fraction, rate: Fraction, length: int) -> Span:
-    """Indices i with start <= (i + 1/2) / rate < end, at least one."""
+    """Indices i with start <= (i + 1/2) / rate < end; where there is none, the one in the middle."""
     half = Fraction(1, 2)
-    first = min(math.ceil(start * rate - half), length - 1)
-    return first, max(min(math.ceil(end * rate - half), length), first + 1)
+    first, past = math.ceil(start * rate - half), min(math.ceil(end * rate - half), length)
+    if first >= past:
+        first = min(math.floor((start + end) / 2 * rate), length - 1)
+        past = first + 1
+    return first, past
