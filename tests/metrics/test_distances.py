@@ -61,6 +61,17 @@ class TestFrechet:
         x, y = rows(0, n, width), rows(1, m, width)
         assert frechet_distance(x, y) == pytest.approx(by_square_root(x, y), rel=1e-9)
 
+    @pytest.mark.parametrize(
+        ("n", "width", "expected"),
+        [(500, 32, 20.299588251017994), (3000, 64, 41.287323366771545), (100, 64, 51.406380216124816)],
+    )
+    def test_equals_pytorch_fid(self, n: int, width: int, expected: float) -> None:
+        # `calculate_frechet_distance` of pytorch-fid 0.3.0 with SciPy 1.17.1, computed once on these arrays.
+        rng = np.random.default_rng(7)
+        x = rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) / np.sqrt(width)
+        y = 1.2 * rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) / np.sqrt(width) + 0.1
+        assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-11)
+
     def test_gaussians_in_closed_form(self) -> None:
         # Rows with exactly the wanted moments: independent coordinates, so (m1-m2)^2 + (s1-s2)^2 in each.
         base = np.random.default_rng(0).normal(size=(500, 6))
@@ -264,18 +275,18 @@ class TestKernel:
     def test_centred_jackknife_follows_the_mean(self) -> None:
         rng = np.random.default_rng(0)
         # Skewed, so that the mean matters; first order in 1/n, so close but not equal at this n.
-        n = 1500
+        n = 1000
         x, y = 1.3 * rng.exponential(size=(n, 3)), rng.exponential(size=(n, 3))
         for influence, side in zip(kernel_influence(x, y, centred=True), (0, 1), strict=True):
             without = []
-            for i in range(80):
+            for i in range(15):
                 sets = [x, y]
                 sets[side] = np.delete(sets[side], i, axis=0)
                 without.append(polynomial_mmd(*sets, centred=True))
             exact = (n - 1) * (polynomial_mmd(x, y, centred=True) - np.array(without))
             # With the mean held fixed, the correlation is 0.98 and the spread 18 % off.
-            assert np.corrcoef(exact, influence[:80])[0, 1] > 0.999
-            assert influence[:80].std() == pytest.approx(exact.std(), rel=0.03)
+            assert np.corrcoef(exact, influence[:15])[0, 1] > 0.999
+            assert influence[:15].std() == pytest.approx(exact.std(), rel=0.03)
 
     def test_two_samples_have_a_value_but_no_jackknife(self) -> None:
         found = kernel_distance(*pair(2, 3))
