@@ -16,6 +16,8 @@ import torch
 
 from javisbench.clip import Clip
 from javisbench.errors import UsageError, WeightsError
+from javisbench.media import read_clip
+from javisbench.metrics.distances import frechet_distance, polynomial_mmd
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.i3d import I3DEncoder
@@ -145,12 +147,24 @@ def test_each_network_stage_and_the_logits_meet_the_reference(
 
 
 @pytest.mark.slow
-def test_logits_of_every_clip_meet_the_reference(
-    encoder: I3DEncoder, golden_npz: Callable[[str], dict[str, np.ndarray]], fake_clip: ClipOf
+def test_every_clip_fvd_and_kvd_meet_the_reference(
+    encoder: I3DEncoder,
+    golden_json: Callable[[str], Any],
+    golden_npz: Callable[[str], dict[str, np.ndarray]],
+    clips_fake: Path,
+    clips_real: Path,
 ) -> None:
-    found = logits(encoder, [fake_clip(index) for index in range(11)], V1_SPEC)
-    for actual, expected in zip(found, golden_npz("embeds_fvd_fad")["fake_video"], strict=True):
-        assert relative(actual, expected) < 1e-6  # as above
+    found = {}
+    for side, folder in (("fake", clips_fake), ("real", clips_real)):
+        clips = [read_clip(folder / f"sample_{index:04d}.mp4") for index in range(11)]
+        found[side] = logits(encoder, clips, V1_SPEC)
+        for actual, expected in zip(found[side], golden_npz("embeds_fvd_fad")[f"{side}_video"], strict=True):
+            assert relative(actual, expected) < 1e-6  # as above
+    stored = golden_json("fvd_kvd_fad")["float64"]
+    # Differences of the features, 5e-7, carried over.
+    assert frechet_distance(found["fake"], found["real"]) == pytest.approx(stored["fvd"], rel=2e-6)
+    assert polynomial_mmd(found["fake"], found["real"], centred=True) == pytest.approx(stored["kvd_centred"], abs=1e-6)
+    assert polynomial_mmd(found["fake"], found["real"]) == pytest.approx(stored["kvd_uncentred"], abs=1e-6)
 
 
 # --- what v2 changes ---
