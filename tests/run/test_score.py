@@ -109,7 +109,7 @@ def test_two_protocols_share_features_and_lie_apart(clips: Path, suite: str, tmp
     assert result.protocol == "javisbench-v1"
     assert other.protocol == "javisbench-v2"
     assert (tmp_path / "run/protocols/javisbench-v2/scores.parquet").exists()
-    # Health is the same under both; matching onsets one to one can only lower AV-Align (v2 also drops 1e-6 from the denominator).
+    # Health is the same under both; one-to-one matching can only lower AV-Align (v2 also drops 1e-6 in it).
     pd.testing.assert_series_equal(result.scores["health_silence"], other.scores["health_silence"])
     assert (result.scores["av_align"].dropna() >= other.scores["av_align"].dropna() - 1e-6).all()
 

@@ -1,0 +1,167 @@
+"""The reference evaluation's numbers, reached through the public command line.
+
+Reference numbers: commit b505b37 of the reference evaluation, clips in tests/golden/clips, stand-in weights seed 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from javisbench.taxonomy import TAXONOMY
+
+ENCODERS = ("--encoder", "imagebind=tiny", "--encoder", "synchformer=small")
+SAMPLE_METRICS = {
+    "tv_ib": "ib_tv",
+    "ta_ib": "ib_ta",
+    "av_ib": "ib_av",
+    "av_align": "av_align",
+    "avh_score": "avh_score",
+    "javis_score": "javis_score",
+    "desync": "desync",
+}
+# file in --weights-dir: (state-dict list, its member, weight preset)
+WEIGHTS = {
+    "imagebind_tiny.pth": ("statedict_imagebind_tiny", "tensors", "imagebind"),
+    "synchformer_small.pth": ("statedict_synchformer_small", "tensors", "synchformer"),
+    "i3d_pretrained_400.pt": ("statedict_i3d", "tensors", "i3d"),
+    "AudioCLIP-Full-Training.pt": ("statedict_audioclip", "audio", "audioclip"),
+}
+
+
+def write_weights(folder: Path, golden_json: Callable[[str], Any], seeded: ModuleType, seed: int, *names: str) -> Path:
+    import torch
+
+    for name in names:
+        listing, member, preset = WEIGHTS[name]
+        shapes = {tensor: entry[0] for tensor, entry in golden_json(listing)[member].items()}
+        state = seeded.seeded_state_dict(shapes, preset, seed)
+        torch.save({tensor: torch.from_numpy(array) for tensor, array in state.items()}, folder / name)
+    return folder
+
+
+def javisbench(*args: str | Path) -> dict[str, Any]:
+    result = subprocess.run(
+        [sys.executable, "-m", "javisbench", *map(str, args), "--json", "--quiet", "--workers", "1"],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    summary: dict[str, Any] = json.loads(result.stdout)
+    return summary
+
+
+def slices(metric: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """Cells in the order of the reference evaluation's lists "0" to "4"."""
+    return [[metric[aspect.id][category] for category in aspect.category_ids] for aspect in TAXONOMY]
+
+
+@pytest.fixture(scope="module")
+def scored(
+    tmp_path_factory: pytest.TempPathFactory,
+    golden: Path,
+    golden_json: Callable[[str], Any],
+    seeded_weights: ModuleType,
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("golden")
+    weights = folder / "weights"
+    weights.mkdir()
+    write_weights(weights, golden_json, seeded_weights, 0, *WEIGHTS)
+    metrics = ",".join((*SAMPLE_METRICS, "fvd", "kvd", "fad"))
+    summary = javisbench(
+        "score", golden / "clips/fake", "--suite", golden / "suite.csv", "--metrics", metrics, *ENCODERS,
+        "--weights-dir", weights, "--reference", golden / "clips/real", "--out", folder / "run",
+    )  # fmt: skip
+    return folder / "run", summary
+
+
+@pytest.mark.parametrize("metric", SAMPLE_METRICS)
+def test_every_clip_and_slice(
+    scored: tuple[Path, dict[str, Any]], golden_json: Callable[[str], Any], metric: str
+) -> None:
+    run, summary = scored
+    reference = golden_json("evaluator_output")[SAMPLE_METRICS[metric]]
+    column = pd.read_parquet(run / "scores.parquet")[metric]
+    # Float32 sums in another order: 2.4e-7 was the largest seen; an in-place mean done once too often gives 5e-5.
+    np.testing.assert_allclose(column, reference["all"], rtol=0, atol=1e-6)
+    assert summary["metrics"][metric]["overall"]["value"] == pytest.approx(reference["overall"], abs=1e-6)
+    for number, aspect in enumerate(slices(summary["metrics"][metric])):
+        np.testing.assert_allclose([c["value"] for c in aspect], reference[str(number)], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "reference", "relative", "absolute", "slice_relative"),
+    [
+        # I3D features agree to 3e-7; small slices have nearly singular covariances, which amplify that.
+        ("fvd", "fvd", 1e-4, 0.0, 1e-3),
+        ("kvd", "kvd_centred", 0.0, 1e-5, 0.0),
+        # AudioCLIP turns the rounding of digital silence into features: the reference itself varies by as much.
+        ("fad", "fad", 0.05, 0.0, 0.15),
+    ],
+)
+def test_distances_to_real_clips(
+    scored: tuple[Path, dict[str, Any]],
+    golden_json: Callable[[str], Any],
+    metric: str,
+    reference: str,
+    relative: float,
+    absolute: float,
+    slice_relative: float,
+) -> None:
+    expected = golden_json("evaluator_output_float64")[reference]
+    found = scored[1]["metrics"][metric]
+    assert found["overall"]["value"] == pytest.approx(expected["overall"], rel=relative, abs=absolute)
+    assert found["overall"]["n"] == 11
+    for number, aspect in enumerate(slices(found)):
+        values = [cell["value"] for cell in aspect]
+        np.testing.assert_allclose(values, expected[str(number)], rtol=slice_relative, atol=max(absolute, 1e-4))
+    if metric != "kvd":
+        assert found["overall"]["status"] == "biased"
+
+
+def test_stand_in_weights_are_said_everywhere(scored: tuple[Path, dict[str, Any]]) -> None:
+    run, summary = scored
+    assert summary["run"]["protocol"].startswith("javisbench-v1+")
+    assert "imagebind=tiny" in summary["run"]["protocol"]
+    assert summary["run"]["stand_in"] is True
+    shown = subprocess.run(
+        [sys.executable, "-m", "javisbench", "report", str(run)], capture_output=True, text=True, check=True
+    )
+    assert "stand-in" in shown.stdout
+
+
+def test_another_weight_seed_gives_other_valid_scores(
+    scored: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    golden: Path,
+    golden_json: Callable[[str], Any],
+    seeded_weights: ModuleType,
+) -> None:
+    seed = int(np.random.default_rng().integers(1, 2**31))
+    weights = write_weights(tmp_path, golden_json, seeded_weights, seed, "imagebind_tiny.pth")
+    metrics = ["tv_ib", "ta_ib", "av_ib", "avh_score", "javis_score"]
+    arguments = (
+        "score", golden / "clips/fake", "--suite", golden / "suite.csv", "--limit", "5", "--metrics",
+        ",".join(metrics), *ENCODERS[:2], "--weights-dir", weights,
+    )  # fmt: skip
+    javisbench(*arguments, "--out", tmp_path / "run")
+    scores = pd.read_parquet(tmp_path / "run/scores.parquet")
+    first = pd.read_parquet(scored[0] / "scores.parquet").head(5)
+    for metric in metrics:
+        assert scores[metric].between(-1.0, 1.0).all(), seed
+        assert (scores[metric] - first[metric]).abs().max() > 1e-3, seed
+    # JavisScore keeps a window's least similar frames, so it can only lie below the mean over the same windows; on a
+    # clip of one window (sample 4: 1.5 s) that mean is AVHScore itself.
+    assert scores["javis_score"][4] <= scores["avh_score"][4] + 1e-6, seed
