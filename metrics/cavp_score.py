@@ -29,8 +29,8 @@ class CAVPScore(SampleMetric):
         measures="The mean cosine of picture and sound, four times a second, in the space of CAVP (Diff-Foley).",
         blind_to=(
             "The prompt, whatever comes after the last whole second of video, motion faster than 4 frames a second, "
-            "and the frame's aspect ratio. Clips under one second have no score. The reference evaluation re-encodes the "
-            "video before it looks, which moves scores by up to 1.5e-5; here the frames are taken as they are."
+            "and the frame's aspect ratio. Clips under one second have no score. The reference evaluation re-encodes "
+            "the video before it looks, which moves scores by up to 1.5e-5; here the frames are taken as they are."
         ),
         source="Luo et al., Diff-Foley, NeurIPS 2023, section 4.1; as a score: JavisBench's reference evaluation",
     )

@@ -1,0 +1,307 @@
+"""CLAP embeddings of sound and of prompts, through `transformers` (extra ``clap``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+
+from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from javisbench.clip import Clip
+
+SAMPLE_RATE = 48000
+SAMPLES = 10 * SAMPLE_RATE
+N_FFT, HOP, BINS = 1024, 480, 64
+LOWEST_HZ, HIGHEST_HZ = 50.0, 14000.0
+PAD_TOKEN = 1
+_SOUNDS_AT_ONCE = 16
+_PROMPTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class CLAPConfig:
+    """Numbers of the network.
+
+    Attributes:
+        embed_dim: of an embedding.
+        text_width: of the text part's tokens.
+        text_layers: its layers.
+        text_heads: its attention heads.
+        text_hidden: width inside its feed-forward layers.
+        text_positions: its positions; two of them are not used.
+        vocabulary: token ids.
+        patch_width: of the audio part's tokens in the first stage; each stage doubles it.
+        audio_depths: blocks of the stages.
+        audio_heads: attention heads of the stages.
+    """
+
+    embed_dim: int = 512
+    text_width: int = 768
+    text_layers: int = 12
+    text_heads: int = 12
+    text_hidden: int = 3072
+    text_positions: int = 514
+    vocabulary: int = 50265
+    patch_width: int = 96
+    audio_depths: tuple[int, ...] = (2, 2, 6, 2)
+    audio_heads: tuple[int, ...] = (4, 8, 16, 32)
+
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens of a prompt, start and end included."""
+        return self.text_positions - 2
+
+
+VARIANTS = {
+    "htsat-unfused": CLAPConfig(),
+    "small": CLAPConfig(
+        embed_dim=24,
+        text_width=32,
+        text_layers=2,
+        text_heads=2,
+        text_hidden=64,
+        patch_width=16,
+        audio_depths=(1, 1, 1, 1),
+        audio_heads=(1, 2, 4, 8),
+    ),
+}
+
+
+class CLAPEncoder(Encoder):
+    """CLAP with the HTSAT audio network, unfused.
+
+    Feature ``audio`` (of a clip): ``embedding``, float32, shape ``(512,)``, L2-normalised, of the channels' mean at
+    48 kHz, first 10 s. Settings: ``clap_padding`` (``pad`` fills shorter sound with zeros, ``repeatpad`` repeats it)
+    and ``clap_resampler``.
+
+    Feature ``text`` (of a prompt): ``embedding`` of the same shape; prompts are cut to 512 tokens.
+
+    Weights: a folder with ``model.safetensors`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them; or one
+    file with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``.
+
+    Source: Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023.
+    """
+
+    card: ClassVar[EncoderCard] = EncoderCard(
+        name="clap",
+        title="CLAP HTSAT, unfused",
+        variants={"htsat-unfused": "clap_htsat_unfused", "small": "clap_small"},
+        licence="Apache-2.0",
+        source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023",
+        extra="clap",
+    )
+
+    def __init__(self, variant: str | None = None) -> None:
+        super().__init__(variant)
+        self._network: Any = None
+        self._tokenizer: Any = None
+        self._device = "cpu"
+
+    def load(self, weights: Path | None, device: str) -> None:
+        """Read `weights` and the tokenizer beside them, and move the network to `device`.
+
+        Raises:
+            UsageError: transformers is not installed.
+            WeightsError: no file was given, it does not hold this network, or its tokenizer is missing.
+        """
+        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+        from javisbench.metrics.encoders.clip import weights_file
+
+        if weights is None:
+            raise WeightsError("CLAP needs its weights; give the path of their folder.")
+        config = VARIANTS[self.variant]
+        network = build_clap(config)
+        path = weights_file(weights)
+        # Integer tensors are tables that the network computes; files of some versions of transformers leave them out.
+        tables = {name: tensor for name, tensor in network.state_dict().items() if not tensor.is_floating_point()}
+        ignored = ("text_model.embeddings.position_ids", "text_model.embeddings.token_type_ids")
+        state = tables | load_checkpoint(path)
+        load_strict(network, state, what=f"CLAP ({self.variant})", path=path, ignore=ignored)
+        self._tokenizer = load_tokenizer(path, config.longest_prompt)
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    def encode(
+        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
+    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+        """Embeddings of clips' sound, or of prompts."""
+        import torch
+
+        if self._network is None:
+            raise UsageError("Call CLAPEncoder.load before encode.")
+        sounds = [spec for spec in specs if spec.feature == "audio" and spec.subject == "clip"]
+        prompts = [spec for spec in specs if spec.feature == "text" and spec.subject != "clip"]
+        for spec in specs:
+            if spec not in sounds and spec not in prompts:
+                raise UsageError(
+                    f"The encoder clap has 'audio' of clips and 'text' of prompts, not {spec.feature!r} of "
+                    f"{spec.subject!r}."
+                )
+        with torch.inference_mode():
+            if sounds:
+                return self._encode_clips(cast("Sequence[Clip]", items), sounds)
+            if not items or not prompts:
+                return [{} for _ in items]
+            embedded = self._embed_prompts(cast("Sequence[str]", items))
+            return [{spec: {"embedding": embedding} for spec in prompts} for embedding in embedded]
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._network = self._tokenizer = None
+
+    def _encode_clips(
+        self, clips: Sequence[Clip], specs: Sequence[FeatureSpec]
+    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+        results: list[dict[FeatureSpec, Features | JavisbenchError]] = []
+        mels: list[Tensor] = []
+        places: list[tuple[int, FeatureSpec]] = []
+        for clip in clips:
+            try:
+                sound = resampled(clip)
+            except FeatureError as error:
+                results.append(dict.fromkeys(specs, error))
+                continue
+            places += [(len(results), spec) for spec in specs]
+            mels += [log_mel(ten_seconds(sound, repeat=spec.settings["clap_padding"] == "repeatpad")) for spec in specs]
+            results.append({})
+        for (item, spec), embedding in zip(places, self._embed_sounds(mels), strict=True):
+            results[item][spec] = {"embedding": embedding}
+        return results
+
+    def _embed_sounds(self, mels: Sequence[Tensor]) -> NDArray[np.float32]:
+        """Log-mels ``(1, 1001, 64)`` to ``(n, 512)``."""
+        import torch
+        from torch.nn.functional import normalize
+
+        from javisbench.metrics.encoders.batching import forward_in_batches
+
+        def embed(batch: Tensor) -> Tensor:
+            pooled = self._network.audio_model(input_features=batch).pooler_output
+            return normalize(self._network.audio_projection(pooled), dim=-1)
+
+        if not mels:
+            return np.zeros((0, VARIANTS[self.variant].embed_dim), np.float32)
+        stacked = torch.stack(list(mels)).to(self._device)
+        return forward_in_batches(embed, stacked, _SOUNDS_AT_ONCE).cpu().numpy()
+
+    def _embed_prompts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        import torch
+        from torch.nn.functional import normalize
+
+        from javisbench.metrics.encoders.batching import forward_in_batches
+
+        def embed(batch: Tensor) -> Tensor:
+            ids, mask = batch.unbind(dim=1)
+            pooled = self._network.text_model(input_ids=ids, attention_mask=mask).pooler_output
+            return normalize(self._network.text_projection(pooled), dim=-1)
+
+        ids = [self._tokenizer.encode(prompt).ids for prompt in prompts]
+        longest = max(len(row) for row in ids)
+        rows = [[row + [PAD_TOKEN] * (longest - len(row)), [1] * len(row) + [0] * (longest - len(row))] for row in ids]
+        return forward_in_batches(embed, torch.tensor(rows, device=self._device), _PROMPTS_AT_ONCE).cpu().numpy()
+
+
+def resampled(clip: Clip) -> NDArray[np.float32]:
+    """The channels' mean at 48 kHz, first 10 s, of the length that librosa gives it.
+
+    Raises:
+        FeatureError: the clip has no sound.
+    """
+    from javisbench.metrics.encoders.preprocessing.kaiser_best import resample_kaiser_best
+
+    if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
+        raise FeatureError(f"{clip.name} has no sound, so CLAP has nothing to embed.", kind="no_audio")
+    sound = resample_kaiser_best(np.mean(clip.audio, axis=0), clip.sample_rate, SAMPLE_RATE, max_samples=SAMPLES)
+    # librosa multiplies by a rounded ratio: 176400 samples at 44.1 kHz become 192001, the last one 0.
+    length = min(math.ceil(clip.audio.shape[1] * (SAMPLE_RATE / clip.sample_rate)), SAMPLES)
+    return np.pad(sound, (0, max(0, length - len(sound))))
+
+
+def ten_seconds(sound: NDArray[np.float32], *, repeat: bool) -> NDArray[np.float32]:
+    """`sound` (at most 10 s, at least one sample) filled with zeros to 10 s, after whole repetitions if `repeat`."""
+    if repeat:
+        sound = np.tile(sound, SAMPLES // len(sound))
+    return np.pad(sound, (0, SAMPLES - len(sound)))
+
+
+def log_mel(samples: NDArray[np.float32]) -> Tensor:
+    """Log-mel spectrogram as CLAP was trained on: float32, shape ``(1, frames, 64)``, decibels from -100 up."""
+    import torch
+
+    from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
+
+    signal = torch.from_numpy(samples).double()
+    window = torch.hann_window(N_FFT, dtype=torch.float64)
+    spectrum = torch.stft(signal, N_FFT, HOP, window=window, center=True, pad_mode="reflect", return_complex=True)
+    filters = torch.from_numpy(slaney_mel_filters(SAMPLE_RATE, N_FFT, BINS, LOWEST_HZ, HIGHEST_HZ))
+    mel = filters @ spectrum.abs().square()
+    return (10 * torch.log10(mel.clamp(min=1e-10))).T.float()[None]
+
+
+def load_tokenizer(weights: Path, longest: int) -> Any:
+    """The tokenizer whose file lies beside `weights`, cutting prompts to `longest` tokens.
+
+    Raises:
+        WeightsError: there is no such file, or it is damaged.
+    """
+    from tokenizers import Tokenizer
+
+    names = (f"{weights.stem}.tokenizer.json", "tokenizer.json")
+    path = next((weights.with_name(name) for name in names if weights.with_name(name).is_file()), None)
+    if path is None:
+        raise WeightsError(
+            f"CLAP's tokenizer is missing: neither {names[0]} nor {names[1]} lies beside {weights}. "
+            "Fetch tokenizer.json from where the weights came from."
+        )
+    try:
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises nothing narrower
+        raise WeightsError(f"{path} is no tokenizer file ({error}). Fetch it again.") from error
+    tokenizer.no_padding()
+    if tokenizer.truncation is None or tokenizer.truncation["max_length"] > longest:
+        tokenizer.enable_truncation(longest)
+    return tokenizer
+
+
+def build_clap(config: CLAPConfig) -> nn.Module:
+    """transformers' CLAP with these numbers, its weights not yet loaded.
+
+    Raises:
+        UsageError: transformers is not installed.
+    """
+    import torch
+
+    try:
+        import transformers
+    except ImportError as error:
+        raise UsageError(
+            "CLAP needs the package transformers. Install it with: pip install 'javisbench[clap]'", kind="missing_extra"
+        ) from error
+    text = {
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.text_width,
+        "num_hidden_layers": config.text_layers,
+        "num_attention_heads": config.text_heads,
+        "intermediate_size": config.text_hidden,
+        "max_position_embeddings": config.text_positions,
+        "pad_token_id": PAD_TOKEN,
+    }
+    audio = {
+        "hidden_size": config.patch_width * 2 ** (len(config.audio_depths) - 1),
+        "patch_embeds_hidden_size": config.patch_width,
+        "depths": list(config.audio_depths),
+        "num_attention_heads": list(config.audio_heads),
+    }
+    both = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=config.embed_dim)
+    with torch.random.fork_rng(devices=[]):  # construction draws weights that are replaced at once
+        return cast("nn.Module", transformers.ClapModel(both))
