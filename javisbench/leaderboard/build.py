@@ -8,9 +8,11 @@ lets no page run a script that is not a file of the site.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -94,12 +96,14 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
         SubmissionError: an archive does not hold what it claims.
         UsageError: no source, the same result twice, a folder in the way, or plotting packages missing.
     """
-    out = Path(out)
+    out = Path(out).absolute()
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Built beside its place and moved there whole, so that an error leaves the earlier site as it was.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
-        results = _load_all(sources, Path(work) / "submissions")
+    with (
+        loaded_results(sources) as results,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work,
+    ):
         fresh = Path(work) / "site"
         fresh.mkdir()
         site = _Site(results, fresh, options or SiteOptions())
@@ -107,8 +111,18 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
         if out.exists():
             out.rename(Path(work) / "earlier")
         fresh.rename(out)
-    out.chmod(0o755)
     return SiteReport(out / "index.html", site.pages, len(results))
+
+
+@contextmanager
+def loaded_results(sources: Iterable[Path | str]) -> Iterator[list[Result]]:
+    """All results of some runs and submissions, by model; archives stay unpacked until the block ends.
+
+    Raises:
+        RunError, SubmissionError, UsageError: as `build_site`.
+    """
+    with tempfile.TemporaryDirectory(prefix="javisbench-") as work:
+        yield _load_all(sources, Path(work))
 
 
 def _check_target(out: Path) -> None:
@@ -136,10 +150,9 @@ def _load_all(sources: Iterable[Path | str], work: Path) -> list[Result]:
 def _load(source: Path, work: Path) -> list[Result]:
     if not source.is_file() or source.suffix == ".json":
         return load_results(source)
-    from javisbench.leaderboard.submit import unpack_verified
-
-    work.mkdir(exist_ok=True)
-    return load_results(unpack_verified(source, work))
+    # Imported by name: verifying is a part of its own, and only archives need it.
+    submit = importlib.import_module("javisbench.leaderboard.submit")
+    return load_results(submit.unpack_verified(source, work), follow_clips=False)
 
 
 def result_id(result: Result) -> str:
@@ -437,8 +450,8 @@ class _Scale:
         ends: list[float] = []
         for row in table.rows:
             cell = row.cells.get(col.id)
-            if cell is not None and cell.value is not None:
-                ends += [end for end in (cell.ci_low, cell.value, cell.ci_high) if end is not None]
+            if cell is not None and cell.value is not None and cell.ci_low is not None and cell.ci_high is not None:
+                ends += [cell.ci_low, cell.value, cell.ci_high]
         return cls(min(ends), max(ends)) if ends and min(ends) < max(ends) else None
 
     def at(self, value: float) -> float:

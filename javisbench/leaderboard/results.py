@@ -114,13 +114,13 @@ class Result:
     @property
     def licence(self) -> str:
         """Licence of the weights from the model card, or empty."""
-        return self._card_text("licence", "license", "licence_weights", "weights_licence")
+        return self._card_text("licence_weights", "licence", "license", "licence_code")
 
     @property
     def params_b(self) -> float | None:
         """Parameters in billions from the model card, or None."""
         card = self.card or {}
-        for name, unit in (("params_b", 1.0), ("parameters_b", 1.0), ("parameters", 1e9), ("params", 1e9)):
+        for name, unit in (("params_b", 1.0), ("parameters_b", 1.0), ("parameters", 1e9), ("parameters_total", 1e9)):
             value = card.get(name)
             if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e15:
                 return float(value) / unit
@@ -131,7 +131,7 @@ class Result:
             value = (self.card or {}).get(name)
             if isinstance(value, dict):
                 value = value.get("weights", value.get("code"))
-            if isinstance(value, str):
+            if isinstance(value, str) and value.strip():
                 return printable(value)[:MAX_NAME]
         return ""
 
@@ -219,28 +219,31 @@ def read_parquet(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise RunError(f"{path} is not a readable Parquet file ({error}). Score the run again.") from error
 
 
-def load_results(path: Path | str) -> list[Result]:
+def load_results(path: Path | str, *, follow_clips: bool = True) -> list[Result]:
     """All results of a run: the protocol it was given first, then those under ``protocols/``.
 
     Args:
         path: a run folder (or one ``protocols/NAME`` folder of it), or a summary.json.
+        follow_clips: whether clips may be looked for where run.json says they lie, outside the run folder. False for
+            folders that somebody else wrote.
 
     Raises:
         RunError: there is no result there, or it is damaged; the message says which file and field.
     """
     path = Path(path)
-    first = load_result(path)
+    first = load_result(path, follow_clips=follow_clips)
     more = sorted((path / "protocols").glob("*/summary.json")) if path.is_dir() else []
-    results = [first, *(_load(summary, summary.parent, path / "clips") for summary in more)]
+    results = [first, *(_load(summary, summary.parent, path, follow_clips) for summary in more)]
     by_key = {result.key: result for result in reversed(results)}
     return list(reversed(by_key.values()))
 
 
-def load_result(path: Path | str) -> Result:
+def load_result(path: Path | str, *, follow_clips: bool = True) -> Result:
     """One result.
 
     Args:
         path: a folder with a summary.json, or such a file.
+        follow_clips: as for `load_results`.
 
     Raises:
         RunError: as `load_results`.
@@ -252,13 +255,11 @@ def load_result(path: Path | str) -> Result:
             inside = sorted(str(p.parent) for p in path.glob("*/summary.json"))[:3]
             hint = f" Did you mean {' or '.join(inside)}?" if inside else " Score it first: javisbench score."
             raise RunError(f"There is no summary.json in {path}.{hint}")
-        clips = path / "clips"
-        if path.parent.name == "protocols" and not clips.is_dir():
-            clips = path.parent.parent / "clips"
-        return _load(summary, path, clips)
+        run = path.parent.parent if path.parent.name == "protocols" else path
+        return _load(summary, path, run, follow_clips)
     if not path.is_file():
         raise RunError(f"There is no run folder or summary.json at {path}.")
-    return _load(path, None, None)
+    return _load(path, None, None, follow_clips)
 
 
 def parse_json(text: bytes, where: str) -> Any:
@@ -277,12 +278,16 @@ def parse_json(text: bytes, where: str) -> Any:
         raise RunError(f"{where} is not readable JSON: {error}.") from error
 
 
-def _load(summary: Path, folder: Path | None, clips: Path | None) -> Result:
-    size = summary.stat().st_size
+def _read_object(path: Path, check: _Checker) -> dict[str, Any]:
+    size = path.stat().st_size
     if size > MAX_SUMMARY_BYTES:
-        raise RunError(f"{summary} has {size:,} bytes; at most {MAX_SUMMARY_BYTES:,} are read.")
+        raise RunError(f"{path} has {size:,} bytes; at most {MAX_SUMMARY_BYTES:,} are read.")
+    return check.mapping(parse_json(path.read_bytes(), str(path)), "the file")
+
+
+def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_clips: bool) -> Result:
     check = _Checker(str(summary))
-    data = check.mapping(parse_json(summary.read_bytes(), str(summary)), "the file")
+    data = _read_object(summary, check)
     if data.get("schema") != SUMMARY_SCHEMA:
         raise RunError(
             f"{summary} has schema {data.get('schema')!r}; this javisbench reads {SUMMARY_SCHEMA}. "
@@ -292,11 +297,11 @@ def _load(summary: Path, folder: Path | None, clips: Path | None) -> Result:
     suite = check.text(run, "suite", MAX_NAME)
     protocol = check.text(run, "protocol", MAX_NAME)
     model = check.text(run, "model", MAX_NAME)
-    card = run.get("card")
+    manifest = _manifest_model(run_folder)
     return Result(
         path=summary if folder is None else folder,
         folder=folder,
-        clips=clips if clips is not None and clips.is_dir() else None,
+        clips=_clip_folder(run_folder, manifest, follow_clips),
         model=model,
         slug=_slug(check.text(run, "slug", MAX_NAME, default=model)),
         suite=suite,
@@ -305,11 +310,39 @@ def _load(summary: Path, folder: Path | None, clips: Path | None) -> Result:
         protocol=protocol,
         stand_in=check.flag(run.get("stand_in", False), "run.stand_in"),
         audio=_audio(check, run.get("audio", {})),
-        card=None if card is None else check.mapping(card, "run.card"),
+        card=_card(check, run.get("card", manifest.get("card"))),
         run=run,
         metrics=_metrics(check, data.get("metrics")),
         failures=_failures(check, data.get("failures", [])),
     )
+
+
+def _manifest_model(run_folder: Path | None) -> dict[str, Any]:
+    """What run.json says of the model; empty without one."""
+    if run_folder is None or not (run_folder / "run.json").is_file():
+        return {}
+    check = _Checker(str(run_folder / "run.json"))
+    return check.mapping(_read_object(run_folder / "run.json", check).get("model", {}), "model")
+
+
+def _clip_folder(run_folder: Path | None, manifest: Mapping[str, Any], follow_clips: bool) -> Path | None:
+    if run_folder is None:
+        return None
+    if (run_folder / "clips").is_dir():
+        return run_folder / "clips"
+    elsewhere = manifest.get("clips")
+    if follow_clips and isinstance(elsewhere, str) and Path(elsewhere).is_dir():
+        return Path(elsewhere)
+    return None
+
+
+def _card(check: _Checker, card: Any) -> Mapping[str, Any] | None:
+    """A model card: given in full, or the id of one that ships with javisbench."""
+    if card is None or isinstance(card, dict):
+        return card
+    from javisbench.cards import read_cards
+
+    return read_cards("models").get(check.string(card, "run.card", MAX_NAME))
 
 
 def _audio(check: _Checker, value: Any) -> dict[str, int]:

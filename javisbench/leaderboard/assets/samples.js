@@ -263,7 +263,7 @@ const javisbench = (function () {
     if (!lanes.length) {
       return null;
     }
-    const end = Math.max(1, ...lanes.flatMap((lane) => lane[1]));
+    const end = Math.max(1, Math.ceil(Math.max(0, ...lanes.flatMap((lane) => lane[1])) * 2) / 2);
     const height = 30 * lanes.length + 8;
     const label = lanes.map((lane) => lane[0] + " at " + (lane[1].map((t) => t.toFixed(2) + " s").join(", ") || "no time"));
     const { svg, x } = plot(height, end, label.join("; "));

@@ -1,0 +1,104 @@
+"""``javisbench leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from javisbench.cli import options
+
+EPILOG = """\b
+Examples:
+  javisbench leaderboard build runs/*/demo --out site/
+  javisbench leaderboard build lab-a.zip runs/mine/javisbench --out site/ --clips extremes --plots
+  javisbench leaderboard push runs/*/demo --to tables/
+  javisbench leaderboard push runs/*/demo --to hub:my-lab/results
+  javisbench leaderboard import results.json --name my-model --suite javisbench --out runs/my-model/javisbench
+"""
+SOURCES = click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.group("leaderboard", epilog=EPILOG)
+def command() -> None:
+    """Build a leaderboard site, push its tables, or exchange results with the reference evaluation."""
+
+
+@command.command("build")
+@SOURCES
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the site; replaced as a whole.")
+@click.option("--title", default="JavisBench leaderboard", show_default=True, help="Title of every page.")
+@click.option(
+    "--clips",
+    type=click.Choice(["none", "extremes", "all"]),
+    default="none",
+    show_default=True,
+    help="Clips to publish with the site: none, the best and worst of every metric, or all.",
+)
+@click.option("--plots", is_flag=True, help="Also write every plot as PNG and SVG.")
+@options.verbosity
+def build(sources: tuple[Path, ...], out: Path, title: str, clips: str, plots: bool, quiet: bool, verbose: bool) -> int:
+    """Build a static site of runs and submissions; it needs no server and no network.
+
+    SOURCES are run folders, summary.json files, or submission archives, which are verified first.
+    """
+    from typing import cast
+
+    from javisbench.leaderboard.build import SiteOptions, build_site
+    from javisbench.leaderboard.samples import ClipsPublished
+
+    options.setup_logging(quiet, verbose)
+    report = build_site(sources, out, SiteOptions(title, cast(ClipsPublished, clips), plots))
+    if not quiet:
+        click.echo(f"{report.results} results on {report.pages} pages", err=True)
+    click.echo(report.index)
+    return 0
+
+
+@command.command("push")
+@SOURCES
+@click.option("--to", "target", required=True, metavar="FOLDER|hub:OWNER/NAME", help="Where the dataset goes.")
+@click.option("--title", default="JavisBench results", show_default=True, help="Title of the dataset card.")
+@click.option("--private", is_flag=True, help="Make a new dataset on the hub private.")
+@options.verbosity
+def push(sources: tuple[Path, ...], target: str, title: str, private: bool, quiet: bool, verbose: bool) -> int:
+    """Write the tables of runs and submissions as a `datasets` dataset, to a folder or to the hub."""
+    from javisbench.leaderboard.build import loaded_results
+    from javisbench.leaderboard.push import push_dataset, write_dataset
+
+    options.setup_logging(quiet, verbose)
+    with loaded_results(sources) as results:
+        if target.startswith("hub:"):
+            click.echo(push_dataset(results, target.removeprefix("hub:"), title, private=private))
+        else:
+            click.echo(write_dataset(results, Path(target), title))
+    return 0
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--name", required=True, help="How the model is called.")
+@click.option("--suite", required=True, metavar="NAME", help="Suite that was evaluated.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+def import_(file: Path, name: str, suite: str, out: Path) -> int:
+    """Make a run folder of a result FILE of the reference evaluation.
+
+    Its protocol is javisbench-v1+imported, so it stands beside measured results without being ranked with them.
+    """
+    from javisbench.leaderboard.reference_json import import_reference
+
+    click.echo(import_reference(file, out, model=name, suite=suite))
+    return 0
+
+
+@command.command("export")
+@click.argument("run", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write.")
+def export(run: Path, out: Path) -> int:
+    """Write a RUN in the form of the reference evaluation's result file (ib_tv, lists by category)."""
+    from javisbench.leaderboard.reference_json import write_reference
+    from javisbench.leaderboard.results import load_result
+
+    write_reference(load_result(run), out)
+    click.echo(out)
+    return 0
