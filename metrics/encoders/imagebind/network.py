@@ -44,9 +44,14 @@ class Attention(nn.Module):
         self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if extra_token else None
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``(B, L, width)`` to the same; `mask` ``(L, L)`` is added to the scores."""
-        query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+    def forward(self, x: Tensor, mask: Tensor | None, *, first_only: bool = False) -> Tensor:
+        """``(B, L, width)`` to the same, or to ``(B, 1, width)``; `mask` ``(L, L)`` is added to the scores."""
+        if first_only:
+            width = x.shape[-1]
+            query = F.linear(x[:, :1], self.in_proj_weight[:width], self.in_proj_bias[:width])
+            key, value = F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
+        else:
+            query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         if self.bias_k is not None and self.bias_v is not None:
             key = torch.cat([key, self.bias_k.to(key.dtype).expand(len(x), -1, -1)], dim=1)
             value = torch.cat([value, self.bias_v.to(value.dtype).expand(len(x), -1, -1)], dim=1)
@@ -87,9 +92,10 @@ class Block(nn.Module):
         self.mlp = MLP(tower.width)
         self.norm_2 = nn.LayerNorm(tower.width, eps=_TRUNK_EPS)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``(B, L, width)`` to the same."""
-        x = x + self.attn(self.norm_1(x), mask)
+    def forward(self, x: Tensor, mask: Tensor | None, *, first_only: bool = False) -> Tensor:
+        """``(B, L, width)`` to the same, or to the first token's ``(B, 1, width)`` alone."""
+        attended = self.attn(self.norm_1(x), mask, first_only=first_only)
+        x = (x[:, :1] if first_only else x) + attended
         out: Tensor = x + self.mlp(self.norm_2(x))
         return out
 
@@ -104,11 +110,16 @@ class Trunk(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(tower, extra_token=extra_token) for _ in range(tower.blocks))
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``(B, L, width)`` to the same."""
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, *, first_only: bool = False) -> Tensor:
+        """``(B, L, width)`` to the same.
+
+        With `first_only` to ``(B, 1, width)``: the last block then works on the first token alone, which is all that
+        a head reads of vision and audio.
+        """
         tokens = self.pre_transformer_layer(tokens)
-        for block in self.blocks:
-            tokens = block(tokens, mask)
+        last = len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens, mask, first_only=first_only and number == last)
         return tokens
 
 
@@ -318,12 +329,12 @@ class ImageBindNetwork(nn.Module):
         """
         if frames.ndim == 4:
             frames = frames[:, :, None]
-        tokens = self.modality_trunks["vision"](self.modality_preprocessors["vision"](frames))
+        tokens = self.modality_trunks["vision"](self.modality_preprocessors["vision"](frames), first_only=True)
         return self._finish("vision", self.modality_heads["vision"](tokens))
 
     def embed_audio(self, mels: Tensor) -> Tensor:
         """Embeddings of normalised log-mels ``(B, 1, 128, 204)``, of length 20: float32, ``(B, embedding)``."""
-        tokens = self.modality_trunks["audio"](self.modality_preprocessors["audio"](mels))
+        tokens = self.modality_trunks["audio"](self.modality_preprocessors["audio"](mels), first_only=True)
         return self._finish("audio", self.modality_heads["audio"](tokens))
 
     def embed_text(self, ids: Tensor) -> Tensor:

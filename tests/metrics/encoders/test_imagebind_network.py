@@ -89,5 +89,14 @@ def test_text_after_the_pooled_position_is_not_seen(tiny: ImageBindNetwork) -> N
     assert (tiny.embed_text(ids)[1] - first).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["vision", "audio"])
+def test_the_last_block_may_leave_out_what_nobody_reads(tiny: ImageBindNetwork, name: str) -> None:
+    trunk = tiny.modality_trunks[name]
+    tokens = torch.randn(3, 20, getattr(CONFIGS["tiny"], name).width)
+    whole, first = trunk(tokens), trunk(tokens, first_only=True)
+    assert first.shape[1] == 1
+    torch.testing.assert_close(first[:, 0], whole[:, 0], rtol=0, atol=1e-5)
+
+
 def test_unused_towers_go(tiny: ImageBindNetwork) -> None:
     assert {name.split(".")[1] for name in tiny.state_dict()} == {"vision", "audio", "text"}
