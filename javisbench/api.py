@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from javisbench.baselines.base import Generator
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.plan import ScorePlan
+    from javisbench.run.reference import Reference
     from javisbench.run.sources import Matched
     from javisbench.suite import Suite
 
@@ -393,28 +394,36 @@ class GenerationJob:
 
 def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
     """What a job would compute and what is missing for it; reads no clip."""
-    from javisbench.run.plan import make_plan
-    from javisbench.run.reference import reference_kind
+    return _plan(suite, options)[0]
+
+
+def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
+    from javisbench.run.plan import fit_reference, make_plan
+    from javisbench.run.reference import default_reference, open_reference
     from javisbench.weights import WeightStore
 
-    return make_plan(
+    protocols = resolve_protocols(options.protocols, suite)
+    named = options.reference or default_reference(suite, protocols[0])
+    plan = make_plan(
         suite,
-        resolve_protocols(options.protocols, suite),
+        protocols,
         metrics=options.metrics,
         variants=options.encoders,
         weights=WeightStore(options.weights_dirs),
-        has_reference=reference_kind(options.reference, suite) is not None,
+        has_reference=named is not None,
     )
+    reference = open_reference(named, suite)
+    fit_reference(plan, reference, suite, required=options.reference is not None)
+    return plan, reference
 
 
 def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions, progress: Progress) -> Result:
     """Score matched clips into a run folder whose lock the caller holds."""
     from javisbench.run.device import pick_device
-    from javisbench.run.reference import open_reference
     from javisbench.run.score import ScoreSettings, score_clips
 
     device = pick_device(options.device)
-    plan = plan_scoring(suite, options)
+    plan, reference = _plan(suite, options)
     for line in plan_lines(plan):
         progress.say(line)
     settings = ScoreSettings(
@@ -441,7 +450,6 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
             "versions": versions(),
         },
     )
-    reference = open_reference(options.reference, suite)
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     return Result(run, scores[0].name)
 

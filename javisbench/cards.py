@@ -73,6 +73,18 @@ class SuiteCard:
             return Path(own) / self.file
         return self._from_hub(self.file, offline)
 
+    def local_reference(self) -> Path | None:
+        """The suite's file of real features, when it is on this machine already; it is never fetched from here."""
+        if self.reference is None or self.hub is None:
+            return None
+        own = os.environ.get("JAVISBENCH_SUITES")
+        if own and (Path(own) / self.reference).is_file():
+            return Path(own) / self.reference
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.hub, self.reference, repo_type="dataset", revision=self.revision)
+        return Path(found) if isinstance(found, str) else None
+
     def _from_hub(self, name: str, offline: bool) -> Path:
         import logging
 

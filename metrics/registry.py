@@ -29,7 +29,6 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "avh_score": "javisbench.metrics.avh_score:AVHScore",
         "javis_score": "javisbench.metrics.javis_score:JavisScoreMetric",
         "desync": "javisbench.metrics.desync:DeSync",
-        "fid": "javisbench.metrics.fid:FIDMetric",
         "health_silence": "javisbench.metrics.health:SilenceShare",
         "health_frozen": "javisbench.metrics.health:FrozenShare",
         "health_black": "javisbench.metrics.health:BlackShare",

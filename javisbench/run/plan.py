@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from javisbench.errors import MissingWeightsError, UsageError
+from javisbench.errors import MissingWeightsError, ReferenceError, UsageError
 from javisbench.metrics.base import SampleMetric, SetMetric, Status
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.registry import METRICS
 from javisbench.registry import did_you_mean
+from javisbench.run.reference import Reference, Wanted
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import Encoder
@@ -169,6 +170,27 @@ def make_plan(
     for part in parts:
         part.protocol = _derived(part, chosen)
     return ScorePlan(parts, chosen)
+
+
+def fit_reference(plan: ScorePlan, reference: Reference, suite: Suite, *, required: bool) -> None:
+    """Take out the set metrics that the reference does not fit; they are reported as missing, with the reason.
+
+    Raises:
+        ReferenceError: it fits none of them, although the user gave it.
+    """
+    fits, problem = 0, None
+    for part in plan.parts:
+        for metric_id in list(part.set_metrics):
+            spec = part.set_metrics[metric_id].needs(part.protocol)
+            try:
+                reference.check(suite, Wanted(spec, part.protocol, plan.encoders[spec.encoder]))
+                fits += 1
+            except ReferenceError as error:
+                problem = error
+                del part.set_metrics[metric_id]
+                part.unavailable[metric_id] = Unavailable("missing_reference", error.message)
+    if required and problem is not None and not fits:
+        raise problem
 
 
 def _check_variant(name: str, variant: str) -> None:

@@ -24,7 +24,7 @@ from javisbench.run.encode import (
 from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.progress import Progress
-from javisbench.run.reference import NoReference, Reference
+from javisbench.run.reference import NoReference, Reference, Wanted
 from javisbench.run.sources import Item, Matched
 from javisbench.run.summary import nested, positions, sample_cells, set_cells, unavailable_cells
 
@@ -257,7 +257,8 @@ class _Job:
         """Generated and real rows of the samples that have both; further repeats of a prompt are left out."""
         import numpy as np
 
-        real_rows = self.reference.rows(self.suite, spec, part.protocol, lambda source: self._real_row(source, spec))
+        wanted = Wanted(spec, part.protocol, self.plan.encoders[spec.encoder])
+        real_rows = self.reference.rows(self.suite, wanted, lambda source: self._real_row(source, spec))
         pairs = _PairedRows()
         fakes, reals = [], []
         for item in self.items:

@@ -25,6 +25,5 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "cavp": "javisbench.metrics.encoders.cavp:CAVPEncoder",
         "audiobox": "javisbench.metrics.encoders.audiobox:AudioboxEncoder",
         "videoreward": "javisbench.metrics.encoders.videoreward:VideoRewardEncoder",
-        "inception": "javisbench.metrics.encoders.inception:InceptionEncoder",
     },
 )
