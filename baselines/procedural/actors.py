@@ -58,11 +58,10 @@ class Pose:
         """1 at an event, fading from there; 0 before the first."""
         return math.exp(-self.since / fade_s)
 
-    def raised(self, fall_s: float = 0.16) -> float:
-        """How far a striking thing is drawn back, 0 to 1: it falls onto each event, then rises ever more slowly."""
-        falling = 1.0 if self.until >= fall_s else 1 - (1 - self.until / fall_s) ** 2
-        risen = 1.0 if math.isinf(self.since) else 1 - math.exp(-self.since / 0.3)
-        return min(falling, risen)
+    @property
+    def raised(self) -> float:
+        """How far a striking thing is drawn back, 0 to 1: it snaps down at each event, then rises ever more slowly."""
+        return 1 - self.kick(0.35)
 
     def travelled(self, settle_s: float) -> float:
         """Distance after one push of length 1 at each event so far."""
@@ -70,16 +69,15 @@ class Pose:
 
 
 def _burst(p: Painter, pose: Pose, x: float, y: float, reach: float, color: Color, rays: int = 8) -> None:
-    """Short rays that fly off a point after an event."""
-    if pose.since > 0.3:
+    """Short rays around a point that appear at an event and shrink."""
+    left = pose.kick(0.12)
+    if left < 0.04:
         return
-    far = 1 - math.exp(-(pose.since + 0.03) / 0.06)
-    width = 0.045 * math.exp(-pose.since / 0.12)
+    inner, outer = reach * (0.95 - 0.4 * left), reach * 0.95
     for ray in range(rays):
         angle = math.pi * (0.08 + 0.84 * ray / (rays - 1))
-        inner, outer = reach * (0.35 + 0.45 * far), reach * (0.45 + 0.65 * far)
         dx, dy = math.cos(angle), math.sin(angle)
-        p.line([(x + inner * dx, y + inner * dy), (x + outer * dx, y + outer * dy)], width, color)
+        p.line([(x + inner * dx, y + inner * dy), (x + outer * dx, y + outer * dy)], 0.03, color, left)
 
 
 def ball(p: Painter, pose: Pose) -> None:
@@ -87,14 +85,13 @@ def ball(p: Painter, pose: Pose) -> None:
     radius = 0.2
     gap = pose.since + pose.until
     if math.isinf(gap):
-        gravity = 9.0
+        height = 0.12 * pose.kick(0.1)
         if math.isinf(pose.since):
-            height = max(0.0, 0.75 - gravity / 2 * max(0.0, math.sqrt(1.5 / gravity) - pose.until) ** 2)
-        else:
-            height = 0.1 * pose.kick(0.09)
+            gravity, top = 4.0, 0.5
+            height = top - gravity / 2 * max(0.0, math.sqrt(2 * top / gravity) - pose.until) ** 2
     else:
-        height = min(9.0, 6.0 / gap**2) / 2 * pose.since * pose.until
-    squash = 0.3 * pose.kick(0.05)
+        height = min(6.0, 4.0 / gap**2) / 2 * pose.since * pose.until
+    squash = 0.25 * pose.kick(0.03)
     p.shadow(0, 0, 0.3 - 0.1 * min(1, height), 0.5 - 0.25 * min(1.0, height))
     _burst(p, pose, 0, 0.02, 0.5, mixed(WHITE, pose.color, 0.2))
     wide, high = radius * (1 + squash), radius * (1 - squash)
@@ -131,7 +128,7 @@ def bell(p: Painter, pose: Pose) -> None:
     p.polygon([turned(x, y) for x, y in shape], pose.color)
     p.line([turned(-0.25, -0.47), turned(0.25, -0.47)], 0.03, mixed(pose.color, DARK, 0.35))
     p.flush()
-    back = 0.9 * pose.raised()
+    back = 0.9 * pose.raised
     hinge = (0.86, 0.2)
     angle = math.pi - 0.85 - back
     head = (hinge[0] + 0.42 * math.cos(angle), hinge[1] + 0.42 * math.sin(angle))
@@ -191,11 +188,11 @@ def press(p: Painter, pose: Pose) -> None:
         left = -0.48 + 0.2 * stripe
         p.polygon([(left, 0.03), (left + 0.08, 0.03), (left + 0.15, 0.15), (left + 0.07, 0.15)], (0.95, 0.75, 0.12))
     p.flush()
-    low = 0.3 + 0.38 * pose.raised()
+    low = 0.3 + 0.38 * pose.raised
     p.box(-0.07, low + 0.12, 0.07, 0.95, STEEL)
     p.box(-0.3, low, 0.3, low + 0.16, mixed(STEEL, DARK, 0.25))
     p.box(-0.2, 0.22, 0.2, 0.3 - 0.04 * pose.kick(0.1), (0.85, 0.45, 0.2))
-    lamp = (0.95, 0.25, 0.2) if pose.since < 0.2 else (0.3, 0.75, 0.35)
+    lamp = mixed((0.3, 0.75, 0.35), (0.95, 0.25, 0.2), pose.kick(0.3))
     p.circle((0.4, 1.03 + shake), 0.045, lamp)
     p.flush()
     _burst(p, pose, 0, 0.28, 0.55, (1.0, 0.85, 0.35), 10)
@@ -215,7 +212,7 @@ def hammer(p: Painter, pose: Pose) -> None:
     p.box(-0.23, nail - 0.015, -0.11, nail + 0.015, STEEL)
     _burst(p, pose, -0.17, nail, 0.4, (1.0, 0.92, 0.6))
     p.flush()
-    angle = -1.15 * pose.raised()
+    angle = -1.15 * pose.raised
     hinge = (0.62, nail + 0.06)
 
     def turned(x: float, y: float) -> tuple[float, float]:
@@ -295,7 +292,7 @@ def lightning(p: Painter, pose: Pose) -> None:
 
 
 def tap(p: Painter, pose: Pose) -> None:
-    """A tap that drips into a basin."""
+    """A tap whose hanging drop splashes into a basin."""
     water = (0.35, 0.62, 0.85)
     p.shadow(0, 0, 0.55)
     p.polygon([(-0.5, 0.32), (0.5, 0.32), (0.4, 0), (-0.4, 0)], mixed(pose.color, WHITE, 0.5))
@@ -312,11 +309,9 @@ def tap(p: Painter, pose: Pose) -> None:
     p.line([(-0.4, 0.32), (-0.4, 1.0), (0.0, 1.0), (0.0, 0.88)], 0.09, STEEL)
     p.box(-0.26, 1.03, -0.14, 1.13, pose.color)
     p.flush()
-    fall_s = 0.3
-    if pose.until < fall_s:
-        y = 0.84 - 0.5 * (1 - pose.until / fall_s) ** 2
-        p.ellipse((0, y), (0.03, 0.045), mixed(water, WHITE, 0.3))
-        p.flush()
+    size = 1.0 - pose.kick(0.4)
+    p.ellipse((0, 0.88 - 0.05 * size), (0.035 * size, 0.055 * size), mixed(water, WHITE, 0.3))
+    p.flush()
 
 
 def bird(p: Painter, pose: Pose) -> None:
@@ -407,7 +402,7 @@ def walker(p: Painter, pose: Pose) -> None:
 def hands(p: Painter, pose: Pose) -> None:
     """Two hands that meet."""
     skin = SKIN[pose.look % 3]
-    apart = 0.07 + 0.34 * pose.raised(0.14)
+    apart = 0.07 + 0.34 * pose.raised
     _burst(p, pose, 0, 0.75, 0.5, (1.0, 0.95, 0.7), 9)
     p.flush(plain=True)
     for side in (-1, 1):
@@ -494,7 +489,7 @@ def keys(p: Painter, pose: Pose) -> None:
     x = ahead if math.isinf(pose.since) else here + (ahead - here) * (1 - math.exp(-pose.since / 0.12))
     if math.isinf(pose.until):
         x = here
-    y = 0.3 + 0.3 * pose.raised(0.12)
+    y = 0.3 + 0.3 * pose.raised
     p.line([(x, y), (x + 0.22, y + 0.42)], 0.03, mixed(WOOD, WHITE, 0.3))
     p.circle((x, y), 0.06, pose.color)
     p.flush()
@@ -525,7 +520,7 @@ def drum(p: Painter, pose: Pose) -> None:
     for side in (-1, 1):
         plays = (side > 0) == (pose.count % 2 == 0)
         struck = (side > 0) != (pose.count % 2 == 0)
-        up = pose.raised(0.12) if plays or (struck and pose.since < 0.5) else 0.8
+        up = pose.raised if plays or (struck and pose.since < 0.5) else 0.8
         tip = (side * 0.1, 0.52 + 0.4 * up)
         p.line([(side * 0.62, 0.72 + 0.15 * up), tip], 0.04, mixed(WOOD, WHITE, 0.35))
         p.circle(tip, 0.035, mixed(WOOD, WHITE, 0.5))

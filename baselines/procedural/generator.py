@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 4096
 MAX_SECONDS = 600.0
-ROOM_LEVEL = 3e-4
+ROOM_LEVEL = 2e-3
 
 
 class Procedural(Generator):
@@ -101,7 +101,9 @@ class Procedural(Generator):
         )
         prompts = [request.prompts.get(name) for name in ("text", "audio_text")]
         duration_s = plan.frames / float(plan.fps)
-        script = write_script(choices, " ".join(filter(None, prompts)), request.sample.categories, duration_s)
+        script = write_script(
+            choices, " ".join(filter(None, prompts)), request.sample.categories, duration_s, float(plan.fps)
+        )
         audio = _sound(sound, script, plan)
         clip = Clip(
             frames=_picture(picture, script, plan),

@@ -74,7 +74,7 @@ _KINDS = (
     Kind("bird", "chirp", "biological_sounds", (0.4, 0.65), 3, 0.7, sounds.chirp, actors.bird,
          "bird chirp crow owl seagull rooster chicken duck parrot sparrow tweet robin cuckoo canary insect cricket"),
     Kind("dog", "bark", "biological_sounds", (0.5, 0.8), 2, 0.9, sounds.bark, actors.dog,
-         "dog bark puppy cat meow cow sheep goat lion wolf horse animal dragon growl fox roar frog croak monster", _FUR),
+         "dog bark puppy cat meow cow sheep goat lion wolf horse dragon growl fox roar frog croak monster", _FUR),
     Kind("walker", "step", "biological_sounds", (0.42, 0.55), 4, 0.8, sounds.step, actors.walker,
          "walk footstep foot feet run step march jog jogger hike stroll dance dancer pedestrian boots shoes crowd"),
     Kind("hands", "clap", "biological_sounds", (0.4, 0.6), 3, 0.9, sounds.clap, actors.hands,
@@ -84,8 +84,8 @@ _KINDS = (
          "announce announcer child children whisper argue lecture explain speaker host chat greet count "
          "people presenter wizard ask answer guide"),
     Kind("keys", "note", "musical_sounds", (0.32, 0.5), 5, 0.7, sounds.note, actors.keys,
-         "piano melody music guitar violin xylophone flute song sing singer tune harp orchestra keyboard marimba band "
-         "cello trumpet saxophone accordion ukulele choir musician instrument waltz lullaby"),
+         "piano pianist melody music guitar violin xylophone flute song sing singer tune harp orchestra keyboard "
+         "marimba band cello trumpet sax accordion ukulele choir musician instrument waltz lullaby"),
     Kind("drum", "beat", "musical_sounds", (0.35, 0.55), 3, 0.9, sounds.drum, actors.drum,
          "drum drummer beat percussion tambourine cymbal bongo rhythm snare"),
     Kind("ship", "zap", "mechanical_sounds", (0.5, 0.8), 2, 0.7, sounds.zap, actors.ship,

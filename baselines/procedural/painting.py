@@ -81,11 +81,11 @@ class Painter:
         """A filled polygon."""
         cv2.fillPoly(self._layer, [self._fixed(points, 1)], _ink(color), cv2.LINE_AA, _SHIFT)
 
-    def line(self, points: Sequence[Point], width: float, color: Color) -> None:
+    def line(self, points: Sequence[Point], width: float, color: Color, opacity: float = 1.0) -> None:
         """A line through `points` with round ends, `width` local units wide."""
         pixels = max(1, round(width * self._unit))
         fixed = self._fixed(points, pixels)
-        cv2.polylines(self._layer, [fixed], False, _ink(color), pixels, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self._layer, [fixed], False, _ink(color, opacity), pixels, cv2.LINE_AA, _SHIFT)
 
     def ellipse(self, center: Point, radii: Point, color: Color, angle: float = 0.0) -> None:
         """A filled ellipse, turned by `angle` radians, anti-clockwise."""
@@ -208,6 +208,7 @@ def _u8(values: NDArray[Any]) -> NDArray[np.uint8]:
     return values.astype(np.uint8, copy=False)
 
 
-def _ink(color: Color) -> tuple[float, float, float, float]:
-    red, green, blue = (min(255.0, max(0.0, round(255 * value))) for value in color)
-    return red, green, blue, 255.0
+def _ink(color: Color, opacity: float = 1.0) -> tuple[float, float, float, float]:
+    """A colour as layers hold it: 0 to 255, multiplied by the opacity, which comes last."""
+    red, green, blue = (min(255.0, max(0.0, round(255 * opacity * value))) for value in color)
+    return red, green, blue, round(255.0 * opacity)

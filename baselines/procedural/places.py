@@ -24,8 +24,8 @@ def surface_texture(rng: Random, height: int, width: int, style: Style) -> NDArr
     """Brightness of surfaces, uint8 ``(height, width)``, 128 for unchanged: grain and stains in camera style."""
     if style != "camera_shooting":
         return np.full((height, width), 128, dtype=np.uint8)
-    stains = 5 * smooth_noise(rng, height, width, max(4, height // 12)) + 3 * smooth_noise(rng, height, width, 3)
-    noise = stains + 2.5 * rng.standard_normal((height, width))
+    stains = 2.5 * smooth_noise(rng, height, width, max(4, height // 12)) + 1.5 * smooth_noise(rng, height, width, 3)
+    noise = stains + 2.0 * rng.standard_normal((height, width))
     return np.clip(128 + noise, 90, 160).astype(np.uint8)
 
 

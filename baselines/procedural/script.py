@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from javisbench.baselines.procedural.painting import Color, Style
 
 MAX_SUBJECTS = 3
+AFTER_FRAME = 0.12
+"""Where events fall between two frames, as a share of a frame's duration."""
+
 COLORS: tuple[Color, ...] = (
     (0.86, 0.27, 0.22),
     (0.18, 0.47, 0.78),
@@ -43,7 +47,8 @@ class Subject:
 
     Attributes:
         kind: what it is.
-        look: 0, 1, 2: which of several of its kind.
+        number: 1, 2, 3: which of several of its kind.
+        look: 0, 1, 2: skin, hair and the like.
         color: of its body.
         pitch: factor on the pitch of its sounds.
         hits_s: times of its events in seconds, ascending.
@@ -51,6 +56,7 @@ class Subject:
     """
 
     kind: Kind
+    number: int
     look: int
     color: Color
     pitch: float
@@ -60,7 +66,7 @@ class Subject:
     @property
     def name(self) -> str:
         """``dog 1``, ``dog 2``."""
-        return f"{self.kind.name} {self.look + 1}"
+        return f"{self.kind.name} {self.number}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Script:
 
 
 def write_script(
-    rng: np.random.Generator, text: str, categories: Mapping[str, Sequence[str]], duration_s: float
+    rng: np.random.Generator, text: str, categories: Mapping[str, Sequence[str]], duration_s: float, fps: float
 ) -> Script:
     """Choose place, style, subjects and event times.
 
@@ -98,6 +104,7 @@ def write_script(
         text: the prompt; its words choose kinds, and place and style where no category does.
         categories: aspect id to category ids, possibly empty.
         duration_s: length of the clip in seconds.
+        fps: its frames per second.
     """
     scenario = _choice(rng, categories.get("event_scenario", ()), "event_scenario", _scenario_of(rng, text))
     style = _choice(rng, categories.get("visual_style", ()), "visual_style", _style_of(text))
@@ -108,20 +115,20 @@ def write_script(
     if not spatial and temporal != "single_event":
         wanted = min(2, len(kinds_in(text)) or 1)
     kinds = _cast(rng, text, categories.get("sound_type", ()), wanted)
-    times = _times(rng, kinds, temporal, duration_s)
+    times = _times(rng, kinds, temporal, duration_s, fps)
     colors = rng.permutation(len(COLORS))
-    looks: dict[str, int] = {}
+    first_look = int(rng.integers(3))
+    numbers: dict[str, int] = {}
     subjects: list[Subject] = []
-    for number, (kind, hits) in enumerate(zip(kinds, times, strict=True)):
-        look = looks.get(kind.name, 0)
-        looks[kind.name] = look + 1
-        hidden = off_screen and number == len(kinds) - 1
-        pitch = float(rng.uniform(0.88, 1.12)) * (1.0, 1.4, 0.75)[look % 3]
+    for place, (kind, hits) in enumerate(zip(kinds, times, strict=True)):
+        number = numbers[kind.name] = numbers.get(kind.name, 0) + 1
+        hidden = off_screen and place == len(kinds) - 1
         palette = kind.colors or COLORS
-        color = palette[int(colors[number]) % len(palette)]
-        subjects.append(Subject(kind, look, color, pitch, hits, not hidden))
+        color = palette[int(colors[place]) % len(palette)]
+        pitch = float(rng.uniform(0.88, 1.12)) * (1.0, 1.4, 0.75)[(number - 1) % 3]
+        subjects.append(Subject(kind, number, (first_look + place) % 3, color, pitch, hits, not hidden))
     if off_screen and len(subjects) == 1:
-        subjects.append(Subject(BYSTANDER, 0, COLORS[colors[-1]], 1.0, subjects[0].hits_s, True))
+        subjects.append(Subject(BYSTANDER, 1, first_look, COLORS[colors[-1]], 1.0, subjects[0].hits_s, True))
     return Script(scenario, cast("Style", style), tuple(subjects))
 
 
@@ -172,33 +179,36 @@ def _cast(rng: np.random.Generator, text: str, sound_types: Sequence[str], wante
 
 
 def _times(
-    rng: np.random.Generator, kinds: Sequence[Kind], temporal: str, duration_s: float
+    rng: np.random.Generator, kinds: Sequence[Kind], temporal: str, duration_s: float, fps: float
 ) -> list[tuple[float, ...]]:
     """Event times of each subject."""
     first = min(0.35, 0.12 * duration_s)
     last = max(first, duration_s - min(0.45, 0.15 * duration_s))
     if temporal == "simultaneous_events":
         slowest = max(kinds, key=lambda kind: kind.gap_s[0])
-        common = _row(rng, slowest, first, last, most=99)
+        common = _row(rng, slowest, first, last, 99, fps)
         return [common for _ in kinds]
     if temporal == "single_event":
         start = first + float(rng.uniform(0.2, 0.5)) * (last - first) / 2
-        common = _row(rng, kinds[0], start, last, most=kinds[0].phrase)
+        common = _row(rng, kinds[0], start, last, kinds[0].phrase, fps)
         return [common for _ in kinds]
     turns = list(kinds) if len(kinds) > 1 else [kinds[0]] * 2
     slot = (last - first) / len(turns)
     rows = [
-        _row(rng, kind, first + slot * turn, first + slot * (turn + 0.8), most=max(2, kind.phrase))
+        _row(rng, kind, first + slot * turn, first + slot * (turn + 0.8), max(2, kind.phrase), fps)
         for turn, kind in enumerate(turns)
     ]
     return rows if len(kinds) > 1 else [tuple(time for row in rows for time in row)]
 
 
-def _row(rng: np.random.Generator, kind: Kind, start: float, end: float, most: int) -> tuple[float, ...]:
-    """Times from `start` to `end` at the kind's own pace, `most` at the most and one at the least."""
+def _row(rng: np.random.Generator, kind: Kind, start: float, end: float, most: int, fps: float) -> tuple[float, ...]:
+    """Times from `start` to `end` at the kind's own pace, `most` at the most and one at the least.
+
+    They lie just after a frame, so that the next frame shows the whole of what they set in motion.
+    """
     gap = float(rng.uniform(*kind.gap_s))
     time = start + float(rng.uniform(0, 0.2)) * max(0.0, min(gap, end - start))
     times = [time]
-    while len(times) < most and (time := time + gap * float(rng.uniform(0.9, 1.1))) < end:
+    while len(times) < most and (time := time + gap * float(rng.uniform(0.75, 1.35))) < end:
         times.append(time)
-    return tuple(times)
+    return tuple((math.floor(time * fps) + AFTER_FRAME) / fps for time in times)

@@ -63,7 +63,7 @@ def bell(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> S
     base = 420 * pitch
     ratios = [(0.5, 0.5, 0.9), (1, 1.0, 0.7), (1.2, 0.5, 0.5), (1.5, 0.3, 0.4), (2, 0.6, 0.35), (2.66, 0.3, 0.2)]
     tone = _partials(t, rate, [(base * ratio, level, decay) for ratio, level, decay in ratios])
-    return _attack(t) * tone / 2
+    return _attack(t) * tone / 2 * _release(t, 0.3)
 
 
 def rev(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
@@ -83,7 +83,7 @@ def clank(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> 
         (187, 431, 733, 1187, 1789, 2693, 3761), (0.7, 0.9, 0.8, 0.6, 0.5, 0.4, 0.3), strict=True
     )]  # fmt: skip
     burst = _band(rng, rate, t.size, 300, 5000) * np.exp(-t / 0.012)
-    return _attack(t, 0.001) * (0.45 * _partials(t, rate, modes) + 0.35 * burst)
+    return _attack(t, 0.001) * (0.45 * _partials(t, rate, modes) + 0.35 * burst) * _release(t, 0.2)
 
 
 def knock(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
@@ -140,7 +140,8 @@ def bark(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> S
     t = _time(rate, 0.26)
     hz = pitch * (230 + 260 * np.exp(-(((t - 0.05) / 0.06) ** 2)))
     envelope = _attack(t, 0.006) * np.exp(-t / 0.09)
-    return envelope * (_voice(t, rate, hz, VOWELS_HZ[0]) * 0.8 + 0.15 * _band(rng, rate, t.size, 500, 3000))
+    rough = 0.15 * _band(rng, rate, t.size, 500, 3000)
+    return envelope * (0.8 * _voice(t, rate, hz, VOWELS_HZ[0]) + rough) * _release(t, 0.08)
 
 
 def step(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
@@ -180,13 +181,14 @@ def drum(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> S
     t = _time(rate, 0.4)
     skin = _sweep(t, rate, pitch * (150 + 90 * np.exp(-t / 0.02))) * np.exp(-t / 0.1)
     rattle = _band(rng, rate, t.size, 1500, 6500) * np.exp(-t / 0.05)
-    return _attack(t, 0.001) * (0.7 * skin + 0.2 * rattle)
+    return _attack(t, 0.001) * (0.7 * skin + 0.2 * rattle) * _release(t, 0.1)
 
 
 def zap(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
     """A ray of an arcade game: a square wave that falls."""
     t = _time(rate, 0.35)
-    return _attack(t) * np.tanh(4 * _sweep(t, rate, pitch * (200 + 1500 * np.exp(-t / 0.08)))) * np.exp(-t / 0.1) * 0.6
+    ray = np.tanh(4 * _sweep(t, rate, pitch * (200 + 1500 * np.exp(-t / 0.08))))
+    return _attack(t) * 0.6 * ray * np.exp(-t / 0.1) * _release(t, 0.1)
 
 
 def _voice(t: Signal, rate: int, hz: Signal, formants: tuple[int, int, int]) -> Signal:
