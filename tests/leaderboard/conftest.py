@@ -129,11 +129,11 @@ class RunWriter:
         pd.DataFrame(columns).to_parquet(path / "scores.parquet")
         if details:
             self._details(ids, rng, metrics).to_parquet(path / "details.parquet")
-        if prompts is not None:
-            (path / "clips").mkdir(exist_ok=True)
-            for i, sample in enumerate(ids):
-                sidecar = {"sample_id": sample, "prompt": prompts(i), "text": prompts(i)}
-                (path / "clips" / f"{sample}.json").write_text(json.dumps(sidecar), encoding="utf-8")
+        texts = [prompts(i) if prompts else f"Prompt {i}" for i in range(n)]
+        members = categories_of(n)
+        categories = [[f"{a}/{c}" for (a, c), rows in members.items() if i in rows] for i in range(n)]
+        samples = {"sample_id": ids, "text": texts, "categories": categories}
+        pd.DataFrame(samples).to_parquet(path / "samples.parquet")
         return path
 
     @staticmethod

@@ -1,0 +1,148 @@
+"""Tables: what may be compared, what is shown in place of a value, and what a table says about itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from javisbench.leaderboard.ranking import Ranker
+from javisbench.leaderboard.results import load_result
+from javisbench.leaderboard.table import board_table, metric_order, printable, run_table
+from javisbench.taxonomy import TAXONOMY
+
+
+def test_a_run_table_has_overall_and_every_category(write_run):
+    table = run_table(load_result(write_run()))
+    assert [group.id for group in table.groups] == ["overall", *(aspect.id for aspect in TAXONOMY)]
+    assert sum(len(group.rows) for group in table.groups[1:]) == 19
+    assert [column.id for column in table.columns] == ["fvd", "tv_ib", "av_align", "javis_score", "desync"]
+    assert table.protocol == "Protocol javisbench-v1."
+    assert not any(cell.place for row in table.rows for cell in row.cells.values())
+
+
+def test_values_equal_those_of_the_summary(write_run):
+    path = write_run()
+    summary = json.loads((path / "summary.json").read_text())
+    for group in run_table(load_result(path)).groups[1:]:
+        for row in group.rows:
+            for metric, cell in row.cells.items():
+                assert cell.value == summary["metrics"][metric][group.id][row.id]["value"]
+                assert cell.n == summary["metrics"][metric][group.id][row.id]["n"]
+
+
+def test_best_and_second_follow_the_direction(write_run):
+    results = [load_result(write_run(name, shift=s)) for name, s in (("Low", 0.0), ("Mid", 0.1), ("High", 0.2))]
+    (group,) = board_table(results).groups
+    places = {row.label: {m: cell.place for m, cell in row.cells.items()} for row in group.rows}
+    # `shift` makes every metric better, so desync and FVD lower.
+    assert set(places["High"].values()) == {"best"}
+    assert set(places["Mid"].values()) == {"second"}
+    assert set(places["Low"].values()) == {None}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"protocol": "javisbench-v2"},
+        {"protocol": "javisbench-v1+top_k=0.5"},
+        {"protocol": "javisbench-v1+stand-in", "stand_in": True},
+        {"stand_in": True},
+        {"n": 40},
+        {"suite": "javisbench-mini"},
+    ],
+)
+def test_results_that_differ_in_more_than_the_model_never_share_a_ranking(write_run, other):
+    results = [load_result(write_run("One")), load_result(write_run("Other", shift=0.2, **other))]
+    table = board_table(results, None, Ranker())
+    assert len(table.groups) == 2
+    assert all(cell.place is None and cell.rank is None for row in table.rows for cell in row.cells.values())
+
+
+def test_stand_ins_are_not_ranked_even_among_themselves(write_run):
+    options = {"protocol": "javisbench-v1+stand-in", "stand_in": True}
+    results = [load_result(write_run(name, shift=s, **options)) for name, s in (("One", 0.0), ("Two", 0.2))]
+    table = board_table(results, None, Ranker())
+    assert all(cell.place is None and cell.rank is None for row in table.rows for cell in row.cells.values())
+    assert "stand-in weights" in table.protocol
+
+
+def test_two_samples_are_shown_not_ranked(write_run):
+    results = [load_result(write_run(name, n=2, shift=s)) for name, s in (("One", 0.0), ("Two", 0.5))]
+    table = board_table(results, None, Ranker())
+    (group,) = table.groups
+    assert all(row.cells["javis_score"].value is not None for row in group.rows)
+    assert all(cell.place is None and cell.rank is None for row in group.rows for cell in row.cells.values())
+    assert any("not ranked" in note for note in table.notes)
+
+
+def test_a_metric_with_another_n_is_marked_and_left_out_of_the_ranking(write_run):
+    short = {"tv_ib": {"overall": {"value": 9.0, "n": 59, "ci_low": 8.0, "ci_high": 10.0, "status": "ok"}}}
+    results = [load_result(write_run(name)) for name in ("One", "Two")] + [load_result(write_run("Short", cells=short))]
+    table = board_table(results, None, Ranker())
+    cell = table.rows[2].cells["tv_ib"]
+    assert (cell.place, cell.rank, cell.comparable) == (None, None, False)
+    assert {row.cells["tv_ib"].place for row in table.rows[:2]} == {"best", "second"}
+    assert any(note.startswith("§") for note in table.notes)
+
+
+def test_biased_values_are_not_marked(write_run):
+    biased = {"fvd": {"overall": {"value": 1.0, "n": 60, "ci_low": None, "ci_high": None, "status": "biased"}}}
+    results = [load_result(write_run(name, cells=biased)) for name in ("One", "Two")]
+    table = board_table(results)
+    assert {row.cells["fvd"].place for row in table.rows} == {None}
+    assert any(note.startswith("†") for note in table.notes)
+
+
+def test_an_aspect_board_has_a_group_a_category(write_run):
+    results = [load_result(write_run(name, shift=s)) for name, s in (("One", 0.0), ("Two", 0.2))]
+    table = board_table(results, "sound_type", Ranker())
+    aspect = next(a for a in TAXONOMY if a.id == "sound_type")
+    assert [group.title for group in table.groups] == [category.title for category in aspect.categories]
+    assert table.groups[0].rows[1].cells["javis_score"].rank == (1, 1)
+
+
+def test_missing_weights_are_said_in_every_category(write_run):
+    reason = {"value": None, "n": 0, "ci_low": None, "ci_high": None, "status": "missing_weights", "note": "Fetch X."}
+    table = run_table(load_result(write_run(cells={"tv_ib": {"overall": reason}})))
+    assert {row.cells["tv_ib"].status for row in table.rows} == {"missing_weights"}
+    assert "TV-IB: Fetch X." in table.notes
+
+
+def test_a_metric_that_is_not_installed_keeps_its_id(write_run):
+    cells = {"their_metric": {"overall": {"value": 1.0, "n": 60, "ci_low": None, "ci_high": None, "status": "ok"}}}
+    column = run_table(load_result(write_run(cells=cells))).columns[-1]
+    assert (column.id, column.title, column.higher_is_better) == ("their_metric", "their_metric", None)
+
+
+def test_order_of_metrics_is_the_registry_s():
+    assert metric_order(["zzz", "desync", "fvd", "aaa"]) == ["fvd", "desync", "aaa", "zzz"]
+
+
+def test_printable_keeps_a_name_on_its_line():
+    assert printable("a\x1b[31mb\nc\u202ed\u2028e") == "a [31mb c d e"
+    assert printable("日本語 é 👩‍🔬") == "日本語 é 👩‍🔬"
+
+
+def test_ranks_of_clearly_different_models(write_run):
+    results = [load_result(write_run(f"M{i}", shift=0.1 * i)) for i in range(4)]
+    table = board_table(results, None, Ranker())
+    assert [row.cells["javis_score"].rank for row in table.rows] == [(4, 4), (3, 3), (2, 2), (1, 1)]
+    assert [row.cells["fvd"].rank for row in table.rows] == [None] * 4  # no per-sample scores of a set metric
+
+
+def test_ranks_need_per_sample_scores(write_run):
+    paths = [write_run(f"M{i}", shift=0.1 * i) for i in range(2)]
+    (Path(paths[0]) / "scores.parquet").unlink()
+    table = board_table([load_result(path) for path in paths], None, Ranker())
+    assert all(row.cells["javis_score"].rank is None for row in table.rows)
+
+
+def test_category_ranks_need_to_know_the_categories(write_run):
+    paths = [write_run(f"M{i}", shift=0.1 * i) for i in range(2)]
+    for path in paths:
+        (path / "samples.parquet").unlink()
+    table = board_table([load_result(path) for path in paths], "visual_style", Ranker())
+    assert all(row.cells["javis_score"].rank is None for row in table.rows)
+    assert {row.cells["javis_score"].place for row in table.groups[0].rows} == {"best", "second"}
