@@ -1,0 +1,204 @@
+"""The real side of set metrics: clips, statistics files, the reference evaluation's cache."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import javisbench
+from javisbench.cli import run as cli
+from javisbench.errors import ReferenceError, UsageError
+from javisbench.metrics.base import MetricCard, SetMetric, SetValue
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
+from javisbench.protocol import V1, V2, Protocol
+from javisbench.run.reference import ReferenceCache, Wanted, default_reference, open_reference
+from javisbench.run.reference_file import StoredReference
+from javisbench.suite import load_suite
+
+
+class MeanColour(Encoder):
+    """A cheap stand-in for I3D: the mean colour, scaled differently by the two protocols."""
+
+    card: ClassVar[EncoderCard] = EncoderCard("i3d", "mean colour", {"kinetics400": None}, host=True)
+
+    def encode(self, items: Any, specs: Sequence[FeatureSpec]) -> list[dict[FeatureSpec, Any]]:
+        rows = [np.asarray(clip.frames.mean((0, 1, 2)), dtype=np.float32) for clip in items]
+        return [{spec: {"embedding": row} for spec in specs} for row in rows]
+
+
+class ColourDistance(SetMetric):
+    """Distance of mean colours."""
+
+    card: ClassVar[MetricCard] = MetricCard("fvd", "FVD", False, (0.0, None), "set", "colour", "all else", "a test")
+
+    def needs(self, protocol: Protocol) -> FeatureSpec:
+        return FeatureSpec.of("i3d", "logits", video_range=protocol.fvd.video_range)
+
+    def compute(
+        self,
+        fake: Any,
+        real: Any,
+        slices: Mapping[str, Any],
+        protocol: Protocol,
+        *,
+        paired: bool = True,
+        real_is_population: bool = False,
+    ) -> dict[str, SetValue]:
+        return {
+            name: SetValue(float(np.abs(fake[rows] - real[rows]).sum()) if len(rows) else None, len(rows))
+            for name, rows in slices.items()
+        }
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace I3D and the set metrics by cheap ones with the same plumbing."""
+    import javisbench.metrics.encoders.i3d as i3d
+    import javisbench.metrics.fvd as fvd
+
+    monkeypatch.setattr(i3d, "I3DEncoder", MeanColour)
+    monkeypatch.setattr(fvd, "FVDMetric", ColourDistance)
+    monkeypatch.setattr("javisbench.run.build_reference._SET_METRICS", ("fvd",))
+
+
+@pytest.fixture
+def world(tmp_path: Path, clips_fake: Path, clips_real: Path) -> Path:
+    """Folders `fake` and `real` of three short clips each, and a suite of four rows."""
+    for folder, origin in (("fake", clips_fake), ("real", clips_real)):
+        (tmp_path / folder).mkdir()
+        for row, number in enumerate((0, 1, 3)):
+            shutil.copy(origin / f"sample_{number:04d}.mp4", tmp_path / folder / f"sample_{row:04d}.mp4")
+    (tmp_path / "s.csv").write_text("text,path\n" + "".join(f"p{i},real/sample_000{i}.mp4\n" for i in range(4)))
+    return tmp_path
+
+
+def fvd(world: Path, reference: Path | str | None, out: str, **more: Any) -> dict[str, Any]:
+    result = javisbench.score(
+        world / "fake", suite=str(world / "s.csv"), out=world / out, metrics=["fvd"], workers=1,
+        reference=None if reference is None else str(reference), **more,
+    )  # fmt: skip
+    cell: dict[str, Any] = result.summary["metrics"]["fvd"]["overall"]
+    return cell
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_folder_the_suite_and_a_built_file_give_the_same(world: Path) -> None:
+    folder = fvd(world, world / "real", "a")
+    assert folder["n"] == 3
+    assert folder["value"] > 0
+    file = world / "real.safetensors"
+    assert cli(["reference", "build", "--suite", str(world / "s.csv"), "--out", str(file), "--quiet"]) == 0
+    assert fvd(world, "suite", "b")["value"] == folder["value"]
+    assert fvd(world, file, "c")["value"] == folder["value"]
+    stored = StoredReference.load(file)
+    assert stored.features[0].sample_ids == ("sample_0000", "sample_0001", "sample_0002")
+    assert stored.facts["suite_hash"] == load_suite(str(world / "s.csv")).hash
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_missing_real_clip_leaves_its_pair_out(world: Path) -> None:
+    (world / "real/sample_0001.mp4").unlink()
+    result = javisbench.score(
+        world / "fake", suite=str(world / "s.csv"), out=world / "a", metrics=["fvd"], reference=str(world / "real")
+    )
+    assert result.summary["metrics"]["fvd"]["overall"]["n"] == 2
+    assert "missing_reference_clip" in set(result.failures["kind"])
+
+
+@pytest.mark.usefixtures("cheap")
+def test_statistics_of_another_protocol_or_suite_are_refused_by_name(world: Path) -> None:
+    file = world / "real.safetensors"
+    assert cli(["reference", "build", "--suite", str(world / "s.csv"), "--out", str(file), "--quiet"]) == 0
+    with pytest.raises(ReferenceError, match=r"made under javisbench-v1.*javisbench-v2"):
+        fvd(world, file, "a", protocol="javisbench-v2")
+    both = javisbench.score(
+        world / "fake", suite=str(world / "s.csv"), out=world / "b", metrics=["fvd"], reference=str(file),
+        protocol=["javisbench-v1", "javisbench-v2"],
+    )  # fmt: skip
+    other = javisbench.Result(both.folder, "javisbench-v2").summary["metrics"]["fvd"]["overall"]
+    assert other["status"] == "missing_reference"
+    assert both.summary["metrics"]["fvd"]["overall"]["status"] != "missing_reference"
+    (world / "s.csv").write_text((world / "s.csv").read_text().replace("p1", "another prompt"))
+    with pytest.raises(ReferenceError, match="another sample set"):
+        fvd(world, file, "c")
+
+
+@pytest.mark.usefixtures("cheap")
+def test_verify_names_every_changed_clip(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, suite = world / "real.safetensors", str(world / "s.csv")
+    assert cli(["reference", "build", "--suite", suite, "--out", str(file), "--quiet"]) == 0
+    assert cli(["reference", "verify", str(file), "--suite", suite]) == 0
+    shutil.copy(world / "fake/sample_0000.mp4", world / "real/sample_0000.mp4")
+    shutil.copy(world / "fake/sample_0000.mp4", world / "real/sample_0003.mp4")
+    (world / "real/sample_0002.mp4").unlink()
+    capsys.readouterr()
+    assert cli(["reference", "verify", str(file), "--suite", suite]) == 2
+    shown = capsys.readouterr().out
+    assert "sample_0000: the clip has changed" in shown
+    assert "sample_0003: a clip is here" in shown
+    assert "sample_0002" in shown
+
+
+def test_a_damaged_or_foreign_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ReferenceError, match="no statistics file"):
+        StoredReference.load(tmp_path / "a.safetensors")
+    with pytest.raises(UsageError, match="none of these"):
+        open_reference(str(tmp_path / "nothing"), load_suite("demo"))
+
+
+def write_cache(path: Path, rows: int) -> None:
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video = torch.arange(rows).float()[:, None].expand(rows, 400).clone()
+    torch.save({"video": video, "audio": video[:, :1].expand(rows, 1024).clone()}, path)
+
+
+def wanted(protocol: Protocol) -> Wanted:
+    from javisbench.metrics.encoders.set_specs import i3d_spec
+
+    class Choice:
+        cls = MeanColour
+        weights = None
+
+    return Wanted(i3d_spec(protocol), protocol, Choice())  # type: ignore[arg-type]
+
+
+def test_the_cache_gives_a_part_of_the_suite_its_own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"prompt {i},clips/{i}.mp4" for i in range(20)]
+    (tmp_path / "JavisBench.csv").write_text("\n".join(["text,path", *rows]) + "\n")
+    (tmp_path / "JavisBench-mini.csv").write_text("\n".join(["text,path", rows[7], rows[3], rows[19]]) + "\n")
+    write_cache(tmp_path / "cache/fvd_fad/JavisBench-vanilla-max4s.pt", 20)
+    monkeypatch.setenv("JAVISBENCH_SUITES", str(tmp_path))
+    mini = load_suite("javisbench-mini")
+    named = default_reference(mini, V1)
+    assert named is not None
+    assert default_reference(mini, V2) is None
+    cache = ReferenceCache.load(Path(named))
+    cache.check(mini, wanted(V1))
+    found = cache.rows(mini, wanted(V1), lambda source: pytest.fail("nothing to encode"))
+    assert [float(np.asarray(found[s.id])[0]) for s in mini] == [7.0, 3.0, 19.0]
+    whole = load_suite("javisbench").limited(2)
+    assert [float(np.asarray(r)[0]) for r in cache.rows(whole, wanted(V1), lambda s: pytest.fail("no")).values()] == [
+        0,
+        1,
+    ]
+    with pytest.raises(ReferenceError, match="needs the real clips"):
+        cache.check(mini, wanted(V2))
+    write_cache(tmp_path / "other.pt", 5)
+    with pytest.raises(ReferenceError, match="belongs to another suite"):
+        ReferenceCache.load(tmp_path / "other.pt").check(mini, wanted(V1))
+
+
+def test_a_cache_of_something_else_is_refused(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"video": torch.zeros(3, 10)}, tmp_path / "a.pt")
+    with pytest.raises(ReferenceError, match="must hold"):
+        ReferenceCache.load(tmp_path / "a.pt")
