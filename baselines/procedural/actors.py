@@ -208,9 +208,10 @@ def hammer(p: Painter, pose: Pose) -> None:
     p.flush()
     done = pose.count / max(1, len(pose.hits_s))
     nail = 0.5 - 0.14 * done - 0.03 * pose.kick(0.08)
+    _burst(p, pose, -0.17, nail, 0.4, (1.0, 0.92, 0.6))
+    p.flush()
     p.box(-0.185, 0.3, -0.155, nail, STEEL)
     p.box(-0.23, nail - 0.015, -0.11, nail + 0.015, STEEL)
-    _burst(p, pose, -0.17, nail, 0.4, (1.0, 0.92, 0.6))
     p.flush()
     angle = -1.15 * pose.raised
     hinge = (0.62, nail + 0.06)
@@ -430,7 +431,7 @@ def listener(p: Painter, pose: Pose) -> None:
 
 def _person(p: Painter, pose: Pose, mouth: float, turn: float) -> None:
     skin = SKIN[pose.look % 3]
-    hair = ((0.25, 0.16, 0.1), (0.1, 0.09, 0.1), (0.75, 0.55, 0.25))[(pose.look + 1) % 3]
+    hair = ((0.72, 0.52, 0.25), (0.25, 0.16, 0.1), (0.1, 0.09, 0.1))[pose.look % 3]
     nod = 0.05 * mouth
     p.ellipse((0, 0.0), (0.5, 0.36), pose.color)
     p.box(-0.5, -0.5, 0.5, 0.0, pose.color)
@@ -535,8 +536,9 @@ def ship(p: Painter, pose: Pose) -> None:
     beam = pose.kick(0.1)
     ray = mixed((0.4, 1.0, 0.75), WHITE, 0.3)
     if beam > 0.04:
+        _burst(p, pose, 0, 0.08, 0.5, ray, 8)
+        p.flush()
         p.line([(0, y - 0.1), (0, 0.1)], 0.015 + 0.1 * beam, ray)
-        _burst(p, pose, 0, 0.08, 0.5, ray, 9)
     p.flush()
     hurt = pose.kick(0.15)
     rock = mixed((0.45, 0.36, 0.5), (1.0, 0.8, 0.4), 0.8 * hurt)

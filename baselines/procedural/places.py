@@ -102,7 +102,7 @@ def _natural(rng: Random, p: Painter) -> None:
             y = 0.33 + size * 0.55 * layer
             half = size * (0.5 - 0.12 * layer)
             p.polygon([(x - half, y), (x + half, y), (x, y + size * 0.9)], green)
-    p.flush()
+    p.flush(plain=p.style == "3d_animate")
     _gradient(p, (0.42, 0.60, 0.30), (0.24, 0.42, 0.2), 0.34, 0.0)
     for _ in range(90):
         x, y = rng.uniform(0, wide), rng.uniform(0.0, 0.3)
