@@ -1,0 +1,38 @@
+"""Motion quality: how stable, natural and lively the motion looks, to a model of human preference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
+from javisbench.metrics.encoders.base import Features, FeatureSpec
+
+if TYPE_CHECKING:
+    from javisbench.protocol import Protocol
+
+
+class MotionQuality(SampleMetric):
+    """Raw output of VideoReward's MQ head; its zero and scale have no meaning of their own."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="motion_quality",
+        title="Motion quality",
+        higher_is_better=True,
+        value_range=(None, None),
+        kind="sample",
+        measures="Stability, naturalness and amount of motion, as VideoReward's MQ head rates them.",
+        blind_to=(
+            "Sound and prompt. The model reads a few frames a second at a reduced size. It runs outside javisbench, by "
+            "a command of the user's, whose version is not part of the protocol: compare numbers of one set-up only."
+        ),
+        source="Liu et al., Improving Video Generation with Human Feedback, arXiv:2501.13918",
+    )
+
+    def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
+        """VideoReward's two ratings."""
+        return {"video": FeatureSpec.of("videoreward", "rewards")}
+
+    def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
+        """The rating, not normalised."""
+        return SampleScore(float(features["video"]["rewards"][1]))
