@@ -1,5 +1,10 @@
 """JavisDiT, a joint audio-video diffusion transformer: versions 0.1 and 1.0, written small for inference.
 
 Papers: "JavisDiT: Joint Audio-Video Diffusion Transformer with Hierarchical Spatio-Temporal Prior Synchronization"
-(v0.1, arXiv 2503.23377) and "JavisDiT++" (v1.0). Tensor names are those of the official checkpoints.
+(v0.1, arXiv 2503.23377) and "JavisDiT++: Unified Modeling and Optimization for Joint Audio-Video Generation" (v1.0,
+arXiv 2602.19163). Tensor names are those of the official checkpoints.
 """
+
+from javisbench.baselines.javisdit.generator import JavisDiT
+
+__all__ = ["JavisDiT"]

@@ -167,14 +167,14 @@ class AttentionBlock(nn.Module):
         self.mlp = MLP(dim, config.mlp_ratio * dim, dim)
 
     def forward(
-        self, x: Tensor, text: Tensor, mask: Tensor, times: Times, grid: tuple[int, int], rope: Rope | None
+        self, x: Tensor, text: Tensor, mask: Tensor | None, times: Times, grid: tuple[int, int], rope: Rope | None
     ) -> Tensor:
         """One block.
 
         Args:
             x: ``(B, T*S, dim)``.
             text: ``(B, K, dim)``.
-            mask: which text tokens a row may see, bool ``(B, K)``.
+            mask: which text tokens a row may see, bool ``(B, K)``; None: all.
             times: 6 modulation rows.
             grid: (T, S), time steps and places.
             rope: given for temporal blocks, which attend over time at each place; None attends within a time step.
@@ -352,7 +352,7 @@ class FactorisedDiT(nn.Module):
         video: Tensor,
         audio: Tensor,
         text: Tensor,
-        text_mask: Tensor,
+        text_mask: Tensor | None,
         spatial_prior: Tensor,
         temporal_prior: Tensor,
         time: Tensor,
@@ -368,7 +368,7 @@ class FactorisedDiT(nn.Module):
             video: latent ``(B, channels, T, H, W)``; zeros fill it up to multiples of the patch.
             audio: latent ``(B, channels, steps, mels)``, multiples of the patch.
             text: encoder states ``(B, K, text_dim)``.
-            text_mask: which of them a row may see, bool ``(B, K)``.
+            text_mask: which of them a row may see, bool ``(B, K)``; None: all.
             spatial_prior: ``(B, K, prior_dim)``.
             temporal_prior: ``(B, K, prior_dim)``.
             time: in [0, 1000], ``(B,)``.
@@ -407,7 +407,7 @@ class FactorisedDiT(nn.Module):
         y: _Stream,
         x_times: _Modulation,
         y_times: _Modulation,
-        mask: Tensor,
+        mask: Tensor | None,
         priors: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
         video, audio = x.tokens, y.tokens

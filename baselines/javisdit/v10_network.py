@@ -6,6 +6,7 @@ experts of their own (MS-MoE). The time embedding, modulation and output heads c
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 
 import torch
@@ -231,7 +232,9 @@ class JointDiT(nn.Module):
         rows = torch.unflatten(self.time_projection(embedded), 1, (6, -1))
         audio_rows = torch.unflatten(self.audio_time_projection(embedded), 1, (3, -1))
         context = self.text_embedding(text.to(dtype))
-        rotations = self._rotations(video_grid, audio_grid)
+        head_dim = self.config.dim // self.config.heads
+        grids = tuple(video_grid.shape[2:]), tuple(audio_grid.shape[2:])
+        rotations = sequence_rotations(*grids, head_dim).to(video_grid.device)
         x = torch.cat([video_grid.flatten(2), audio_grid.flatten(2)], dim=2).transpose(1, 2).float()
         video_tokens = video_grid[0, 0].numel()
         for block in self.blocks:
@@ -244,13 +247,18 @@ class JointDiT(nn.Module):
             -_unpatch(audio_out, audio_grid.shape[2:], self.config.audio_patch),
         )
 
-    def _rotations(self, video_grid: Tensor, audio_grid: Tensor) -> Tensor:
-        frames, rows, columns = video_grid.shape[2:]
-        steps, mels = audio_grid.shape[2:]
-        positions = torch.cat(
-            [video_positions(frames, rows, columns), audio_positions(steps, mels, frames, rows, columns)]
-        )
-        return rope_rotations(positions, self.config.dim // self.config.heads).to(video_grid.device)
+
+@lru_cache(maxsize=4)
+def sequence_rotations(video_grid: tuple[int, ...], audio_grid: tuple[int, ...], head_dim: int) -> Tensor:
+    """`rope_rotations` of a whole sequence, video tokens first; the same in every step of a sampling.
+
+    Args:
+        video_grid: frames, rows, columns of the video tokens.
+        audio_grid: steps, mels of the audio tokens.
+        head_dim: channels of a head.
+    """
+    positions = [video_positions(*video_grid), audio_positions(*audio_grid, *video_grid)]
+    return rope_rotations(torch.cat(positions), head_dim)
 
 
 def _unpatch(tokens: Tensor, grid: torch.Size, patch: tuple[int, ...]) -> Tensor:

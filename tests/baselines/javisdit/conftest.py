@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -114,3 +116,24 @@ def module_outputs() -> Callable[[nn.Module], dict[str, Any]]:
         return outputs
 
     return record
+
+
+@pytest.fixture(scope="session")
+def write_tiny() -> Callable[..., Path]:
+    """Write a tiny seeded checkpoint folder: ``write_tiny(folder, version)`` gives its configuration's path."""
+    path = Path(__file__).parent / "tiny_checkpoint.py"
+    found = importlib.util.spec_from_file_location("tiny_checkpoint", path)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    write: Callable[..., Path] = module.write_tiny
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny(write_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder with tiny checkpoints of both versions."""
+    folder = tmp_path_factory.mktemp("weights")
+    for version in ("v1.0", "v0.1"):
+        write_tiny(folder, version)
+    return folder

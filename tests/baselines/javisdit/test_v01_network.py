@@ -35,10 +35,19 @@ def outcome(network, inputs, **options):
     return network(*inputs, fps=24.0, setting=SETTING, **options)
 
 
-STAGES = (
-    "st_prior_embedder t_block st_t_block y_embedder audio_y_embedder spatial_blocks.0 temporal_blocks.0 "
-    "audio_spatial_blocks.0 audio_temporal_blocks.0 video_st_prior_blocks.0 audio_st_prior_blocks.0"
-).split()
+STAGES = [
+    "st_prior_embedder",
+    "t_block",
+    "st_t_block",
+    "y_embedder",
+    "audio_y_embedder",
+    "spatial_blocks.0",
+    "temporal_blocks.0",
+    "audio_spatial_blocks.0",
+    "audio_temporal_blocks.0",
+    "video_st_prior_blocks.0",
+    "audio_st_prior_blocks.0",
+]
 
 
 def test_velocities_and_stages_equal_the_reference(golden, inputs, factorised, module_outputs, difference):

@@ -1,0 +1,201 @@
+"""`JavisDiT`: the generator ``javisdit`` (v1.0) and ``javisdit:v0.1``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from javisbench.baselines.base import Failed, Generated, Generator, Json, Request
+from javisbench.baselines.javisdit.config import V01Config, V10Config, read_config
+from javisbench.baselines.javisdit.options import Version, options_in_force, parse_options, version_of
+from javisbench.baselines.javisdit.planning import JavisDiTPlan, plan_clip
+from javisbench.clip import Clip, ClipSpec
+from javisbench.errors import GenerationError, MissingWeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from javisbench.baselines.javisdit.pipeline import Made, V01Pipeline, V10Pipeline
+    from javisbench.weights import WeightStore
+
+# Component to the entries of data_cards/weights that serve it, best first.
+_WEIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "v1.0": {
+        "network": ("javisdit-v1.0-network",),
+        "text_encoder": ("javisdit-v1.0-text-encoder",),
+        "tokenizer": ("javisdit-v1.0-tokenizer",),
+        "video_vae": ("javisdit-v1.0-video-vae",),
+        "audio_vae": ("javisdit-audio-vae",),
+        "vocoder": ("javisdit-vocoder",),
+    },
+    "v0.1": {
+        "network": ("javisdit-v0.1-network",),
+        "prior": ("javisdit-v0.1-prior",),
+        "prior_text": ("javisdit-v0.1-prior-text", "imagebind_huge"),
+        "text_encoder": ("javisdit-v0.1-text-encoder",),
+        "tokenizer": ("javisdit-v0.1-text-encoder",),
+        "video_vae": ("javisdit-v0.1-video-vae",),
+        "audio_vae": ("javisdit-audio-vae",),
+        "vocoder": ("javisdit-vocoder",),
+    },
+}
+
+
+class JavisDiT(Generator):
+    """JavisDiT: text to sounding video; v1.0 (JavisDiT++) unless the variant is ``v0.1``.
+
+    Prompts of a batch are encoded together, then the text encoder is freed and clips are sampled one by one, so that
+    a clip depends on its prompt, seed and parameters alone. Parameters: `javisbench.baselines.javisdit.options`.
+
+    Args:
+        variant: ``v1.0``, ``v0.1`` or None.
+        params: ``-M`` parameters.
+
+    Raises:
+        UsageError: an unknown version or parameter, or a bad value or configuration file.
+    """
+
+    card_id: ClassVar[str] = "javisdit"
+    # Prompts encoded between two loads of the text encoder; clips are sampled one by one.
+    max_batch = 64
+
+    def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
+        super().__init__(variant, params)
+        self.version = version_of(variant)
+        self.options = parse_options(self.version, self.params)
+        self.config = _config(self.version, self.options.config)
+        if self.version == "v0.1":
+            self.card_id = "javisdit-v0.1"  # type: ignore[misc]
+        self._pipeline: V10Pipeline | V01Pipeline | None = None
+
+    def plan(self, spec: ClipSpec) -> JavisDiTPlan:
+        """Size, frames and rate that the version makes for `spec`.
+
+        Raises:
+            GenerationError: fewer than 17 frames.
+        """
+        return plan_clip(self.version, self.config, self.options, spec)
+
+    def resolved(self) -> Mapping[str, Json]:
+        """Every parameter that changes the clips; with ``config``, all numbers too."""
+        resolved = {"variant": self.version, **options_in_force(self.version, self.options)}
+        resolved["steps"] = self.options.steps or self.config.sampling.steps
+        resolved["cfg"] = self.config.sampling.guidance if self.options.cfg is None else self.options.cfg
+        if self.options.config is not None:
+            resolved["config"] = asdict(self.config)
+        return resolved
+
+    def load(self, device: str, dtype: str, weights: WeightStore) -> None:
+        """Find every checkpoint, then read networks and decoders; the text encoder is read batch by batch.
+
+        Raises:
+            MissingWeightsError: what is not here, from where it comes, how large it is, under which licence.
+            WeightsError: a checkpoint does not hold its network.
+        """
+        paths = self._find(weights)
+        from javisbench.baselines.javisdit.pipeline import V01Pipeline, V10Pipeline
+
+        chosen = _dtype(self.options.dtype or dtype, device)
+        if isinstance(self.config, V10Config):
+            self._pipeline = V10Pipeline(self.config, self.options, paths, device, chosen)
+        else:
+            self._pipeline = V01Pipeline(self.config, self.options, paths, device, chosen)
+
+    def _find(self, weights: WeightStore) -> dict[str, Path]:
+        if self.options.weights is not None:
+            from javisbench.weights import WeightStore as Store
+
+            weights = Store((self.options.weights, *weights.dirs), offline=weights.offline)
+        paths: dict[str, Path] = {}
+        missing: dict[str, None] = {}
+        for component, entries in _WEIGHTS[self.version].items():
+            path = _first(weights, entries)
+            if path is None:
+                missing[entries[-1]] = None
+            else:
+                paths[component] = path
+        if missing:
+            raise MissingWeightsError(_missing_message(self.version, list(missing), weights))
+        return paths
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
+        """Encode all prompts, then yield clip after clip.
+
+        Raises:
+            GenerationError: `load` was not called, or a request has a plan that is not this generator's.
+        """
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise GenerationError("JavisDiT was asked to generate before its weights were loaded. Call load first.")
+        encode_s = pipeline.encode([request.prompts["text"] for request in batch])
+        for request in batch:
+            if not isinstance(request.plan, JavisDiTPlan):
+                raise GenerationError("The request's plan is not JavisDiT's. Make it with this generator's plan().")
+            fixed = self.options.fix_noise_seed
+            try:
+                made = pipeline.make(request.prompts["text"], request.plan, request.seed if fixed is None else fixed)
+            except GenerationError as error:
+                yield Failed(request, "generate", error.kind, error.message, retryable=False)
+                continue
+            made.info["seconds"]["encode_batch"] = round(encode_s, 3)
+            yield Generated(request, _clip(made, request.plan), made.info)
+
+    def close(self) -> None:
+        """Free all networks."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+
+def _config(version: Version, path: Path | None) -> V10Config | V01Config:
+    if version == "v1.0":
+        return V10Config() if path is None else read_config(path, V10Config())
+    return V01Config() if path is None else read_config(path, V01Config())
+
+
+def _clip(made: Made, plan: JavisDiTPlan) -> Clip:
+    return Clip(made.frames.numpy(), plan.fps, made.audio.numpy(), plan.sample_rate, name="javisdit")
+
+
+def _dtype(name: str, device: str) -> torch.dtype:
+    import torch
+
+    if name == "auto":
+        return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def _first(weights: WeightStore, entries: Sequence[str]) -> Path | None:
+    for entry in entries:
+        try:
+            return weights.find(entry)
+        except MissingWeightsError:
+            continue
+    return None
+
+
+def _missing_message(version: str, missing: Sequence[str], weights: WeightStore) -> str:
+    from javisbench.cards import read_cards
+
+    cards = read_cards("weights")
+    lines = []
+    for name in missing:
+        entry = weights.entry(name)
+        size = entry.total_bytes or cards[name].get("estimated_bytes")
+        lines.append(
+            f"  {name}: {entry.title}; from {entry.source}, {_size(size)}, licence {entry.licence}; local name "
+            f"{' or '.join(entry.local_names)}"
+        )
+    return (
+        f"JavisDiT {version} needs weights that are not on this machine:\n" + "\n".join(lines) + "\n"
+        f"Fetch them: javisbench weights fetch {' '.join(missing)}. Or put them into a folder under their local names "
+        f"and give it with --weights-dir (or -M weights=FOLDER)."
+    )
+
+
+def _size(size: int | None) -> str:
+    if not size:
+        return "size not known"
+    return f"about {size / 1e9:.1f} GB" if size >= 1e9 else f"about {size / 1e6:.0f} MB"

@@ -1,0 +1,156 @@
+"""The ``-M`` parameters of both versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+from javisbench.baselines.javisdit.text import NEGATIVE_PROMPT, SCORE_SUFFIX
+from javisbench.errors import UsageError
+from javisbench.registry import did_you_mean
+
+Version = Literal["v1.0", "v0.1"]
+VERSIONS: tuple[Version, ...] = ("v1.0", "v0.1")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user set; None stands for the model's own value.
+
+    Attributes:
+        steps: Euler steps.
+        cfg: guidance scale.
+        frames: number of frames.
+        height: pixels.
+        width: pixels.
+        fps: frames per second.
+        dtype: of the network and the text encoder, instead of what the runner chooses.
+        config: TOML file that replaces numbers of the networks.
+        weights: folder looked in for every checkpoint before all others.
+        schedule: precision in which sampling times are computed; the reference rounds to bfloat16.
+        transform_scale: further factor on the time shift; the reference's 5 acts in training alone.
+        fix_noise_seed: this seed's noise for every sample.
+        negative_prompt: v1.0; what guidance moves away from.
+        score_suffix: v0.1; appended to every prompt.
+        prior_attention: v0.1; ``pooled`` lets the conditional and the null row see both rows' priors, as the reference
+            does; ``separate`` gives each its own.
+        null_mask: v0.1; ``conditional`` cuts the null text to the prompt's length, as the reference does; ``full``
+            keeps its 300 tokens.
+    """
+
+    steps: int | None = None
+    cfg: float | None = None
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    fps: Fraction | None = None
+    dtype: str | None = None
+    config: Path | None = None
+    weights: Path | None = None
+    schedule: str = "bfloat16"
+    transform_scale: float = 1.0
+    fix_noise_seed: int | None = None
+    negative_prompt: str = field(default=NEGATIVE_PROMPT, metadata={"version": "v1.0"})
+    score_suffix: str = field(default=SCORE_SUFFIX, metadata={"version": "v0.1"})
+    prior_attention: str = field(default="pooled", metadata={"version": "v0.1"})
+    null_mask: str = field(default="conditional", metadata={"version": "v0.1"})
+
+
+def parse_options(version: Version, params: Mapping[str, str]) -> Options:
+    """Read ``-M`` parameters.
+
+    Raises:
+        UsageError: an unknown parameter (with near matches), one of the other version, or a value out of range.
+    """
+    known = {f.name for f in fields(Options) if f.metadata.get("version", version) == version}
+    values: dict[str, Any] = {}
+    for name, text in params.items():
+        if name not in known:
+            raise UsageError(
+                f"javisdit:{version} has no parameter {name!r}.{did_you_mean(name, known)} "
+                f"Known: {', '.join(sorted(known))}."
+            )
+        values[name] = _PARSERS[name](name, text)
+    return Options(**values)
+
+
+def options_in_force(version: Version, options: Options) -> dict[str, Any]:
+    """The parameters of a version that change clips, as JSON values."""
+    places = ("config", "weights")
+    return {
+        f.name: str(value) if isinstance(value := getattr(options, f.name), Fraction) else value
+        for f in fields(options)
+        if f.metadata.get("version", version) == version and f.name not in places
+    }
+
+
+def _number(kind: Callable[[str], Any], low: float, high: float, what: str) -> Callable[[str, str], Any]:
+    def parse(name: str, text: str) -> Any:
+        try:
+            value = kind(text)
+        except (ValueError, ZeroDivisionError):
+            value = None
+        if value is None or not low <= value <= high:
+            raise UsageError(f"javisdit: {name} is {what} between {low:g} and {high:g}; got {text!r}.")
+        return value
+
+    return parse
+
+
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def parse(name: str, text: str) -> str:
+        if text not in choices:
+            raise UsageError(f"javisdit: {name} is {' or '.join(choices)}; got {text!r}.")
+        return text
+
+    return parse
+
+
+def _existing(what: str) -> Callable[[str, str], Path]:
+    def parse(name: str, text: str) -> Path:
+        path = Path(text).expanduser()
+        if not (path.is_file() if what == "file" else path.is_dir()):
+            raise UsageError(f"javisdit: {name}={text}: there is no such {what}.")
+        return path
+
+    return parse
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+_PARSERS: Mapping[str, Callable[[str, str], Any]] = {
+    "steps": _number(int, 1, 1000, "a number of steps"),
+    "cfg": _number(float, 0, 100, "a guidance scale"),
+    "frames": _number(int, 1, 2048, "a number of frames"),
+    "height": _number(int, 16, 2160, "pixels"),
+    "width": _number(int, 16, 3840, "pixels"),
+    "fps": _number(Fraction, 1, 120, "frames per second"),
+    "dtype": _choice("float32", "bfloat16"),
+    "config": _existing("file"),
+    "weights": _existing("folder"),
+    "schedule": _choice("bfloat16", "float32"),
+    "transform_scale": _number(float, 0.01, 100, "a factor"),
+    "fix_noise_seed": _number(int, 0, 2**63 - 1, "a seed"),
+    "negative_prompt": _text,
+    "score_suffix": _text,
+    "prior_attention": _choice("pooled", "separate"),
+    "null_mask": _choice("conditional", "full"),
+}
+
+
+def version_of(variant: str | None) -> Version:
+    """The version that ``javisdit:variant`` names; v1.0 without one.
+
+    Raises:
+        UsageError: there is no such version.
+    """
+    if variant is None:
+        return "v1.0"
+    if variant not in VERSIONS:
+        raise UsageError(f"javisdit has no variant {variant!r}. Versions: {', '.join(VERSIONS)}.")
+    return variant

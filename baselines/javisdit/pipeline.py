@@ -1,0 +1,386 @@
+"""From a prompt and a seed to pixels and a waveform, for both versions.
+
+Two phases bound the memory: all prompts of a batch are encoded while the network waits in host memory, the text
+encoder is freed, then clips are sampled one by one, each as a conditional and a null row. A clip's numbers never
+depend on the other clips of its batch.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from javisbench.baselines.javisdit.checkpoints import from_library, read_network
+from javisbench.baselines.javisdit.config import V01Config, V10Config
+from javisbench.baselines.javisdit.options import Options
+from javisbench.baselines.javisdit.planning import VAE_STRIDE, JavisDiTPlan
+from javisbench.baselines.javisdit.prior import PriorEstimator, PriorText
+from javisbench.baselines.javisdit.sampler import Setting, Velocity, euler, guide, sampling_times
+from javisbench.baselines.javisdit.temporal_vae import UNUSED_TENSORS, VideoVAE, latent_frames
+from javisbench.baselines.javisdit.text import prepare_v01, prepare_v10
+from javisbench.baselines.javisdit.text_encoder import Encoded, encode_prompts
+from javisbench.baselines.javisdit.v01_network import FactorisedDiT
+from javisbench.baselines.javisdit.v10_network import JointDiT
+from javisbench.errors import GenerationError
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
+
+Config = TypeVar("Config", V10Config, V01Config)
+
+_OTHER_MODALITIES = tuple(
+    f"modality_{part}.{name}"
+    for part in ("preprocessors", "trunks")
+    for name in ("vision", "audio", "depth", "thermal", "imu")
+)
+_IMAGEBIND_UNUSED = (*_OTHER_MODALITIES, "modality_heads.", "modality_postprocessors.")
+_KEPT_PROMPTS = 1024
+
+
+@dataclass
+class Made:
+    """A clip as tensors.
+
+    Attributes:
+        frames: uint8 ``(T, H, W, 3)``, on the CPU.
+        audio: float32 ``(1, samples)`` in [-1, 1], on the CPU.
+        info: facts about its making.
+    """
+
+    frames: Tensor
+    audio: Tensor
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Pipeline(ABC, Generic[Config]):
+    """What both versions share.
+
+    Args:
+        config: all numbers.
+        options: the user's parameters.
+        paths: local checkpoint of each component.
+        device: torch device.
+        dtype: of the network and the text encoder; decoders compute in float32.
+
+    Raises:
+        WeightsError: a checkpoint does not hold its network.
+    """
+
+    text_encoder: str
+    network: nn.Module
+
+    def __init__(
+        self, config: Config, options: Options, paths: Mapping[str, Path], device: str, dtype: torch.dtype
+    ) -> None:
+        self.config: Config = config
+        self.options, self.paths, self.device, self.dtype = options, paths, device, dtype
+        self._encoded: dict[str, Encoded] = {}
+        self.network = self._load_network()
+        self._load_decoders()
+
+    def _load_decoders(self) -> None:
+        self.audio_vae = from_library("diffusers", "AutoencoderKL", self.paths["audio_vae"], torch.float32)
+        self.vocoder = from_library("transformers", "SpeechT5HifiGan", self.paths["vocoder"], torch.float32)
+        self.audio_vae.to(self.device)
+        self.vocoder.to(self.device)
+
+    @abstractmethod
+    def _load_network(self) -> nn.Module: ...
+
+    @abstractmethod
+    def text(self, prompt: str) -> str:
+        """The prompt as the text encoder reads it."""
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> float:
+        """Make sure that every prompt's states are known; the seconds that it took."""
+        started = time.monotonic()
+        wanted = list(dict.fromkeys((*prompts, *self._always_encoded())))
+        if not self._knows(wanted):
+            if len(self._encoded) > _KEPT_PROMPTS:
+                self._forget()
+            self.network.to("cpu")
+            self._encode(wanted)
+            _free(self.device)
+        self.network.to(self.device)
+        return time.monotonic() - started
+
+    def _always_encoded(self) -> tuple[str, ...]:
+        return ()
+
+    def _knows(self, prompts: Sequence[str]) -> bool:
+        return all(self.text(prompt) in self._encoded for prompt in prompts)
+
+    def _forget(self) -> None:
+        self._encoded.clear()
+
+    def _encode(self, prompts: Sequence[str]) -> None:
+        texts = [text for text in dict.fromkeys(map(self.text, prompts)) if text not in self._encoded]
+        states = encode_prompts(
+            texts,
+            self.text_encoder,
+            self.paths["text_encoder"],
+            self.paths["tokenizer"],
+            self.config.network.text_length,
+            self.device,
+            self.dtype,
+        )
+        self._encoded.update(zip(texts, states, strict=True))
+
+    @torch.no_grad()
+    def make(self, prompt: str, plan: JavisDiTPlan, seed: int) -> Made:
+        """Sample and decode one clip; `encode` must have seen the prompt.
+
+        Noise comes from one CPU generator in this order: video, audio, and for v0.1 the prior.
+
+        Raises:
+            GenerationError: values that are not finite (kind ``non_finite``).
+        """
+        encoded = self._encoded[self.text(prompt)]
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "denoise", self.device):
+            video, audio = self._sample(prompt, plan, torch.Generator().manual_seed(seed))
+        with _timed(seconds, "decode", self.device):
+            pixels = self._decode_video(video, plan)[0].float()
+            waveform = self._decode_audio(audio)[:, : plan.audio_samples].float()
+        for name, values in (("picture", pixels), ("sound", waveform)):
+            if not bool(torch.isfinite(values).all()):
+                raise GenerationError(f"The {name} holds values that are not finite.", kind="non_finite")
+        info = {"prompt": self.text(prompt), "truncated_tokens": encoded.truncated, "seconds": seconds}
+        return Made(_to_uint8(pixels), waveform.clamp(-1, 1).cpu(), info)
+
+    def _sample(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        size = (self._latent_frames(plan.frames), plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
+        network, audio_config = self.config.network, self.config.audio
+        steps, mels = audio_config.latent_shape(plan.asked.frames / float(plan.fps))
+        video = torch.randn(1, network.video_channels, *size, generator=noise)
+        audio = torch.randn(1, network.audio_channels, steps, mels, generator=noise)
+        velocity = self._velocity(prompt, plan, noise)
+        sampling = self.config.sampling
+        times = sampling_times(
+            self.options.steps or sampling.steps, plan.asked, self._schedule_dtype, self.options.transform_scale
+        )
+        return euler(velocity, video.to(self.device), audio.to(self.device), times)
+
+    @property
+    def _guidance(self) -> float:
+        return self.config.sampling.guidance if self.options.cfg is None else self.options.cfg
+
+    @property
+    def _schedule_dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.options.schedule == "bfloat16" else torch.float32
+
+    def _rounded(self, value: float) -> float:
+        return float(torch.tensor(value, dtype=self._schedule_dtype))
+
+    def _times(self, value: float) -> Tensor:
+        """`value` for both rows, rounded as the schedule is."""
+        return torch.full((2,), self._rounded(value), device=self.device)
+
+    @abstractmethod
+    def _latent_frames(self, frames: int) -> int: ...
+
+    @abstractmethod
+    def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity: ...
+
+    @abstractmethod
+    def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
+        """Pixels ``(1, 3, T, H, W)`` in [-1, 1]."""
+
+    def _decode_audio(self, latent: Tensor) -> Tensor:
+        mel = self.audio_vae.decode(latent / self.audio_vae.config.scaling_factor).sample
+        waveform: Tensor = self.vocoder(mel[:, 0])
+        return waveform.view(1, -1)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._forget()
+        del self.network, self.audio_vae, self.vocoder
+        _free(self.device)
+
+
+class V10Pipeline(Pipeline[V10Config]):
+    """v1.0 (JavisDiT++)."""
+
+    text_encoder = "UMT5EncoderModel"
+    network: JointDiT
+
+    def _load_network(self) -> JointDiT:
+        with torch.device("meta"):
+            network = JointDiT(self.config.network).set_dtype(self.dtype)
+        _fill(network, self.paths["network"], "JavisDiT v1.0")
+        return network
+
+    def _load_decoders(self) -> None:
+        super()._load_decoders()
+        self.video_vae = from_library("diffusers", "AutoencoderKLWan", self.paths["video_vae"], torch.float32)
+        self.video_vae.to(self.device)
+
+    def text(self, prompt: str) -> str:
+        """White space collapsed, broken characters mended."""
+        return prepare_v10(prompt)
+
+    def _always_encoded(self) -> tuple[str, ...]:
+        return (self.options.negative_prompt,)
+
+    def _latent_frames(self, frames: int) -> int:
+        return (frames - 1) // 4 + 1
+
+    def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity:
+        length = self.config.network.text_length
+        rows = [self._encoded[self.text(p)].padded(length) for p in (prompt, self.options.negative_prompt)]
+        text = torch.stack(rows).to(self.device)
+
+        def velocity(video: Tensor, audio: Tensor, value: float) -> tuple[Tensor, Tensor]:
+            out = self.network(video.expand(2, -1, -1, -1, -1), audio.expand(2, -1, -1, -1), text, self._times(value))
+            return guide(out[0], self._guidance), guide(out[1], self._guidance)
+
+        return velocity
+
+    def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
+        mean, std = (
+            torch.tensor(values, device=latent.device).view(1, -1, 1, 1, 1)
+            for values in (self.video_vae.config.latents_mean, self.video_vae.config.latents_std)
+        )
+        video: Tensor = self.video_vae.decode(latent * std + mean).sample
+        return video
+
+
+class V01Pipeline(Pipeline[V01Config]):
+    """v0.1."""
+
+    text_encoder = "T5EncoderModel"
+    network: FactorisedDiT
+
+    def __init__(
+        self, config: V01Config, options: Options, paths: Mapping[str, Path], device: str, dtype: torch.dtype
+    ) -> None:
+        super().__init__(config, options, paths, device, dtype)
+        self._prior_states: dict[str, Tensor] = {}
+        with torch.device("meta"):
+            self.prior = PriorEstimator(config.prior)
+        # The released file may hold a copy of the text tower; it is read from ImageBind's own file.
+        _fill(self.prior, paths["prior"], "JavisDiT v0.1's prior estimator", ignore=("text_encoder.",))
+        self.prior.to(device)
+
+    def _load_network(self) -> FactorisedDiT:
+        with torch.device("meta"):
+            network = FactorisedDiT(self.config.network).to(self.dtype)
+        _fill(network, self.paths["network"], "JavisDiT v0.1")
+        return network
+
+    def _load_decoders(self) -> None:
+        super()._load_decoders()
+        with torch.device("meta"):
+            self.video_vae = VideoVAE(self.config.temporal_vae, self.config.spatial_vae)
+        _fill(self.video_vae, self.paths["video_vae"], "OpenSora's video VAE 1.2", ignore=UNUSED_TENSORS)
+        self.video_vae.to(self.device)
+
+    def text(self, prompt: str) -> str:
+        """With the score suffix, cleaned twice."""
+        return prepare_v01(prompt, self.options.score_suffix)
+
+    def _knows(self, prompts: Sequence[str]) -> bool:
+        return super()._knows(prompts) and all(prompt in self._prior_states for prompt in prompts)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._prior_states.clear()
+
+    def _encode(self, prompts: Sequence[str]) -> None:
+        super()._encode(prompts)
+        new = [prompt for prompt in prompts if prompt not in self._prior_states]
+        with torch.device("meta"):
+            tower = PriorText(self.config.prior_text)
+        path = self.paths["prior_text"]
+        load_strict(tower, load_checkpoint(path), what="ImageBind's text tower", path=path, ignore=_IMAGEBIND_UNUSED)
+        tower.to(self.device).eval()
+        for prompt in new:
+            ids = torch.tensor([clip_tokenizer().encode(prompt, keep_end=False)], device=self.device)
+            self._prior_states[prompt] = tower(ids)[0].cpu()
+
+    def _latent_frames(self, frames: int) -> int:
+        return latent_frames(frames)
+
+    def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity:
+        text, mask = self._text_rows(self._encoded[self.text(prompt)])
+        spatial, temporal = self._prior_rows(prompt, noise)
+        asked = plan.asked
+        setting = Setting(int(self._rounded(asked.height)), int(self._rounded(asked.width)), asked.frames)
+        pool = self.options.prior_attention == "pooled"
+
+        def velocity(video: Tensor, audio: Tensor, value: float) -> tuple[Tensor, Tensor]:
+            out = self.network(
+                video.expand(2, -1, -1, -1, -1),
+                audio.expand(2, -1, -1, -1),
+                text,
+                mask,
+                spatial,
+                temporal,
+                self._times(value),
+                fps=float(plan.fps),
+                setting=setting,
+                pool_priors=pool,
+            )
+            return guide(out[0], self._guidance), guide(out[1], self._guidance)
+
+        return velocity
+
+    def _text_rows(self, prompt: Encoded) -> tuple[Tensor, Tensor | None]:
+        """The prompt's states and the learned null text, and which of them each row may see (None: all)."""
+        null = self.network.y_embedder.y_embedding.to(self.device)
+        tokens = len(prompt.states)
+        if self.options.null_mask == "conditional":
+            return torch.stack([prompt.states.to(null), null[:tokens]]), None
+        mask = torch.ones(2, len(null), dtype=torch.bool, device=self.device)
+        mask[0, tokens:] = False
+        return torch.stack([prompt.padded(len(null)).to(null), null]), mask
+
+    def _prior_rows(self, prompt: str, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        numbers = self.config.prior
+        tokens = numbers.spatial_priors + numbers.temporal_priors
+        draw = torch.randn(1, tokens, numbers.prior_dim, generator=noise).to(self.device)
+        spatial, temporal = self.prior.draw(self._prior_states[prompt][None].to(self.device), draw)
+        null = self.network.st_prior_embedder.y_embedding.to(spatial)[None]
+        return (
+            torch.cat([spatial, null[:, : numbers.spatial_priors]]),
+            torch.cat([temporal, null[:, numbers.spatial_priors :]]),
+        )
+
+    def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
+        return self.video_vae.decode(latent, plan.frames)
+
+
+def _fill(network: nn.Module, path: Path, what: str, ignore: tuple[str, ...] = ()) -> None:
+    load_strict(network, read_network(path), what=what, path=path, ignore=ignore)
+    network.eval().requires_grad_(False)
+
+
+def _to_uint8(pixels: Tensor) -> Tensor:
+    """``(3, T, H, W)`` in [-1, 1] to uint8 ``(T, H, W, 3)`` on the CPU, rounded to the nearest."""
+    scaled = (pixels.clamp(-1, 1) + 1) / 2 * 255
+    return scaled.round().to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str, device: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    seconds[stage] = round(time.monotonic() - started, 3)
+
+
+def _free(device: str) -> None:
+    import gc
+
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
