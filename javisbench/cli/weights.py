@@ -1,0 +1,149 @@
+"""``javisbench weights``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from javisbench.cli import options
+
+if TYPE_CHECKING:
+    from javisbench.weights import WeightsEntry, WeightStore
+
+EPILOG = """\b
+Examples:
+  javisbench weights list
+  javisbench weights fetch imagebind_huge --accept-licence
+  javisbench weights verify imagebind_huge
+Local copies: --weights-dir FOLDER with any command, or JAVISBENCH_WEIGHTS=FOLDER.
+"""
+
+
+@click.group("weights", epilog=EPILOG)
+def command() -> None:
+    """List, fetch and verify weights. Nothing is ever downloaded by another command."""
+
+
+@command.command("list")
+@options.weights_option
+@options.json_option
+def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
+    """List the registry: source, size, licence, and whether a copy is on this machine."""
+    from javisbench.weights import WeightStore, weights_registry
+
+    store = WeightStore(weights_dirs)
+    facts = [_facts(store, entry) for entry in weights_registry().values()]
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for heading in ("id", "weights", "licence", "here"):
+        table.add_column(heading, overflow="fold")
+    for fact in facts:
+        table.add_row(fact["id"], fact["title"], fact["licence"], fact["path"] or "no")
+    Console(highlight=False).print(table)
+    return 0
+
+
+def _facts(store: WeightStore, entry: WeightsEntry) -> dict[str, Any]:
+    from javisbench.errors import MissingWeightsError
+
+    try:
+        path = str(store.find(entry.id))
+    except MissingWeightsError:
+        path = None
+    return {
+        "id": entry.id,
+        "title": entry.title,
+        "source": entry.source,
+        "bytes": entry.total_bytes,
+        "licence": entry.licence,
+        "noncommercial": entry.noncommercial,
+        "stand_in": entry.stand_in,
+        "path": path,
+    }
+
+
+@command.command("path")
+@click.argument("entry")
+@options.weights_option
+def path(entry: str, weights_dirs: tuple[Path, ...]) -> int:
+    """Print where the weights ENTRY lie on this machine."""
+    from javisbench.weights import WeightStore
+
+    click.echo(str(WeightStore(weights_dirs).find(entry)))
+    return 0
+
+
+@command.command("verify")
+@click.argument("entries", nargs=-1, required=True, metavar="ENTRY...")
+@options.weights_option
+def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
+    """Check sizes and SHA-256 of the weights ENTRY. Exit code 2 if something does not hold."""
+    from javisbench.weights import WeightStore
+    from javisbench.weights_fetch import verify as check
+
+    options.setup_logging(False, False)
+    store = WeightStore(weights_dirs)
+    problems = [problem for entry in entries for problem in check(store, store.entry(entry))]
+    for problem in problems:
+        click.echo(problem)
+    if not problems:
+        click.echo("All as recorded.")
+    return 2 if problems else 0
+
+
+@command.command("fetch")
+@click.argument("entries", nargs=-1, required=True, metavar="ENTRY...")
+@click.option("--accept-licence", is_flag=True, help="I have read the licence shown and accept it.")
+@options.verbosity
+def fetch(entries: tuple[str, ...], accept_licence: bool, quiet: bool, verbose: bool) -> int:
+    """Fetch the weights ENTRY: licence first, resumable, checked against the known SHA-256."""
+    from javisbench.weights import WeightStore
+    from javisbench.weights_fetch import fetch as download
+    from javisbench.weights_fetch import needs_acknowledgement
+
+    options.setup_logging(quiet, verbose)
+    store = WeightStore()
+    for name in entries:
+        entry = store.entry(name)
+        use = ", non-commercial use only" if entry.noncommercial else ""
+        click.echo(
+            f"{entry.title} from {entry.source}; licence {entry.licence}{use} {entry.licence_url}".rstrip(), err=True
+        )
+        accepted = accept_licence
+        if not accepted and needs_acknowledgement(store, entry) and sys.stdin.isatty():
+            accepted = click.confirm("Accept the licence and fetch?", err=True)
+        found = download(store, entry, accept_licence=accepted, report=None if quiet else _Meter().show)
+        click.echo(str(found))
+    return 0
+
+
+class _Meter:
+    """A line on stderr at every percent."""
+
+    def __init__(self) -> None:
+        import time
+
+        self._start, self._shown = time.monotonic(), -1
+        self._first: int | None = None
+
+    def show(self, name: str, done: int, total: int | None) -> None:
+        import time
+
+        step = done * 100 // total if total else done >> 26
+        if step == self._shown:
+            return
+        self._shown = step
+        self._first = done if self._first is None else self._first
+        rate = (done - self._first) / max(time.monotonic() - self._start, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+        share = f"{step} %" if total else f"{done / 1e6:.0f} MB"
+        click.echo(f"\r{name}: {share}, {rate / 1e6:.1f} MB/s{left}   ", err=True, nl=bool(total and done >= total))

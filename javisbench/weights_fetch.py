@@ -1,0 +1,200 @@
+"""Fetching weights: announced, resumable, checked, locked across processes; never behind the user's back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from javisbench import __version__
+from javisbench.durable import locked, read_json, write_json
+from javisbench.errors import RunError, UsageError, WeightsError
+from javisbench.weights import WeightsEntry, WeightsFile, WeightStore
+
+log = logging.getLogger(__name__)
+_RECORD = "fetched.json"
+_CHUNK = 1 << 20
+_TIMEOUT_S = 60.0
+
+Report = Callable[[str, int, int | None], None]
+
+
+def needs_acknowledgement(store: WeightStore, entry: WeightsEntry) -> bool:
+    """Whether the licence of `entry` has not been accepted on this machine yet."""
+    record = _read_record(store.cache / entry.id)
+    return record.get("licence") != entry.licence
+
+
+def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, report: Report | None = None) -> Path:
+    """Fetch an entry's files into the cache and check them.
+
+    Files go to ``<cache>/<entry id>/``, under a temporary name until they are whole; an interrupted download goes on
+    where it stopped. The SHA-256 must be the registry's; where that knows none, the first one is recorded and later
+    downloads must agree with it.
+
+    Args:
+        store: knows the cache and whether connections are allowed.
+        entry: what to fetch.
+        accept_licence: the user has seen and accepted the licence.
+        report: called with file name, bytes done and bytes in all (None if unknown).
+
+    Returns:
+        the local file or folder.
+
+    Raises:
+        WeightsError: offline, refused, no such file, or a wrong hash (the file is then removed).
+        UsageError: the licence is not accepted, or the weights cannot be fetched at all.
+    """
+    if entry.stand_in or not (_is_url(entry.source) or "/" in entry.source):
+        raise UsageError(
+            f"{entry.title} cannot be fetched: its source is {entry.source}. Put {' or '.join(entry.local_names)} into "
+            f"a folder and give it with --weights-dir."
+        )
+    if needs_acknowledgement(store, entry) and not accept_licence:
+        raise UsageError(
+            f"{entry.title} is licensed under {entry.licence} ({entry.licence_url or 'see its source'}). Accept it "
+            f"with --accept-licence."
+        )
+    if store.offline:
+        raise WeightsError(
+            f"{entry.title} is not fetched: HF_HUB_OFFLINE is set. Unset it, or put {entry.local_names[0]} into a "
+            f"folder and give it with --weights-dir."
+        )
+    folder = store.cache / entry.id
+    with locked(folder):
+        record = _read_record(folder)
+        hashes = dict(record.get("sha256", {}))
+        for file in entry.files:
+            hashes[file.path] = _fetch_file(entry, file, folder, hashes.get(file.path), report)
+        write_json(folder / _RECORD, {"licence": entry.licence, "source": entry.source, "sha256": hashes})
+    return store.find(entry.id)
+
+
+def verify(store: WeightStore, entry: WeightsEntry) -> list[str]:
+    """Everything that does not hold for an entry's local files; empty when all does.
+
+    Raises:
+        MissingWeightsError: there are none.
+    """
+    path = store.find(entry.id)
+    recorded = _read_record(store.cache / entry.id).get("sha256", {})
+    problems = []
+    for file in entry.files:
+        local = path / file.path if path.is_dir() else path
+        expected = file.sha256 or recorded.get(file.path)
+        if not local.is_file():
+            problems.append(f"{local} is missing")
+        elif file.bytes is not None and local.stat().st_size != file.bytes:
+            problems.append(f"{local} has {local.stat().st_size} bytes, expected {file.bytes}")
+        elif expected is None:
+            log.warning("%s: no SHA-256 is known; this file's is %s", local, store.sha256(local))
+        elif store.sha256(local) != expected:
+            problems.append(f"{local} has SHA-256 {store.sha256(local)}, expected {expected}")
+    return problems
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    if not (folder / _RECORD).exists():
+        return {}
+    with contextlib.suppress(RunError):
+        record = read_json(folder / _RECORD)
+        if isinstance(record, dict):
+            return record
+    return {}
+
+
+def _is_url(source: str) -> bool:
+    return source.startswith(("https://", "http://127.0.0.1", "http://localhost"))
+
+
+def _fetch_file(
+    entry: WeightsEntry, file: WeightsFile, folder: Path, recorded: str | None, report: Report | None
+) -> str:
+    # One file takes the local name itself; several lie in a folder of that name.
+    target = folder / entry.local_names[0]
+    if len(entry.files) > 1:
+        target = target / file.path
+    expected = file.sha256 or recorded
+    if target.is_file() and expected is not None and _sha256(target) == expected:
+        return expected
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    if _is_url(entry.source):
+        _download(entry.source, part, report)
+    else:
+        _from_hub(entry, file, part)
+    digest = _sha256(part)
+    if expected is not None and digest != expected:
+        part.unlink()
+        raise WeightsError(
+            f"{file.path} from {entry.source} has SHA-256 {digest}, expected {expected}. It was removed; fetch it "
+            f"again, and if this persists, do not trust the source.",
+            kind="wrong_hash",
+        )
+    part.replace(target)
+    return digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_hub(entry: WeightsEntry, file: WeightsFile, part: Path) -> None:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    log.info("fetching %s of %s", file.path, entry.source)
+    try:
+        # The hub's library resumes and locks by itself; the copy in our cache is what the rest of the house reads.
+        fetched = hf_hub_download(entry.source, file.path, revision=entry.revision)
+    except (HfHubHTTPError, OSError) as error:
+        raise WeightsError(f"{file.path} of {entry.source} could not be fetched: {error}") from error
+    shutil.copyfile(fetched, part)
+
+
+def _download(url: str, part: Path, report: Report | None) -> None:
+    """Download to `part`, from where an earlier attempt stopped if the server allows it."""
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": f"javisbench/{__version__}"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    log.info("fetching %s", url)
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S) as response:
+            if start and response.status != 206:
+                start = 0
+            length = response.headers.get("Content-Length")
+            total = start + int(length) if length else None
+            _copy(response, part, start, total, report)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and start:
+            # The part is whole already, or longer than the file: its hash decides.
+            return
+        raise WeightsError(f"{url} could not be fetched: {error}") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise WeightsError(
+            f"{url} could not be fetched: {error}. What came so far is kept; the same command goes on there."
+        ) from error
+
+
+def _copy(response: Any, part: Path, start: int, total: int | None, report: Report | None) -> None:
+    done = start
+    with part.open("ab" if start else "wb") as file:
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            if report is not None:
+                report(part.name.removesuffix(".part"), done, total)
+    if total is not None and done != total:
+        raise WeightsError(
+            f"The connection ended after {done} of {total} bytes. What came so far is kept; the same command goes on "
+            f"there.",
+            kind="short_download",
+        )

@@ -1,0 +1,170 @@
+"""Weights: found in folders, fetched from a server on this machine, never trusted on their name alone."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from javisbench.cli import run as cli
+from javisbench.errors import MissingWeightsError, UsageError, WeightsError
+from javisbench.weights import WeightsEntry, WeightsFile, WeightStore, weights_registry
+from javisbench.weights_fetch import fetch, needs_acknowledgement, verify
+
+CONTENT = bytes(range(256)) * 5000
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT, with ranges; the first `cut` answers break off half-way."""
+
+    cut = 0
+    ranges: list[str | None] = []  # noqa: RUF012 - reset by the fixture
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        type(self).ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        body = CONTENT[start:]
+        if type(self).cut:
+            type(self).cut -= 1
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Handler.cut, Handler.ranges = 0, []
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_address[1]}/w.pth"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightStore:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAVISBENCH_WEIGHTS", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return WeightStore()
+
+
+def entry(store: WeightStore, url: str, sha256: str | None = None, **more: bool) -> WeightsEntry:
+    made = WeightsEntry("w", "Weights W", url, (WeightsFile("w.pth", len(CONTENT), sha256),), ("w.pth",), "MIT", **more)
+    store._entries["w"] = made
+    return made
+
+
+def test_fetching_checks_the_hash_and_records_it(store: WeightStore, server: str) -> None:
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    path = fetch(store, entry(store, server, digest), accept_licence=True)
+    assert path.read_bytes() == CONTENT
+    assert store.locate("w").official is True
+    assert verify(store, store.entry("w")) == []
+    fetch(store, store.entry("w"), accept_licence=False)
+    assert len(Handler.ranges) == 1, "a whole file is not fetched again, its licence not asked again"
+
+
+def test_a_broken_download_goes_on_where_it_stopped(store: WeightStore, server: str) -> None:
+    Handler.cut = 1
+    weights = entry(store, server)
+    with pytest.raises(WeightsError, match="goes on there"):
+        fetch(store, weights, accept_licence=True)
+    with pytest.raises(MissingWeightsError):
+        store.find("w")
+    assert fetch(store, weights, accept_licence=True).read_bytes() == CONTENT
+    assert Handler.ranges == [None, f"bytes={len(CONTENT) // 2}-"]
+
+
+def test_a_wrong_hash_on_a_download_is_an_error_and_leaves_nothing(store: WeightStore, server: str) -> None:
+    with pytest.raises(WeightsError, match="expected 0000") as caught:
+        fetch(store, entry(store, server, "0" * 64), accept_licence=True)
+    assert caught.value.kind == "wrong_hash"
+    with pytest.raises(MissingWeightsError):
+        store.find("w")
+    assert not list(store.cache.rglob("*.part"))
+
+
+def test_the_first_hash_is_recorded_where_none_is_known(store: WeightStore, server: str) -> None:
+    path = fetch(store, entry(store, server), accept_licence=True)
+    assert verify(store, store.entry("w")) == []
+    path.write_bytes(CONTENT[:-1] + b"x")
+    assert "SHA-256" in verify(store, store.entry("w"))[0]
+
+
+def test_the_licence_is_asked_for_once(store: WeightStore, server: str) -> None:
+    weights = entry(store, server)
+    assert needs_acknowledgement(store, weights)
+    with pytest.raises(UsageError, match="--accept-licence"):
+        fetch(store, weights, accept_licence=False)
+    assert Handler.ranges == []
+    fetch(store, weights, accept_licence=True)
+    assert not needs_acknowledgement(store, weights)
+
+
+def test_offline_and_stand_ins_are_never_fetched(
+    store: WeightStore, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="--weights-dir"):
+        fetch(store, entry(store, server, stand_in=True), accept_licence=True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    offline = WeightStore()
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE"):
+        fetch(offline, entry(offline, server), accept_licence=True)
+    assert Handler.ranges == []
+
+
+def test_local_folders_win_and_another_hash_is_told(store: WeightStore, server: str, tmp_path: Path) -> None:
+    fetch(store, entry(store, server), accept_licence=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/w.pth").write_bytes(b"my own")
+    own = WeightStore([tmp_path / "mine"])
+    entry(own, server, hashlib.sha256(CONTENT).hexdigest())
+    assert own.locate("w").path == tmp_path / "mine/w.pth"
+    assert own.locate("w").official is False
+
+
+def test_a_changed_file_has_a_new_hash(store: WeightStore, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"one")
+    first = store.sha256(path)
+    path.write_bytes(b"three")
+    assert store.sha256(path) != first
+
+
+def test_the_registry_is_complete_and_its_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, known in weights_registry().items():
+        assert known.title and known.licence and known.local_names, name
+        assert known.stand_in or known.files or known.source.startswith("a part of"), name
+    assert cli(["weights", "list"]) == 0
+    assert "imagebind_huge" in capsys.readouterr().out
+    assert cli(["weights", "path", "imagebind_hug"]) == 2
+    assert "Did you mean 'imagebind_huge'" in capsys.readouterr().err
+
+
+def test_every_encoder_variant_has_its_entry() -> None:
+    from javisbench.metrics.encoders import ENCODERS
+
+    registry = weights_registry()
+    for name in ENCODERS:
+        for variant, weights in ENCODERS.get(name).card.variants.items():
+            assert weights is None or weights in registry, (name, variant)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        WeightStore([tmp_path / "nowhere"])
