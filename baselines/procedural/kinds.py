@@ -76,7 +76,7 @@ _KINDS = (
     Kind("dog", "bark", "biological_sounds", (0.5, 0.8), 2, 0.9, sounds.bark, actors.dog,
          "dog bark puppy cat meow cow sheep goat lion wolf horse dragon growl fox roar frog croak monster", _FUR),
     Kind("walker", "step", "biological_sounds", (0.42, 0.55), 4, 0.8, sounds.step, actors.walker,
-         "walk footstep foot feet run step march jog jogger hike stroll dance dancer pedestrian boots shoes crowd"),
+         "walk footstep foot feet run step march jog jogger hike stroll dance dancer pedestrian boots shoes"),
     Kind("hands", "clap", "biological_sounds", (0.4, 0.6), 3, 0.9, sounds.clap, actors.hands,
          "clap applause applaud hand hands audience cheer slap high-five"),
     Kind("speaker", "syllable", "speech_sounds", (0.26, 0.4), 5, 0.7, sounds.syllable, actors.face,

@@ -115,6 +115,9 @@ def write_script(
     if not spatial and temporal != "single_event":
         wanted = min(2, len(kinds_in(text)) or 1)
     kinds = _cast(rng, text, categories.get("sound_type", ()), wanted)
+    if off_screen:
+        # The last one is not shown; of several, a voice is the likeliest to come from elsewhere.
+        kinds.sort(key=lambda kind: kind.sound_type == "speech_sounds")
     times = _times(rng, kinds, temporal, duration_s, fps)
     colors = rng.permutation(len(COLORS))
     first_look = int(rng.integers(3))
@@ -164,8 +167,9 @@ def _temporal_of(text: str) -> str:
 
 def _cast(rng: np.random.Generator, text: str, sound_types: Sequence[str], wanted: int) -> list[Kind]:
     """As many kinds as are wanted: those that the text names, then any of the sound types, then the first again."""
-    # What the categories call for comes first: "a man walks" is a walker, unless speech is asked for.
-    kinds = sorted(kinds_in(text), key=lambda kind: bool(sound_types) and kind.sound_type not in sound_types)
+    named = list(kinds_in(text))
+    # Where categories say what is heard, other words are about who and where: "a man walks" does not speak.
+    kinds = [kind for kind in named if kind.sound_type in sound_types] or named
     for sound_type in sound_types:
         fitting = [kind for kind in kinds_of(sound_type) if kind not in kinds]
         if fitting and not any(kind.sound_type == sound_type for kind in kinds):

@@ -209,6 +209,9 @@ def test_space_follows_the_spatial_category() -> None:
     assert seen("multiple_subjects") == ({"dog 1", "bird 1"}, set())
     assert seen("off_screen_sound") == ({"dog 1"}, {"bird 1"})
     assert seen("off_screen_sound", temporal="single_event") == (set(), {"dog 1"})
+    narrated = {"spatial_composition": ("off_screen_sound",), "temporal_composition": ("simultaneous_events",)}
+    hidden = {e["subject"] for e in make("A narrator talks of a bell.", narrated).info["events"] if not e["on_screen"]}
+    assert hidden == {"speaker 1"}
     categories = {"spatial_composition": ("multiple_subjects",)}
     two = {event["subject"] for event in make("A dog.", categories).info["events"]}
     assert two == {"dog 1", "dog 2"}
