@@ -33,6 +33,8 @@ _AAC_BITS_PER_SAMPLE = 5
 _BT601 = 6
 _LIMITED_RANGE = 1
 _VARIABLE_RATE_CLOCK = Fraction(1, 90_000)
+# x264's macroblock tree gives other bytes in about one of four runs over equal pictures, even on one thread.
+_REPEATABLE = {"mbtree": "0"}
 _TIME_TOLERANCE_S = 0.0015
 
 
@@ -47,10 +49,11 @@ def write_clip(
 ) -> None:
     """Store a clip as an mp4 with H.264 and AAC, and its sound as 16-bit PCM in a wav beside it.
 
-    Equal clips give equal bytes on one machine (the encoder runs on one thread), and the mp4's index stands at its
-    front. Both files appear whole or not at all: they are written under temporary names in their folders, flushed to
-    the disk and renamed, the sound first. Folders are made. A clip without sound gets neither a sound track nor a
-    wav, and a wav that stands at ``audio`` from before is removed, since it would count as the clip's sound.
+    Equal clips give equal bytes on one machine (one thread, and no encoder option whose outcome varies), and the
+    mp4's index stands at its front. Both files appear whole or not at all: they are written under temporary names in
+    their folders, flushed to the disk and renamed, the sound first. Folders are made. A clip without sound gets
+    neither a sound track nor a wav, and a wav that stands at ``audio`` from before is removed, since it would count
+    as the clip's sound.
 
     Frame rates are constant at ``clip.fps``, unless ``clip.frame_times_s`` says otherwise by more than rounding; then
     the times are kept, counted from the first frame.
@@ -72,6 +75,9 @@ def write_clip(
     """
     video = Path(video)
     audio = video.with_suffix(".wav") if audio is None else Path(audio)
+    import av.error
+    import soundfile
+
     if not 1 <= crf <= 51:
         raise ValueError("crf must be within 1 and 51")
     _check(clip, video)
@@ -80,11 +86,13 @@ def write_clip(
             _write_sidecar(clip, audio)
         with _replacing(video, ".mp4") as temporary:
             _encode(clip, temporary, crf, odd_size)
-    except OSError as failure:  # PyAV's errors are OSErrors or ValueErrors by their cause
+    except (OSError, av.error.FFmpegError, soundfile.SoundFileError) as failure:
         raise media_error("cannot_write", f"{video}: the clip cannot be stored ({failure}).") from failure
 
 
 def _check(clip: Clip, video: Path) -> None:
+    import numpy as np
+
     frames, audio = clip.frames, clip.audio
     if frames.ndim != 4 or frames.shape[3] != 3 or str(frames.dtype) != "uint8" or 0 in frames.shape:
         raise media_error(
@@ -101,6 +109,8 @@ def _check(clip: Clip, video: Path) -> None:
             f"{video}: sound must be (channels, samples) with 1 to 8 channels and a sample rate, not "
             f"{audio.shape} at {clip.sample_rate} Hz; use None for no sound.",
         )
+    if not np.isfinite(audio).all():
+        raise media_error("cannot_write", f"{video}: the sound holds values that are not numbers (NaN or infinite).")
 
 
 def _write_sidecar(clip: Clip, path: Path) -> None:
@@ -153,7 +163,7 @@ def _encode(clip: Clip, path: Path, crf: int, odd_size: OddSize) -> None:
     options = {"movflags": "+faststart", "max_interleave_delta": "0"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
         times, clock = _time_stamps(clip)
-        picture = container.add_stream("libx264", rate=clip.fps, options={"crf": str(crf)})
+        picture = container.add_stream("libx264", rate=clip.fps, options={"crf": str(crf), **_REPEATABLE})
         picture.width, picture.height = frames.shape[2], frames.shape[1]
         picture.pix_fmt = "yuv444p" if odd and odd_size == "yuv444p" else "yuv420p"
         picture.codec_context.thread_count = 1
@@ -197,10 +207,12 @@ def _encode_pictures(
     import numpy as np
     from av.video.reformatter import VideoReformatter
 
+    from javisbench.media.pictures import ONE_SCALER_THREAD
+
     reformatter = VideoReformatter()
     for pixels, time in zip(frames, times, strict=True):
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        frame = reformatter.reformat(rgb, format=stream.pix_fmt)
+        frame = reformatter.reformat(rgb, format=stream.pix_fmt, **ONE_SCALER_THREAD)
         frame.pts, frame.time_base = time, clock
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
@@ -222,8 +234,9 @@ def _encode_sound(container: OutputContainer, stream: AudioStream, clip: Clip) -
 
     assert clip.audio is not None and clip.sample_rate is not None
     layout = _AAC_LAYOUTS[clip.audio.shape[0]]
-    samples = np.ascontiguousarray(np.clip(clip.audio, -1, 1).astype(np.float32))
-    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+    # Channels interleaved: PyAV fills separate planes wrongly when there are eight.
+    samples = np.ascontiguousarray(np.clip(clip.audio, -1, 1).T, dtype=np.float32).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(samples, format="flt", layout=layout)
     frame.sample_rate, frame.pts, frame.time_base = clip.sample_rate, 0, Fraction(1, clip.sample_rate)
     resampler = av.AudioResampler(format="fltp", layout=layout, rate=stream.codec_context.sample_rate)
     for part in [*resampler.resample(frame), *resampler.resample(None)]:

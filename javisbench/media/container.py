@@ -1,0 +1,127 @@
+"""Opening containers: forced format, files only, one decoding thread, FFmpeg's errors in our words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import av.error
+import av.logging
+
+from javisbench.media.errors import media_error
+from javisbench.media.signature import Signature
+from javisbench.media.source import DecodeLimits
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_ATTACHED_PICTURE = 0x400
+_REFUSED_SIZE = re.compile(r"(?<=Picture size )\d+x\d+(?= is invalid)")
+
+
+def refuse_truncated(path: Path, signature: Signature) -> Signature:
+    """Hand the signature through, unless it says that the file is cut off (``short_read``)."""
+    if signature.missing_bytes:
+        raise media_error("short_read", f"{path}: the file is cut off; {signature.missing_bytes} bytes are missing.")
+    return signature
+
+
+def open_media(path: Path, signature: Signature, options: dict[str, str] | None = None) -> InputContainer:
+    """Open a file as the format that it was found to be, with nothing but files to follow.
+
+    Args:
+        path: a regular file.
+        signature: its format.
+        options: more options of the demuxer.
+
+    Raises:
+        MediaError: ``bad_container``, or ``too_large`` where FFmpeg refuses the size in the header.
+    """
+    with av.logging.Capture() as log:
+        try:
+            # The prefix keeps a name like "http:x" from being taken for an address.
+            container = av.open(
+                f"file:{path}",
+                format=signature.format,
+                container_options={"protocol_whitelist": "file", **(options or {})},
+                metadata_errors="replace",
+            )
+        except av.error.FFmpegError as failure:
+            raise media_error(
+                "bad_container", f"{path}: the {signature.format} structure cannot be read ({reason(failure)})."
+            ) from failure
+    # FFmpeg drops a size that it finds impossible and says so in its log alone.
+    refused = _REFUSED_SIZE.search("".join(entry[2] for entry in log))
+    if refused and not any(stream.codec_context.width for stream in container.streams.video if stream.codec_context):
+        container.close()
+        raise media_error("too_large", f"{path}: pictures of {refused[0]} pixels, by its header, cannot be decoded.")
+    return container
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The main video track, to be decoded on one thread; cover pictures do not count.
+
+    Raises:
+        MediaError: ``no_video_stream``, or ``decode_error`` without a decoder for it.
+    """
+    pictures = [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED_PICTURE]
+    if not pictures:
+        raise media_error("no_video_stream", f"{path}: there is no video track in this file.")
+    best = container.streams.best("video")
+    stream = next((stream for stream in pictures if stream is best), pictures[0])
+    if stream.codec_context is None:
+        raise media_error("decode_error", f"{path}: there is no decoder for its video track.")
+    stream.thread_count = 1
+    return stream
+
+
+def audio_stream(container: InputContainer) -> AudioStream | None:
+    """The main sound track, None without one."""
+    best = container.streams.best("audio")
+    return next((stream for stream in container.streams.audio if stream is best), None)
+
+
+def packets(
+    container: InputContainer, streams: Sequence[VideoStream | AudioStream], path: Path
+) -> Iterator[Packet[Any]]:
+    """The tracks' packets as they lie in the file, each track closed by an empty one that flushes its decoder."""
+    try:
+        yield from container.demux(*streams)
+    except av.error.FFmpegError as failure:
+        raise media_error("short_read", f"{path}: reading the file failed midway ({reason(failure)}).") from failure
+
+
+def reason(failure: av.error.FFmpegError) -> str:
+    """FFmpeg's own last complaint, or else the name of its error.
+
+    Raises:
+        MemoryError: that was the error.
+    """
+    if isinstance(failure, MemoryError):
+        raise failure
+    log: Any = failure.log  # level, who, what; typed otherwise
+    complaint = log[2] if log else failure.strerror
+    return (complaint or type(failure).__name__).strip().rstrip(".")
+
+
+def check_size(path: Path, size: int, limits: DecodeLimits, how: str) -> None:
+    """Refuse a clip (``too_large``) that takes ``size`` bytes when decoded; ``how`` says how that is known."""
+    if size > limits.max_decoded_bytes:
+        raise media_error(
+            "too_large",
+            f"{path}: the clip decodes to {size / 2**20:,.0f} MiB or more{how}; the limit is "
+            f"{limits.max_decoded_bytes / 2**20:,.0f} MiB.",
+        )
+
+
+def check_header(path: Path, stream: VideoStream, limits: DecodeLimits, frames: int) -> None:
+    """Refuse a clip by the size that its header declares, before anything is decoded."""
+    context = stream.codec_context
+    how = f" ({frames} frames of {context.width}x{context.height}, by its header)"
+    check_size(path, context.width * context.height * 3 * frames, limits, how)
