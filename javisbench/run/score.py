@@ -25,6 +25,7 @@ from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.progress import Progress
 from javisbench.run.reference import NoReference, Reference, Wanted
+from javisbench.run.set_features import SetRows, write_set_features
 from javisbench.run.sources import Item, Matched
 from javisbench.run.summary import nested, positions, sample_cells, set_cells, unavailable_cells
 
@@ -69,6 +70,7 @@ class ProtocolScores:
         details: rows of ``details.parquet``.
         failures: rows of ``failures.jsonl``.
         cells: metric id to flat slice name to cell.
+        set_rows: encoder to the paired rows of the set metrics.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ProtocolScores:
     details: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    set_rows: dict[str, SetRows] = field(default_factory=dict)
 
 
 def score_clips(
@@ -252,6 +255,8 @@ class _Job:
                 pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol, paired=True
             )
             result.cells[metric_id] = set_cells(values)
+            if pairs.items:
+                result.set_rows[spec.encoder] = pairs.rows(spec.encoder, part, spec)
 
     def _paired_rows(self, spec: FeatureSpec, part: ProtocolPlan) -> _PairedRows:
         """Generated and real rows of the samples that have both; further repeats of a prompt are left out."""
@@ -300,6 +305,10 @@ class _PairedRows:
         self.fake: NDArray[Any] = np.zeros((0, 1))
         self.real: NDArray[Any] = np.zeros((0, 1))
 
+    def rows(self, encoder: str, part: ProtocolPlan, spec: FeatureSpec) -> SetRows:
+        metrics = tuple(m for m, metric in part.set_metrics.items() if metric.needs(part.protocol) == spec)
+        return SetRows(encoder, metrics, tuple(item.sample.id for item in self.items), self.fake, self.real)
+
 
 def _prompt(sample: Sample, subject: str) -> str:
     return (sample.audio_text or sample.text) if subject == "audio_text" else sample.text
@@ -340,6 +349,7 @@ def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, fac
     failures = [*generation, *own]
     _write_parquet(folder / "scores.parquet", scores_frame(job.items, result.values))
     _write_parquet(folder / "details.parquet", details_frame(result.details))
+    write_set_features(folder, result.set_rows)
     write_jsonl(folder / "failures.jsonl", failures)
     write_json(folder / "summary.json", _summary(part, result, failures, job, facts))
 
