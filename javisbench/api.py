@@ -437,6 +437,7 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
     facts = {
         "model": manifest.get("model", {}).get("name"),
         "slug": manifest.get("model", {}).get("slug"),
+        "card": _model_card(manifest.get("model", {}).get("card")),
         "first_protocol": first,
         "created": now_text(),
         "versions": versions(),
@@ -452,6 +453,12 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
     )
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     return Result(run, scores[0].name)
+
+
+def _model_card(card_id: str | None) -> dict[str, Any] | None:
+    from javisbench.cards import read_cards
+
+    return read_cards("models").get(card_id) if card_id else None
 
 
 def plan_lines(plan: ScorePlan) -> list[str]:

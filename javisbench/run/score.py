@@ -27,7 +27,7 @@ from javisbench.run.progress import Progress
 from javisbench.run.reference import NoReference, Reference, Wanted
 from javisbench.run.set_features import SetRows, write_set_features
 from javisbench.run.sources import Item, Matched
-from javisbench.run.summary import nested, positions, sample_cells, set_cells, unavailable_cells
+from javisbench.run.summary import nested, positions, sample_cells, set_cells, slice_name, unavailable_cells
 
 if TYPE_CHECKING:
     import numpy as np
@@ -349,6 +349,7 @@ def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, fac
     failures = [*generation, *own]
     _write_parquet(folder / "scores.parquet", scores_frame(job.items, result.values))
     _write_parquet(folder / "details.parquet", details_frame(result.details))
+    _write_parquet(folder / "samples.parquet", samples_frame(job.items))
     write_set_features(folder, result.set_rows)
     write_jsonl(folder / "failures.jsonl", failures)
     write_json(folder / "summary.json", _summary(part, result, failures, job, facts))
@@ -407,21 +408,42 @@ def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
+def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
+    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``categories`` (``aspect/category``)."""
+    import pandas as pd
+
+    samples = list({item.sample.id: item.sample for item in items}.values())
+    return pd.DataFrame(
+        {
+            "sample_id": [sample.id for sample in samples],
+            "index": [sample.index for sample in samples],
+            "text": [sample.text for sample in samples],
+            "audio_text": [sample.audio_text for sample in samples],
+            "categories": [
+                [slice_name(aspect, category) for aspect, found in sample.categories.items() for category in found]
+                for sample in samples
+            ],
+        }
+    )
+
+
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = None
-    if "values" in frame.columns:
-        text, number = pa.string(), pa.int64()
-        schema = pa.schema(
-            [
-                ("sample_id", text),
-                ("repeat", number),
-                ("metric", text),
-                ("name", text),
-                ("values", pa.list_(pa.float64())),
-            ]
-        )
+    text, number = pa.string(), pa.int64()
+    # Columns without a single value would otherwise get a type of their own.
+    types = {
+        "sample_id": text,
+        "repeat": number,
+        "metric": text,
+        "name": text,
+        "values": pa.list_(pa.float64()),
+        "index": number,
+        "text": text,
+        "audio_text": text,
+        "categories": pa.list_(text),
+    }
+    schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), temporary)
