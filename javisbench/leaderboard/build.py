@@ -379,7 +379,7 @@ class _Site:
 
     def _whiskers(self, table: Table, name: str) -> list[dict[str, Any]]:
         charts = []
-        for col in table.columns:
+        for col in (col for col in table.columns if col.higher_is_better is not None):
             drawn = self._drawn(plots.whisker_plot(table, col, f"{name}-{plots.file_name(col.id)}"))
             if drawn is not None:
                 charts.append({**drawn, "metric": col.id, "heading": col.heading})

@@ -184,7 +184,7 @@ def whisker_plot(table: Table, col: Column, name: str) -> Plot | None:
     if not panels:
         return None
     chart = alt.concat(*panels, columns=2).resolve_scale(x="shared" if len(panels) > 1 else "independent")
-    return Plot(name, f"{table.title}: {col.title} with 95 % intervals", chart.to_dict())
+    return Plot(name, f"{table.title}: {col.title} with 95 % intervals", chart.to_dict(validate=False))
 
 
 def _short_title(text: str) -> str:
@@ -238,7 +238,7 @@ def heatmap_plot(table: Table, name: str) -> Plot | None:
     dark = alt.condition("abs(datum.z) > 1.6", alt.value("#ffffff"), alt.value("#10131a"))
     text = base.mark_text(fontSize=10).encode(text="text:N", color=dark)
     chart = alt.layer(cells, text).properties(width=alt.Step(52), height=alt.Step(20))
-    return Plot(name, f"{table.title}: category by metric", chart.to_dict())
+    return Plot(name, f"{table.title}: category by metric", chart.to_dict(validate=False))
 
 
 @dataclass(frozen=True)
@@ -324,7 +324,7 @@ def radar_plot(title: str, spokes: Sequence[Spoke], name: str) -> Plot | None:
             layers.append(alt.Chart(_data(rows)).mark_text(align=align, fontSize=11).encode(x=x, y=y, text="text:N"))
     padding = {"left": 110, "right": 110, "top": 5, "bottom": 5}
     chart = alt.layer(*layers).properties(width=340, height=340, padding=padding)
-    return Plot(name, title, chart.to_dict())
+    return Plot(name, title, chart.to_dict(validate=False))
 
 
 def _at(angle: float, radius: float) -> dict[str, float]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -39,8 +42,8 @@ FACTS: dict[str, tuple[str, bool | None, Any, str, int]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _metric_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def fixed_cards() -> Iterator[None]:
     """Cards with fixed titles, directions and digits, so that tables are tested and not the cards."""
     module = ModuleType("leaderboard_test_metrics")
     targets = {}
@@ -48,8 +51,16 @@ def _metric_cards(monkeypatch: pytest.MonkeyPatch) -> None:
         card = MetricCard(metric, title, higher, (None, None), kind, "Measures.", "Blind.", "Source.", unit, digits)
         setattr(module, metric, SimpleNamespace(card=card))
         targets[metric] = f"leaderboard_test_metrics:{metric}"
-    monkeypatch.setitem(sys.modules, "leaderboard_test_metrics", module)
-    monkeypatch.setattr(METRICS, "_own", targets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "leaderboard_test_metrics", module)
+        patch.setattr(METRICS, "_own", targets)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _metric_cards() -> Iterator[None]:
+    with fixed_cards():
+        yield
 
 
 def cell(values: np.ndarray, *, ok: str = "ok") -> dict[str, Any]:
@@ -96,6 +107,7 @@ class RunWriter:
         seed: int = 0,
         folder: str | None = None,
         cells: dict[str, dict[str, Any]] | None = None,
+        aspects: tuple[str, ...] = tuple(aspect.id for aspect in TAXONOMY),
     ) -> Path:
         slug = "".join(c if c.isalnum() else "-" for c in model.lower()).strip("-") or "model"
         path = self.root / (folder or f"{slug}-{seed:08x}/{suite}")
@@ -110,7 +122,7 @@ class RunWriter:
             values = 0.3 + difficulty + rng.normal(0, 0.03, n) + (shift if higher is not False else -shift)
             if kind == "sample":
                 columns[metric] = values
-            summary[metric] = self._slices(values, n, scale=100.0 if kind == "set" else 1.0)
+            summary[metric] = self._slices(values, n, aspects, scale=100.0 if kind == "set" else 1.0)
         summary |= cells or {}
         run = {
             "model": model,
@@ -137,10 +149,11 @@ class RunWriter:
         return path
 
     @staticmethod
-    def _slices(values: np.ndarray, n: int, scale: float) -> dict[str, Any]:
+    def _slices(values: np.ndarray, n: int, aspects: tuple[str, ...], scale: float) -> dict[str, Any]:
         slices: dict[str, Any] = {"overall": cell(values * scale)}
         for (aspect, category), rows in categories_of(n).items():
-            slices.setdefault(aspect, {})[category] = cell(values[rows] * scale)
+            if aspect in aspects:
+                slices.setdefault(aspect, {})[category] = cell(values[rows] * scale)
         return slices
 
     @staticmethod
@@ -164,3 +177,49 @@ class RunWriter:
 def write_run(tmp_path: Path) -> RunWriter:
     """Write one synthetic run folder and return its path."""
     return RunWriter(tmp_path / "runs")
+
+
+HOSTILE_NAME = "Beta <b>bold</b></script><script>alert(1)</script>"
+HOSTILE_PROMPT = 'A dog </script><img src=x onerror=alert(2)> barks & "runs" {{ 7 * 7 }}'
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path) -> Path:
+    """A site with every case: several models, protocols, stand-ins, n = 2, failures, hostile text, clips, plots."""
+    from javisbench.leaderboard.build import SiteOptions, build_site
+
+    root = tmp_path_factory.mktemp("leaderboard")
+    metrics = ("fvd", "javis_score", "av_align", "health_loudness")
+    # Two aspects and few metrics, because every plot takes a tenth of a second to draw.
+    write = partial(RunWriter(root / "runs"), metrics=metrics, aspects=("visual_style", "temporal_composition"))
+    cards = [{"family": "t2av", "licence_weights": "MIT", "params_b": 1.5}, {"family": "t2v+v2a", "params_b": 3.1}]
+    failure = {"sample_id": "sample_0004", "repeat": 0, "stage": "decode", "metric": None, "kind": "short"}
+    gone = {
+        "value": None,
+        "n": 0,
+        "ci_low": None,
+        "ci_high": None,
+        "status": "missing_weights",
+        "note": "Fetch <i>X</i>.",
+    }
+    with fixed_cards():
+        runs = [
+            write("Alpha", shift=0.1, card=cards[0]),
+            write(
+                HOSTILE_NAME,
+                card=cards[1],
+                folder="beta/demo",
+                prompts=lambda i: f"{i}: {HOSTILE_PROMPT}",
+                failures=[{**failure, "message": "<script>alert(3)</script> ends early"}],
+            ),
+            write("Gamma", shift=0.3, card=cards[1], cells={"fvd": {"overall": gone}}),
+            write("Two", n=2),
+            write("Toy", protocol="javisbench-v1+stand-in", stand_in=True),
+        ]
+        write("Alpha", protocol="javisbench-v2", folder="alpha-00000000/demo/protocols/javisbench-v2")
+        (runs[0] / "clips").mkdir()
+        for name in ("sample_0000.mp4", "sample_0000.wav", "sample_0001.mp4"):
+            shutil.copy(clips_fake / name, runs[0] / "clips" / name)
+        (runs[0] / "clips" / "sample_0002.mp4").symlink_to("/etc/passwd")
+        build_site(runs, root / "site", SiteOptions(title="Test <board>", clips="all", plots=True))
+    return root / "site"

@@ -129,7 +129,7 @@
 
   function showChart() {
     document.querySelectorAll("[data-chart]").forEach(function (chart) {
-      chart.hidden = chart.dataset.chart !== chooser.value;
+      chart.classList.toggle("shown", chart.dataset.chart === chooser.value);
     });
   }
 

@@ -1,0 +1,68 @@
+"""The picture of a comparison: differences with intervals, one panel a metric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from javisbench.durable import atomic_path
+from javisbench.errors import UsageError
+from javisbench.leaderboard.table import OVERALL, column
+from javisbench.taxonomy import category_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from javisbench.leaderboard.compare import Comparison, Row
+
+_COLOURS = {"a": "#0a7d54", "b": "#b3402a", None: "#5a6472"}
+
+
+def draw_comparison(found: Comparison, target: Path) -> None:
+    """Draw differences of the first minus the second result with 95 % intervals, by slice.
+
+    Args:
+        found: what `javisbench.leaderboard.compare.compare` gave.
+        target: ``.png`` or ``.svg``.
+
+    Raises:
+        UsageError: another suffix, or matplotlib is not installed.
+    """
+    if target.suffix not in (".png", ".svg"):
+        raise UsageError(f"--plot draws .png or .svg; got {target.name}.")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("Plots need matplotlib: pip install 'javisbench[site]'") from error
+    metrics = list(dict.fromkeys(row.metric for row in found.rows))
+    slices = list(dict.fromkeys(row.slice for row in found.rows))
+    height = 1.4 + 0.24 * len(slices)
+    figure = Figure(figsize=(2.2 + 2.3 * len(metrics), height), layout="constrained")
+    axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axis, metric in zip(axes, metrics, strict=True):
+        _panel(axis, [row for row in found.rows if row.metric == metric], slices)
+    labels = ["All samples" if name == OVERALL else category_title(name.partition("/")[2]) for name in slices]
+    axes[0].set_yticks(range(len(slices)), labels)
+    axes[0].invert_yaxis()
+    figure.suptitle(
+        f"{found.a} minus {found.b}: green, the first is better; red, the second; grey, not told apart", fontsize=9
+    )
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, format=target.suffix[1:], dpi=150)
+
+
+def _panel(axis: Axes, rows: list[Row], slices: list[str]) -> None:
+    axis.axvline(0, color="#9aa3ad", linewidth=0.8)
+    for row in rows:
+        gap, place = row.difference, slices.index(row.slice)
+        if gap.value is None:
+            continue
+        colour = _COLOURS[row.better]
+        if gap.ci_low is not None and gap.ci_high is not None:
+            axis.hlines(place, gap.ci_low, gap.ci_high, color=colour, linewidth=1.6)
+        axis.plot(gap.value, place, "o", color=colour, markersize=4)
+    col = column(rows[0].metric)
+    axis.set_title(f"{col.title} {col.arrow}", fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.grid(axis="y", color="#e3e7eb", linewidth=0.6)
+    axis.set_axisbelow(True)

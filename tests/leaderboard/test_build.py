@@ -1,0 +1,232 @@
+"""The site: complete, closed in itself, and deaf to what names and prompts say."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from javisbench.errors import RunError, UsageError
+from javisbench.leaderboard import plots
+from javisbench.leaderboard.build import SiteOptions, build_site
+from javisbench.taxonomy import TAXONOMY
+
+CLI = [sys.executable, "-c", "import sys; from javisbench.cli import main; main(sys.argv[1:])", "leaderboard"]
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what could run on it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.links, self.ids, self.inline, self.handlers, self.text = path, [], set(), [], [], ""
+        self.tags: list[str] = []
+        self._script = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self._script = tag == "script"
+        for name, value in attrs:
+            if name in ("href", "src"):
+                self.links.append(value)
+            if name == "id":
+                assert value not in self.ids, f"{self.path}: the id {value} is there twice"
+                self.ids.add(value)
+            if name.startswith("on") or name == "style":
+                self.handlers.append((tag, name))
+
+    def handle_data(self, data):
+        if self._script and data.strip():
+            self.inline.append(data)
+        self.text += data
+
+    def handle_endtag(self, tag):
+        self._script = False
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[str, Page]:
+    return {str(path.relative_to(site)): Page(path) for path in site.rglob("*.html")}
+
+
+def test_every_kind_of_page_is_there(pages):
+    names = set(pages)
+    assert {"index.html", "published.html", "metrics.html", "models/alpha.html"} <= names
+    assert {"aspects/visual_style.html", "aspects/temporal_composition.html"} <= names
+    assert {"protocols/javisbench-v1.html", "protocols/javisbench-v2.html"} <= names
+    assert len([name for name in names if name.startswith("samples/")]) == 6
+    assert len([name for name in names if name.startswith("models/")]) == 5
+
+
+def test_all_links_resolve_inside_the_site(site, pages):
+    for name, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            assert not parts.scheme and not parts.netloc, f"{name} refers to {link}"
+            target = (site / name).parent / unquote(parts.path) if parts.path else site / name
+            assert target.resolve().is_file(), f"{name} refers to {link}"
+            assert target.resolve().is_relative_to(site.resolve())
+            if parts.fragment and target.suffix == ".html" and "samples/" not in str(target):
+                assert unquote(parts.fragment) in Page(target).ids, f"{name} refers to {link}"
+
+
+def test_no_page_has_code_of_its_own(pages):
+    for name, page in pages.items():
+        assert not page.inline, name
+        assert not page.handlers, name
+        assert "Content-Security-Policy" in page.path.read_text()
+
+
+def test_hostile_names_and_prompts_stay_text(site, pages):
+    hostile = next(page for name, page in pages.items() if name.startswith("models/beta"))
+    assert "Beta <b>bold</b></script><script>alert(1)</script>" in hostile.text
+    assert "<script>alert(3)</script> ends early" in hostile.text
+    assert "49" not in re.sub(r"\d\.\d+|\d+: ", "", hostile.text.split("Failures")[0].split("Overall")[0])
+    for path in site.rglob("*.js"):
+        if path.parent.name != "assets":
+            assert "<" not in path.read_text(encoding="ascii"), path
+
+
+def test_data_files_hold_the_scores(site):
+    import pandas as pd
+
+    (path,) = site.glob("data/alpha-demo-javisbench-v1-*/samples.js")
+    data = json.loads(path.read_text().removeprefix('javisbench.receive("samples",').removesuffix(");\n"))
+    run = next((site.parent / "runs").glob("alpha*/demo/scores.parquet"))
+    scores = pd.read_parquet(run)
+    assert data["clips"] == list(scores["sample_id"])
+    for metric, values in zip(data["metrics"], data["scores"], strict=True):
+        assert values == pytest.approx(scores[metric["id"]], abs=10.0 ** -(metric["digits"] + 2))
+    detail = (path.parent / "details-0.js").read_text()
+    rows = json.loads(detail.removeprefix('javisbench.receive("details",').removesuffix(");\n"))["rows"]
+    assert set(rows[0]["series"]) == {
+        "javis_score.windows",
+        "javis_score.window_times_s",
+        "av_align.onset_times_s",
+        "av_align.peak_times_s",
+    }
+
+
+def test_published_clips_are_plain_files(site):
+    (folder,) = site.glob("data/alpha-demo-javisbench-v1-*/clips")
+    assert {path.name for path in folder.iterdir()} == {"sample_0000.mp4", "sample_0000.wav", "sample_0001.mp4"}
+    assert not any(path.is_symlink() for path in site.rglob("*"))
+
+
+def test_plots_are_written_as_files(site):
+    from PIL import Image
+
+    svgs = {path.stem for path in (site / "plots").glob("*.svg")}
+    assert svgs == {path.stem for path in (site / "plots").glob("*.png")}
+    kinds = {name.split("-")[0] for name in svgs}
+    assert {"overall", "visual_style", "heatmap", "radar"} <= kinds
+    with Image.open(next((site / "plots").glob("heatmap*.png"))) as image:
+        assert image.width > 200 and image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_tables_can_be_downloaded(site):
+    found = {path.name for path in (site / "tables").iterdir()}
+    assert {"overall.md", "overall.csv", "overall.tex", "overall.json", "visual_style.csv"} <= found
+
+
+def test_the_stand_in_and_small_n_are_said(pages):
+    text = pages["index.html"].text
+    assert "stand-in weights" in text and "Rows of fewer than 10 samples are shown, not ranked." in text
+    assert "Fetch <i>X</i>." in text
+
+
+def test_reported_results_are_apart_from_measured_ones(write_run, tmp_path):
+    run = write_run("JavisDiT", suite="javisbench", metrics=("javis_score",))
+    build_site([run], tmp_path / "site")
+    page = (tmp_path / "site" / "index.html").read_text()
+    board, reported = page.split("Reported by papers")
+    assert "UniVerse-1" in reported and "UniVerse-1" not in board
+    assert "Where papers disagree" in (tmp_path / "site" / "published.html").read_text()
+
+
+def test_every_category_has_its_table(write_run, tmp_path):
+    build_site([write_run(metrics=("javis_score",))], tmp_path / "site")
+    for aspect in TAXONOMY:
+        text = (tmp_path / "site" / "aspects" / f"{aspect.id}.html").read_text()
+        captions = re.findall(r"<caption>(.*?)</caption>", text)
+        assert captions == [category.title for category in aspect.categories]
+
+
+def test_the_same_result_twice_is_refused(write_run, tmp_path):
+    with pytest.raises(UsageError, match="another --name"):
+        build_site([write_run(), write_run(folder="copy")], tmp_path / "site")
+
+
+def test_nothing_else_is_overwritten(write_run, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years")
+    with pytest.raises(UsageError, match="not a leaderboard site"):
+        build_site([write_run()], mine)
+    assert (mine / "thesis.txt").read_text() == "years"
+
+
+def test_a_failed_build_leaves_the_earlier_site(write_run, tmp_path):
+    run = write_run(metrics=("javis_score",))
+    build_site([run], tmp_path / "site")
+    before = (tmp_path / "site" / "index.html").read_text()
+    (run / "scores.parquet").write_bytes(b"broken")
+    with pytest.raises(RunError):
+        build_site([run], tmp_path / "site")
+    assert (tmp_path / "site" / "index.html").read_text() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_site_without_categories_or_scores(write_run, tmp_path):
+    run = write_run()
+    document = json.loads((run / "summary.json").read_text())
+    document["metrics"] = {m: {"overall": v["overall"]} for m, v in document["metrics"].items()}
+    (run / "summary.json").write_text(json.dumps(document))
+    report = build_site([run / "summary.json"], tmp_path / "site")
+    assert report.results == 1
+    assert not (tmp_path / "site" / "aspects").exists()
+    assert report.index.is_file()
+
+
+def test_missing_plot_packages_are_named(write_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(UsageError, match=r"javisbench\[site\]"):
+        build_site([write_run()], tmp_path / "site")
+
+
+@pytest.mark.parametrize("bad", ["<script/>", "<a href='x'/>", "<g onload='x'/>", "<image href='http://x'/>"])
+def test_plots_may_only_draw(bad):
+    with pytest.raises(ValueError, match="A plot holds"):
+        plots.checked_svg(f'<svg xmlns="http://www.w3.org/2000/svg">{bad}</svg>')
+
+
+def test_radar_places_worst_and_best():
+    from javisbench.leaderboard.table import Column
+
+    up, down = Column("a", "A", True), Column("b", "B", False)
+    assert plots.Spoke(up, 3.0, (1.0, 2.0)).scaled == (1.0, 0.5)
+    assert plots.Spoke(down, 3.0, (1.0, 2.0)).scaled == (0.0, 0.5)
+    assert plots.Spoke(up, 2.0, (2.0,)).scaled == (0.5, 0.5)
+
+
+def test_command_line(write_run, tmp_path):
+    run = write_run(metrics=("javis_score",))
+    out = tmp_path / "site"
+    command = [*CLI, "build", str(run), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out / "index.html")
+    done = subprocess.run([*CLI, "build", str(tmp_path / "none"), "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: There is no run folder")
+
+
+def test_options_have_defaults():
+    assert SiteOptions().clips == "none" and not SiteOptions().plots

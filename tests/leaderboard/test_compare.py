@@ -1,0 +1,141 @@
+"""Comparing two results: paired differences, adjusted significance, and what else differs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from javisbench.cli import run as cli
+from javisbench.errors import UsageError
+from javisbench.leaderboard.compare import compare
+from javisbench.leaderboard.results import load_result
+from javisbench.run.set_features import SetRows, write_set_features
+
+N = 60
+
+
+def write_run(
+    folder: Path, model: str, scores: dict[str, Any], *, rows: dict[str, SetRows] | None = None, **facts: Any
+) -> Path:
+    """A run folder of N prompts in two categories."""
+    folder.mkdir()
+    ids = [f"sample_{i:04d}" for i in range(N)]
+    frame = pd.DataFrame({"sample_id": ids, "repeat": 0, **scores})
+    frame.to_parquet(folder / "scores.parquet")
+    categories = [["event_scenario/natural_scenario" if i % 2 else "event_scenario/urban_scenario"] for i in range(N)]
+    pd.DataFrame({"sample_id": ids, "index": range(N), "text": "x", "audio_text": None, "categories": categories}
+                 ).to_parquet(folder / "samples.parquet")  # fmt: skip
+    write_set_features(folder, rows or {})
+    cell = {"value": 0.5, "n": N, "ci_low": 0.4, "ci_high": 0.6, "status": "ok"}
+    run = {
+        "model": model, "slug": model, "suite": "demo", "suite_hash": "0" * 64, "samples": N, "stand_in": False,
+        "protocol": "javisbench-v1", "audio": {"sidecar": N, "container": 0, "none": 0}, **facts,
+    }  # fmt: skip
+    summary = {"schema": 1, "run": run, "metrics": {m: {"overall": cell} for m in scores}, "failures": []}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+@pytest.fixture
+def noise() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def test_a_real_difference_is_found_and_its_direction_follows_the_metric(
+    tmp_path: Path, noise: np.random.Generator
+) -> None:
+    base = noise.normal(size=N)
+    a = write_run(tmp_path / "a", "one", {"av_align": base + 0.5, "desync": base + 0.5})
+    b = write_run(tmp_path / "b", "two", {"av_align": base + noise.normal(0, 0.1, N), "desync": base})
+    found = compare(load_result(a), load_result(b))
+    overall = {row.metric: row for row in found.rows if row.slice == "overall"}
+    assert overall["av_align"].better == "a"
+    assert overall["desync"].better == "b"
+    assert overall["desync"].difference.value == pytest.approx(0.5)
+    assert overall["av_align"].difference.n == N
+    assert {row.slice for row in found.rows if row.difference.n == N // 2} == {
+        "event_scenario/natural_scenario",
+        "event_scenario/urban_scenario",
+    }
+    assert found.comparable
+
+
+def test_equal_models_are_not_told_apart_and_p_values_are_adjusted(tmp_path: Path, noise: np.random.Generator) -> None:
+    a = write_run(tmp_path / "a", "one", {"av_align": noise.normal(size=N)})
+    b = write_run(tmp_path / "b", "two", {"av_align": noise.normal(size=N)})
+    found = compare(load_result(a), load_result(b))
+    assert not [row for row in found.rows if row.better]
+    for row in found.rows:
+        assert row.p_adjusted is not None and row.difference.p_value is not None
+        assert row.p_adjusted >= row.difference.p_value
+
+
+def test_only_samples_that_both_have_count(tmp_path: Path, noise: np.random.Generator) -> None:
+    base = noise.normal(size=N)
+    broken = np.where(np.arange(N) < 10, np.nan, base)
+    a = write_run(tmp_path / "a", "one", {"av_align": base})
+    b = write_run(tmp_path / "b", "two", {"av_align": broken})
+    row = next(row for row in compare(load_result(a), load_result(b)).rows if row.slice == "overall")
+    assert row.difference.n == N - 10
+    assert row.difference.value == pytest.approx(0.0)
+
+
+def set_rows(fake: Any, real: Any) -> dict[str, SetRows]:
+    ids = tuple(f"sample_{i:04d}" for i in range(N))
+    return {"i3d": SetRows("i3d", ("fvd", "kvd"), ids, fake.astype(np.float32), real.astype(np.float32))}
+
+
+def test_set_metrics_are_recomputed_on_the_common_samples(tmp_path: Path, noise: np.random.Generator) -> None:
+    real = noise.normal(size=(N, 4))
+    near, far = real + noise.normal(0, 0.3, (N, 4)), 3 * real + noise.normal(0, 0.3, (N, 4))
+    scores = {"av_align": np.zeros(N)}
+    a = write_run(tmp_path / "a", "near", scores, rows=set_rows(near, real))
+    b = write_run(tmp_path / "b", "far", scores, rows=set_rows(far, real))
+    overall = {row.metric: row for row in compare(load_result(a), load_result(b)).rows if row.slice == "overall"}
+    from javisbench.metrics.distances import frechet_distance
+
+    assert overall["fvd"].a == pytest.approx(frechet_distance(near.astype(np.float32), real.astype(np.float32)))
+    assert overall["fvd"].better == "a"
+    assert overall["kvd"].difference.value is not None
+
+
+def test_explain_lists_what_differs(tmp_path: Path) -> None:
+    scores = {"av_align": np.zeros(N)}
+    a = write_run(tmp_path / "a", "one", scores, versions={"torch": "2.13.0"})
+    b = write_run(
+        tmp_path / "b", "two", scores, versions={"torch": "2.12.0"}, protocol="javisbench-v2", stand_in=True,
+        audio={"sidecar": 0, "container": N, "none": 0},
+    )  # fmt: skip
+    found = compare(load_result(a), load_result(b))
+    text = "\n".join(found.differences)
+    assert "protocol: javisbench-v1 / javisbench-v2" in text
+    assert "versions.torch: 2.13.0 / 2.12.0" in text
+    assert f"audio from container: 0 / {N} clips" in text
+    assert not found.comparable
+
+
+def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", "one", {"av_align": np.zeros(N)})
+    b = write_run(tmp_path / "b", "two", {"desync": np.zeros(N)})
+    with pytest.raises(UsageError, match="no metric"):
+        compare(load_result(a), load_result(b))
+
+
+def test_the_command_prints_draws_and_gives_json(
+    tmp_path: Path, noise: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = noise.normal(size=N)
+    a = write_run(tmp_path / "a", "one", {"av_align": base + 0.5})
+    b = write_run(tmp_path / "b", "two", {"av_align": base})
+    assert cli(["compare", str(a), str(b), "--plot", str(tmp_path / "d.svg"), "--explain"]) == 0
+    assert "av_align" in capsys.readouterr().out
+    assert (tmp_path / "d.svg").read_text().startswith("<?xml")
+    assert cli(["compare", str(a), str(b), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows[0]["better"] == "a"
+    assert cli(["compare", str(a), str(b), "--plot", str(tmp_path / "d.jpg")]) == 2
