@@ -210,6 +210,11 @@ def parse_protocol(spec: str) -> Protocol:
     return protocol
 
 
+def setting_names() -> frozenset[str]:
+    """Every setting that an override may name."""
+    return frozenset(_setting_places())
+
+
 def _override(protocol: Protocol, override: str) -> Protocol:
     name, separator, text = override.partition("=")
     places = _setting_places()
