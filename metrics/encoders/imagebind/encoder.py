@@ -195,7 +195,7 @@ class ImageBindEncoder(Encoder):
 
         features: list[Features] = []
         for start in range(0, len(clips), _CROP_CLIPS):
-            made = [video_crops(self._upload(clip.frames), clip.fps) for clip in clips[start : start + _CROP_CLIPS]]
+            made = [video_crops(clip.frames, clip.fps, self._device) for clip in clips[start : start + _CROP_CLIPS]]
             embeddings = self._forward(self._loaded().embed_vision, torch.cat([crops for crops, _ in made]))
             first = 0
             for crops, rows in made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,10 @@ from javisbench.metrics.encoders.imagebind.windows import Span, audio_clip_spans
 from javisbench.metrics.encoders.preprocessing.kaldi_mel import log_mel
 from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
 
-CROPS = 3
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 _PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 _MEL_MEAN, _MEL_STD = -4.268, 9.138
@@ -29,22 +33,23 @@ def normalise_pixels(pixels: Tensor) -> Tensor:
     return (pixels.to(torch.float32) / 255.0 - mean) / std
 
 
-def video_crops(frames: Tensor, fps: Fraction) -> tuple[Tensor, list[int]]:
+def video_crops(frames: NDArray[np.uint8], fps: Fraction, device: str = "cpu") -> tuple[Tensor, list[int]]:
     """The distinct ones of the 15 crops of a video, and which of them each of the 15 is.
 
     Five clips of two frames (their first and last), each in three squares along the longer side. Bilinear, not
     antialiased.
 
     Args:
-        frames: uint8, shape ``(T, H, W, 3)``, on any device.
+        frames: uint8, shape ``(T, H, W, 3)``.
         fps: frames per second.
+        device: where the crops are made.
 
     Returns:
         normalised float32, shape ``(distinct, 3, 2, 224, 224)``, and 15 rows of it, clip by clip.
     """
     pairs = [(first, end - 1) for first, end in video_clip_spans(int(frames.shape[0]), fps)]
     taken = sorted({index for pair in pairs for index in pair})
-    pixels = frames[torch.tensor(taken, device=frames.device)].permute(0, 3, 1, 2).to(torch.float32) / 255.0
+    pixels = torch.from_numpy(frames[taken]).to(device).permute(0, 3, 1, 2).to(torch.float32) / 255.0
     scaled = _scale_shorter_side(pixels)
     mean = torch.tensor(_PIXEL_MEAN, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(_PIXEL_STD, device=pixels.device).view(1, 3, 1, 1)
@@ -67,7 +72,8 @@ def prepare_waveform(audio: Tensor, rate: int, channels: str) -> Tensor:
     """
     if channels == "mean":
         audio = audio.mean(dim=0, keepdim=True)
-    return resample(audio, rate, AUDIO_RATE)
+    with _float32(audio):
+        return resample(audio, rate, AUDIO_RATE)
 
 
 class AudioSegments:
@@ -138,9 +144,15 @@ class AudioSegments:
 
 def mel_input(segments: Tensor) -> Tensor:
     """Log-mels of ``(B, samples)`` at 16 kHz, filled with 0 or cut to 204 frames, normalised: ``(B, 1, 128, 204)``."""
-    mels = log_mel(segments, mel_bins=MEL_BINS, sample_rate=AUDIO_RATE).transpose(1, 2)
+    with _float32(segments):
+        mels = log_mel(segments, mel_bins=MEL_BINS, sample_rate=AUDIO_RATE).transpose(1, 2)
     mels = F.pad(mels, (0, max(MEL_FRAMES - mels.shape[-1], 0)))[..., :MEL_FRAMES]
     return ((mels - _MEL_MEAN) / _MEL_STD)[:, None]
+
+
+def _float32(values: Tensor) -> torch.autocast:
+    """Keeps a caller's autocast, which is meant for the network, from the network's input."""
+    return torch.autocast(values.device.type, enabled=False)
 
 
 def _scale_shorter_side(pixels: Tensor) -> Tensor:

@@ -200,6 +200,32 @@ def test_out_of_memory_halves_the_batch(weights: Path, noise_clip: Make, monkeyp
     assert sizes[0] == 16 and min(sizes) == 2
 
 
+def test_autocast_reaches_the_network_alone(
+    encoder: ImageBindEncoder, noise_clip: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, specs = noise_clip(2.5, 17, fps=8), clip_specs(V1, V2)
+    clip = with_audio(clip, np.random.default_rng(17).normal(scale=0.1, size=(2, 55125)), 22050)
+    prompts = [prompt_spec(V1, "text")]
+    expected, text = encoder.encode([clip], specs)[0], encoder.encode(["rain"], prompts)[0]
+    inputs: list[torch.Tensor] = []
+    network = encoder._loaded()
+    for name in ("vision", "audio"):
+        forward = getattr(network, f"embed_{name}")
+        monkeypatch.setattr(network, f"embed_{name}", lambda x, forward=forward: (inputs.append(x), forward(x))[1])
+    encoder.encode([clip], specs)
+    full, inputs[:] = list(inputs), []
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        made, half_text = encoder.encode([clip], specs)[0], encoder.encode(["rain"], prompts)[0]
+    assert all(torch.equal(a, b) for a, b in zip(full, inputs, strict=True))
+    pairs = [(made[spec], expected[spec]) for spec in specs] + [(half_text[s], text[s]) for s in prompts]
+    for ours, reference in pairs:
+        key = "embeddings" if "embeddings" in reference else "embedding"
+        assert ours[key].dtype == np.float32
+        a, b = np.atleast_2d(ours[key]), np.atleast_2d(reference[key])
+        similarity = [cosine(*pair) for pair in zip(a, b, strict=True)]
+        assert min(similarity) > 0.999 and not np.array_equal(a, b)
+
+
 # What javisbench-v2 corrects; each test would fail under javisbench-v1
 
 

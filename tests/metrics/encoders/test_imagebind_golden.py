@@ -118,7 +118,7 @@ def test_sampled_frames_and_samples(fake_clip: Clips, golden_json: Json, index: 
 @pytest.mark.parametrize("index", CLIPS)
 def test_video_crops(fake_clip: Clips, golden_json: Json, assert_fingerprint: Any, index: int) -> None:
     clip = fake_clip(index)
-    crops, rows = video_crops(torch.from_numpy(clip.frames), clip.fps)
+    crops, rows = video_crops(clip.frames, clip.fps)
     assert len(rows) == 15 and len(crops) <= 15
     assert_fingerprint(crops[rows], golden_json("imagebind")["clips"][index]["vision_input"], PIXELS)
 
@@ -163,7 +163,7 @@ def test_network_stages(
 ) -> None:
     network, clip = encoder._loaded(), fake_clip(index)
     stored = golden_json("imagebind")["clips"][index]
-    crops, rows = video_crops(torch.from_numpy(clip.frames), clip.fps)
+    crops, rows = video_crops(clip.frames, clip.fps)
     waveform = prepare_waveform(torch.from_numpy(clip.audio), clip.sample_rate or 0, "left")
     segments = AudioSegments()
     audio_rows = segments.cut("clip", waveform, [(0, waveform.shape[1])], in_place=True)

@@ -1,0 +1,346 @@
+"""Clips a second of the five ImageBind scores: javisbench against the way the reference evaluation goes about it.
+
+    python benchmarks/imagebind.py                                    # tiny network, CPU, both ways, ratio
+    python benchmarks/imagebind.py --variant huge --device cuda --clips 200 --precision bf16 --ours-only --json
+
+Both ways score the same clips with the same random weights, and the scores are compared. The reference's way is a
+model of it: it decodes for each group of metrics, resizes frame by frame with Pillow, takes one clip at a time, and
+passes every crop, every window's three equal sounds and every token of the last block through the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+import torch
+from PIL import Image
+
+from javisbench.clip import Clip
+from javisbench.errors import MediaError
+from javisbench.media import ClipReader, ClipSource
+from javisbench.metrics.av_ib import AVIB
+from javisbench.metrics.avh_score import AVHScore
+from javisbench.metrics.base import SampleContext, SampleMetric
+from javisbench.metrics.cosine import cosines
+from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.metrics.encoders.imagebind import ImageBindEncoder
+from javisbench.metrics.encoders.imagebind.config import CONFIGS, ImageBindConfig, TowerConfig
+from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
+from javisbench.metrics.encoders.imagebind.preprocessing import (
+    mel_input,
+    normalise_pixels,
+    prepare_waveform,
+    video_crops,
+)
+from javisbench.metrics.encoders.imagebind.windows import audio_clip_spans, separate_windows
+from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
+from javisbench.metrics.encoders.preprocessing.pil_resize import centre_offset, shorter_side
+from javisbench.metrics.javis_score import JavisScoreMetric, window_scores
+from javisbench.metrics.ta_ib import TAIB
+from javisbench.metrics.tv_ib import TVIB
+from javisbench.protocol import V1
+
+METRICS: tuple[SampleMetric, ...] = (TVIB(), TAIB(), AVIB(), AVHScore(), JavisScoreMetric())
+PROMPTS = ("A ball bounces on the floor with a dull thud.", "dull thuds of a ball")
+# Dense peaks from NVIDIA's data sheets, FLOP/s: 16-bit tensor cores, float32 without them.
+PEAKS = {"H100": (989e12, 67e12), "H200": (989e12, 67e12), "A100": (312e12, 19.5e12)}
+
+
+@dataclass
+class Stages:
+    """Seconds spent, by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def write_random_weights(folder: Path, variant: str) -> Path:
+    """A checkpoint of random numbers under the official names."""
+    with torch.device("meta"):
+        network = ImageBindNetwork(CONFIGS[variant])
+    noise = torch.empty(2**20).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    state = {}
+    for name, shape in ((n, t.shape) for n, t in network.state_dict().items()):
+        size = math.prod(shape)
+        if name.endswith("text.mask"):
+            state[name] = torch.full(shape, -math.inf).triu(1)
+        elif len(shape) > 1:
+            scale = math.sqrt(3 / (size // shape[0]))
+            state[name] = noise.repeat(-(-size // len(noise)))[:size].reshape(shape) * scale
+        else:
+            state[name] = torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
+    path = folder / f"imagebind_{variant}.pth"
+    torch.save(state, path)
+    return path
+
+
+# Ours
+
+
+def ours(
+    sources: list[ClipSource], encoder: ImageBindEncoder, args: argparse.Namespace, stages: Stages
+) -> list[dict[str, float]]:
+    specs = {spec for metric in METRICS for spec in metric.needs(V1).values()}
+    clip_specs = sorted((s for s in specs if s.subject == "clip"), key=repr)
+    text_specs = sorted((s for s in specs if s.subject != "clip"), key=repr)
+    half = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[args.precision]
+    precision = torch.autocast(torch.device(args.device).type, dtype=half) if half else nullcontext()
+    scores: list[dict[str, float]] = []
+    with ClipReader(args.workers) as reader, precision:
+        with stages.time("encode"):
+            made = [encoder.encode([PROMPTS[spec.subject == "audio_text"]], [spec])[0] for spec in text_specs]
+        prompts = {spec: features for one in made for spec, features in one.items()}
+        outcomes = reader.read(sources)
+        while batch := next_batch(outcomes, args.batch_clips, stages):
+            with stages.time("encode"):
+                encoded = encoder.encode(batch, clip_specs)
+            with stages.time("score"):
+                scores += [score({**one, **prompts}) for one in encoded]
+    return scores
+
+
+def next_batch(outcomes: Iterator[tuple[ClipSource, Clip | MediaError]], size: int, stages: Stages) -> list[Clip]:
+    batch: list[Clip] = []
+    with stages.time("wait for clips"):
+        for _, outcome in outcomes:
+            if isinstance(outcome, MediaError):
+                raise outcome
+            batch.append(outcome)
+            if len(batch) == size:
+                break
+    return batch
+
+
+def score(features: dict[FeatureSpec, Any]) -> dict[str, float]:
+    context = SampleContext(V1)
+    return {
+        metric.card.id: metric.score({r: features[s] for r, s in metric.needs(V1).items()}, context).value
+        for metric in METRICS
+    }
+
+
+# The reference's way
+
+
+def decode(path: Path) -> tuple[np.ndarray, Any]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
+        return frames, stream.average_rate
+
+
+def load_sound(path: Path, device: str) -> torch.Tensor:
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return prepare_waveform(torch.from_numpy(np.ascontiguousarray(samples.T)).to(device), rate, "left")
+
+
+def through(network: ImageBindNetwork, name: str, inputs: torch.Tensor) -> torch.Tensor:
+    """One tower, all tokens to the end."""
+    preprocessor, head = network.modality_preprocessors[name], network.modality_heads[name]
+    mask = preprocessor.mask if name == "text" else None
+    tokens = network.modality_trunks[name](preprocessor(inputs), mask)
+    projected = head(tokens, inputs) if name == "text" else head(tokens)
+    out: torch.Tensor = network.modality_postprocessors[name](projected)
+    return out
+
+
+def three_clips(waveform: torch.Tensor) -> torch.Tensor:
+    mels = []
+    for first, end in audio_clip_spans(waveform.shape[1]):
+        piece = waveform[:, first:end]
+        piece -= piece.mean()
+        mels.append(mel_input(piece[:1]))
+    return torch.cat(mels)
+
+
+def pillow_frame(frame: np.ndarray) -> torch.Tensor:
+    tall, wide = shorter_side(frame.shape[0], frame.shape[1], 224)
+    top, left = centre_offset(tall, 224), centre_offset(wide, 224)
+    image = Image.fromarray(frame).resize((wide, tall), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image.crop((left, top, left + 224, top + 224)))
+    return normalise_pixels(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])[0]
+
+
+def reference_way(source: ClipSource, network: ImageBindNetwork, device: str, stages: Stages) -> dict[str, float]:
+    assert source.audio is not None
+    with stages.time("decode"):
+        frames, fps = decode(source.video)
+        waveform = load_sound(source.audio, device)
+    with stages.time("prepare"):
+        distinct, rows = video_crops(frames, fps, device)
+        crops, mels = distinct[rows], three_clips(waveform)
+        ids = torch.tensor([clip_tokenizer().encode(p, keep_end=False) for p in PROMPTS]).to(device)
+    with stages.time("network"):
+        text = through(network, "text", ids).cpu().numpy()
+        video = through(network, "vision", crops).mean(0).cpu().numpy()
+        audio = through(network, "audio", mels).mean(0).cpu().numpy()
+    with stages.time("decode"):
+        frames, fps = decode(source.video)
+        waveform = load_sound(source.audio, device)
+    with stages.time("prepare"):
+        stills = torch.stack([pillow_frame(frame) for frame in frames]).to(device)
+        windows = separate_windows(len(frames), fps, waveform.shape[1], 2.0, 1.5)
+        whole = three_clips(waveform.clone())
+        sounds = torch.cat([three_clips(waveform[:, first:end]) for first, end in windows.audio])
+    with stages.time("network"):
+        embedded = through(network, "vision", torch.stack([stills, stills], dim=2)).cpu().numpy()
+        whole_audio = through(network, "audio", whole).mean(0).cpu().numpy()
+        window_audio = through(network, "audio", sounds).reshape(len(windows.audio), 3, -1).mean(1).cpu().numpy()
+    with stages.time("score"):
+        return {
+            "tv_ib": float(cosines(text[0], video)),
+            "ta_ib": float(cosines(text[1], audio)),
+            "av_ib": float(cosines(audio, video)),
+            "avh_score": float(cosines(embedded, whole_audio).mean()),
+            "javis_score": float(window_scores(embedded, window_audio, np.array(windows.video)).mean()),
+        }
+
+
+# Arithmetic
+
+
+def tower_flops(tower: TowerConfig, tokens: int, *, first_only: bool) -> float:
+    """Of one input: projections and MLP (24 width^2 a token), scores and sums (4 tokens width a token)."""
+    block = tokens * (24 * tower.width**2 + 4 * tokens * tower.width)
+    last = tokens * 4 * tower.width**2 + 20 * tower.width**2 + 4 * tokens * tower.width
+    return (tower.blocks - 1) * block + (last if first_only else block)
+
+
+def clip_flops(config: ImageBindConfig, frames: int, crops: int, sounds: int) -> float:
+    """Of our way for one clip; patch projections included."""
+    vision = tower_flops(config.vision, 257, first_only=True) + 2 * 256 * 588 * config.vision.width
+    audio = tower_flops(config.audio, 229, first_only=True) + 2 * 228 * 256 * config.audio.width
+    return (frames + crops) * vision + sounds * audio
+
+
+def share_of_peak(args: argparse.Namespace, clips_per_s: float) -> dict[str, Any]:
+    """Assumes 4-s clips at 24 fps: 96 frames, 15 crops, 7 distinct sounds."""
+    flops = clip_flops(CONFIGS[args.variant], 96, 15, 7)
+    found: dict[str, Any] = {"gflop_per_4s_clip": round(flops / 1e9, 1)}
+    if args.device == "cpu":
+        return found
+    name = torch.cuda.get_device_name()
+    found["device"] = name
+    peak = next((peaks for key, peaks in PEAKS.items() if key in name), None)
+    if peak:
+        found["share_of_16_bit_peak"] = round(flops * clips_per_s / peak[0], 4)
+        found["share_of_fp32_peak"] = round(flops * clips_per_s / peak[1], 4)
+    return found
+
+
+class Clock:
+    """Wall and CPU seconds since it was made; CPU includes ended child processes, and is what a busy machine spares."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), self._cpu()
+
+    def report(self, name: str, count: int, stages: Stages) -> dict[str, Any]:
+        wall, cpu = time.perf_counter() - self.wall, self._cpu() - self.cpu
+        per_clip = {stage: round(1000 * s / count, 2) for stage, s in stages.seconds.items()}
+        return {
+            "way": name,
+            "clips": count,
+            "clips_per_s": round(count / wall, 3),
+            "cpu_ms_per_clip": round(1000 * cpu / count, 1),
+            "ms_per_clip": per_clip,
+        }
+
+    def _cpu(self) -> float:
+        both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def main() -> None:
+    here = Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=here / "tests" / "golden" / "clips" / "fake")
+    parser.add_argument("--clips", type=int, default=11, help="how many; the folder's are taken over and over")
+    parser.add_argument("--variant", choices=list(CONFIGS), default="tiny")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--workers", type=int, default=1, help="decoding processes of our way")
+    parser.add_argument("--batch-clips", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="torch threads of both ways")
+    parser.add_argument("--ours-only", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print_report(run(args), args.json)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    videos = sorted(args.folder.glob("*.mp4"))
+    if not videos:
+        raise SystemExit(f"There are no .mp4 files in {args.folder}.")
+    chosen = [videos[i % len(videos)] for i in range(args.clips)]
+    sources = [ClipSource(f"{i}", video, video.with_suffix(".wav")) for i, video in enumerate(chosen)]
+    with tempfile.TemporaryDirectory() as folder:
+        weights = write_random_weights(Path(folder), args.variant)
+        encoder = ImageBindEncoder(args.variant)
+        encoder.load(weights, args.device)
+        network = encoder._loaded()
+        clip_tokenizer()
+        warm = Stages()
+        with torch.inference_mode():
+            ours(sources[:1], encoder, args, warm)
+            stages, clock = Stages(device=args.device), Clock()
+            scores = ours(sources, encoder, args, stages)
+            made = clock.report("javisbench", len(sources), stages)
+            result: dict[str, Any] = {
+                "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
+                "ours": made,
+                "arithmetic": share_of_peak(args, made["clips_per_s"]),
+            }
+            if not args.ours_only:
+                stages, clock = Stages(device=args.device), Clock()
+                expected = [reference_way(source, network, args.device, stages) for source in sources]
+                reference = clock.report("the reference's way", len(sources), stages)
+                result["reference"] = reference
+                result["ratio"] = round(made["clips_per_s"] / reference["clips_per_s"], 2)
+                result["ratio_of_cpu_time"] = round(reference["cpu_ms_per_clip"] / made["cpu_ms_per_clip"], 2)
+                result["largest_score_difference"] = max(
+                    abs(a[name] - b[name]) for a, b in zip(scores, expected, strict=True) for name in a
+                )
+        encoder.close()
+    return result
+
+
+def print_report(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))
+        return
+    for way in ("ours", "reference"):
+        if way in result:
+            made = result[way]
+            stages = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in made["ms_per_clip"].items())
+            speed = f"{made['clips_per_s']:.2f} clips/s, {made['cpu_ms_per_clip']:.0f} ms of CPU a clip"
+            print(f"{made['way']}: {speed} (wall: {stages})")
+    if "ratio" in result:
+        print(f"ratio {result['ratio']:.2f}, of CPU time {result['ratio_of_cpu_time']:.2f}")
+        print(f"scores differ by at most {result['largest_score_difference']:.1e}")
+    print(", ".join(f"{key} {value}" for key, value in result["arithmetic"].items()))
+
+
+if __name__ == "__main__":
+    main()
