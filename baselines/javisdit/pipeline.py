@@ -7,6 +7,7 @@ depend on the other clips of its batch.
 
 from __future__ import annotations
 
+import gc
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -379,8 +380,6 @@ def _timed(seconds: dict[str, float], stage: str, device: str) -> Iterator[None]
 
 
 def _free(device: str) -> None:
-    import gc
-
-    gc.collect()
     if device.startswith("cuda"):
+        gc.collect()
         torch.cuda.empty_cache()

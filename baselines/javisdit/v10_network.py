@@ -28,7 +28,7 @@ def time_sinusoid(time: Tensor, dim: int) -> Tensor:
 
 def video_positions(frames: int, rows: int, columns: int) -> Tensor:
     """Frame, row and column of each video token, in the order of the sequence; int64 ``(frames*rows*columns, 3)``."""
-    return torch.cartesian_prod(torch.arange(frames), torch.arange(rows), torch.arange(columns))
+    return torch.cartesian_prod(*(torch.arange(n, device="cpu") for n in (frames, rows, columns)))
 
 
 def audio_positions(steps: int, mels: int, frames: int, rows: int, columns: int) -> Tensor:
@@ -37,9 +37,9 @@ def audio_positions(steps: int, mels: int, frames: int, rows: int, columns: int)
     The first axis is the video frame that sounds at the same time (rounded up), the others continue beyond the video's
     `rows` and `columns`, so that no audio token shares a position with a video token.
     """
-    time = torch.linspace(0, frames - 1, steps).ceil().long()
-    step = torch.arange(steps) + rows
-    mel = torch.arange(mels) + columns
+    time = torch.linspace(0, frames - 1, steps, device="cpu").ceil().long()
+    step = torch.arange(steps, device="cpu") + rows
+    mel = torch.arange(mels, device="cpu") + columns
     return torch.stack(
         [time.repeat_interleave(mels), step.repeat_interleave(mels), mel.repeat(steps)],
         dim=1,
@@ -54,7 +54,7 @@ def rope_rotations(positions: Tensor, head_dim: int) -> Tensor:
     side = 2 * (head_dim // 6)
     angles = []
     for axis, channels in enumerate((head_dim - 2 * side, side, side)):
-        exponents = torch.arange(0, channels, 2, dtype=torch.float64) / channels
+        exponents = torch.arange(0, channels, 2, dtype=torch.float64, device=positions.device) / channels
         angles.append(positions[:, axis, None].double() * _ROPE_THETA**-exponents)
     phase = torch.cat(angles, dim=1)
     return torch.polar(torch.ones_like(phase), phase)
