@@ -1,9 +1,9 @@
 """Pillow's bicubic resize, exact to the bit, on the device that holds the frames.
 
 Pillow works in fixed point: coefficients rounded to 22 bits, a horizontal pass rounded to bytes, then a vertical one.
-Products of such coefficients with bytes are exact in float64, so that two matrix products give the same bytes. (Pillow
-13 chooses the order of the passes by size, which moves a few values by one level; this is the order of all versions
-before it, which published numbers were made with.)
+Products of such coefficients with bytes are exact in float64, so that two matrix products give the same bytes. The
+order of the passes is that of Pillow 10, which published numbers were made with; Pillow 13 chooses it by size, which
+moves a few values by one level.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def noise(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def by_pillow(frames: np.ndarray, height: int, width: int) -> np.ndarray:
-    """In two steps: Pillow 13 chooses the order of its passes by size, earlier versions start with the horizontal one."""
+    """In two steps: Pillow 13 chooses the order of its passes by size, Pillow 10 starts with the horizontal one."""
 
     def resize(frame: np.ndarray) -> np.ndarray:
         wide = Image.fromarray(frame).resize((width, frame.shape[0]), Image.Resampling.BICUBIC)
