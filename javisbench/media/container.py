@@ -70,7 +70,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     Raises:
         MediaError: ``no_video_stream``, or ``decode_error`` without a decoder for it.
     """
-    pictures = [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED_PICTURE]
+    pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not pictures:
         raise media_error("no_video_stream", f"{path}: there is no video track in this file.")
     best = container.streams.best("video")
@@ -79,6 +79,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise media_error("decode_error", f"{path}: there is no decoder for its video track.")
     stream.thread_count = 1
     return stream
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """Whether a track is the picture that comes with a piece of music."""
+    flags: Any = getattr(stream, "disposition", 0)  # the first versions of PyAV 14 lack it
+    return bool(getattr(flags, "value", flags) & _ATTACHED_PICTURE)
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:

@@ -109,6 +109,12 @@ class ClipReader:
         for worker in self._workers:
             worker.end()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of decoded clips that wait for the caller."""
+        with self._changed:
+            return self._waiting_bytes
+
     def read(self, sources: Iterable[ClipSource]) -> Iterator[tuple[ClipSource, Clip | MediaError]]:
         """Decode clips, in the order given.
 

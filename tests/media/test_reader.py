@@ -79,7 +79,7 @@ def test_decoded_clips_that_wait_are_bounded_in_bytes(encode: Encode) -> None:
         clips = reader.read(ClipSource(str(number), path) for number in range(50))
         next(clips)
         time.sleep(0.5)
-        assert reader._waiting_bytes <= 3 * clip_bytes
+        assert reader.waiting_bytes <= 3 * clip_bytes
         assert sum(1 for _ in clips) == 49
 
 
