@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from javisbench.clip import Clip, ClipSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from javisbench.suite import Sample
     from javisbench.weights import WeightStore
 
@@ -115,6 +117,8 @@ class Generator(ABC):
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
+        staging: a folder for files on their way, inside the run's; the runner sets it before `load` and removes it
+            after `close`. None outside a run.
 
     Args:
         variant: what stands behind the colon of ``name:variant``, or None.
@@ -126,6 +130,7 @@ class Generator(ABC):
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
     uses_categories: ClassVar[bool] = False
+    staging: Path | None = None
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         self.variant = variant

@@ -17,6 +17,8 @@ from typing import IO, Any
 from javisbench.errors import RunError
 
 _TEMPORARY = ".tmp-"
+# The second pattern is that of clips, whose temporaries keep their suffix for the encoder.
+_STALE = (f"{_TEMPORARY}*", ".*.tmp.*")
 
 
 @contextlib.contextmanager
@@ -44,19 +46,28 @@ def _explained(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
-                f"No space left to write {target}. Nothing written so far is lost: free space and run the same "
-                f"command again.",
-                kind="no_space",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise RunError(
-                f"{target} cannot be written ({error.strerror}). Nothing written so far is lost: make the folder "
-                f"writable, or choose another with --out, and run the same command again.",
-                kind="not_writable",
-            ) from error
-        raise
+        trouble = disk_trouble(error, target)
+        if trouble is None:
+            raise
+        raise trouble from error
+
+
+def disk_trouble(error: BaseException | None, target: Path) -> RunError | None:
+    """What to tell the user when `error` says that the disk is full or `target` may not be written; None otherwise."""
+    code = getattr(error, "errno", None)
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"No space left to write {target}. Nothing written so far is lost: free space and run the same command "
+            f"again.",
+            kind="no_space",
+        )
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RunError(
+            f"{target} cannot be written ({os.strerror(code)}). Nothing written so far is lost: make the folder "
+            f"writable, or choose another with --out, and run the same command again.",
+            kind="not_writable",
+        )
+    return None
 
 
 def _sync(path: Path) -> None:
@@ -133,10 +144,11 @@ def sweep_temporaries(folder: Path) -> int:
     Only under the folder's lock: then nobody else writes here.
     """
     swept = 0
-    for path in folder.rglob(f"{_TEMPORARY}*"):
-        with contextlib.suppress(OSError):
-            path.unlink()
-            swept += 1
+    for pattern in _STALE:
+        for path in folder.rglob(pattern):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                swept += 1
     return swept
 
 

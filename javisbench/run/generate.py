@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
 from javisbench.durable import append_jsonl, read_json, read_jsonl, write_json, write_jsonl
 from javisbench.errors import GenerationError, JavisbenchError, RunError
-from javisbench.media import write_clip
 from javisbench.run.conform import conform_clip
 from javisbench.run.manifest import now_text, versions
+from javisbench.run.place import place_clip
 from javisbench.run.sources import clip_name
 
 if TYPE_CHECKING:
@@ -119,12 +120,16 @@ def generate_clips(
     todo = job.todo()
     if not todo:
         return job.outcome
+    generator.staging = run / "staging"
+    # Of a process that was killed; the caller holds the lock.
+    shutil.rmtree(generator.staging, ignore_errors=True)
     generator.load(settings.device or "cpu", settings.dtype, weights)
     try:
         job.forget_failures(todo)
         job.run(todo)
     finally:
         generator.close()
+        shutil.rmtree(generator.staging, ignore_errors=True)
     return job.outcome
 
 
@@ -243,10 +248,11 @@ class _Job:
         again: list[Request] = []
         try:
             for answer in self.generator.generate(batch):
-                if open_requests.pop(id(answer.request), None) is None:
+                if id(answer.request) not in open_requests:
                     log.warning("%s answered twice, or what was not asked", self.generator.card_id)
                     continue
                 answer = _validated(answer)
+                del open_requests[id(answer.request)]
                 if isinstance(answer, Failed) and answer.retryable and attempt == 1:
                     again.append(answer.request)
                 else:
@@ -283,11 +289,13 @@ class _Job:
         request = answer.request
         name = clip_name(request.sample.id, request.repeat)
         started = time.monotonic()
+        clip, finished = answer.clip, answer.files
         try:
-            clip = conform_clip(answer.clip, self.suite.setting) if self.settings.conform == "exact" else answer.clip
+            if self.settings.conform == "exact":
+                clip, finished = conform_clip(clip, self.suite.setting), {}
             # The old sidecar goes first: a clip without one is unfinished, whatever files lie there.
             (self.clips / f"{name}.json").unlink(missing_ok=True)
-            write_clip(clip, self.clips / f"{name}.mp4", self.clips / f"{name}.wav")
+            place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav")
         except JavisbenchError as error:
             if isinstance(error, RunError):
                 raise
@@ -337,6 +345,7 @@ class _Job:
             "message": answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}",
             "seed": request.seed,
         }
+        log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), row["kind"], row["message"])
         with self._counting:
             append_jsonl(self.folder / "failures.jsonl", row)
             self.outcome.failed += 1
@@ -381,6 +390,14 @@ def _validated(answer: Generated | Failed) -> Generated | Failed:
             return refuse("shape", f"Audio must be float (channels, samples); got {audio.dtype} {audio.shape}.")
         if not np.isfinite(audio).all():
             return refuse("non_finite", "The audio holds values that are not finite.")
+        if not answer.clip.sample_rate or answer.clip.sample_rate <= 0:
+            return refuse("shape", f"Audio needs a sample rate above 0; got {answer.clip.sample_rate}.")
+    if answer.clip.fps <= 0:
+        return refuse("shape", f"The frame rate must be above 0; got {answer.clip.fps}.")
+    try:
+        json.dumps(dict(answer.info), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return refuse("info", f"The facts that came with the clip are no JSON: {error}.")
     return answer
 
 

@@ -1,0 +1,444 @@
+"""`ExternalCommand`: any program as a generator, spoken to in JSON lines; no Python of ours runs in it.
+
+Two modes. *Serve*: the program is started once, gets one JSON object a line on stdin and answers one a line on stdout.
+*Batch*: an argument holds ``{requests}`` (a file of JSON lines) or ``{out}`` (a folder); the program is started for
+every batch, and its files are found by id. The protocol is told in full in docs/generators.md.
+
+Programs are not trusted to behave: they run in their own process group without a shell, against a deadline; what they
+print is bounded; only files inside the staging folder count as clips, and only after they could be read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.program import Program, ProgramError, ProgramLog, redacted
+from javisbench.errors import GenerationError, MediaError, UsageError
+from javisbench.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from javisbench.clip import Clip, ClipSpec
+    from javisbench.media import ClipReader
+    from javisbench.weights import WeightStore
+
+log = logging.getLogger(__name__)
+PLACEHOLDERS = ("{requests}", "{out}")
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+_MAX_INFO_BYTES = 64 * 2**10
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True)
+class CommandOptions:
+    """The ``-M`` parameters.
+
+    Attributes:
+        timeout_s: seconds that one clip may take.
+        start_timeout_s: further seconds for the first answer after a start, while the program loads its model.
+        batch: requests a call (batch mode), or requests that wait for an answer at a time (serve mode).
+        unconditional: whether the program makes clips without prompts.
+        revision: of the model, as the user calls it; clips of another revision are made again.
+    """
+
+    timeout_s: float = 600.0
+    start_timeout_s: float = 1800.0
+    batch: int = 1
+    unconditional: bool = False
+    revision: str = ""
+
+
+class ExternalCommand(Generator):
+    """A program that makes clips: ``command:./my_model --flag``.
+
+    Clips keep the size, rate and length that the program gives them; how they differ from what was asked stands in the
+    sidecar. An mp4 is kept as it is, not encoded again.
+
+    Args:
+        variant: the command line, split as a shell would and run without one.
+        params: see `CommandOptions`.
+    """
+
+    card_id = "command"
+
+    def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
+        super().__init__(variant, params)
+        self._argv = _split(variant)
+        self._by_batch = any(place in argument for argument in self._argv for place in PLACEHOLDERS)
+        self._options = _parse(self.params, CommandOptions(batch=16 if self._by_batch else 1))
+        self.max_batch = self._options.batch
+        self.needs_text = not self._options.unconditional  # type: ignore[misc]  # a parameter decides it here
+        self._device = "cpu"
+        self._program: Program | None = None
+        self._log: ProgramLog | None = None
+        self._reader: ClipReader | None = None
+        self._folder: Path | None = None
+        self._taken = 0
+
+    def plan(self, spec: ClipSpec) -> Plan:
+        """What is asked of the program: the suite's setting; what it makes may differ."""
+        frames, samples = round(spec.duration_s * spec.fps), round(spec.duration_s * spec.sample_rate)
+        note = "what a program makes is only known afterwards; differences stand in each clip's sidecar"
+        return Plan(spec.width, spec.height, frames, spec.fps, samples, spec.sample_rate, notes=(note,))
+
+    def resolved(self) -> Mapping[str, Json]:
+        """The command, its revision, and whether prompts are sent; time-outs and batches change no clip."""
+        return {
+            "variant": self.variant,
+            "revision": self._options.revision,
+            "unconditional": self._options.unconditional,
+        }
+
+    def load(self, device: str, dtype: str, weights: WeightStore) -> None:
+        """Make sure that the program exists. It is started with the first request.
+
+        Raises:
+            GenerationError: there is no such program, or it may not be run.
+        """
+        if shutil.which(self._argv[0]) is None:
+            why = "may not be executed (chmod +x)" if Path(self._argv[0]).is_file() else "does not exist"
+            raise GenerationError(f"The program {self._argv[0]} of --model command:... {why}.", kind="no_program")
+        self._device = device
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
+        """Ask the program, and yield one answer a request as they come."""
+        return self._call(batch) if self._by_batch else self._serve(batch)
+
+    def close(self) -> None:
+        """End the program, its children too, and remove the staging folder."""
+        if self._program is not None:
+            self._program.finish()
+            self._program = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    # Serve: one process for all requests
+
+    def _serve(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
+        waiting = {_id(request): request for request in batch}
+        out = self._staging() / "out"
+        out.mkdir(exist_ok=True)
+        for name in waiting:
+            _remove_leftovers(out, name)
+        started = time.monotonic()
+        try:
+            payload = _lines(batch, out)
+            for answer in self._running().exchange(payload, self._options.timeout_s, self._options.start_timeout_s):
+                request = waiting.pop(str(answer.get("id")), None)
+                if request is None:
+                    log.warning("the program answered %.80r, which was answered or never asked", answer.get("id"))
+                    continue
+                yield self._outcome(request, answer, out, time.monotonic() - started)
+                if not waiting:
+                    return
+                started = time.monotonic()
+        except ProgramError as error:
+            self._end()
+            for request in waiting.values():
+                yield _failed(request, error.kind, error.message, retryable=error.kind != "timeout" or len(batch) > 1)
+
+    def _end(self) -> None:
+        if self._program is not None:
+            self._program.end()
+            self._program = None
+
+    def _running(self) -> Program:
+        if self._program is not None and not self._program.alive:
+            log.warning("the program ended by itself (%s) and is started again", self._program.cause())
+            self._end()
+        if self._program is None:
+            self._program = self._start(self._argv, talks=True)
+        return self._program
+
+    def _start(self, argv: Sequence[str], *, talks: bool) -> Program:
+        if self._log is None:
+            folder = self._staging()
+            self._log = ProgramLog((folder.parent.parent if self.staging else folder) / "command.log")
+        environment = {"PYTHONUNBUFFERED": "1", **os.environ, "JAVISBENCH_DEVICE": self._device}
+        return Program(argv, environment, self._log, talks=talks)
+
+    # Batch: one process a batch
+
+    def _call(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
+        folder = Path(tempfile.mkdtemp(prefix="batch-", dir=self._staging()))
+        out, requests = folder / "out", folder / "requests.jsonl"
+        out.mkdir()
+        requests.write_bytes(_lines(batch, out))
+        started = time.monotonic()
+        problem = self._run_once({"{requests}": str(requests), "{out}": str(out)}, len(batch))
+        seconds = (time.monotonic() - started) / len(batch)
+        for request in batch:
+            made = _found(out / _id(request)) is not None
+            if problem is not None and (problem.kind == "timeout" or not made):
+                # After a time-out nobody knows which files are whole.
+                again = problem.kind != "timeout" or len(batch) > 1
+                yield _failed(request, problem.kind, problem.message, retryable=again)
+            elif not made:
+                yield _failed(request, "no_answer", f"The program ended without a file {_id(request)}.mp4.")
+            else:
+                yield self._outcome(request, {"status": "ok"}, out, seconds)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _run_once(self, places: Mapping[str, str], count: int) -> ProgramError | None:
+        try:
+            self._program = self._start([_filled(argument, places) for argument in self._argv], talks=False)
+            self._program.wait(self._options.start_timeout_s + self._options.timeout_s * count)
+        except ProgramError as error:
+            return error
+        finally:
+            self._end()
+        return None
+
+    # From an answer to a clip
+
+    def _outcome(self, request: Request, answer: Mapping[str, Any], out: Path, seconds: float) -> Generated | Failed:
+        status = answer.get("status")
+        if status == "failed":
+            return _declared_failure(request, answer)
+        if status != "ok":
+            return _failed(request, "bad_answer", f"The answer's status is ok or failed; got {status!r:.80}.")
+        try:
+            info = _info(answer)
+            video, audio = self._take(request, answer, out)
+            clip = self._read(request, video, audio)
+            _check_claims(answer, clip)
+        except _RefusedError as refusal:
+            return _failed(request, refusal.kind, str(refusal), retryable=False)
+        except MediaError as error:
+            return _failed(request, error.kind, error.message)
+        facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": _differences(request.plan, clip)}
+        if info:
+            facts["program"] = info
+        files = {"video": str(video)} if video.suffix == ".mp4" else {}
+        if files and audio is not None and audio.suffix == ".wav":
+            files["audio"] = str(audio)
+        return Generated(request, clip, facts, files)
+
+    def _take(self, request: Request, answer: Mapping[str, Any], out: Path) -> tuple[Path, Path | None]:
+        """Move a clip's files out of the program's reach.
+
+        Raises:
+            _RefusedError: they are not there, are no plain files, or lie outside the staging folder.
+        """
+        stem = out / _id(request)
+        video = _inside(answer["video"], out) if answer.get("video") else _found(stem)
+        if video is None:
+            raise _RefusedError("no_file", f"The program answered ok, but there is no file {stem}.mp4.")
+        audio = _inside(answer["audio"], out) if answer.get("audio") else _sound(video)
+        self._taken += 1
+        mine = self._staging() / "taken"
+        mine.mkdir(exist_ok=True)
+        moved = []
+        for path in (video, audio):
+            if path is not None:
+                _check_plain(path)
+                target = mine / f"{self._taken:06d}{path.suffix.lower()}"
+                path.rename(target)
+                moved.append(target)
+        return moved[0], moved[1] if audio is not None else None
+
+    def _read(self, request: Request, video: Path, audio: Path | None) -> Clip:
+        from javisbench.media import ClipReader, ClipSource
+
+        if self._reader is None:
+            self._reader = ClipReader(1)
+        _, clip = next(iter(self._reader.read([ClipSource(request.sample.id, video, audio)])))
+        if isinstance(clip, MediaError):
+            raise MediaError(clip.message.replace(str(video), _id(request)), kind=clip.kind)
+        return clip
+
+    def _staging(self) -> Path:
+        if self._folder is None:
+            if self.staging is not None:
+                self.staging.mkdir(parents=True, exist_ok=True)
+            # Resolved, because paths that programs give back are compared with it.
+            self._folder = Path(tempfile.mkdtemp(prefix="command-", dir=self.staging)).resolve()
+        return self._folder
+
+
+class _RefusedError(Exception):
+    """An answer that is not accepted; trying again would change nothing."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def _split(command: str | None) -> list[str]:
+    try:
+        argv = shlex.split(command or "")
+    except ValueError as error:
+        raise UsageError(f"The command {command!r} cannot be split into words: {error}.") from error
+    if not argv:
+        raise UsageError("Say which program makes the clips: --model 'command:./my_model.sh --flag'.")
+    return argv
+
+
+def _parse(params: Mapping[str, str], defaults: CommandOptions) -> CommandOptions:
+    known = tuple(CommandOptions.__dataclass_fields__)
+    values: dict[str, Any] = dict(defaults.__dict__)
+    for key, text in params.items():
+        if key not in known:
+            raise UsageError(
+                f"command: has no parameter {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}. Options of "
+                f"the program itself belong into the command."
+            )
+        values[key] = text if key == "revision" else _value(key, text, type(values[key]))
+    return CommandOptions(**values)
+
+
+def _value(key: str, text: str, kind: type) -> float | int | bool:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"{key} of command: is true or false; got {text!r}.")
+        return text.lower() == "true"
+    try:
+        value: float = kind(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"{key} of command: is a number above 0; got {text!r}.")
+    return value
+
+
+def _id(request: Request) -> str:
+    sample = request.sample.id
+    return sample if request.repeat == 0 else f"{sample}-{request.repeat}"
+
+
+def _lines(batch: Sequence[Request], out: Path) -> bytes:
+    return b"".join(json.dumps(_request(request, out)).encode() + b"\n" for request in batch)
+
+
+def _request(request: Request, out: Path) -> dict[str, Json]:
+    plan = request.plan
+    return {
+        "id": _id(request),
+        "prompt": request.prompts.get("text", ""),
+        "prompts": dict(request.prompts),
+        "seed": request.seed,
+        "width": plan.width,
+        "height": plan.height,
+        "frames": plan.frames,
+        "fps": float(plan.fps),
+        "duration_s": plan.frames / float(plan.fps),
+        "sample_rate": plan.sample_rate,
+        "output": str(out / _id(request)),
+    }
+
+
+def _filled(argument: str, values: Mapping[str, str]) -> str:
+    for place, value in values.items():
+        argument = argument.replace(place, value)
+    return argument
+
+
+def _remove_leftovers(out: Path, name: str) -> None:
+    for path in (*out.glob(f"{name}.*"), out / name):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _found(stem: Path) -> Path | None:
+    candidates = (stem.with_name(stem.name + suffix) for suffix in _VIDEO_SUFFIXES)
+    return next((path for path in candidates if os.path.lexists(path)), None)
+
+
+def _sound(video: Path) -> Path | None:
+    from javisbench.media import sidecar_for
+
+    return sidecar_for(video)
+
+
+def _inside(given: object, out: Path) -> Path:
+    """The path that an answer names, when it lies in the folder; relative ones count from there."""
+    if not isinstance(given, str) or "\0" in given:
+        raise _RefusedError("bad_answer", f"The answer's paths are texts; got {given!r:.80}.")
+    path = Path(os.path.normpath(out / given))
+    if not path.is_relative_to(out) or path == out:
+        raise _RefusedError("outside", f"The program answered with a file outside its folder {out}: {given:.200}")
+    if not os.path.lexists(path):
+        raise _RefusedError("no_file", f"The program answered ok, but there is no file {path}.")
+    return path
+
+
+def _check_plain(path: Path) -> None:
+    # A link, anywhere on the way, could lead to files that are not the program's.
+    if path.is_symlink() or path.resolve() != path:
+        raise _RefusedError("outside", f"The program answered with a link ({path}), not with a file of its own.")
+    if not path.is_file():
+        raise _RefusedError("no_file", f"{path} is no file.")
+
+
+def _declared_failure(request: Request, answer: Mapping[str, Any]) -> Failed:
+    message = redacted(str(answer.get("message") or "The program gave no reason."))[:1000]
+    kind = str(answer.get("kind", ""))
+    return _failed(
+        request, kind if _KIND.fullmatch(kind) else "failed", message, retryable=answer.get("retryable") is not False
+    )
+
+
+def _failed(request: Request, kind: str, message: str, *, retryable: bool = True) -> Failed:
+    return Failed(request, "generate", kind, message, retryable)
+
+
+def _info(answer: Mapping[str, Any]) -> Mapping[str, Json]:
+    info = answer.get("info") or {}
+    text = redacted(json.dumps(info))
+    if not isinstance(info, dict) or len(text) > _MAX_INFO_BYTES:
+        raise _RefusedError("bad_answer", f"The answer's info is an object of at most {_MAX_INFO_BYTES} bytes.")
+    cleaned: dict[str, Json] = json.loads(text)
+    return cleaned
+
+
+def _measures(clip: Clip) -> dict[str, float | None]:
+    frames, height, width = clip.frames.shape[:3]
+    return {
+        "width": width,
+        "height": height,
+        "frames": frames,
+        "fps": round(float(clip.fps), 6),
+        "sample_rate": clip.sample_rate,
+    }
+
+
+def _check_claims(answer: Mapping[str, Any], clip: Clip) -> None:
+    for name, measured in _measures(clip).items():
+        claimed = answer.get(name)
+        if claimed is None:
+            continue
+        if not isinstance(claimed, int | float) or abs(claimed - (measured or 0)) > 1e-3 * abs(claimed):
+            raise _RefusedError("shape", f"The program said {name} {claimed!r:.40}; the file has {measured}.")
+
+
+def _differences(plan: Plan, clip: Clip) -> list[str]:
+    asked = {
+        "width": plan.width,
+        "height": plan.height,
+        "frames": plan.frames,
+        "fps": round(float(plan.fps), 6),
+        "sample_rate": plan.sample_rate,
+    }
+    made = _measures(clip)
+    return [f"{name} {asked[name]} -> {made[name]}" for name in asked if asked[name] != made[name]]

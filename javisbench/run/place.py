@@ -1,0 +1,66 @@
+"""Putting a generated clip into the run's folder: encoded here, or as the program's own finished files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from javisbench.durable import atomic_path, disk_trouble
+from javisbench.errors import MediaError, RunError
+
+if TYPE_CHECKING:
+    from javisbench.clip import Clip
+
+_FULL_BYTES = 2**20
+
+
+def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path) -> None:
+    """Store a clip as `video` (mp4) and `audio` (wav), the sound first.
+
+    Args:
+        clip: its media; without `files` they are encoded.
+        files: ``video``: a finished mp4, which is moved as it is; ``audio``: a wav that goes with it. An mp4 alone
+            gets its own track, decoded, as a lossless wav.
+        video: where the mp4 goes.
+        audio: where the wav goes; one from before is removed when the clip has no sound.
+
+    Raises:
+        MediaError: the clip cannot be encoded.
+        RunError: full disk, or a folder that may not be written.
+    """
+    from javisbench.media import write_clip
+
+    if "video" not in files:
+        try:
+            write_clip(clip, video, audio)
+        except MediaError as error:
+            raise _disk_trouble(error, video) or error from error.__cause__
+        return
+    if "audio" in files:
+        _move(Path(files["audio"]), audio)
+    elif clip.audio is None or clip.sample_rate is None:
+        audio.unlink(missing_ok=True)
+    else:
+        import soundfile
+
+        with atomic_path(audio) as temporary:
+            # Floats, because the decoded track is none of 16 bits.
+            soundfile.write(str(temporary), clip.audio.T, clip.sample_rate, subtype="FLOAT", format="WAV")
+    _move(Path(files["video"]), video)
+
+
+def _disk_trouble(error: MediaError, video: Path) -> RunError | None:
+    cause: BaseException | None = error.__cause__
+    # Audio libraries do not say why a write failed.
+    if cause is not None and shutil.disk_usage(video.parent).free < _FULL_BYTES:
+        cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return disk_trouble(cause, video)
+
+
+def _move(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.move(source, temporary)

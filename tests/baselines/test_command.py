@@ -1,0 +1,386 @@
+"""External programs: both modes, and everything that a program can do wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import javisbench
+from javisbench.baselines import program
+from javisbench.baselines.command import ExternalCommand
+from javisbench.clip import Clip, ClipSpec
+from javisbench.durable import read_json, read_jsonl
+from javisbench.errors import GenerationError, UsageError
+from javisbench.media import read_clip, write_clip
+from javisbench.run.generate import GenerateSettings
+from javisbench.suite import Suite, load_suite
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "generators"
+TINY = ClipSpec(width=32, height=24, duration_s=0.5, fps=Fraction(8), sample_rate=8000)
+
+# A program that copies a ready clip for each request, and misbehaves as its first argument says.
+PROGRAM = """
+import json, os, shutil, subprocess, sys, time
+how, ready, scratch = sys.argv[1:4]
+def answer(request, **facts):
+    print(json.dumps({"id": request["id"], "status": "ok", **facts}), flush=True)
+def make(request):
+    shutil.copy(ready, request["output"] + ".mp4")
+once = os.path.join(scratch, "once")
+def first_time():
+    if os.path.exists(once):
+        return False
+    open(once, "w").close()
+    return True
+held = []
+for line in sys.stdin:
+    request = json.loads(line)
+    bad = request["id"] == "sample_0001"
+    if how == "crash" and bad:
+        print("out of luck", file=sys.stderr, flush=True); os._exit(3)
+    if how == "crash-once" and bad and first_time():
+        os._exit(3)
+    if how == "hang" and bad:
+        time.sleep(600)
+    if how == "hang-with-child" and bad:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open(os.path.join(scratch, "child"), "w").write(str(child.pid)); time.sleep(600)
+    if how == "flood" and bad:
+        for _ in range(300):
+            sys.stderr.write("x" * 99999 + "\\n")
+        print("y" * 3_000_000)
+        print("{not json")
+    if how == "say-no" and bad:
+        answer(request, status="failed", message="too hard", kind="refused_prompt", retryable=False); continue
+    if how == "no-file" and bad:
+        answer(request); continue
+    if how == "nonsense" and bad:
+        answer(request, status=["what"]); continue
+    if how == "lie" and bad:
+        make(request); answer(request, width=64, height=24); continue
+    if how == "garbage" and bad:
+        open(request["output"] + ".mp4", "wb").write(b"no video"); answer(request); continue
+    if how == "outside" and bad:
+        answer(request, video=shutil.copy(ready, os.path.join(scratch, "elsewhere.mp4"))); continue
+    if how == "dots" and bad:
+        answer(request, video="../../../" + os.path.basename(ready)); continue
+    if how == "link" and bad:
+        os.symlink(ready, request["output"] + ".mp4"); answer(request); continue
+    if how == "link-folder" and bad:
+        os.symlink(os.path.dirname(ready), request["output"])
+        answer(request, video=request["output"] + "/" + os.path.basename(ready)); continue
+    if how == "nan" and bad:
+        make(request); print('{"id": "%s", "status": "ok", "info": {"loss": NaN}}' % request["id"], flush=True)
+    if how == "leak":
+        print("key is", os.environ["MY_API_KEY"], file=sys.stderr, flush=True)
+        answer(request, status="failed", message="401 for " + os.environ["MY_API_KEY"]); continue
+    make(request)
+    if how == "backwards":
+        held.append(request)
+        if len(held) == 3:
+            for one in reversed(held): answer(one)
+            held = []
+        continue
+    answer(request, info={"steps": 4})
+    if how == "twice":
+        answer(request); answer({"id": "sample_9999"})
+"""
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of the tiny setting: an mp4 with its sound inside."""
+    path = tmp_path_factory.mktemp("ready") / "ready.mp4"
+    frames = np.random.default_rng(0).integers(0, 256, (4, 24, 32, 3)).astype(np.uint8)
+    audio = (0.1 * np.sin(np.arange(4000) / 9)).astype(np.float32)[None]
+    write_clip(Clip(frames, TINY.fps, audio, TINY.sample_rate), path, sidecar=False)
+    return path
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    """Three prompts at the tiny setting."""
+    (tmp_path / "s.csv").write_text('text\na cat\n"a ""dog"", barking"\nrain\n')
+    return replace(load_suite(str(tmp_path / "s.csv")), setting=TINY)
+
+
+Run = Callable[..., tuple[Path, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, ready: Path, suite: Suite) -> Run:
+    """Run the misbehaving program; returns the run folder and its failures."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "scratch").mkdir()
+
+    def go(how: str, **params: str) -> tuple[Path, list[dict[str, Any]]]:
+        command = shlex.join([sys.executable, str(tmp_path / "program.py"), how, str(ready), str(tmp_path / "scratch")])
+        given = {"timeout_s": "30", "start_timeout_s": "30", **params}
+        folder = javisbench.generate(f"command:{command}", suite=suite, params=given, out=tmp_path / "run")
+        return folder, read_jsonl(folder / "failures.jsonl")
+
+    return go
+
+
+def clips(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "clips").glob("*.json")}
+
+
+EVERY = {"sample_0000", "sample_0001", "sample_0002"}
+
+
+def test_clips_are_kept_as_made_with_their_sound_lossless_beside(run: Run, ready: Path) -> None:
+    folder, failures = run("well")
+    assert failures == []
+    assert clips(folder) == EVERY
+    assert (folder / "clips/sample_0001.mp4").read_bytes() == ready.read_bytes()
+    inside, beside = read_clip(ready), read_clip(folder / "clips/sample_0001.mp4")
+    assert (inside.audio_source, beside.audio_source) == ("container", "sidecar")
+    assert inside.audio is not None and beside.audio is not None
+    np.testing.assert_array_equal(inside.audio, beside.audio)
+    sidecar = read_json(folder / "clips/sample_0001.json")
+    assert sidecar["info"]["program"] == {"steps": 4}
+    assert sidecar["info"]["differs"] == []
+    assert not (folder / "staging").exists()
+
+
+def test_a_second_run_asks_for_nothing(run: Run, tmp_path: Path) -> None:
+    run("well")
+    (tmp_path / "program.py").write_text("raise SystemExit(9)")
+    assert run("well")[1] == []
+
+
+def test_another_revision_makes_the_clips_again(run: Run) -> None:
+    run("well")
+    with pytest.raises(javisbench.errors.RunError, match="other settings"):
+        run("well", revision="2")
+
+
+# What each misbehaviour is listed as; other clips are not touched by it.
+@pytest.mark.parametrize(
+    ("how", "kind", "told"),
+    [
+        ("crash", "crash", "exit status 3; last line: out of luck"),
+        ("say-no", "refused_prompt", "too hard"),
+        ("no-file", "no_file", "no file"),
+        ("nonsense", "bad_answer", "status"),
+        ("lie", "shape", "said width 64; the file has 32"),
+        ("garbage", "unsupported_format", "text"),
+        ("outside", "outside", "outside its folder"),
+        ("dots", "outside", "outside its folder"),
+        ("link", "outside", "link"),
+        ("link-folder", "outside", "link"),
+    ],
+)
+def test_misbehaviour_costs_its_own_clip_and_is_listed(run: Run, ready: Path, how: str, kind: str, told: str) -> None:
+    folder, failures = run(how)
+    assert [(row["sample_id"], row["kind"]) for row in failures] == [("sample_0001", kind)]
+    assert told in failures[0]["message"]
+    assert clips(folder) == EVERY - {"sample_0001"}
+    assert ready.is_file()
+
+
+def test_a_crash_is_tried_once_more(run: Run) -> None:
+    folder, failures = run("crash-once")
+    assert failures == []
+    assert clips(folder) == EVERY
+
+
+def test_a_crash_in_a_batch_costs_only_what_was_not_answered(run: Run) -> None:
+    folder, failures = run("crash", batch="3")
+    assert [row["sample_id"] for row in failures] == ["sample_0001"]
+    assert clips(folder) == EVERY - {"sample_0001"}
+
+
+def test_a_hanging_program_is_ended_with_its_children(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock that is set forward by days must not end the clips that are fine.
+    days = iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: 86400.0 * next(days))
+    folder, failures = run("hang-with-child", timeout_s="3")
+    assert [(row["sample_id"], row["kind"]) for row in failures] == [("sample_0001", "timeout")]
+    assert "within 3 s" in failures[0]["message"]
+    assert clips(folder) == EVERY - {"sample_0001"}
+    child = int((tmp_path / "scratch/child").read_text())
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split(")")[1].split()[0] == "Z"
+
+
+def test_answers_out_of_order_belong_to_their_requests(run: Run) -> None:
+    folder, failures = run("backwards", batch="3")
+    assert failures == []
+    assert clips(folder) == EVERY
+
+
+def test_a_second_answer_counts_for_nothing_and_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    folder, failures = run("twice", batch="3")
+    assert failures == []
+    assert clips(folder) == EVERY
+    assert "answered or never asked" in caplog.text
+
+
+def test_floods_neither_block_nor_fill_the_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "LOG_BYTES", 200_000)
+    folder, failures = run("flood")
+    assert failures == []
+    assert clips(folder) == EVERY
+    assert 0 < (folder / "command.log").stat().st_size < 400_000
+    assert "it is not kept" in (folder / "command.log").read_text()
+
+
+def test_facts_that_are_no_json_are_no_answer(run: Run) -> None:
+    folder, failures = run("nan", timeout_s="3")
+    assert failures == []
+    assert clips(folder) == EVERY
+
+
+def test_secrets_are_recorded_nowhere(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", "sk-3141592653589793")
+    _, failures = run("leak")
+    assert failures[0]["message"] == "401 for <MY_API_KEY>"
+    written = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(written) > 2
+    assert not any(b"sk-3141592653589793" in path.read_bytes() for path in written)
+
+
+def test_a_program_that_does_not_exist_stops_at_once(suite: Suite, tmp_path: Path) -> None:
+    with pytest.raises(GenerationError, match="does not exist"):
+        javisbench.generate("command:./no_such_program", suite=suite, out=tmp_path / "run")
+    (tmp_path / "plain.sh").write_text("#!/bin/sh\n")
+    with pytest.raises(GenerationError, match="chmod"):
+        javisbench.generate(f"command:{tmp_path}/plain.sh", suite=suite, out=tmp_path / "run")
+
+
+def test_no_shell_reads_the_command(suite: Suite, tmp_path: Path) -> None:
+    marker = tmp_path / "made-by-a-shell"
+    javisbench.generate(f"command:echo hi ; touch {marker} {{out}}", suite=suite, out=tmp_path / "run")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"timeout": "3"}, "timeout_s"),
+        ({"timeout_s": "soon"}, "above 0"),
+        ({"batch": "0"}, "above 0"),
+        ({"unconditional": "perhaps"}, "true or false"),
+    ],
+)
+def test_bad_parameters_are_named(params: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        ExternalCommand("true", params)
+
+
+def test_bad_commands_are_named() -> None:
+    with pytest.raises(UsageError, match="which program"):
+        ExternalCommand(None)
+    with pytest.raises(UsageError, match="split"):
+        ExternalCommand('x "unfinished')
+
+
+def test_programs_without_prompts_fit_suites_without_prompts(suite: Suite) -> None:
+    from javisbench.run.generate import check_suite
+
+    unconditional = ExternalCommand("true", {"unconditional": "true"})
+    check_suite(unconditional, replace(suite, unconditional=True))
+    with pytest.raises(GenerationError, match="unconditional"):
+        check_suite(unconditional, suite)
+    with pytest.raises(GenerationError, match="needs prompts"):
+        check_suite(ExternalCommand("true"), replace(suite, unconditional=True))
+
+
+BATCH = """
+import json, shutil, sys, time
+how, ready, requests, out = sys.argv[1:5]
+for line in open(requests):
+    request = json.loads(line)
+    assert request["output"] == out + "/" + request["id"]
+    if request["id"] == "sample_0001":
+        if how == "leaves-out": continue
+        if how == "fails": sys.exit("cannot do more")
+        if how == "hangs": time.sleep(600)
+    shutil.copy(ready, request["output"] + ".mp4")
+"""
+
+
+@pytest.fixture
+def run_batch(tmp_path: Path, ready: Path, suite: Suite) -> Run:
+    """Run a program that is started once a batch."""
+    (tmp_path / "batch.py").write_text(BATCH)
+
+    def go(how: str, **params: str) -> tuple[Path, list[dict[str, Any]]]:
+        words = [sys.executable, str(tmp_path / "batch.py"), how, str(ready), "{requests}", "{out}"]
+        given = {"timeout_s": "10", "start_timeout_s": "30", **params}
+        folder = javisbench.generate(f"command:{shlex.join(words)}", suite=suite, params=given, out=tmp_path / "run")
+        return folder, read_jsonl(folder / "failures.jsonl")
+
+    return go
+
+
+@pytest.mark.parametrize(("how", "kinds"), [("well", []), ("leaves-out", ["no_answer"]), ("fails", ["crash"])])
+def test_batches_of_files_are_matched_by_id(run_batch: Run, how: str, kinds: list[str]) -> None:
+    folder, failures = run_batch(how)
+    assert [row["kind"] for row in failures] == kinds
+    assert clips(folder) == (EVERY - {"sample_0001"} if kinds else EVERY)
+    if how == "fails":
+        assert "cannot do more" in failures[0]["message"]
+
+
+def test_a_hanging_batch_is_made_one_by_one(run_batch: Run) -> None:
+    folder, failures = run_batch("hangs", timeout_s="1", start_timeout_s="1")
+    assert [(row["sample_id"], row["kind"]) for row in failures] == [("sample_0001", "timeout")]
+    assert clips(folder) == EVERY - {"sample_0001"}
+
+
+def test_the_python_example_runs(suite: Suite, tmp_path: Path) -> None:
+    command = shlex.join([sys.executable, str(EXAMPLES / "minimal_adapter.py")])
+    folder = javisbench.generate(f"command:{command}", suite=suite, out=tmp_path / "run")
+    assert read_jsonl(folder / "failures.jsonl") == []
+    clip = read_clip(folder / "clips/sample_0002.mp4")
+    assert clip.frames.shape == (4, 24, 32, 3)
+    assert clip.audio is not None
+    assert np.abs(clip.audio).max() > 0.05
+
+
+def test_the_bash_example_runs(suite: Suite, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The model: a program with options of its own, which here copies a ready clip.
+    model = tmp_path / "model"
+    model.write_text(
+        f"#!{sys.executable}\nimport json, shutil, sys\n"
+        f"shutil.copy({str(ready)!r}, sys.argv[sys.argv.index('--out') + 1])\n"
+        f"print(json.dumps(sys.argv[1:]), file=open({str(tmp_path / 'calls')!r}, 'a'))\n"
+    )
+    model.chmod(0o755)
+    monkeypatch.setenv("MODEL", str(model))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    command = shlex.join([str(EXAMPLES / "minimal_adapter.sh"), "{requests}", "{out}"])
+    folder = javisbench.generate(f"command:{command}", suite=suite, out=tmp_path / "run")
+    assert read_jsonl(folder / "failures.jsonl") == []
+    assert clips(folder) == EVERY
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    assert [call[1] for call in calls] == ["a cat", 'a "dog", barking', "rain"]
+    assert calls[0][4:8] == ["--size", "32x24", "--seconds", "0.5"]
+
+
+def test_conform_exact_brings_clips_to_the_setting(run: Run, suite: Suite, tmp_path: Path, ready: Path) -> None:
+    command = shlex.join([sys.executable, str(tmp_path / "program.py"), "well", str(ready), str(tmp_path / "scratch")])
+    larger = replace(suite, setting=replace(TINY, width=48, duration_s=1.0))
+    folder = javisbench.generate(
+        f"command:{command}", suite=larger, settings=GenerateSettings(conform="exact"), out=tmp_path / "exact"
+    )
+    clip = read_clip(folder / "clips/sample_0000.mp4")
+    assert clip.frames.shape == (8, 24, 48, 3)
+    differs = read_json(folder / "clips/sample_0000.json")["info"]["differs"]
+    assert differs == ["width 48 -> 32", "frames 8 -> 4"]
