@@ -209,15 +209,20 @@ def _read_file(path: Path, name: str, setting: ClipSpec, *, allow_outside: bool)
     return _suite(name, tuple(samples), setting, str(path)), []
 
 
-def _suite(
-    name: str, samples: tuple[Sample, ...], setting: ClipSpec, source: str, unconditional: bool = False
-) -> Suite:
+def suite_hash(samples: Iterable[Sample]) -> str:
+    """SHA-256 over ids, prompts and categories of all samples, in order."""
     digest = hashlib.sha256()
     for sample in samples:
         categories = {aspect: sorted(ids) for aspect, ids in sorted(sample.categories.items()) if ids}
         row = [sample.id, sample.text, sample.audio_text, sample.video_text, categories]
         digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
-    return Suite(name, samples, setting, unconditional, digest.hexdigest(), source, len(samples))
+    return digest.hexdigest()
+
+
+def _suite(
+    name: str, samples: tuple[Sample, ...], setting: ClipSpec, source: str, unconditional: bool = False
+) -> Suite:
+    return Suite(name, samples, setting, unconditional, suite_hash(samples), source, len(samples))
 
 
 def _read_rows(path: Path) -> tuple[list[dict[str, Any]], list[Problem]]:

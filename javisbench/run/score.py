@@ -372,6 +372,7 @@ def _summary(
         "stand_in": job.plan.stand_in,
         "audio": job.audio,
         "reference": job.reference.describe(),
+        "seed": job.settings.seed,
         "encoders": {
             name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None}
             for name, choice in job.plan.encoders.items()
@@ -409,7 +410,10 @@ def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
-    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``categories`` (``aspect/category``)."""
+    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``.
+
+    Categories are lists of ``aspect/category``.
+    """
     import pandas as pd
 
     samples = list({item.sample.id: item.sample for item in items}.values())
@@ -419,6 +423,7 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
             "index": [sample.index for sample in samples],
             "text": [sample.text for sample in samples],
             "audio_text": [sample.audio_text for sample in samples],
+            "video_text": [sample.video_text for sample in samples],
             "categories": [
                 [slice_name(aspect, category) for aspect, found in sample.categories.items() for category in found]
                 for sample in samples
@@ -442,6 +447,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
         "index": number,
         "text": text,
         "audio_text": text,
+        "video_text": text,
         "categories": pa.list_(text),
     }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
