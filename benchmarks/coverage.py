@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 nice python benchmarks/coverage.py --out benchmarks/results/coverage.json   # half an hour
     python benchmarks/coverage.py --repeats 50                                                     # a look
+    python benchmarks/coverage.py --table benchmarks/results/coverage.json                         # as in the docs
 
 Every row draws `repeats` independent data sets, computes the estimate and its nominal 95 % interval with the library's
 own functions, and counts how often the interval holds the mean of the estimates: the value expected at that n.
@@ -237,11 +238,30 @@ def power(repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
+def table(result: dict[str, Any]) -> str:
+    """The distances' rows as a Markdown table."""
+    lines = [
+        "| distance | d | n | scenario | population | bias at n | coverage | SE / true SD | false differences |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["distances"]:
+        lines.append(
+            f"| {row['distance']} | {row['d']} | {row['n']} | {row['scenario']} | {row['population']:.3f} "
+            f"| {row['bias']:+.3f} | {100 * row['coverage']:.1f} % | {row['error_over_truth']:.2f} "
+            f"| {100 * row['false_differences']:.1f} % |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--table", type=Path, help="print the table of an earlier result and stop")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.table.read_text(encoding="utf-8"))))
+        return
     start = time.perf_counter()
     result = {
         "repeats": options.repeats,

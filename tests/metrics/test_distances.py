@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -480,3 +484,28 @@ def test_coverage_of_the_value_expected_at_this_n(measure: Callable[..., distanc
     coverage = np.mean(np.abs(np.array(values) - np.mean(values)) <= reach)
     # 250 repeats know 0.95 to 0.014 (one standard error).
     assert 0.90 <= coverage <= 0.995
+
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_the_simulation_runs_and_its_recorded_results_hold(tmp_path: Path) -> None:
+    out = tmp_path / "coverage.json"
+    command = [sys.executable, str(BENCHMARKS / "coverage.py"), "--repeats", "2", "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    small = json.loads(out.read_text(encoding="utf-8"))
+    recorded = json.loads((BENCHMARKS / "results" / "coverage.json").read_text(encoding="utf-8"))
+    assert small.keys() == recorded.keys() and recorded["repeats"] >= 2000
+
+    def cell(row: dict[str, object]) -> tuple[object, ...]:
+        return row["distance"], row["scenario"], row["n"], row["d"]
+
+    assert [cell(row) for row in small["distances"]] == [cell(row) for row in recorded["distances"]]
+    for row in recorded["distances"]:
+        assert row["coverage"] >= 0.92, row
+        assert row["false_differences"] <= 0.06, row
+        clearly_different = row["scenario"].startswith(("different", "far")) and row["distance"] != "mmd, centred"
+        if clearly_different:
+            assert row["coverage"] <= 0.98, row
+    assert all(row["family_wise_error"] <= 0.06 for row in recorded["ranks"])
+    assert all(abs(row["found"] - row["power"]) <= 0.02 for row in recorded["power"])
