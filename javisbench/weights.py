@@ -43,6 +43,7 @@ class WeightsEntry:
         licence_url: its text.
         noncommercial: whether it forbids commercial use.
         stand_in: True for seeded weights that are no trained model's: results with them are never ranked.
+        estimated_bytes: about how much is fetched, where exact sizes are not known.
     """
 
     id: str
@@ -55,12 +56,23 @@ class WeightsEntry:
     licence_url: str = ""
     noncommercial: bool = False
     stand_in: bool = False
+    estimated_bytes: int | None = None
 
     @property
     def total_bytes(self) -> int | None:
         """Bytes to fetch, or None when a size is not known."""
         sizes = [file.bytes for file in self.files]
         return None if any(size is None for size in sizes) or not sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def size_text(self) -> str:
+        """The size in words, for messages."""
+        size, about = self.total_bytes, ""
+        if size is None:
+            size, about = self.estimated_bytes, "about "
+        if size is None:
+            return "size not recorded"
+        return about + (f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB")
 
     @property
     def fetch_command(self) -> str:
@@ -92,7 +104,7 @@ def weights_registry() -> dict[str, WeightsEntry]:
 
 def _entry(name: str, card: Mapping[str, Any]) -> WeightsEntry:
     files = tuple(WeightsFile(**file) for file in card.get("files", ()))
-    fields = ("title", "source", "licence", "revision", "licence_url", "noncommercial", "stand_in")
+    fields = ("title", "source", "licence", "revision", "licence_url", "noncommercial", "stand_in", "estimated_bytes")
     known = {key: card[key] for key in fields if key in card}
     local = tuple(card.get("local_names", ())) or tuple(Path(file.path).name for file in files[:1])
     return WeightsEntry(id=name, files=files, local_names=local, **known)
@@ -146,11 +158,10 @@ class WeightStore:
             for name in entry.local_names:
                 if (folder / name).exists():
                     return folder / name
-        size = entry.total_bytes
         raise MissingWeightsError(
             f"The weights of {entry.title} are not on this machine. Fetch them: {entry.fetch_command} "
-            f"(from {entry.source}, {_size(size)}, licence {entry.licence}); or put {' or '.join(entry.local_names)} "
-            f"into a folder and give it with --weights-dir."
+            f"(from {entry.source}, {entry.size_text}, licence {entry.licence}); or put {' or '.join(entry.local_names)}"
+            f" into a folder and give it with --weights-dir."
         )
 
     def locate(self, entry_id: str) -> Located:
@@ -175,9 +186,3 @@ class WeightStore:
             with path.open("rb") as opened:
                 self._hashes[key] = hashlib.file_digest(opened, "sha256").hexdigest()
         return self._hashes[key]
-
-
-def _size(size: int | None) -> str:
-    if size is None:
-        return "size not recorded"
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

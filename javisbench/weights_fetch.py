@@ -70,8 +70,11 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
     with locked(folder):
         record = _read_record(folder)
         hashes = dict(record.get("sha256", {}))
-        for file in entry.files:
-            hashes[file.path] = _fetch_file(entry, file, folder, hashes.get(file.path), report)
+        if _is_folder(entry):
+            _fetch_folder(entry, folder)
+        else:
+            for file in entry.files:
+                hashes[file.path] = _fetch_file(entry, file, folder, hashes.get(file.path), report)
         write_json(folder / _RECORD, {"licence": entry.licence, "source": entry.source, "sha256": hashes})
     return store.find(entry.id)
 
@@ -83,10 +86,13 @@ def verify(store: WeightStore, entry: WeightsEntry) -> list[str]:
         MissingWeightsError: there are none.
     """
     path = store.find(entry.id)
+    if _is_folder(entry):
+        log.warning("%s: the registry knows no hashes of single files; the folder's is %s", path, store.sha256(path))
+        return []
     recorded = _read_record(store.cache / entry.id).get("sha256", {})
     problems = []
     for file in entry.files:
-        local = path / file.path if path.is_dir() else path
+        local = path
         expected = file.sha256 or recorded.get(file.path)
         if not local.is_file():
             problems.append(f"{local} is missing")
@@ -113,13 +119,30 @@ def _is_url(source: str) -> bool:
     return source.startswith(("https://", "http://127.0.0.1", "http://localhost"))
 
 
+def _is_folder(entry: WeightsEntry) -> bool:
+    """Whether an entry is (part of) a hub repository, kept as a folder, rather than one file."""
+    return not _is_url(entry.source) and (len(entry.files) > 1 or any("*" in file.path for file in entry.files))
+
+
+def _fetch_folder(entry: WeightsEntry, folder: Path) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    log.info("fetching %s of %s", ", ".join(file.path for file in entry.files), entry.source)
+    target = folder / entry.source.rpartition("/")[2]
+    try:
+        # The hub's library resumes, locks and checks by itself.
+        snapshot_download(
+            entry.source, revision=entry.revision, allow_patterns=[file.path for file in entry.files], local_dir=target
+        )
+    except (HfHubHTTPError, OSError) as error:
+        raise WeightsError(f"{entry.source} could not be fetched: {error}") from error
+
+
 def _fetch_file(
     entry: WeightsEntry, file: WeightsFile, folder: Path, recorded: str | None, report: Report | None
 ) -> str:
-    # One file takes the local name itself; several lie in a folder of that name.
     target = folder / entry.local_names[0]
-    if len(entry.files) > 1:
-        target = target / file.path
     expected = file.sha256 or recorded
     if target.is_file() and expected is not None and _sha256(target) == expected:
         return expected

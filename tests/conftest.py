@@ -75,3 +75,15 @@ def clips_fake() -> Path:
 def clips_real() -> Path:
     """Their 11 real counterparts."""
     return GOLDEN / "clips" / "real"
+
+
+@pytest.fixture
+def cheap_set_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace I3D and FVD by cheap ones with the same plumbing; FVD is then the only set metric that is built."""
+    import javisbench.metrics.encoders.i3d as i3d
+    import javisbench.metrics.fvd as fvd
+
+    cheap = _module(Path(__file__).parent / "cheap_set_metrics.py")
+    monkeypatch.setattr(i3d, "I3DEncoder", cheap.MeanColour)
+    monkeypatch.setattr(fvd, "FVDMetric", cheap.ColourDistance)
+    monkeypatch.setattr("javisbench.run.build_reference._SET_METRICS", ("fvd",))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,57 +12,10 @@ import pytest
 import javisbench
 from javisbench.cli import run as cli
 from javisbench.errors import ReferenceError, UsageError
-from javisbench.metrics.base import MetricCard, SetMetric, SetValue
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
 from javisbench.protocol import V1, V2, Protocol
 from javisbench.run.reference import ReferenceCache, Wanted, default_reference, open_reference
 from javisbench.run.reference_file import StoredReference
 from javisbench.suite import load_suite
-
-
-class MeanColour(Encoder):
-    """A cheap stand-in for I3D: the mean colour, scaled differently by the two protocols."""
-
-    card: ClassVar[EncoderCard] = EncoderCard("i3d", "mean colour", {"kinetics400": None}, host=True)
-
-    def encode(self, items: Any, specs: Sequence[FeatureSpec]) -> list[dict[FeatureSpec, Any]]:
-        rows = [np.asarray(clip.frames.mean((0, 1, 2)), dtype=np.float32) for clip in items]
-        return [{spec: {"embedding": row} for spec in specs} for row in rows]
-
-
-class ColourDistance(SetMetric):
-    """Distance of mean colours."""
-
-    card: ClassVar[MetricCard] = MetricCard("fvd", "FVD", False, (0.0, None), "set", "colour", "all else", "a test")
-
-    def needs(self, protocol: Protocol) -> FeatureSpec:
-        return FeatureSpec.of("i3d", "logits", video_range=protocol.fvd.video_range)
-
-    def compute(
-        self,
-        fake: Any,
-        real: Any,
-        slices: Mapping[str, Any],
-        protocol: Protocol,
-        *,
-        paired: bool = True,
-        real_is_population: bool = False,
-    ) -> dict[str, SetValue]:
-        return {
-            name: SetValue(float(np.abs(fake[rows] - real[rows]).sum()) if len(rows) else None, len(rows))
-            for name, rows in slices.items()
-        }
-
-
-@pytest.fixture
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace I3D and the set metrics by cheap ones with the same plumbing."""
-    import javisbench.metrics.encoders.i3d as i3d
-    import javisbench.metrics.fvd as fvd
-
-    monkeypatch.setattr(i3d, "I3DEncoder", MeanColour)
-    monkeypatch.setattr(fvd, "FVDMetric", ColourDistance)
-    monkeypatch.setattr("javisbench.run.build_reference._SET_METRICS", ("fvd",))
 
 
 @pytest.fixture
@@ -86,7 +38,7 @@ def fvd(world: Path, reference: Path | str | None, out: str, **more: Any) -> dic
     return cell
 
 
-@pytest.mark.usefixtures("cheap")
+@pytest.mark.usefixtures("cheap_set_metrics")
 def test_a_folder_the_suite_and_a_built_file_give_the_same(world: Path) -> None:
     folder = fvd(world, world / "real", "a")
     assert folder["n"] == 3
@@ -100,7 +52,7 @@ def test_a_folder_the_suite_and_a_built_file_give_the_same(world: Path) -> None:
     assert stored.facts["suite_hash"] == load_suite(str(world / "s.csv")).hash
 
 
-@pytest.mark.usefixtures("cheap")
+@pytest.mark.usefixtures("cheap_set_metrics")
 def test_a_missing_real_clip_leaves_its_pair_out(world: Path) -> None:
     (world / "real/sample_0001.mp4").unlink()
     result = javisbench.score(
@@ -110,7 +62,7 @@ def test_a_missing_real_clip_leaves_its_pair_out(world: Path) -> None:
     assert "missing_reference_clip" in set(result.failures["kind"])
 
 
-@pytest.mark.usefixtures("cheap")
+@pytest.mark.usefixtures("cheap_set_metrics")
 def test_statistics_of_another_protocol_or_suite_are_refused_by_name(world: Path) -> None:
     file = world / "real.safetensors"
     assert cli(["reference", "build", "--suite", str(world / "s.csv"), "--out", str(file), "--quiet"]) == 0
@@ -128,7 +80,7 @@ def test_statistics_of_another_protocol_or_suite_are_refused_by_name(world: Path
         fvd(world, file, "c")
 
 
-@pytest.mark.usefixtures("cheap")
+@pytest.mark.usefixtures("cheap_set_metrics")
 def test_verify_names_every_changed_clip(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, suite = world / "real.safetensors", str(world / "s.csv")
     assert cli(["reference", "build", "--suite", suite, "--out", str(file), "--quiet"]) == 0
@@ -161,10 +113,11 @@ def write_cache(path: Path, rows: int) -> None:
 
 
 def wanted(protocol: Protocol) -> Wanted:
+    from javisbench.metrics.encoders.i3d import I3DEncoder
     from javisbench.metrics.encoders.set_specs import i3d_spec
 
     class Choice:
-        cls = MeanColour
+        cls = I3DEncoder
         weights = None
 
     return Wanted(i3d_spec(protocol), protocol, Choice())  # type: ignore[arg-type]
