@@ -159,9 +159,9 @@ class WeightStore:
                 if (folder / name).exists():
                     return folder / name
         raise MissingWeightsError(
-            f"The weights of {entry.title} are not on this machine. Fetch them: {entry.fetch_command} "
-            f"(from {entry.source}, {entry.size_text}, licence {entry.licence}); or put {' or '.join(entry.local_names)}"
-            f" into a folder and give it with --weights-dir."
+            f"The weights of {entry.title} are not on this machine. Fetch them: {entry.fetch_command} (from "
+            f"{entry.source}, {entry.size_text}, licence {entry.licence}); or put {' or '.join(entry.local_names)} "
+            f"into a folder and give it with --weights-dir."
         )
 
     def locate(self, entry_id: str) -> Located:

@@ -23,6 +23,7 @@ SILENT_DBFS = -60.0
 FROZEN_CHANGE = 0.1
 FROZEN_PIXELS = 1e-4
 BLACK_PIXELS = 0.98
+GATE_LUFS = -70.0
 
 
 class _HealthMetric(SampleMetric):
@@ -36,7 +37,7 @@ class _HealthMetric(SampleMetric):
         """The value, with what it was made from as details.
 
         Raises:
-            MetricError: the clip has no such value (``no_audio``, ``too_short``, ``too_quiet``).
+            MetricError: the clip has no such value (``no_audio``, ``too_short``).
         """
         return self._score({name: array.astype(np.float64) for name, array in features["health"].items()}, context)
 
@@ -139,7 +140,7 @@ class Loudness(_HealthMetric):
         value_range=(-70.0, None),
         kind="sample",
         measures="How loud the clip is to the ear, averaged over its parts that are not silent.",
-        blind_to="When it is loud; sound below the gate of -70 LUFS has no value.",
+        blind_to="When it is loud. Sound below the gate counts as -70 LUFS, silence too.",
         source="ITU-R BS.1770-4",
         unit="LUFS",
         digits=1,
@@ -153,9 +154,8 @@ class Loudness(_HealthMetric):
             raise MetricError(
                 f"Loudness is measured over blocks of 0.4 s; the clip has {seconds:.3f} s of sound.", kind="too_short"
             )
-        if not np.isfinite(loudness[0]):
-            raise MetricError("All of the clip's sound is below the gate of -70 LUFS.", kind="too_quiet")
-        return SampleScore(float(loudness[0]))
+        # Silence is minus infinity by the formula; it is a fact about the clip, not a failure of it.
+        return SampleScore(float(loudness[0]) if np.isfinite(loudness[0]) else GATE_LUFS)
 
 
 class DurationRatio(_HealthMetric):

@@ -43,6 +43,8 @@ class Procedural(Generator):
         UsageError: an unknown parameter or value.
     """
 
+    uses_categories = True
+
     card_id: ClassVar[str] = "procedural"
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:

@@ -240,6 +240,9 @@ def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoi
     module = _EXTRA_MODULES.get(cls.card.extra or "")
     if module and importlib.util.find_spec(module) is None:
         return Unavailable("missing_weights", f"{cls.card.title} needs: pip install 'javisbench[{cls.card.extra}]'")
+    lacking = cls.lacking()
+    if lacking is not None:
+        return Unavailable("missing_weights", lacking)
     entry = cls.card.variants[variant]
     if entry is None:
         return EncoderChoice(name, variant, cls, None)

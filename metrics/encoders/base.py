@@ -97,6 +97,11 @@ class Encoder(ABC):
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant or self.card.default_variant
 
+    @classmethod
+    def lacking(cls) -> str | None:
+        """What this machine lacks besides weights (a program, a setting), as a sentence; None when nothing."""
+        return None
+
     def load(self, weights: Path | None, device: str) -> None:  # noqa: B027 - host encoders have nothing to load
         """Read `weights` (the local checkpoint of this variant; None when it needs none) and move to `device`.
 

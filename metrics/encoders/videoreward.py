@@ -66,6 +66,16 @@ class VideoRewardEncoder(Encoder):
         super().__init__(variant)
         self._scorer: _Scorer | None = None
 
+    @classmethod
+    def lacking(cls) -> str | None:
+        """The command, when it is not set."""
+        if os.environ.get(COMMAND, "").strip():
+            return None
+        return (
+            f"visual_quality and motion_quality come from VideoReward, which runs outside javisbench: set {COMMAND} to "
+            f"a command that reads its checkpoint, or leave these metrics out."
+        )
+
     def load(self, weights: Path | None, device: str) -> None:
         """Start the command and wait until its model is loaded.
 
@@ -74,11 +84,9 @@ class VideoRewardEncoder(Encoder):
             WeightsError: the command cannot be started, ends, or does not get ready in 15 minutes.
         """
         command = os.environ.get(COMMAND, "").strip()
-        if not command:
-            raise MissingWeightsError(
-                f"visual_quality and motion_quality come from VideoReward, which runs outside javisbench: set "
-                f"{COMMAND} to a command that reads its checkpoint, or leave these metrics out."
-            )
+        lacking = self.lacking()
+        if lacking is not None:
+            raise MissingWeightsError(lacking)
         if weights is None or not weights.exists():
             raise MissingWeightsError(
                 f"The weights of VideoReward are not at {weights}. Give the folder of its checkpoint."
