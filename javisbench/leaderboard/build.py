@@ -8,7 +8,6 @@ lets no page run a script that is not a file of the site.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -150,9 +149,9 @@ def _load_all(sources: Iterable[Path | str], work: Path) -> list[Result]:
 def _load(source: Path, work: Path) -> list[Result]:
     if not source.is_file() or source.suffix == ".json":
         return load_results(source)
-    # Imported by name: verifying is a part of its own, and only archives need it.
-    submit = importlib.import_module("javisbench.leaderboard.submit")
-    return load_results(submit.unpack_verified(source, work), follow_clips=False)
+    from javisbench.leaderboard.submit import unpack_verified
+
+    return load_results(unpack_verified(source, work), follow_clips=False)
 
 
 def result_id(result: Result) -> str:

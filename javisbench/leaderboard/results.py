@@ -117,6 +117,13 @@ class Result:
         return self._card_text("licence_weights", "licence", "license", "licence_code")
 
     @property
+    def reference_kind(self) -> str:
+        """What the real side of the set metrics was (``clips``, ``cache``, ``statistics``), or empty."""
+        reference = self.run.get("reference")
+        kind = reference.get("kind") if isinstance(reference, dict) else None
+        return kind if isinstance(kind, str) else ""
+
+    @property
     def params_b(self) -> float | None:
         """Parameters in billions from the model card, or None."""
         card = self.card or {}

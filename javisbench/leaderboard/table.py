@@ -244,7 +244,7 @@ def run_table(result: Result) -> Table:
         groups=tuple(groups),
         row_heading="Category",
     )
-    return replace(table, notes=_notes(table, [result]))
+    return replace(table, notes=_notes(table, [result], ranked=False))
 
 
 def board_table(results: Sequence[Result], aspect: str | None = None, ranks: RankFunction | None = None) -> Table:
@@ -285,7 +285,7 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
         groups=tuple(groups),
         row_heading="Model",
     )
-    return replace(table, notes=_notes(table, results))
+    return replace(table, notes=_notes(table, results, ranked=True))
 
 
 def _result_row(
@@ -325,6 +325,10 @@ def _placed(
     sizes = [rows[i].cells[col.id].n for i in able]
     if not able:
         return rows
+    if col.kind == "set":
+        references = [members[i].reference_kind for i in able]
+        able = [i for i, kind in zip(able, references, strict=True) if kind == max(references, key=references.count)]
+        sizes = [rows[i].cells[col.id].n for i in able]
     common = max(set(sizes), key=lambda n: (sizes.count(n), n))
     changed = {i: replace(rows[i].cells[col.id], comparable=False) for i in able if rows[i].cells[col.id].n != common}
     same = [i for i in able if i not in changed]
@@ -359,7 +363,7 @@ def protocol_line(results: Sequence[Result]) -> str:
     return line + "."
 
 
-def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
+def _notes(table: Table, results: Sequence[Result], *, ranked: bool) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
     if any(cell.ci_low is not None for _, cell in cells):
@@ -372,9 +376,9 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     if any(cell.rank for _, cell in cells):
         notes.append(
             "Ranks are intervals: from 1 + models that are significantly better to all but those significantly worse "
-            "(pairwise on the same samples, Holm-adjusted)."
+            "(pairwise on the same samples, Holm-adjusted over the pairs of a metric and slice)."
         )
-    if len({row.id for row in table.rows}) > 1 and any(0 < row.n < MIN_N_TO_RANK for row in table.rows):
+    if ranked and any(0 < row.n < MIN_N_TO_RANK for row in table.rows):
         notes.append(f"Rows of fewer than {MIN_N_TO_RANK} samples are shown, not ranked.")
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Its n differs from that of the other models: not ranked with them.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from javisbench.leaderboard.ranking import Ranker
 from javisbench.leaderboard.results import load_result
 from javisbench.leaderboard.table import board_table, metric_order, printable, run_table
+from javisbench.run.set_features import SetRows, write_set_features
 from javisbench.taxonomy import TAXONOMY
 
 
@@ -129,7 +131,7 @@ def test_ranks_of_clearly_different_models(write_run):
     results = [load_result(write_run(f"M{i}", shift=0.1 * i)) for i in range(4)]
     table = board_table(results, None, Ranker())
     assert [row.cells["javis_score"].rank for row in table.rows] == [(4, 4), (3, 3), (2, 2), (1, 1)]
-    assert [row.cells["fvd"].rank for row in table.rows] == [None] * 4  # no per-sample scores of a set metric
+    assert [row.cells["fvd"].rank for row in table.rows] == [None] * 4  # no features were stored
 
 
 def test_ranks_need_per_sample_scores(write_run):
@@ -146,3 +148,45 @@ def test_category_ranks_need_to_know_the_categories(write_run):
     table = board_table([load_result(path) for path in paths], "visual_style", Ranker())
     assert all(row.cells["javis_score"].rank is None for row in table.rows)
     assert {row.cells["javis_score"].place for row in table.groups[0].rows} == {"best", "second"}
+
+
+def with_features(path, shift, *, n=200, metrics=("fvd", "kvd"), real_shift=0.0, seed=0):
+    """Store features of a set metric: 3 wide, the generated ones moved away from the real ones by `shift`."""
+    real = np.random.default_rng(3).normal(1, 1, (n, 3))
+    noise = np.random.default_rng([4, seed]).normal(0, 0.3, (n, 3))
+    ids = tuple(f"sample_{i:04d}" for i in range(n))
+    fake = (real + noise + shift).astype(np.float32)
+    rows = SetRows("i3d", metrics, ids, fake, (real + real_shift).astype(np.float32))
+    write_set_features(path, {"i3d": rows})
+    return load_result(path)
+
+
+def test_set_metrics_are_ranked_by_paired_influences(write_run):
+    metrics = ("fvd", "kvd", "tv_ib")
+    shifts = {"Near": 0.1, "Near too": 0.1, "Far": 1.0}
+    runs = [write_run(name, n=200, metrics=metrics) for name in shifts]
+    results = [with_features(run, s, seed=i) for i, (run, s) in enumerate(zip(runs, shifts.values(), strict=True))]
+    for table in (board_table(results, None, Ranker()), board_table(results, "visual_style", Ranker())):
+        for group in table.groups:
+            ranks = {row.label: row.cells["fvd"].rank for row in group.rows}
+            assert ranks["Far"] == (3, 3)
+            assert ranks["Near"] == (1, 2)
+
+
+def test_set_metrics_of_few_samples_or_other_real_clips_are_not_ranked(write_run):
+    metrics = ("fvd", "kvd")
+    few = [with_features(write_run(f"F{s}", n=5, metrics=metrics), s, n=5) for s in (0.0, 1.0)]
+    assert all(row.cells["fvd"].rank is None for row in board_table(few, None, Ranker()).rows)
+    other = [with_features(write_run(f"O{s}", metrics=metrics), s, n=60, real_shift=s) for s in (0.0, 1.0)]
+    assert all(row.cells["fvd"].rank is None for row in board_table(other, None, Ranker()).rows)
+
+
+def test_set_metrics_against_another_kind_of_reference_are_not_marked(write_run):
+    paths = [write_run(name, shift=s) for name, s in (("A", 0.0), ("B", 0.1), ("C", 0.2))]
+    for path, kind in zip(paths, ("cache", "cache", "clips"), strict=True):
+        document = json.loads((path / "summary.json").read_text())
+        document["run"]["reference"] = {"kind": kind}
+        (path / "summary.json").write_text(json.dumps(document))
+    table = board_table([load_result(path) for path in paths])
+    assert [row.cells["fvd"].place for row in table.rows] == ["second", "best", None]
+    assert [row.cells["javis_score"].place for row in table.rows] == [None, "second", "best"]
