@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from javisbench.suite import Suite
     from javisbench.weights import Located, WeightStore
 
+log = logging.getLogger(__name__)
 _EXTRA_MODULES = {
     "clip": "transformers",
     "clap": "transformers",
@@ -260,5 +262,11 @@ def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Proto
         if choice.variant != choice.cls.card.default_variant:
             protocol = protocol.derived(f"{name}={choice.variant}")
         elif choice.weights is not None and choice.weights.official is False:
+            log.warning(
+                "%s is not the official file of %s (SHA-256 %s...): the protocol's name says so, and boards refuse it.",
+                choice.weights.path,
+                choice.weights.entry.title,
+                choice.weights.sha256[:8],
+            )
             protocol = protocol.derived(f"weights={choice.weights.sha256[:8]}")
     return protocol
