@@ -1,0 +1,379 @@
+"""Pipelines of diffusers, tiny, through the real runner; plans, refusals and missing files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import javisbench
+from javisbench.baselines.base import Generated, Plan, Request
+from javisbench.baselines.diffusers_pipelines import DiffusersPipeline, Source, _clip
+from javisbench.baselines.diffusers_table import PIPELINES, REPOSITORIES, PipelineClass
+from javisbench.clip import ClipSpec
+from javisbench.durable import read_json, read_jsonl
+from javisbench.errors import GenerationError, MissingWeightsError, UsageError, WeightsError
+from javisbench.media import read_clip
+from javisbench.run.generate import GenerateSettings
+from javisbench.suite import Sample, Suite
+from javisbench.weights import WeightStore
+
+SPEC = ClipSpec(width=64, height=48, duration_s=0.5, fps=Fraction(8), sample_rate=8000)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def generate(folder: Path, suite: Suite, out: Path, **params: str) -> Path:
+    run = javisbench.generate(f"diffusers:{folder}", suite=suite, params={"steps": "2", **params}, out=out)
+    assert read_jsonl(run / "failures.jsonl") == []
+    return run
+
+
+def request(plan: Plan, seed: int = 5, prompt: str = "a cat") -> Request:
+    return Request(Sample("a", 0, prompt), 0, 0, seed, plan, {"text": prompt})
+
+
+def made(generator: DiffusersPipeline, requests: Sequence[Request]) -> list[Generated]:
+    answers = list(generator.generate(requests))
+    assert all(isinstance(answer, Generated) for answer in answers)
+    return [answer for answer in answers if isinstance(answer, Generated)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "audio"),
+    [("LTX2Pipeline", (9, 64, 64, 3), (2, 8000)), ("WanPipeline", (9, 48, 64, 3), None)],
+)
+def test_clips_through_the_runner(
+    name: str,
+    shape: tuple[int, ...],
+    audio: tuple[int, int] | None,
+    tiny_pipeline: Callable[..., Path],
+    tiny_suite: Suite,
+    tmp_path: Path,
+) -> None:
+    run = generate(tiny_pipeline(name), tiny_suite, tmp_path / "run")
+    clips = [read_clip(run / f"clips/sample_{number:04d}.mp4") for number in range(2)]
+    sidecar = read_json(run / "clips/sample_0000.json")
+    assert [clip.frames.shape for clip in clips] == [shape, shape]
+    assert not np.array_equal(clips[0].frames, clips[1].frames)
+    assert sidecar["info"]["pipeline"] == name
+    assert sidecar["info"]["steps"] == 2
+    assert sidecar["info"]["prompt"] == "a cat"
+    assert sidecar["model"]["parameters"]["class"] == name
+    if audio is None:
+        assert clips[0].audio is None
+        assert sidecar["plan"]["fps"] == "16"
+    else:
+        assert clips[0].audio is not None
+        assert clips[0].audio.shape[0] == audio[0]
+        # Its mel frames cover the pictures to within one of its own frames (0.01 s x 4).
+        assert clips[0].audio_duration_s == pytest.approx(9 / 8, abs=0.05)
+        assert np.abs(clips[0].audio).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "name", ["LTX2Pipeline", "LTXPipeline", "WanPipeline", "AudioLDM2Pipeline", "StableAudioPipeline"]
+)
+def test_a_clip_depends_on_prompt_seed_and_weights_alone(name: str, tiny_pipeline: Callable[..., Path]) -> None:
+    def make(weights: int, seeds: Sequence[int], prompt: str = "a cat") -> list[tuple[Any, Any]]:
+        generator = DiffusersPipeline(str(tiny_pipeline(name, weights, f"{weights}{seeds}{prompt}")), {"steps": "2"})
+        generator.part_of_cascade = True
+        plan = generator.plan(SPEC)
+        generator.load("cpu", "auto", WeightStore())
+        answers = made(generator, [request(plan, seed, prompt) for seed in seeds])
+        generator.close()
+        return [(a.clip.frames, np.zeros(0) if a.clip.audio is None else a.clip.audio) for a in answers]
+
+    def equal(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+        return np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+
+    first, second = make(0, (5, 6))
+    swapped_second, swapped_first = make(0, (6, 5))
+    assert equal(first, swapped_first)
+    assert equal(second, swapped_second)
+    assert not equal(first, second)
+    assert not equal(first, make(1, (5,))[0])
+    assert not equal(first, make(0, (5,), "rain on tin")[0])
+
+
+def test_stages_of_sound_have_the_planned_length(tiny_pipeline: Callable[..., Path]) -> None:
+    for name, channels in (("AudioLDM2Pipeline", 1), ("StableAudioPipeline", 2)):
+        generator = DiffusersPipeline(str(tiny_pipeline(name)), {"steps": "2"})
+        generator.part_of_cascade = True
+        plan = generator.plan(replace(SPEC, duration_s=0.75))
+        assert (plan.frames, plan.audio_samples, plan.sample_rate) == (0, 6000, 8000)
+        generator.load("cpu", "auto", WeightStore())
+        clip = made(generator, [request(plan)])[0].clip
+        assert clip.audio is not None
+        assert clip.audio.shape == (channels, 6000)
+        assert clip.audio.dtype == np.float32
+        assert clip.frames.shape[0] == 0
+
+
+def test_the_published_language_model_of_audioldm2_is_loaded_with_its_head(
+    tiny_pipeline: Callable[..., Path], tiny_pipelines: ModuleType
+) -> None:
+    folder = tiny_pipeline("AudioLDM2Pipeline")
+    tiny_pipelines.as_published(folder)
+    assert "GPT2Model" in (folder / "model_index.json").read_text()
+    generator = DiffusersPipeline(str(folder), {"steps": "2"})
+    generator.part_of_cascade = True
+    generator.load("cpu", "auto", WeightStore())
+    assert made(generator, [request(generator.plan(SPEC))])[0].clip.audio is not None
+
+
+def test_parameters_change_what_is_made(tiny_pipeline: Callable[..., Path], tiny_suite: Suite, tmp_path: Path) -> None:
+    folder = tiny_pipeline("WanPipeline")
+    one = tiny_suite.limited(1)
+    base = generate(folder, one, tmp_path / "base")
+    told = generate(folder, one, tmp_path / "told", width="48", frames="5", fps="8", negative_prompt="rain")
+    clip = read_clip(told / "clips/sample_0000.mp4")
+    assert clip.frames.shape == (5, 48, 48, 3)
+    assert clip.fps == 8
+    assert read_json(told / "clips/sample_0000.json")["info"]["negative_prompt"] == "rain"
+    assert "画面" in read_json(base / "clips/sample_0000.json")["info"]["negative_prompt"]
+    resolved = DiffusersPipeline(str(folder), {"guidance": "1"}).resolved()
+    assert (resolved["guidance"], resolved["steps"]) == (1.0, 50)
+
+
+def test_two_shards_make_the_clips_of_one_run(
+    tiny_pipeline: Callable[..., Path], tiny_suite: Suite, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("WanPipeline")
+    whole = generate(folder, tiny_suite, tmp_path / "whole")
+    for index in range(2):
+        javisbench.generate(
+            f"diffusers:{folder}",
+            suite=tiny_suite,
+            params={"steps": "2"},
+            settings=GenerateSettings(shard=(index, 2)),
+            out=tmp_path / f"shard{index}",
+        )
+        name = f"sample_{index:04d}.mp4"
+        assert (tmp_path / f"shard{index}/clips" / name).read_bytes() == (whole / "clips" / name).read_bytes()
+
+
+def test_values_that_are_not_finite_fail(tiny_pipeline: Callable[..., Path], tiny_suite: Suite, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_pipeline("WanPipeline")
+    weights = folder / "vae/diffusion_pytorch_model.safetensors"
+    save_file({name: value * float("nan") for name, value in load_file(weights).items()}, weights)
+    run = javisbench.generate(f"diffusers:{folder}", suite=tiny_suite, params={"steps": "1"}, out=tmp_path / "run")
+    assert {row["kind"] for row in read_jsonl(run / "failures.jsonl")} == {"non_finite"}
+
+
+# Output conventions of classes that need large tokenizers: Cosmos has no batch axis, Kandinsky no channel axis.
+@pytest.mark.parametrize(
+    ("name", "output", "channels"),
+    [
+        ("Cosmos3OmniPipeline", {"video": np.full((5, 16, 16, 3), 0.5), "sound": np.zeros((2, 800))}, 2),
+        ("Kandinsky6TI2VAPipeline", {"frames": np.full((1, 5, 16, 16, 3), 0.5), "audio": np.zeros((1, 800))}, 1),
+    ],
+)
+def test_output_conventions(name: str, output: dict[str, Any], channels: int) -> None:
+    plan = Plan(16, 16, 5, Fraction(24), 800, 8000, channels)
+    clip, warnings = _clip(PIPELINES[name], SimpleNamespace(**output), plan)
+    assert clip.frames.shape == (5, 16, 16, 3)
+    assert (clip.frames == 128).all()
+    assert clip.audio is not None
+    assert clip.audio.shape == (channels, 800)
+    assert warnings == []
+
+
+def test_sound_beyond_full_scale_is_clipped_and_told() -> None:
+    output = SimpleNamespace(audios=np.array([[0.5, -3.0, 1.0, 0.0]]))
+    clip, warnings = _clip(PIPELINES["AudioLDM2Pipeline"], output, Plan(0, 0, 0, Fraction(8), 4, 8000))
+    assert clip.audio is not None
+    np.testing.assert_array_equal(clip.audio, np.float32([[0.5, -1.0, 1.0, 0.0]]))
+    assert "25.0000%" in warnings[0]
+
+
+@pytest.mark.parametrize("rules", PIPELINES.values(), ids=PIPELINES)
+def test_the_table_fits_the_installed_library(rules: PipelineClass) -> None:
+    import inspect
+
+    import diffusers
+
+    taken = inspect.signature(getattr(diffusers, rules.name).__call__).parameters
+    sent = {"prompt", "generator", "output_type", "num_inference_steps", "guidance_scale", "negative_prompt"}
+    sent |= {"width", "height", "num_frames"} if rules.frames_from else set()
+    sent |= {name for name in (rules.fps_argument, rules.length_argument) if name} | set(rules.extra)
+    assert sent <= set(taken)
+    assert taken["num_inference_steps"].default == rules.steps
+    assert taken["guidance_scale"].default == rules.guidance
+
+
+def test_repositories_are_of_known_classes() -> None:
+    assert set(REPOSITORIES.values()) <= set(PIPELINES)
+
+
+@given(st.sampled_from(list(PIPELINES)), st.integers(1, 4000), st.integers(1, 500))
+def test_sides_and_frames_are_the_next_allowed_ones(name: str, side: int, frames: int) -> None:
+    rules = PIPELINES[name]
+    assert side <= rules.side(side) < side + rules.multiple
+    assert rules.side(side) % rules.multiple == 0
+    assert frames <= rules.frames(frames) < frames + rules.frame_step
+    assert (rules.frames(frames) - 1) % rules.frame_step == 0
+
+
+def test_plans_of_published_repositories_need_no_files() -> None:
+    plan = DiffusersPipeline("Lightricks/LTX-2").plan(ClipSpec())
+    assert (plan.width, plan.height, plan.frames, plan.fps) == (448, 256, 97, 24)
+    assert (plan.audio_samples, plan.sample_rate, plan.channels) == (97000, 24000, 2)
+    assert any("width 426 -> 448" in note for note in plan.notes)
+    wan = DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").plan(ClipSpec())
+    assert (wan.width, wan.height, wan.frames, wan.fps, wan.audio_samples) == (432, 240, 65, 16, 0)
+
+
+def test_sound_alone_is_refused_outside_a_cascade() -> None:
+    with pytest.raises(GenerationError, match="cascade:"):
+        DiffusersPipeline("cvssp/audioldm2").plan(ClipSpec())
+
+
+def test_what_is_not_here_is_told_with_source_size_and_licence(tiny_suite: Suite, tmp_path: Path) -> None:
+    with pytest.raises(MissingWeightsError) as caught:
+        javisbench.generate("diffusers:Wan-AI/Wan2.1-T2V-1.3B-Diffusers", suite=tiny_suite, out=tmp_path / "run")
+    for told in ("hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "GB", "Apache-2.0", "--weights-dir"):
+        assert told in caught.value.message
+    with pytest.raises(MissingWeightsError, match="hf download some/thing --revision v2"):
+        DiffusersPipeline("some/thing@v2").plan(ClipSpec())
+
+
+def test_folders_of_weights_and_the_cache_are_looked_through(
+    tiny_pipeline: Callable[..., Path], tmp_path: Path
+) -> None:
+    store = WeightStore((tmp_path,))
+    with pytest.raises(MissingWeightsError):
+        DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").check(store)
+    tiny_pipeline("WanPipeline", into="Wan2.1-T2V-1.3B-Diffusers")
+    DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").check(store)
+    hub = tmp_path / "hub/models--me--mine"
+    tiny_pipeline("WanPipeline", into="hub/models--me--mine/snapshots/abc")
+    (hub / "refs").mkdir()
+    (hub / "refs/main").write_text("abc")
+    mine = DiffusersPipeline("me/mine")
+    assert mine.plan(SPEC).frames == 9
+    mine.check(store)
+    with pytest.raises(WeightsError, match="LTX2Pipeline"):
+        tiny_pipeline("WanPipeline", into="LTX-2")
+        DiffusersPipeline("Lightricks/LTX-2").check(store)
+
+
+def test_a_component_that_is_not_here_is_named(tiny_pipeline: Callable[..., Path]) -> None:
+    folder = tiny_pipeline("WanPipeline")
+    (folder / "vae").rename(folder / "other")
+    with pytest.raises(MissingWeightsError, match="vae of it lacking"):
+        DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
+
+
+def test_unreadable_weights_are_told(tiny_pipeline: Callable[..., Path]) -> None:
+    folder = tiny_pipeline("WanPipeline")
+    (folder / "vae/diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(WeightsError, match="cannot be read"):
+        DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
+
+
+def index(folder: Path, **changes: Any) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline", **changes}))
+    return str(folder)
+
+
+def test_unknown_classes_are_refused_with_what_is_known(tmp_path: Path) -> None:
+    spec = index(tmp_path / "p", _class_name="WanPipelin")
+    with pytest.raises(GenerationError, match=r"Did you mean 'WanPipeline'.*LTX2Pipeline \(t2av\).*command:"):
+        DiffusersPipeline(spec).plan(SPEC)
+
+
+def test_code_from_a_repository_is_refused(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for number, changes in enumerate(
+        ({"_class_name": ["pipeline", "WanPipeline"]}, {"vae": ["my_vae", "MyVae"]}, {"vae": ["os", "path"]})
+    ):
+        with pytest.raises(GenerationError, match="code of its own"):
+            DiffusersPipeline(index(tmp_path / f"p{number}", **changes)).plan(SPEC)
+    spec = index(tmp_path / "p")
+    (tmp_path / "p/vae").mkdir()
+    (tmp_path / "p/vae/modeling.py").write_text(f"open({str(ran)!r}, 'w')")
+    with pytest.raises(GenerationError, match="code of its own"):
+        DiffusersPipeline(spec).plan(SPEC)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"_class_name": 3}'])
+def test_broken_indices_are_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "model_index.json").write_text(text)
+    with pytest.raises((WeightsError, GenerationError), match=r"model_index|none that can be driven"):
+        DiffusersPipeline(str(tmp_path)).plan(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"),
+    [(None, "OWNER/NAME"), ("", "OWNER/NAME"), ("./nowhere", "no such folder"), ("a/b/c", "OWNER/NAME")],
+)
+def test_sources_that_are_none(variant: str | None, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        DiffusersPipeline(variant)
+
+
+def test_a_folder_without_index_is_no_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no model_index\.json"):
+        DiffusersPipeline(str(tmp_path))
+
+
+def test_revisions_stand_behind_an_at_sign() -> None:
+    assert Source.parse("a/b@v1.0") == Source(None, "a/b", "v1.0")
+    assert Source.parse("a/b").revision is None
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"step": "3"}, "Did you mean 'steps'"),
+        ({"steps": "0"}, "between 1 and 1000"),
+        ({"fps": "1/0"}, "frames per second"),
+        ({"dtype": "int8"}, "bfloat16"),
+        ({"offload": "disk"}, "none or model"),
+    ],
+)
+def test_bad_parameters_are_named(params: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        DiffusersPipeline("a/b", params)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("Failed to import x: operator torchvision::nms does not exist"), "another torch"),
+        (ModuleNotFoundError("No module named 'diffusers'", name="diffusers"), r"javisbench\[baselines\]"),
+    ],
+)
+def test_imports_that_fail_give_one_sentence(
+    error: Exception, told: str, tiny_pipeline: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_pipeline("WanPipeline")
+
+    class Broken(ModuleType):
+        __version__ = "0.42.1"
+
+        def __getattr__(self, name: str) -> Any:
+            raise error
+
+    monkeypatch.setitem(sys.modules, "diffusers", Broken("diffusers"))
+    with pytest.raises(GenerationError, match=told):
+        DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
