@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.durable import locked, read_json, read_jsonl, sweep_temporaries
 from javisbench.errors import RunError, UsageError
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
+from javisbench.run.log import run_log
 from javisbench.run.manifest import (
     default_run_folder,
     hardware,
@@ -170,11 +171,11 @@ def score(
     title = (
         name or read_manifest(run).get("model", {}).get("name") or (folder.resolve().name if folder else loaded.name)
     )
-    with locked(run):
+    with locked(run), run_log(run, progress or Silent()) as shown:
         sweep_temporaries(run)
         model = {"name": title, "slug": slug(title), "clips": str(folder.resolve()) if folder else None}
         update_manifest(run, {"model": {**model, **read_manifest(run).get("model", {}), "name": title}})
-        return score_run(run, loaded, matched, options, progress or Silent())
+        return score_run(run, loaded, matched, options, shown)
 
 
 def _clip_folder(
@@ -248,9 +249,9 @@ def generate(
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
     job = GenerationJob.prepare(model, params, loaded.limited(limit), settings or GenerateSettings(), out, name)
-    with locked(job.run):
+    with locked(job.run), run_log(job.run, progress or Silent()) as shown:
         sweep_temporaries(job.run)
-        job.generate(weights_dirs, progress or Silent())
+        job.generate(weights_dirs, shown)
     return job.run
 
 
@@ -274,7 +275,7 @@ def evaluate(
     goes on where it stopped.
     """
     from javisbench.run.generate import GenerateSettings
-    from javisbench.run.sources import match_folder
+    from javisbench.run.sources import match_generated
     from javisbench.suite import Suite, load_suite
 
     options = _options(options, scoring)
@@ -289,12 +290,12 @@ def evaluate(
     job = GenerationJob.prepare(model, params, loaded, settings, out, name)
     # Usage errors of scoring must not wait until everything is generated.
     plan_scoring(loaded, options)
-    with locked(job.run):
+    with locked(job.run), run_log(job.run, progress or Silent()) as shown:
         sweep_temporaries(job.run)
-        job.generate(options.weights_dirs, progress or Silent())
+        job.generate(options.weights_dirs, shown)
         shard = job.shard_of(loaded)
-        matched = match_folder(job.run / "clips", shard, repeats=settings.repeats)
-        return score_run(job.run, shard, matched, options, progress or Silent())
+        matched = match_generated(job.run / "clips", shard, settings.repeats)
+        return score_run(job.run, shard, matched, options, shown)
 
 
 @dataclass
@@ -385,6 +386,7 @@ class GenerationJob:
             "repeats": self.settings.repeats,
             "shard": list(self.settings.shard),
             "conform": self.settings.conform,
+            "limit": None if len(self.suite) == self.suite.total else len(self.suite),
         }
         update_manifest(
             self.run,
@@ -439,7 +441,6 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
         "slug": manifest.get("model", {}).get("slug"),
         "card": _model_card(manifest.get("model", {}).get("card")),
         "first_protocol": first,
-        "created": now_text(),
         "versions": versions(),
     }
     update_manifest(
@@ -447,12 +448,37 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
         {
             "first_protocol": first,
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
-            "scoring": {"seed": options.seed, "hardware": hardware(device), "matched_by": matched.how},
+            "scoring": {
+                "seed": options.seed,
+                "created": now_text(),
+                "hardware": hardware(device),
+                "matched_by": matched.how,
+                "requests": _requests(manifest, plan, suite, options),
+            },
             "versions": versions(),
         },
     )
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     return Result(run, scores[0].name)
+
+
+def _requests(
+    manifest: Mapping[str, Any], plan: ScorePlan, suite: Suite, options: ScoringOptions
+) -> dict[str, dict[str, Any]]:
+    """Protocol to how its scores were asked for last, so that they can be made again."""
+    asked = {
+        "metrics": None if options.metrics is None else list(options.metrics),
+        "encoders": dict(options.encoders),
+        "weights_dirs": [str(folder.resolve()) for folder in options.weights_dirs],
+        "reference": options.reference,
+        "seed": options.seed,
+    }
+    named = resolve_protocols(options.protocols, suite)
+    now = {
+        part.protocol.name: {"protocol": protocol.name, **asked}
+        for part, protocol in zip(plan.parts, named, strict=True)
+    }
+    return {**manifest.get("scoring", {}).get("requests", {}), **now}
 
 
 def _model_card(card_id: str | None) -> dict[str, Any] | None:

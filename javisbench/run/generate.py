@@ -127,6 +127,7 @@ def generate_clips(
     try:
         job.forget_failures(todo)
         job.run(todo)
+        job.sort_failures()
     finally:
         generator.close()
         shutil.rmtree(generator.staging, ignore_errors=True)
@@ -222,6 +223,20 @@ class _Job:
         kept = [r for r in rows if r.get("stage") != "generate" or (r.get("sample_id"), r.get("repeat")) not in again]
         if len(kept) != len(rows):
             write_jsonl(self.folder / "failures.jsonl", kept)
+
+    def sort_failures(self) -> None:
+        """Bring failure lines into the suite's order: which came first depends on batches, shards and resuming."""
+        rows = read_jsonl(self.folder / "failures.jsonl")
+        places = {sample.id: sample.index for sample in self.suite}
+
+        def order(row: Mapping[str, Any]) -> tuple[bool, int, int]:
+            if row.get("stage") != "generate":
+                return True, 0, 0
+            return False, places.get(str(row.get("sample_id")), -1), int(row.get("repeat", 0))
+
+        ordered = sorted(rows, key=order)
+        if ordered != rows:
+            write_jsonl(self.folder / "failures.jsonl", ordered)
 
     def run(self, todo: Sequence[Request]) -> None:
         size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)

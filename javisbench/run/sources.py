@@ -94,6 +94,20 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
     return Matched(items, tuple(extra), how)
 
 
+def match_generated(folder: Path, suite: Suite, repeats: int) -> Matched:
+    """The clips that this package generated into `folder`: those with a sidecar, which is written last.
+
+    Unlike in folders of other origin, none at all is no mistake: every clip may have failed.
+    """
+    items = []
+    for sample in suite:
+        for repeat in range(repeats):
+            video = folder / f"{clip_name(sample.id, repeat)}.mp4"
+            made = video.with_name(f"{clip_name(sample.id, repeat)}.json").is_file()
+            items.append(Item(sample, repeat, _source(sample.id, video, None) if made else None))
+    return Matched(tuple(items), (), "id")
+
+
 def match_paths(suite: Suite, column: str = "path") -> Matched:
     """The clips that the suite's own columns name: ``path`` (real clips) or ``pred_video_path``.
 

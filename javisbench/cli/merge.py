@@ -1,0 +1,59 @@
+"""``javisbench merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from javisbench.cli import options
+
+EPILOG = """\b
+Examples:
+  javisbench merge runs/my-model-1a2b3c4d/demo.shard-*
+  javisbench merge part0/ part1/ part2/ --out runs/my-model/demo
+  javisbench merge part0/ part2/ --out preview/ --allow-missing
+"""
+
+
+@click.command("merge", epilog=EPILOG)
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the merged run. [default: the parts' name without .shard-I-of-N]",
+)
+@click.option("--allow-missing", is_flag=True, help="Merge although clips are in no part; they count as missing.")
+@click.option("--suite", metavar="NAME|FILE", help="Where the suite lies now. [default: as recorded]")
+@click.option("--reference", metavar="DIR|suite|FILE", help="Real side of FVD, KVD and FAD. [default: as recorded]")
+@options.weights_option
+@options.workers_option
+@options.device_option
+@options.strict_option
+@options.json_option
+@options.verbosity
+def command(runs: tuple[Path, ...], **given: Any) -> int:
+    """Join the shards of a run (RUNS) into the run that one machine would have made.
+
+    Parts must be of one model, suite, seed and way of scoring, and must not overlap. Clips and features are linked
+    where the disk allows it, else copied; scores are made anew from the features. The same command again goes on.
+    """
+    from javisbench.cli.progress import make_progress
+    from javisbench.cli.score import show_result
+    from javisbench.run.merge import MergeOptions, merge_runs
+
+    options.setup_logging(given["quiet"], given["verbose"])
+    chosen = MergeOptions(
+        suite=given["suite"],
+        allow_missing=given["allow_missing"],
+        weights_dirs=given["weights_dirs"],
+        reference=given["reference"],
+        device=given["device"],
+        workers=given["workers"],
+    )
+    result = merge_runs(runs, given["out"], options=chosen, progress=make_progress(given["quiet"]))
+    if result is None:
+        click.echo("The parts were not scored; their clips are together now. Score them with: javisbench score RUN")
+        return 0
+    return show_result(result, as_json=given["as_json"], strict=given["strict"])

@@ -1,0 +1,87 @@
+"""``log.txt``: everything that happened in a run folder, job after job."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from javisbench.errors import JavisbenchError
+from javisbench.run.progress import Progress, Stage
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def run_log(run: Path, progress: Progress) -> Iterator[Progress]:
+    """Inside, what the package logs is appended to ``<run>/log.txt``, as far as the logging levels let it through.
+
+    Args:
+        run: the run's folder.
+        progress: what to show besides.
+
+    Yields:
+        `progress`, with its lines and stages logged too.
+    """
+    package = logging.getLogger("javisbench")
+    handler = _Handler(run / "log.txt", encoding="utf-8", delay=True)
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    package.addHandler(handler)
+    try:
+        yield _Logged(progress)
+    except JavisbenchError as error:
+        log.error("stopped: %s: %s", error.kind, error.message)
+        raise
+    except Exception:
+        log.exception("stopped by a defect")
+        raise
+    finally:
+        package.removeHandler(handler)
+        handler.close()
+
+
+class _Handler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """A log that cannot be written (full disk) is no reason to stop, nor to print for every line."""
+
+
+class _Logged:
+    """Progress that also goes to the log."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    @contextlib.contextmanager
+    def stage(self, title: str, total: int, unit: str = "clips") -> Iterator[Stage]:
+        """A stage whose start and end are logged."""
+        log.info("%s: %d %s", title, total, unit)
+        started = time.monotonic()
+        with self._inner.stage(title, total, unit) as inner:
+            stage = _CountedStage(inner)
+            try:
+                yield stage
+            finally:
+                seconds = time.monotonic() - started
+                log.info("%s: %d of %d %s, %d failed, %.1f s", title, stage.done, total, unit, stage.failed, seconds)
+
+    def say(self, message: str) -> None:
+        """A line, shown and logged."""
+        log.info("%s", message)
+        self._inner.say(message)
+
+
+class _CountedStage:
+    def __init__(self, inner: Stage) -> None:
+        self._inner = inner
+        self.done = 0
+        self.failed = 0
+
+    def advance(self, done: int = 1, failed: int = 0) -> None:
+        """Count, and show."""
+        self.done += done
+        self.failed += failed
+        self._inner.advance(done, failed)

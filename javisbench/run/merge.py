@@ -1,0 +1,366 @@
+"""Joining the shards of a run into the run that one machine would have made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.durable import atomic_path, locked, read_json, read_jsonl, sweep_temporaries, write_jsonl
+from javisbench.errors import RunError, UsageError
+from javisbench.run.generate import sample_seed
+from javisbench.run.log import run_log
+from javisbench.run.manifest import now_text, read_manifest, update_manifest, versions
+from javisbench.run.progress import Progress, Silent
+from javisbench.run.sources import clip_name, match_generated
+
+if TYPE_CHECKING:
+    from javisbench.api import Result, ScoringOptions
+    from javisbench.suite import Suite
+
+_SHARD_NAME = re.compile(r"(.+)\.shard-\d+-of-\d+")
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """How to merge; what is None is taken from the parts.
+
+    Attributes:
+        suite: where the suite lies now, or the suite itself.
+        allow_missing: merge although clips are in no part; they are reported as missing.
+        weights_dirs: folders with checkpoints.
+        reference: of the set metrics.
+        device: torch device; only used for features that no part could make.
+        workers: decoding processes, likewise.
+    """
+
+    suite: str | Suite | None = None
+    allow_missing: bool = False
+    weights_dirs: Sequence[Path] = ()
+    reference: str | None = None
+    device: str | None = None
+    workers: int | None = None
+
+
+@dataclass
+class _Part:
+    """One run folder: its manifest, its finished clips by place, and what it could not make."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    clips: dict[Place, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[Place, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> _Part:
+        manifest = read_manifest(folder)
+        if "generation" not in manifest or "identity" not in manifest.get("model", {}):
+            raise UsageError(f"{folder} is no run that javisbench generated (or it was not begun).")
+        part = cls(folder, manifest)
+        for sidecar in sorted((folder / "clips").glob("*.json")):
+            facts = read_json(sidecar)
+            part.clips[facts["sample_id"], facts["repeat"]] = facts
+        for row in read_jsonl(folder / "failures.jsonl"):
+            place = str(row.get("sample_id")), int(row.get("repeat", 0))
+            if row.get("stage") == "generate" and place not in part.clips:
+                part.failures[place] = row
+        return part
+
+    @property
+    def shard(self) -> str:
+        index, count = self.manifest["generation"]["shard"]
+        return f"{index}/{count}"
+
+    @property
+    def requests(self) -> dict[str, dict[str, Any]]:
+        """Protocol to how its scores were asked for; empty when it was not scored."""
+        found: dict[str, dict[str, Any]] = self.manifest.get("scoring", {}).get("requests", {})
+        return found
+
+
+def merge_runs(
+    runs: Sequence[Path],
+    out: Path | None = None,
+    *,
+    options: MergeOptions | None = None,
+    progress: Progress | None = None,
+) -> Result | None:
+    """Join shards: link or copy clips and features, then make scores and summary anew from the stored features.
+
+    The result equals that of one run over all samples: ``scores.parquet``, ``details.parquet``, ``failures.jsonl`` and
+    ``summary.json`` to the byte, if the machines compute alike. ``run.json`` tells of the parts, and of this machine.
+
+    Args:
+        runs: the parts, in any order.
+        out: the new run's folder; default: the parts' common name without ``.shard-I-of-N``.
+        options: see `MergeOptions`.
+        progress: shown to the user.
+
+    Returns:
+        the scored run; None when the parts were generated but not scored.
+
+    Raises:
+        UsageError: a folder is no generated run, or there is no name for the new one.
+        RunError: the parts do not fit together, overlap, or miss clips; or one is still in use.
+    """
+    options = options or MergeOptions()
+    if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("Give two or more different run folders to merge.")
+    target = out or _default_target(runs)
+    with contextlib.ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(_held(run))
+        parts = sorted((_Part.read(run) for run in runs), key=lambda part: part.manifest["generation"]["shard"])
+        _check_alike(parts)
+        suite = _suite(parts[0], options)
+        chosen = _choose(parts, suite, allow_missing=options.allow_missing)
+        stack.enter_context(locked(target))
+        _check_target(target, parts)
+        shown = stack.enter_context(run_log(target, progress or Silent()))
+        sweep_temporaries(target)
+        _begin(target, parts)
+        _copy(target, parts, chosen, shown)
+        return _score(target, parts[0], suite, options, shown)
+
+
+def _default_target(runs: Sequence[Path]) -> Path:
+    names = {match[1] if (match := _SHARD_NAME.fullmatch(str(run.resolve()))) else None for run in runs}
+    name = names.pop() if len(names) == 1 else None
+    if name is None:
+        raise UsageError("Say where the merged run goes: --out FOLDER.")
+    return Path(name)
+
+
+@contextlib.contextmanager
+def _held(run: Path) -> Iterator[None]:
+    """The part's lock; parts on read-only disks need none."""
+    if not (run / "run.json").is_file():
+        raise UsageError(f"{run} is no run folder: it has no run.json.")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(run))
+        except RunError as error:
+            if error.kind != "not_writable":
+                raise
+        yield
+
+
+def _check_alike(parts: Sequence[_Part]) -> None:
+    first = parts[0]
+    for part in parts[1:]:
+        for what, one, other in zip(_FACTS, _facts(first), _facts(part), strict=True):
+            if one != other:
+                raise RunError(
+                    f"{first.folder} and {part.folder} do not fit together: {what} differs ({_short(one)} and "
+                    f"{_short(other)}). Only shards of the same job can be merged.",
+                    kind="parts_differ",
+                )
+        if part.shard == first.shard:
+            raise RunError(f"{first.folder} and {part.folder} are both shard {part.shard}.", kind="parts_overlap")
+
+
+_FACTS = ("the model", "the suite", "the seed", "the number of repeats", "--conform", "--limit", "shards",
+          "what was scored and how", "encoders and their weights")  # fmt: skip
+
+
+def _facts(part: _Part) -> list[Any]:
+    made = part.manifest["generation"]
+    unlike = ("weights_dirs",)
+    asked = {name: {k: v for k, v in request.items() if k not in unlike} for name, request in part.requests.items()}
+    keys = ("seed", "repeats", "conform", "limit")
+    return [
+        part.manifest["model"]["identity"],
+        [part.manifest["suite"][key] for key in ("name", "hash", "total")],
+        *(made.get(key) for key in keys),
+        made["shard"][1],
+        asked,
+        _encoders(part),
+    ]
+
+
+def _encoders(part: _Part) -> dict[str, Any]:
+    found = {}
+    first = part.manifest.get("first_protocol")
+    for name in part.requests:
+        path = part.folder if name == first else part.folder / "protocols" / name
+        if not (path / "summary.json").is_file():
+            raise RunError(f"{part.folder} was not scored to its end. Run its command again.", kind="parts_missing")
+        found[name] = read_json(path / "summary.json")["run"]["encoders"]
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _suite(part: _Part, options: MergeOptions) -> Suite:
+    """The suite of the parts, in the extent that they were made for.
+
+    Raises:
+        RunError: it is another version now.
+    """
+    from javisbench.suite import Suite, known_suites, load_suite
+
+    facts = part.manifest["suite"]
+    if isinstance(options.suite, Suite):
+        suite = options.suite
+    else:
+        known = facts["name"] in known_suites() and not Path(facts["source"]).is_file()
+        suite = load_suite(options.suite or (facts["name"] if known else facts["source"]), allow_outside=True)
+    if suite.hash != facts["hash"]:
+        raise RunError(
+            f"The suite {suite.name} ({suite.source}) is not the one that the parts were made for: its prompts differ. "
+            f"Give the right one with --suite.",
+            kind="parts_differ",
+        )
+    # The name is part of seeds and tables, and a moved file may be called otherwise.
+    return replace(suite, name=facts["name"], source=facts["source"]).limited(part.manifest["generation"].get("limit"))
+
+
+def _choose(parts: Sequence[_Part], suite: Suite, *, allow_missing: bool) -> dict[Place, _Part]:
+    """Which part each place comes from, finished or failed.
+
+    Raises:
+        RunError: parts overlap, a clip is another job's, or places are in no part.
+    """
+    made = parts[0].manifest["generation"]
+    chosen: dict[Place, _Part] = {}
+    missing: list[str] = []
+    for sample in suite:
+        for repeat in range(made["repeats"]):
+            place = sample.id, repeat
+            owners = [part for part in parts if place in part.clips] or [p for p in parts if place in p.failures]
+            if len(owners) > 1:
+                names = " and ".join(str(part.folder) for part in owners)
+                raise RunError(f"{clip_name(*place)} is in more than one part: {names}.", kind="parts_overlap")
+            if not owners:
+                missing.append(clip_name(*place))
+                continue
+            chosen[place] = owners[0]
+            facts = owners[0].clips.get(place)
+            seed = sample_seed(made["seed"], suite.name, sample.id, repeat)
+            if facts and (facts["seed"], facts["prompts"]) != (seed, sample.prompts):
+                raise RunError(
+                    f"{owners[0].folder}: {clip_name(*place)} was made with another seed or prompt. Make it again: run "
+                    f"the shard's command with --overwrite.",
+                    kind="parts_differ",
+                )
+    if missing and not allow_missing:
+        given = ", ".join(part.shard for part in parts)
+        raise RunError(
+            f"{len(missing)} clips are in no part (such as {missing[0]}); given were the shards {given}. Finish or add "
+            f"the others, or merge what there is with --allow-missing.",
+            kind="parts_missing",
+        )
+    return chosen
+
+
+def _check_target(target: Path, parts: Sequence[_Part]) -> None:
+    if any(target.resolve() == part.folder.resolve() for part in parts):
+        raise UsageError(f"{target} is one of the parts; choose another folder with --out.")
+    earlier = read_manifest(target)
+    if not earlier and any(path.name not in (".lock", "log.txt") for path in target.iterdir()):
+        raise RunError(f"{target} is not empty. Choose another folder with --out.")
+    if earlier and [fact["folder"] for fact in earlier.get("merged", ())] != _folders(parts):
+        raise RunError(f"{target} is another run. Choose another folder with --out.")
+
+
+def _folders(parts: Sequence[_Part]) -> list[str]:
+    return [str(part.folder.resolve()) for part in parts]
+
+
+def _begin(target: Path, parts: Sequence[_Part]) -> None:
+    first = parts[0].manifest
+    merged = [
+        {
+            "folder": str(part.folder.resolve()),
+            "shard": part.shard,
+            "versions": part.manifest.get("versions", {}),
+            "hardware": part.manifest.get("scoring", {}).get("hardware"),
+        }
+        for part in parts
+    ]
+    generation = {**first["generation"], "shard": [0, 1]}
+    changes: dict[str, Any] = {key: first[key] for key in ("model", "suite")}
+    changes |= {"generation": generation, "merged": merged, "merged_at": now_text(), "versions": versions()}
+    if "first_protocol" in first:
+        changes["first_protocol"] = first["first_protocol"]
+    update_manifest(target, changes)
+
+
+def _copy(target: Path, parts: Sequence[_Part], chosen: Mapping[Place, _Part], progress: Progress) -> None:
+    with progress.stage("gathering clips", len(chosen)) as stage:
+        for place, part in chosen.items():
+            if place in part.clips:
+                # The sidecar last: it is what makes a clip count as finished.
+                for name in (*part.clips[place]["files"], f"{clip_name(*place)}.json"):
+                    _link(part.folder / "clips" / Path(name).name, target / "clips" / Path(name).name)
+            stage.advance(failed=int(place not in part.clips))
+    shards = [shard for part in parts for shard in sorted((part.folder / "features").glob("shard-*.safetensors"))]
+    for number, shard in enumerate(shards):
+        _link(shard, target / "features" / f"shard-{number:06d}.safetensors")
+    rows = [part.failures[place] for place, part in chosen.items() if place in part.failures]
+    write_jsonl(target / "failures.jsonl", rows)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where the disk is the same, else a copy.
+
+    Raises:
+        RunError: the part has lost the file, or the disk is full.
+    """
+    if target.exists() and target.samefile(source):
+        return
+    if not source.is_file():
+        raise RunError(f"{source} is missing, although it was finished. Run the shard's command again.", kind="damaged")
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def _score(target: Path, part: _Part, suite: Suite, options: MergeOptions, progress: Progress) -> Result | None:
+    from javisbench.api import Result, score_run
+
+    if not part.requests:
+        return None
+    matched = match_generated(target / "clips", suite, part.manifest["generation"]["repeats"])
+    first = part.manifest["first_protocol"]
+    for group in _groups(part.requests, first):
+        score_run(target, suite, matched, _scoring(group, options), progress)
+    return Result(target, first)
+
+
+def _groups(requests: Mapping[str, Mapping[str, Any]], first: str) -> list[list[Mapping[str, Any]]]:
+    """Requests that differ in nothing but the protocol are one job; the run's first protocol comes first."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for name in sorted(requests, key=lambda name: name != first):
+        rest = {key: value for key, value in requests[name].items() if key != "protocol"}
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(requests[name])
+    return list(groups.values())
+
+
+def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> ScoringOptions:
+    from javisbench.api import ScoringOptions
+
+    asked = group[0]
+    recorded = [Path(folder) for folder in asked["weights_dirs"] if Path(folder).is_dir()]
+    return ScoringOptions(
+        metrics=asked["metrics"],
+        protocols=[request["protocol"] for request in group],
+        encoders=asked["encoders"],
+        weights_dirs=options.weights_dirs or recorded,
+        reference=options.reference or asked["reference"],
+        seed=asked["seed"],
+        device=options.device,
+        workers=options.workers,
+    )

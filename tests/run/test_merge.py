@@ -1,0 +1,240 @@
+"""Merging shards gives the run that one machine would have made, or says why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import javisbench
+from javisbench.api import Result
+from javisbench.durable import locked, read_json, read_jsonl, write_json
+from javisbench.errors import JavisbenchError, RunError, UsageError
+from javisbench.metrics.encoders.flow import FlowEncoder
+from javisbench.run.generate import GenerateSettings
+from javisbench.run.merge import MergeOptions, merge_runs
+from javisbench.suite import Suite
+
+METRICS = ["av_align", "health_silence"]
+PROMPTS = ("rain", "refuse this", "a dog", "wind", "refuse that", "a bell", "a drum")
+
+
+@pytest.fixture
+def suite(tiny_suite: Callable[..., Suite]) -> Suite:
+    return tiny_suite(*PROMPTS)
+
+
+@pytest.fixture
+def evaluate(noise: str, suite: Suite, tmp_path: Path) -> Callable[..., Path]:
+    """Evaluate a shard into a folder of its own; returns the folder."""
+
+    def go(shard: str = "0/1", **more: Any) -> Path:
+        index, count = map(int, shard.split("/"))
+        out = tmp_path / more.pop("out", f"runs/tiny.shard-{index}-of-{count}")
+        settings = GenerateSettings(**{"shard": (index, count), "repeats": 2, **more.pop("settings", {})})
+        scoring = {"metrics": METRICS, "workers": 1, **more}
+        return javisbench.evaluate(noise, suite=suite, settings=settings, out=out, **scoring).folder
+
+    return go
+
+
+def files(run: Path) -> dict[str, bytes]:
+    """Everything in which numbers are, by name."""
+    found = [*run.glob("*.parquet"), *run.rglob("failures.jsonl"), *run.rglob("summary.json"), *run.rglob("clips/*.*4")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_merged_shards_equal_one_run(
+    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    protocols = {"protocol": ["javisbench-v2", "javisbench-v1"]}
+    whole = evaluate(out="whole", **protocols)
+    parts = [evaluate(f"{index}/{count}", **protocols) for index in range(count)]
+
+    def no_more_encoding(self: FlowEncoder, *_: Any) -> Any:
+        raise AssertionError("features are stored")
+
+    monkeypatch.setattr(FlowEncoder, "encode", no_more_encoding)
+    merged = merge_runs(list(reversed(parts)), options=MergeOptions(suite=suite))
+    assert merged is not None
+    assert merged.folder == tmp_path / "runs/tiny"
+    assert merged.protocol == "javisbench-v2"
+    expected = files(whole)
+    assert {"scores.parquet", "details.parquet", "protocols/javisbench-v1/summary.json"} <= set(expected)
+    assert files(merged.folder) == expected
+    assert [row["sample_id"] for row in read_jsonl(whole / "failures.jsonl")] == ["sample_0001"] * 2 + [
+        "sample_0004"
+    ] * 2
+    manifest = read_json(merged.folder / "run.json")
+    assert manifest["generation"] == read_json(whole / "run.json")["generation"]
+    assert [part["shard"] for part in manifest["merged"]] == [f"{index}/{count}" for index in range(count)]
+
+
+def test_a_merged_run_goes_on_like_any_other(evaluate: Callable[..., Path], suite: Suite, noise: str) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    merged = merge_runs(parts, options=MergeOptions(suite=suite))
+    assert merged is not None
+    before = files(merged.folder)
+    again = merge_runs(parts, options=MergeOptions(suite=suite))
+    assert again is not None
+    assert files(again.folder) == before
+    sidecar = merged.folder / "clips/sample_0000.json"
+    made = sidecar.stat().st_mtime_ns
+    settings = GenerateSettings(repeats=2)
+    javisbench.evaluate(noise, suite=suite, settings=settings, out=merged.folder, metrics=METRICS, workers=1)
+    assert sidecar.stat().st_mtime_ns == made
+    assert files(merged.folder) == before
+
+
+def test_clips_are_linked_not_copied(evaluate: Callable[..., Path], suite: Suite) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    merged = merge_runs(parts, options=MergeOptions(suite=suite))
+    assert merged is not None
+    assert (merged.folder / "clips/sample_0003.mp4").samefile(parts[1] / "clips/sample_0003.mp4")
+
+
+def test_missing_shards_are_refused_or_said(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
+    parts = [evaluate("0/3"), evaluate("2/3")]
+    with pytest.raises(RunError, match=r"4 clips are in no part \(such as sample_0001\).*0/3, 2/3") as caught:
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+    assert caught.value.kind == "parts_missing"
+    merged = merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite, allow_missing=True))
+    assert merged is not None
+    missing = merged.failures.query("kind == 'missing_clip'")
+    assert list(missing["sample_id"]) == ["sample_0001"] * 2 + ["sample_0004"] * 2
+    assert merged.summary["run"]["samples"] == 14
+
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def _set(*path: str, to: Any) -> Change:
+    def change(manifest: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            manifest = manifest[key]
+        manifest[path[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_set("model", "identity", "model", to="python:other:Model"), "the model differs"),
+        (_set("suite", "hash", to="0" * 64), "the suite differs"),
+        (_set("generation", "seed", to=1), "the seed differs"),
+        (_set("generation", "repeats", to=3), "the number of repeats differs"),
+        (_set("generation", "conform", to="exact"), "--conform differs"),
+        (_set("generation", "limit", to=3), "--limit differs"),
+        (_set("generation", "shard", to=[1, 3]), "shards differs"),
+        (_set("generation", "shard", to=[0, 2]), "both shard 0/2"),
+        (_set("scoring", "requests", "javisbench-v1", "metrics", to=["desync"]), "what was scored and how differs"),
+        (_set("scoring", "requests", to={}), "what was scored and how differs"),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_fit_are_refused(
+    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path, change: Change, told: str
+) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    manifest = read_json(parts[1] / "run.json")
+    change(manifest)
+    write_json(parts[1] / "run.json", manifest)
+    with pytest.raises(RunError, match=told):
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+    assert not (tmp_path / "merged" / "clips").exists()
+
+
+def test_other_weights_do_not_fit(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    summary = read_json(parts[1] / "summary.json")
+    summary["run"]["encoders"]["flow"]["weights_sha256"] = "0" * 64
+    write_json(parts[1] / "summary.json", summary)
+    with pytest.raises(RunError, match="encoders and their weights differs"):
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+
+
+def test_a_clip_in_two_parts_is_refused(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    (parts[0] / "clips/sample_0003.json").write_bytes((parts[1] / "clips/sample_0003.json").read_bytes())
+    with pytest.raises(RunError, match="sample_0003 is in more than one part") as caught:
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+    assert caught.value.kind == "parts_overlap"
+
+
+def test_a_clip_of_another_job_is_refused(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    sidecar = parts[1] / "clips/sample_0003.json"
+    write_json(sidecar, {**json.loads(sidecar.read_text()), "seed": 5})
+    with pytest.raises(RunError, match="another seed or prompt"):
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+
+
+def test_a_part_in_use_is_refused(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    with locked(parts[1]), pytest.raises(RunError, match="in use by process"):
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+
+
+def test_targets_that_hold_something_else_are_refused(
+    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path
+) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    chosen = MergeOptions(suite=suite)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thesis.tex").write_text("mine")
+    refused: list[tuple[Path, type[JavisbenchError], str]] = [
+        (tmp_path / "full", RunError, "not empty"),
+        (parts[0], JavisbenchError, "one of the parts|in use"),
+        (evaluate(out="other"), RunError, "another run"),
+    ]
+    for target, error, told in refused:
+        with pytest.raises(error, match=told):
+            merge_runs(parts, target, options=chosen)
+    with pytest.raises(UsageError, match="two or more"):
+        merge_runs([parts[0], parts[0]], options=chosen)
+    with pytest.raises(UsageError, match="no run folder"):
+        merge_runs([parts[0], tmp_path / "full"], tmp_path / "merged", options=chosen)
+
+
+def test_a_changed_suite_is_refused(
+    evaluate: Callable[..., Path], tiny_suite: Callable[..., Suite], tmp_path: Path
+) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    other = tiny_suite(*PROMPTS[:-1], "a flute")
+    with pytest.raises(RunError, match="prompts differ"):
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=other))
+
+
+def test_unscored_parts_are_gathered(noise: str, suite: Suite, tmp_path: Path) -> None:
+    parts = [
+        javisbench.generate(noise, suite=suite, settings=GenerateSettings(shard=(i, 2)), out=tmp_path / f"part{i}")
+        for i in range(2)
+    ]
+    assert merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite)) is None
+    assert len(list((tmp_path / "merged/clips").glob("*.json"))) == 5
+    result = javisbench.score(tmp_path / "merged", suite=suite, metrics=METRICS, workers=1)
+    assert isinstance(result, Result)
+    assert result.summary["run"]["clips"] == 5
+
+
+def test_the_command_line_merges(noise: str, suite: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from javisbench.cli import run
+
+    # The suite of the file itself, limited, at a setting that the file cannot name.
+    small = replace(suite, samples=suite.samples[:3])
+    parts = []
+    for number in range(2):
+        settings, out = GenerateSettings(shard=(number, 2)), tmp_path / f"p{number}"
+        result = javisbench.evaluate(noise, suite=small, settings=settings, out=out, metrics=METRICS, workers=1)
+        parts.append(result.folder)
+    merged = tmp_path / "merged"
+    assert run(["merge", *map(str, parts), "--out", str(merged), "--json", "-q"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["run"]["samples"], summary["run"]["clips"]) == (3, 2)
+    assert run(["merge", *map(str, parts), "--out", str(merged), "--strict", "-q"]) == 1
+    assert "refused" in capsys.readouterr().out
