@@ -45,8 +45,15 @@ def run_log(run: Path, progress: Progress) -> Iterator[Progress]:
 
 
 class _Handler(logging.FileHandler):
+    """A log that cannot be written (full disk) is no reason to stop, nor to print a traceback for every line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, if that is possible."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """A log that cannot be written (full disk) is no reason to stop, nor to print for every line."""
+        """Say nothing."""
 
 
 class _Logged:

@@ -64,7 +64,7 @@ class _Part:
         if "generation" not in manifest or "identity" not in manifest.get("model", {}):
             raise UsageError(f"{folder} is no run that javisbench generated (or it was not begun).")
         part = cls(folder, manifest)
-        for sidecar in sorted((folder / "clips").glob("*.json")):
+        for sidecar in sorted((folder / "clips").glob("[!.]*.json")):
             facts = read_json(sidecar)
             part.clips[facts["sample_id"], facts["repeat"]] = facts
         for row in read_jsonl(folder / "failures.jsonl"):

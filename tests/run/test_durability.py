@@ -1,0 +1,390 @@
+"""Runs that are killed, crowded, starved of disk and memory: nothing is lost, and going on gives the same numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import javisbench
+from javisbench.durable import locked, read_json, read_jsonl
+from javisbench.errors import RunError
+from javisbench.media import process
+from javisbench.metrics.encoders.flow import FlowEncoder
+from javisbench.run.features import FeatureStore
+from javisbench.suite import Suite
+
+METRICS = ["av_align", "health_*"]
+PROMPTS = ("rain", "a dog", "refuse this", "wind", "a bell", "a drum")
+
+# One whole job in a process of its own, at the tiny setting of conftest.py.
+JOB = """
+import sys
+from dataclasses import replace
+from fractions import Fraction
+import javisbench
+from javisbench.clip import ClipSpec
+from javisbench.suite import load_suite
+setting = ClipSpec(width=64, height=48, duration_s=1.0, fps=Fraction(8), sample_rate=8000)
+suite = replace(load_suite(sys.argv[1]), setting=setting)
+print("begun", flush=True)
+metrics = ["av_align", "health_*"]
+javisbench.evaluate("python:tiny_noise:Noise", suite=suite, out=sys.argv[2], metrics=metrics, workers=1)
+"""
+
+
+@pytest.fixture
+def suite(tiny_suite: Callable[..., Suite]) -> Suite:
+    return tiny_suite(*PROMPTS)
+
+
+def evaluate(noise: str, suite: Suite, out: Path) -> javisbench.api.Result:
+    return javisbench.evaluate(noise, suite=suite, out=out, metrics=METRICS, workers=1)
+
+
+def files(run: Path) -> dict[str, bytes]:
+    """What a run is for, by name."""
+    names = ("scores.parquet", "details.parquet", "summary.json", "failures.jsonl")
+    clips = [*(run / "clips").glob("*.mp4"), *(run / "clips").glob("*.wav")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in [*(run / name for name in names), *clips]}
+
+
+def leftovers(run: Path) -> list[Path]:
+    return [path for path in run.rglob("*") if ".tmp" in path.name or path.name == "staging"]
+
+
+def start(command: list[str], **more: Any) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        **more,
+    )  # fmt: skip
+
+
+def kill(job: subprocess.Popen[str]) -> None:
+    """As the machine's end would: the process and its children, without a word."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    assert job.stdout is not None
+    job.stdout.close()
+
+
+def wait_for(condition: Callable[[], bool], job: subprocess.Popen[str]) -> None:
+    while not condition() and job.poll() is None:
+        time.sleep(0.002)
+
+
+def clips_and_no_features(run: Path) -> bool:
+    return len(list((run / "clips").glob("[!.]*.json"))) == 5
+
+
+# Moments in a job's life, told by what lies in its folder.
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "at the first file": lambda run: (run / "run.json").exists(),
+    "while a clip is written": lambda run: any((run / "clips").glob(".*.tmp.mp4")),
+    "between generating and scoring": clips_and_no_features,
+    "once features are stored": lambda run: any((run / "features").glob("shard-*")),
+}
+
+
+def test_a_run_killed_again_and_again_ends_like_one_that_was_not(noise: str, suite: Suite, tmp_path: Path) -> None:
+    whole = evaluate(noise, suite, tmp_path / "whole").folder
+    run = tmp_path / "killed"
+    for moment in MOMENTS.values():
+        job = start([sys.executable, "-c", JOB, suite.source, str(run)])
+        wait_for(lambda reached=moment: reached(run), job)  # type: ignore[misc]
+        kill(job)
+        assert not (run / "summary.json").exists(), "killed too late to show anything"
+    assert evaluate(noise, suite, run).folder == run
+    assert files(run) == files(whole)
+    assert leftovers(run) == []
+
+
+def test_finished_clips_are_not_made_again(noise: str, suite: Suite, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    job = start([sys.executable, "-c", JOB, suite.source, str(run)])
+    wait_for(lambda: clips_and_no_features(run), job)
+    kill(job)
+    before = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
+    evaluate(noise, suite, run)
+    after = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
+    assert len(before) == 5
+    assert after == before
+
+
+def test_a_clip_without_its_sidecar_is_made_again_and_never_scored(noise: str, suite: Suite, tmp_path: Path) -> None:
+    run = evaluate(noise, suite, tmp_path / "run").folder
+    expected = files(run)
+    (run / "clips/sample_0000.json").unlink()
+    (run / "clips/sample_0000.mp4").write_bytes((run / "clips/sample_0001.mp4").read_bytes())
+    evaluate(noise, suite, run)
+    assert files(run) == expected
+
+
+@pytest.mark.slow
+def test_the_demo_suite_killed_at_20_random_moments(tmp_path: Path) -> None:
+    """`eval` on the demo suite, killed 20 times at moments spread over the run; the moments are printed."""
+    arguments = ["eval", "--model", "procedural", "--suite", "demo", "--limit", "16", "--metrics", "av_align,health_*"]
+    command = [sys.executable, "-m", "javisbench", *arguments, "--workers", "1", "-q", "--out"]
+    began = time.monotonic()
+    whole = start([*command, str(tmp_path / "whole")])
+    assert whole.communicate()[0] and whole.returncode == 0
+    length_s = time.monotonic() - began
+    moments = random.Random(20).choices(range(1000), k=20)
+    run = tmp_path / "killed"
+    reached = []
+    for share in sorted(moments):
+        # Starting costs as much each time; what lies after it is hit evenly because finished work stays.
+        job = start([*command, str(run)])
+        wait_for(lambda: (run / "log.txt").exists(), job)
+        deadline = time.monotonic() + share / 1000 * length_s / 4
+        wait_for(lambda at=deadline: time.monotonic() >= at, job)  # type: ignore[misc]
+        kill(job)
+        reached.append((len(list((run / "clips").glob("[!.]*.json"))), (run / "summary.json").exists()))
+    print("clips finished and summary written at each kill:", reached)
+    last = start([*command, str(run)])
+    assert last.communicate()[0] and last.returncode == 0
+    assert len(reached) == 20
+    assert not reached[0][1]
+    assert files(run) == files(tmp_path / "whole")
+    assert leftovers(run) == []
+
+
+def test_the_second_process_is_refused_with_the_firsts_name(noise: str, suite: Suite, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    job = start([sys.executable, "-c", JOB, suite.source, str(run)])
+    try:
+        wait_for(lambda: (run / "clips").exists(), job)
+        with pytest.raises(RunError, match=f"process {job.pid} on") as caught:
+            evaluate(noise, suite, run)
+        assert caught.value.kind == "locked"
+    finally:
+        kill(job)
+    evaluate(noise, suite, run)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, code: int, part_of_name: str) -> list[str]:
+    """From now on, nothing whose name has this part can be put in its place. Returns the names that were tried."""
+    tried: list[str] = []
+    original = Path.replace
+
+    def replace(self: Path, target: str | Path) -> Path:
+        if part_of_name in Path(target).name:
+            tried.append(Path(target).name)
+            raise OSError(code, os.strerror(code))
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    return tried
+
+
+@pytest.mark.parametrize(
+    "name", ["sample_0001.mp4", "sample_0001.wav", "sample_0001.json", "shard-", "scores.parquet", "summary.json"]
+)
+@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, "no_space"), (errno.EACCES, "not_writable")])
+def test_a_disk_in_trouble_stops_the_run_and_loses_nothing(
+    noise: str, suite: Suite, tmp_path: Path, name: str, code: int, kind: str
+) -> None:
+    run = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        tried = failing(patch, code, name)
+        with pytest.raises(RunError, match="Nothing written so far is lost") as caught:
+            evaluate(noise, suite, run)
+    assert caught.value.kind == kind
+    assert tried
+    assert leftovers(run) == []
+    made = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
+    assert "sample_0000.json" in made
+    # A full disk is the disk's fault: no clip is listed for it.
+    assert {row["kind"] for row in read_jsonl(run / "failures.jsonl")} <= {"refused"}
+    result = evaluate(noise, suite, run)
+    assert result.summary["run"]["clips"] == 5
+    assert {name: (run / "clips" / name).stat().st_mtime_ns for name in made} == made
+
+
+def test_a_full_disk_is_seen_when_the_library_does_not_say_so(
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    import soundfile
+
+    def write(*_: Any, **__: Any) -> None:
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr(soundfile, "write", write)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))  # type: ignore[attr-defined]
+    with pytest.raises(RunError) as caught:
+        evaluate(noise, suite, tmp_path / "run")
+    assert caught.value.kind == "no_space"
+
+
+def test_a_clip_that_cannot_be_encoded_is_its_own_fault(
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import soundfile
+
+    original, calls = soundfile.write, iter(range(100))
+
+    def write(*given: Any, **more: Any) -> None:
+        if next(calls) == 1:
+            raise soundfile.LibsndfileError(2)
+        original(*given, **more)
+
+    monkeypatch.setattr(soundfile, "write", write)
+    result = evaluate(noise, suite, tmp_path / "run")
+    assert [(f["sample_id"], f["kind"]) for f in result.summary["failures"]] == [
+        ("sample_0001", "cannot_write"),
+        ("sample_0002", "refused"),
+    ]
+
+
+@pytest.fixture
+def every_message() -> Iterator[logging.Logger]:
+    """The package's logger, let through everything as the command line does."""
+    package = logging.getLogger("javisbench")
+    before = package.level
+    package.setLevel(logging.DEBUG)
+    yield package
+    package.setLevel(before)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(
+    noise: str, suite: Suite, tmp_path: Path, every_message: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    (run / "log.txt").mkdir(parents=True)
+    evaluate(noise, suite, run)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_log_tells_what_happened(noise: str, suite: Suite, tmp_path: Path, every_message: logging.Logger) -> None:
+    handlers = list(every_message.handlers)
+    run = evaluate(noise, suite, tmp_path / "run").folder
+    text = (run / "log.txt").read_text()
+    for told in ("generating: 6 clips", "sample_0002 failed: refused: no refuse this", "decoding and encoding: 5 of 5"):
+        assert told in text
+    assert every_message.handlers == handlers
+
+
+def test_a_decoding_process_that_dies_costs_its_clip(
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = process.Worker.decode
+
+    def decode(self: process.Worker, source: Any) -> Any:
+        if source.sample_id == "sample_0003":
+            self._connected()
+            assert self._process is not None
+            os.kill(self._process.pid, signal.SIGKILL)
+            # Seen as its death in the middle of a clip, not between two.
+            monkeypatch.setattr(self, "_connected", lambda: self._connection)
+            try:
+                return original(self, source)
+            finally:
+                monkeypatch.delattr(self, "_connected")
+        return original(self, source)
+
+    monkeypatch.setattr(process.Worker, "decode", decode)
+    result = evaluate(noise, suite, tmp_path / "run")
+    listed = [(f["sample_id"], f["stage"], f["kind"]) for f in result.summary["failures"]]
+    assert listed == [("sample_0002", "generate", "refused"), ("sample_0003", "decode", "worker_died")]
+    assert result.summary["metrics"]["av_align"]["overall"]["n"] == 4
+
+
+def test_an_encoder_out_of_memory_goes_on_one_by_one(
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = evaluate(noise, suite, tmp_path / "whole").scores
+    original, sizes = FlowEncoder.encode, []
+
+    def encode(self: FlowEncoder, items: Any, specs: Any) -> Any:
+        sizes.append(len(items))
+        if len(items) > 1:
+            raise MemoryError("too many")
+        return original(self, items, specs)
+
+    monkeypatch.setattr(FlowEncoder, "encode", encode)
+    # As a network, which is shown several clips at a time.
+    monkeypatch.setattr(FlowEncoder, "card", replace(FlowEncoder.card, host=False))
+    result = javisbench.evaluate(noise, suite=suite, out=tmp_path / "run", metrics=METRICS, workers=1, batch_clips=4)
+    assert sizes == [4, 1, 1, 1, 1, 1]
+    assert result.scores.equals(expected)
+
+
+def test_an_encoder_always_out_of_memory_costs_its_metric_alone(
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(self: FlowEncoder, items: Any, specs: Any) -> Any:
+        raise MemoryError("no room at all")
+
+    monkeypatch.setattr(FlowEncoder, "encode", encode)
+    result = evaluate(noise, suite, tmp_path / "run")
+    assert result.summary["metrics"]["av_align"]["overall"]["status"] == "failed"
+    assert result.summary["metrics"]["health_silence"]["overall"]["n"] == 5
+
+
+def test_clocks_that_jump_change_nothing(
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate(noise, suite, tmp_path / "whole").folder
+    jumps = random.Random(0)
+    monkeypatch.setattr(time, "time", lambda: jumps.uniform(0, 4e9))
+    run = evaluate(noise, suite, tmp_path / "run").folder
+    for path in (run / "clips").iterdir():
+        moment = jumps.uniform(0, 4e9)
+        os.utime(path, (moment, moment))
+    made = {path.name: path.stat().st_mtime for path in (run / "clips").iterdir()}
+    evaluate(noise, suite, run)
+    assert {path.name: path.stat().st_mtime for path in (run / "clips").iterdir()} == made
+    assert files(run) == files(whole)
+
+
+def test_torn_last_lines_are_passed_over(noise: str, suite: Suite, tmp_path: Path) -> None:
+    run = evaluate(noise, suite, tmp_path / "run").folder
+    expected = files(run)
+    with (run / "failures.jsonl").open("ab") as file:
+        file.write(b'{"sample_id": "sample_00')
+    with (run / "log.txt").open("ab") as file:
+        file.write(b"2026-11-2")
+    evaluate(noise, suite, run)
+    assert files(run) == expected
+
+
+def test_damaged_feature_shards_are_made_again(noise: str, suite: Suite, tmp_path: Path) -> None:
+    run = evaluate(noise, suite, tmp_path / "run").folder
+    expected = files(run)
+    shards = sorted((run / "features").glob("shard-*"))
+    shards[-1].write_bytes(shards[-1].read_bytes()[:100])
+    evaluate(noise, suite, run)
+    assert files(run) == expected
+    assert len(FeatureStore(run / "features")) > 0
+
+
+def test_a_damaged_sidecar_costs_one_clip(noise: str, suite: Suite, tmp_path: Path) -> None:
+    run = evaluate(noise, suite, tmp_path / "run").folder
+    expected = files(run)
+    (run / "clips/sample_0001.json").write_text('{"key": "ab')
+    evaluate(noise, suite, run)
+    assert files(run) == expected
+    assert read_json(run / "clips/sample_0001.json")["sample_id"] == "sample_0001"
+
+
+def test_the_lock_survives_a_crash_of_its_holder(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": "elsewhere", "since": "long ago"}))
+    with locked(tmp_path):
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
