@@ -77,6 +77,13 @@ def clips_real() -> Path:
     return GOLDEN / "clips" / "real"
 
 
+@pytest.fixture(scope="session")
+def save_stand_in_tokenizer() -> Callable[[Path], None]:
+    """Write the stand-in CLAP's tokenizer file."""
+    save: Callable[[Path], None] = _module(Path(__file__).parent / "stand_in_tokenizer.py").save_stand_in_tokenizer
+    return save
+
+
 @pytest.fixture
 def cheap_set_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace I3D and FVD by cheap ones with the same plumbing; FVD is then the only set metric that is built."""

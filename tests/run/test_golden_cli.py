@@ -20,11 +20,14 @@ import pytest
 
 from javisbench.taxonomy import TAXONOMY
 
-ENCODERS = ("--encoder", "imagebind=tiny", "--encoder", "synchformer=small")
+ENCODERS = tuple(
+    part for name in ("imagebind=tiny", "synchformer=small", "clip=small", "clap=small") for part in ("--encoder", name)
+)
 SAMPLE_METRICS = {
     "tv_ib": "ib_tv",
     "ta_ib": "ib_ta",
     "av_ib": "ib_av",
+    "clip_score": "clip_score",
     "av_align": "av_align",
     "avh_score": "avh_score",
     "javis_score": "javis_score",
@@ -36,7 +39,18 @@ WEIGHTS = {
     "synchformer_small.pth": ("statedict_synchformer_small", "tensors", "synchformer"),
     "i3d_pretrained_400.pt": ("statedict_i3d", "tensors", "i3d"),
     "AudioCLIP-Full-Training.pt": ("statedict_audioclip", "audio", "audioclip"),
+    "clap_small.pt": ("statedict_clap_small", "tensors", "clap"),
 }
+
+
+def write_clip_weights(path: Path, seeded: ModuleType, seed: int) -> None:
+    import torch
+
+    from javisbench.metrics.encoders import clip
+
+    names = clip.to_openai_names(clip.build_clip(clip.VARIANTS["small"]).state_dict())
+    arrays = seeded.seeded_state_dict({name: tensor.shape for name, tensor in names.items()}, "clip", seed)
+    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
 
 
 def write_weights(folder: Path, golden_json: Callable[[str], Any], seeded: ModuleType, seed: int, *names: str) -> Path:
@@ -44,8 +58,10 @@ def write_weights(folder: Path, golden_json: Callable[[str], Any], seeded: Modul
 
     for name in names:
         listing, member, preset = WEIGHTS[name]
-        shapes = {tensor: entry[0] for tensor, entry in golden_json(listing)[member].items()}
-        state = seeded.seeded_state_dict(shapes, preset, seed)
+        entries = golden_json(listing)[member]
+        shapes = {tensor: entry[0] for tensor, entry in entries.items()}
+        integers = [tensor for tensor, entry in entries.items() if entry[1] == "int64"]
+        state = seeded.seeded_state_dict(shapes, preset, seed, integer_names=integers)
         torch.save({tensor: torch.from_numpy(array) for tensor, array in state.items()}, folder / name)
     return folder
 
@@ -74,12 +90,15 @@ def scored(
     golden: Path,
     golden_json: Callable[[str], Any],
     seeded_weights: ModuleType,
+    save_stand_in_tokenizer: Callable[[Path], None],
 ) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("golden")
     weights = folder / "weights"
     weights.mkdir()
     write_weights(weights, golden_json, seeded_weights, 0, *WEIGHTS)
-    metrics = ",".join((*SAMPLE_METRICS, "fvd", "kvd", "fad"))
+    write_clip_weights(weights / "clip_small.pt", seeded_weights, 0)
+    save_stand_in_tokenizer(weights / "clap_small.tokenizer.json")
+    metrics = ",".join((*SAMPLE_METRICS, "clap_score", "fvd", "kvd", "fad"))
     summary = javisbench(
         "score", golden / "clips/fake", "--suite", golden / "suite.csv", "--metrics", metrics, *ENCODERS,
         "--weights-dir", weights, "--reference", golden / "clips/real", "--out", folder / "run",
@@ -99,6 +118,12 @@ def test_every_clip_and_slice(
     assert summary["metrics"][metric]["overall"]["value"] == pytest.approx(reference["overall"], abs=1e-6)
     for number, aspect in enumerate(slices(summary["metrics"][metric])):
         np.testing.assert_allclose([c["value"] for c in aspect], reference[str(number)], rtol=0, atol=1e-6)
+
+
+def test_clap_score_of_every_clip(scored: tuple[Path, dict[str, Any]], golden_json: Callable[[str], Any]) -> None:
+    column = pd.read_parquet(scored[0] / "scores.parquet")["clap_score"]
+    # Our mel differs from the extractor's by 4e-6 where sound is resampled, which moves a score by 2e-6 at most.
+    np.testing.assert_allclose(column, golden_json("clap_score")["clap_score"], rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize(

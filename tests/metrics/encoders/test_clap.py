@@ -14,7 +14,6 @@ import pytest
 import resampy
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from javisbench.clip import Clip
 from javisbench.errors import FeatureError, UsageError, WeightsError
@@ -28,25 +27,6 @@ from javisbench.protocol import V1, V2
 PROMPT = FeatureSpec.of("clap", "text", subject="audio_text")
 PAD = FeatureSpec.of("clap", "audio", clap_padding="pad", clap_resampler="kaiser_best")
 REPEAT = FeatureSpec.of("clap", "audio", clap_padding="repeatpad", clap_resampler="kaiser_best")
-
-
-def byte_letters() -> dict[int, str]:
-    """The letters that byte-level tokenizers write bytes as."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    rest = [byte for byte in range(256) if byte not in plain]
-    return {byte: chr(byte) for byte in plain} | {byte: chr(256 + place) for place, byte in enumerate(rest)}
-
-
-def save_stand_in_tokenizer(path: Path) -> None:
-    """As clap_score.json describes it: 0, then each of the first 120 UTF-8 bytes plus 4, then 2."""
-    vocabulary = {letter: byte + 4 for byte, letter in byte_letters().items()} | {"<s>": 0, "</s>": 2}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    tokenizer.enable_truncation(122)
-    tokenizer.save(str(path))
 
 
 def seeded_state(seeded: ModuleType, golden_json: Callable[[str], Any], seed: int) -> dict[str, torch.Tensor]:
@@ -65,7 +45,10 @@ def loaded(path: Path) -> CLAPEncoder:
 
 @pytest.fixture(scope="module")
 def encoder(
-    seeded_weights: ModuleType, golden_json: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+    seeded_weights: ModuleType,
+    golden_json: Callable[[str], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    save_stand_in_tokenizer: Callable[[Path], None],
 ) -> CLAPEncoder:
     folder = tmp_path_factory.mktemp("weights")
     torch.save(seeded_state(seeded_weights, golden_json, 0), folder / "clap_small.pt")
@@ -75,7 +58,10 @@ def encoder(
 
 @pytest.fixture(scope="module")
 def other_seed(
-    seeded_weights: ModuleType, golden_json: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+    seeded_weights: ModuleType,
+    golden_json: Callable[[str], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    save_stand_in_tokenizer: Callable[[Path], None],
 ) -> CLAPEncoder:
     """Another seed, as a folder, without the tables that the network computes."""
     folder = tmp_path_factory.mktemp("clap-small")
@@ -206,7 +192,9 @@ def test_whole_repetitions_then_zeros() -> None:
     assert (padded[200000:] == 0).all() and len(padded) == 480000
 
 
-def test_prompts_are_cut_to_the_positions_there_are(tmp_path: Path) -> None:
+def test_prompts_are_cut_to_the_positions_there_are(
+    tmp_path: Path, save_stand_in_tokenizer: Callable[[Path], None]
+) -> None:
     save_stand_in_tokenizer(tmp_path / "tokenizer.json")
     ids = clap.load_tokenizer(tmp_path / "model.safetensors", 10).encode("é" * 30).ids
     assert ids == [0, *[0xC3 + 4, 0xA9 + 4] * 4, 2]
