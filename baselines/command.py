@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class ExternalCommand(Generator):
     """
 
     card_id = "command"
+    sound_alone = False
+    """Set for a stage that makes no picture: a wav alone is then an answer."""
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
@@ -187,7 +190,7 @@ class ExternalCommand(Generator):
         problem = self._run_once({"{requests}": str(requests), "{out}": str(out)}, len(batch))
         seconds = (time.monotonic() - started) / len(batch)
         for request in batch:
-            made = _found(out / _id(request)) is not None
+            made = self._video(out / _id(request)) is not None
             if problem is not None and (problem.kind == "timeout" or not made):
                 # After a time-out nobody knows which files are whole.
                 again = problem.kind != "timeout" or len(batch) > 1
@@ -225,7 +228,8 @@ class ExternalCommand(Generator):
             return _failed(request, refusal.kind, str(refusal), retryable=False)
         except MediaError as error:
             return _failed(request, error.kind, error.message)
-        facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": _differences(request.plan, clip)}
+        differs = [] if self.sound_alone else _differences(request.plan, clip)
+        facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": differs}
         if info:
             facts["program"] = info
         files = {"video": str(video)} if video.suffix == ".mp4" else {}
@@ -240,7 +244,7 @@ class ExternalCommand(Generator):
             _RefusedError: they are not there, are no plain files, or lie outside the staging folder.
         """
         stem = out / _id(request)
-        video = _inside(answer["video"], out) if answer.get("video") else _found(stem)
+        video = _inside(answer["video"], out) if answer.get("video") else self._video(stem)
         if video is None:
             raise _RefusedError("no_file", f"The program answered ok, but there is no file {stem}.mp4.")
         audio = _inside(answer["audio"], out) if answer.get("audio") else _sound(video)
@@ -255,6 +259,22 @@ class ExternalCommand(Generator):
                 path.rename(target)
                 moved.append(target)
         return moved[0], moved[1] if audio is not None else None
+
+    def _video(self, stem: Path) -> Path | None:
+        """The file with the picture; a stand-in beside a wav alone where no picture is wanted."""
+        found = _found(stem)
+        sound = stem.with_name(f"{stem.name}.wav")
+        if found is not None or not self.sound_alone or not os.path.lexists(sound):
+            return found
+        import numpy as np
+
+        from javisbench.clip import Clip
+        from javisbench.media import write_clip
+
+        # Sound is only ever decoded beside a picture, in a process of its own.
+        video = stem.with_name(f"{stem.name}.mp4")
+        write_clip(Clip(np.zeros((1, 16, 16, 3), np.uint8), Fraction(1), None, None), video, sidecar=False)
+        return video
 
     def _read(self, request: Request, video: Path, audio: Path | None) -> Clip:
         from javisbench.media import ClipReader, ClipSource
@@ -329,9 +349,30 @@ def _lines(batch: Sequence[Request], out: Path) -> bytes:
     return b"".join(json.dumps(_request(request, out)).encode() + b"\n" for request in batch)
 
 
+def _condition(request: Request, out: Path) -> dict[str, Json]:
+    """The clip of an earlier stage, as files beside `out`: pictures as an mp4, sound as a wav."""
+    if request.conditions is None:
+        return {}
+    import soundfile
+
+    from javisbench.media import write_clip
+
+    given, folder = request.conditions, out.parent / "conditions"
+    folder.mkdir(exist_ok=True)
+    files: dict[str, Json] = {}
+    if len(given.frames):
+        files["video"] = str(folder / f"{_id(request)}.mp4")
+        write_clip(given, files["video"], sidecar=False)
+    if given.audio is not None and given.sample_rate is not None:
+        files["audio"] = str(folder / f"{_id(request)}.wav")
+        soundfile.write(files["audio"], given.audio.T, given.sample_rate, subtype="FLOAT")
+    return {"condition": files}
+
+
 def _request(request: Request, out: Path) -> dict[str, Json]:
     plan = request.plan
     return {
+        **_condition(request, out),
         "id": _id(request),
         "prompt": request.prompts.get("text", ""),
         "prompts": dict(request.prompts),

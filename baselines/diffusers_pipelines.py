@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -145,7 +145,10 @@ class DiffusersPipeline(Generator):
                     f"'cascade:t2v=wan2.1-1.3b,t2a=diffusers:{self.variant}'."
                 )
             return Plan(0, 0, 0, spec.fps, round(spec.duration_s * rate), rate, rules.channels)
-        return _picture_plan(rules, self.options, spec, rate)
+        plan = _picture_plan(rules, self.options, spec, rate)
+        if rate or self.part_of_cascade:
+            return plan
+        return replace(plan, notes=(*plan.notes, "no sound: the pipeline makes pictures alone"))
 
     def resolved(self) -> Mapping[str, Json]:
         """Every parameter that changes the clips."""
@@ -375,8 +378,6 @@ def _picture_plan(rules: PipelineClass, options: PipelineOptions, spec: ClipSpec
         notes.append(f"{frames} frames ({frames / float(fps):.3f} s): {rules.frame_step}k + 1 frames")
     if rules.native is not None and (width, height) != rules.native:
         notes.append(f"published checkpoints were made for {rules.native[0]}x{rules.native[1]}")
-    if not rate:
-        notes.append("no sound: the pipeline makes pictures alone")
     samples = round(frames / fps * rate)
     return Plan(width, height, frames, fps, samples, rate, rules.channels if rate else 0, tuple(notes))
 
