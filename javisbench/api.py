@@ -174,7 +174,9 @@ def score(
     with locked(run), run_log(run, progress or Silent()) as shown:
         sweep_temporaries(run)
         model = {"name": title, "slug": slug(title), "clips": str(folder.resolve()) if folder else None}
-        update_manifest(run, {"model": {**model, **read_manifest(run).get("model", {}), "name": title}})
+        update_manifest(
+            run, {"model": {**model, **read_manifest(run).get("model", {}), "name": title, "clips": model["clips"]}}
+        )
         return score_run(run, loaded, matched, options, shown)
 
 
@@ -426,7 +428,7 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
 
     device = pick_device(options.device)
     plan, reference = _plan(suite, options)
-    for line in plan_lines(plan):
+    for line in (*matched_lines(matched), *plan_lines(plan)):
         progress.say(line)
     settings = ScoreSettings(
         device=device,
@@ -485,6 +487,17 @@ def _model_card(card_id: str | None) -> dict[str, Any] | None:
     from javisbench.cards import read_cards
 
     return read_cards("models").get(card_id) if card_id else None
+
+
+def matched_lines(matched: Matched) -> list[str]:
+    """Which clips were found, how, and which are missing or belong to no sample."""
+    missing = matched.missing
+    lines = [f"Clips: {len(matched.items) - len(missing)} of {len(matched.items)}, found by {matched.how}"]
+    for what, names in (("missing", missing), ("of no sample", [path.name for path in matched.extra])):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            lines.append(f"  {len(names)} {what}: {', '.join(names[:5])}{more}")
+    return lines
 
 
 def plan_lines(plan: ScorePlan) -> list[str]:
