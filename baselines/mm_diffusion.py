@@ -1,0 +1,129 @@
+"""`MMDiffusion`: the user's own checkout of MM-Diffusion, driven as an external program.
+
+Ruan et al., "MM-Diffusion: Learning Multi-Modal Diffusion Models for Joint Audio and Video Generation", CVPR 2023,
+arXiv 2212.09478. Unconditional: it fits the suites ``landscape`` and ``aist++``, and no suite with prompts.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from javisbench.baselines.base import Json, Plan
+from javisbench.baselines.command import ExternalCommand
+from javisbench.clip import ClipSpec
+from javisbench.errors import MissingWeightsError, UsageError
+from javisbench.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from javisbench.weights import WeightStore
+
+CHECKPOINTS = ("landscape", "aist++")
+ADAPTER = Path(__file__).with_name("mm_diffusion_adapter.py")
+_TIMES = ("timeout_s", "start_timeout_s")
+
+
+@dataclass(frozen=True)
+class MMDiffusionOptions:
+    """The ``-M`` parameters, besides ``timeout_s`` and ``start_timeout_s`` of ``command:``.
+
+    Attributes:
+        repo: folder of the checkout.
+        checkpoint: ``landscape`` or ``aist++``.
+        base: file of the base model; otherwise looked for by name.
+        large: file of the model from 64 to 256 pixels; otherwise looked for by name.
+        python: the interpreter that has the checkout's requirements.
+    """
+
+    repo: str = ""
+    checkpoint: str = "landscape"
+    base: str = ""
+    large: str = ""
+    python: str = sys.executable
+
+
+class MMDiffusion(ExternalCommand):
+    """16 frames of 256x256 pixels at 10 fps with 25,600 samples at 16 kHz, from noise alone.
+
+    Args:
+        variant: none.
+        params: see `MMDiffusionOptions`.
+
+    Raises:
+        UsageError: a variant, an unknown parameter, or an unknown checkpoint.
+    """
+
+    card_id: ClassVar[str] = "mm-diffusion"
+    family = "av"
+
+    def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
+        given = dict(params or {})
+        if variant is not None:
+            raise UsageError(f"mm-diffusion has no variants; got {variant!r}. Use -M checkpoint=aist++.")
+        known = {f.name for f in fields(MMDiffusionOptions)}
+        for name in given:
+            if name not in known | set(_TIMES):
+                raise UsageError(
+                    f"mm-diffusion has no parameter {name!r}.{did_you_mean(name, known | set(_TIMES))} Known: "
+                    f"{', '.join([*sorted(known), *_TIMES])}."
+                )
+        self.settings = MMDiffusionOptions(**{name: given[name] for name in given if name in known})
+        if self.settings.checkpoint not in CHECKPOINTS:
+            raise UsageError(f"checkpoint is {' or '.join(CHECKPOINTS)}; got {self.settings.checkpoint!r}.")
+        times = {name: given[name] for name in _TIMES if name in given}
+        super().__init__(shlex.join([self.settings.python]), {**times, "unconditional": "true"})
+
+    def plan(self, spec: ClipSpec) -> Plan:
+        """The one clip that it makes, with what differs from `spec`."""
+        plan = Plan(256, 256, 16, Fraction(10), 25600, 16000)
+        asked = (spec.width, spec.height, spec.fps, spec.duration_s, spec.sample_rate)
+        made = (plan.width, plan.height, plan.fps, 1.6, plan.sample_rate)
+        names = ("width", "height", "frame rate", "seconds", "sampling rate")
+        notes = [f"{n} {a} -> {m}: the only one" for n, a, m in zip(names, asked, made, strict=True) if a != m]
+        return Plan(256, 256, 16, Fraction(10), 25600, 16000, notes=tuple(notes))
+
+    def resolved(self) -> Mapping[str, Json]:
+        """What changes the clips: checkout and checkpoints."""
+        chosen = self.settings
+        return {"repo": chosen.repo, "checkpoint": chosen.checkpoint, "base": chosen.base, "large": chosen.large}
+
+    def load(self, device: str, dtype: str, weights: WeightStore) -> None:
+        """Find the checkout and its checkpoints; the program starts with the first request.
+
+        Raises:
+            UsageError: no checkout.
+            MissingWeightsError: no checkpoints.
+            GenerationError: no such interpreter.
+        """
+        repo = Path(self.settings.repo).expanduser()
+        if not self.settings.repo or not (repo / "mm_diffusion").is_dir():
+            raise UsageError(
+                "mm-diffusion runs in your checkout of github.com/researchmm/MM-Diffusion: give its folder with -M "
+                "repo=FOLDER, and the interpreter that has its requirements with -M python=PATH."
+            )
+        places = [*weights.dirs, repo, repo / "models"]
+        base = self._checkpoint(self.settings.base, self.settings.checkpoint, places)
+        large = self._checkpoint(self.settings.large, f"{self.settings.checkpoint}_sr", places)
+        argv = [self.settings.python, str(ADAPTER), "--repo", str(repo.resolve())]
+        self._argv = [*argv, "--base", str(base), "--large", str(large)]
+        super().load(device, dtype, weights)
+
+    def _checkpoint(self, given: str, stem: str, places: list[Path]) -> Path:
+        if given:
+            if not Path(given).is_file():
+                raise UsageError(f"mm-diffusion: there is no file {given}.")
+            return Path(given).resolve()
+        for place in places:
+            for path in sorted(place.glob("*.pt")):
+                if path.stem.lower() == stem:
+                    return path.resolve()
+        raise MissingWeightsError(
+            f"The checkpoint {stem}.pt of MM-Diffusion is not on this machine. Its README links the files (a drive, no "
+            f"hub; base and 64-to-256 model of Landscape and AIST++). Put them into {places[-1]} or a folder given "
+            f"with --weights-dir, or name them: -M base=FILE -M large=FILE."
+        )

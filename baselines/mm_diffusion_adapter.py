@@ -1,0 +1,129 @@
+"""Drives a checkout of MM-Diffusion over JSON lines. Runs in that checkout's Python, where javisbench is not needed.
+
+One clip a request: base model (DPM solver, order 3, 20 steps), then 64 to 256 pixels (DDIM, 25 steps) with one noise
+for all frames. Settings as in the checkout's own sampling script (arXiv 2212.09478).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import random
+import sys
+import wave
+from typing import Any
+
+import numpy as np
+import torch
+
+BASE: dict[str, Any] = {
+    "video_size": [16, 3, 64, 64],
+    "audio_size": [1, 25600],
+    "cross_attention_resolutions": "2,4,8",
+    "cross_attention_windows": "1,4,8",
+    "cross_attention_shift": True,
+    "video_attention_resolutions": "2,4,8",
+    "audio_attention_resolutions": "-1",
+    "learn_sigma": False,
+    "num_channels": 128,
+    "num_head_channels": 64,
+    "num_res_blocks": 2,
+    "resblock_updown": True,
+    "use_scale_shift_norm": True,
+    "diffusion_steps": 1000,
+    "noise_schedule": "linear",
+}
+LARGE: dict[str, Any] = {
+    "sr_attention_resolutions": "8,16,32",
+    "large_size": 256,
+    "small_size": 64,
+    "sr_learn_sigma": True,
+    "sr_num_channels": 192,
+    "sr_num_heads": 4,
+    "sr_num_res_blocks": 2,
+    "sr_resblock_updown": True,
+    "sr_use_scale_shift_norm": True,
+    "sr_diffusion_steps": 1000,
+    "sr_timestep_respacing": "ddim25",
+}
+FPS, RATE = 10, 16000
+
+
+class Sampler:
+    """Both models, loaded."""
+
+    def __init__(self, base: str, large: str) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        base_tools = importlib.import_module("mm_diffusion.multimodal_script_util")
+        large_tools = importlib.import_module("mm_diffusion.script_util")
+        solver = importlib.import_module("mm_diffusion.multimodal_dpm_solver_plus")
+        self.common = importlib.import_module("mm_diffusion.common")
+        half = {"use_fp16": self.device == "cuda"}
+        settings = {**base_tools.model_and_diffusion_defaults(), **BASE, **half}
+        model, diffusion = base_tools.create_model_and_diffusion(**settings)
+        settings = {**large_tools.image_sr_model_and_diffusion_defaults(), **LARGE, **half}
+        self.large, self.large_diffusion = large_tools.image_sr_create_model_and_diffusion(**settings)
+        for network, path in ((model, base), (self.large, large)):
+            network.load_state_dict_(torch.load(path, map_location="cpu"), is_strict=True)
+            network.to(self.device).eval()
+            if half["use_fp16"]:
+                network.convert_to_fp16()
+        alphas = torch.tensor(diffusion.alphas_cumprod, dtype=torch.float32)
+        self.solver = solver.DPM_Solver(model=model, alphas_cumprod=alphas)
+
+    def make(self, seed: int, stem: str) -> None:
+        """Write ``stem.mp4`` and ``stem.wav``."""
+        # The models' windows are shifted with Python's random, the noise is torch's.
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        noise = {
+            "video": torch.randn(1, *BASE["video_size"]).to(self.device),
+            "audio": torch.randn(1, *BASE["audio_size"]).to(self.device),
+        }
+        with torch.no_grad():
+            made = self.solver.sample(noise, steps=20, order=3, skip_type="logSNR", method="singlestep")
+            small = made["video"][0]
+            size = LARGE["large_size"]
+            shared = torch.randn(1, 3, size, size).to(self.device).repeat(len(small), 1, 1, 1)
+            frames = self.large_diffusion.ddim_sample_loop(
+                self.large,
+                (len(small), 3, size, size),
+                clip_denoised=True,
+                model_kwargs={"low_res": small},
+                noise=shared,
+            )
+        pictures = ((frames + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        self.common.save_video(np.ascontiguousarray(pictures), stem + ".mp4", FPS)
+        samples = (made["audio"][0, 0].float().clamp(-1, 1) * 32767).round().to(torch.int16).cpu().numpy()
+        with wave.open(stem + ".wav", "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes(samples.tobytes())
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    parser = argparse.ArgumentParser()
+    for name in ("--repo", "--base", "--large"):
+        parser.add_argument(name, required=True)
+    arguments = parser.parse_args()
+    # Its folder holds modules of javisbench, which the checkout must not find under their short names.
+    sys.path[0] = arguments.repo
+    answers, sys.stdout = sys.stdout, sys.stderr
+    sampler = Sampler(arguments.base, arguments.large)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            sampler.make(request["seed"], request["output"])
+            answer = {"id": request["id"], "status": "ok"}
+        except (RuntimeError, ValueError, OSError) as error:
+            answer = {"id": request["id"], "status": "failed", "message": str(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

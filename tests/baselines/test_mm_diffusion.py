@@ -1,0 +1,164 @@
+"""MM-Diffusion: our adapter and class against a stand-in checkout with its module and function names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import javisbench
+from javisbench.baselines.mm_diffusion import MMDiffusion
+from javisbench.clip import ClipSpec
+from javisbench.durable import read_json, read_jsonl
+from javisbench.errors import GenerationError, MissingWeightsError, UsageError
+from javisbench.media import read_clip
+from javisbench.run.generate import GenerateSettings
+from javisbench.suite import Suite, load_suite
+from javisbench.weights import WeightStore
+
+MODULES = {
+    "__init__.py": "",
+    "nets.py": """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self, key):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+    def load_state_dict_(self, state, is_strict):
+        self.load_state_dict(state, strict=is_strict)
+""",
+    "multimodal_script_util.py": """
+import types
+from mm_diffusion.nets import Net
+def model_and_diffusion_defaults():
+    return {"video_size": "", "audio_size": "", "dropout": 0.0, "use_fp16": False}
+def create_model_and_diffusion(video_size, audio_size, num_channels, dropout, use_fp16, **rest):
+    assert video_size == [16, 3, 64, 64] and audio_size == [1, 25600] and num_channels == 128
+    return Net("base"), types.SimpleNamespace(alphas_cumprod=[0.9, 0.5])
+""",
+    "script_util.py": """
+from mm_diffusion.nets import Net
+class Diffusion:
+    def ddim_sample_loop(self, model, shape, clip_denoised, model_kwargs, noise):
+        assert noise.shape == shape and (noise == noise[:1]).all()
+        large = model_kwargs["low_res"].repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return (large + model.weight + noise / 1000).clamp(-1, 1)
+def image_sr_model_and_diffusion_defaults():
+    return {"sr_dropout": 0.0, "use_fp16": False}
+def image_sr_create_model_and_diffusion(large_size, sr_timestep_respacing, sr_dropout, **rest):
+    assert (large_size, sr_timestep_respacing) == (256, "ddim25")
+    return Net("large"), Diffusion()
+""",
+    "multimodal_dpm_solver_plus.py": """
+import random
+class DPM_Solver:
+    def __init__(self, model, alphas_cumprod):
+        self.model = model
+    def sample(self, noise, steps, order, skip_type, method):
+        print("sampling, on the standard output")
+        assert (steps, order, skip_type, method) == (20, 3, "logSNR", "singlestep")
+        shift = random.random() / 10
+        level = self.model.weight
+        return {"video": noise["video"] * 0.05 + level + shift, "audio": noise["audio"] * 0.05 + level}
+""",
+    "common.py": """
+import av
+def save_video(frames, path, fps):
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=fps)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        file.mux(stream.encode())
+""",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "MM-Diffusion"
+    (folder / "mm_diffusion").mkdir(parents=True)
+    (folder / "models").mkdir()
+    for name, text in MODULES.items():
+        (folder / "mm_diffusion" / name).write_text(text)
+    for number, name in enumerate(("Landscape", "Landscape_SR", "AIST++", "AIST++_SR")):
+        torch.save({"weight": torch.tensor(number / 10)}, folder / f"models/{name}.pt")
+    return folder
+
+
+def generate(checkout: Path, out: Path, settings: GenerateSettings | None = None, **params: str) -> Path:
+    suite = load_suite("landscape").limited(2)
+    given = {"repo": str(checkout), "timeout_s": "120", **params}
+    folder = javisbench.generate("mm-diffusion", suite=suite, params=given, out=out, settings=settings)
+    assert read_jsonl(folder / "failures.jsonl") == []
+    return folder
+
+
+def test_clips_of_both_checkpoints(checkout: Path, tmp_path: Path) -> None:
+    levels = {}
+    for checkpoint in ("landscape", "aist++"):
+        folder = generate(checkout, tmp_path / checkpoint, checkpoint=checkpoint)
+        clip = read_clip(folder / "clips/sample_0001.mp4")
+        assert (clip.frames.shape, clip.fps) == ((16, 256, 256, 3), 10)
+        assert clip.audio is not None
+        assert (clip.audio.shape, clip.sample_rate) == ((1, 25600), 16000)
+        levels[checkpoint] = float(clip.audio.mean())
+    # The stand-in's base models have weights 0 and 0.2, which is the mean of their sound.
+    assert levels == pytest.approx({"landscape": 0.0, "aist++": 0.2}, abs=2e-3)
+    parameters = read_json(folder / "clips/sample_0000.json")["model"]["parameters"]
+    assert parameters["checkpoint"] == "aist++"
+
+
+def test_a_clip_depends_on_its_seed_alone(checkout: Path, tmp_path: Path) -> None:
+    whole = generate(checkout, tmp_path / "whole")
+    shard = generate(checkout, tmp_path / "shard", GenerateSettings(shard=(1, 2)))
+    for suffix in ("mp4", "wav"):
+        clips = [folder / f"clips/sample_0001.{suffix}" for folder in (whole, shard)]
+        assert clips[0].read_bytes() == clips[1].read_bytes()
+    one, other = (read_clip(whole / f"clips/sample_000{number}.mp4") for number in (0, 1))
+    assert not np.array_equal(one.frames, other.frames)
+
+
+def test_suites_with_prompts_are_refused_with_the_reason(tmp_path: Path, tiny_suite: Suite) -> None:
+    with pytest.raises(GenerationError, match=r"unconditional.*cannot follow the prompts.*landscape"):
+        javisbench.generate("mm-diffusion", suite=tiny_suite, out=tmp_path / "run")
+
+
+def test_the_plan_is_its_one_setting() -> None:
+    suite = load_suite("aist++")
+    assert MMDiffusion().plan(suite.setting).notes == ()
+    plan = MMDiffusion().plan(ClipSpec())
+    assert (plan.frames, plan.audio_samples) == (16, 25600)
+    assert len(plan.notes) == 4
+    assert replace(plan, notes=()) == MMDiffusion().plan(suite.setting)
+
+
+def test_what_is_not_there_is_told(checkout: Path, tmp_path: Path) -> None:
+    store = WeightStore()
+    with pytest.raises(UsageError, match="repo=FOLDER"):
+        MMDiffusion().load("cpu", "auto", store)
+    with pytest.raises(UsageError, match="repo=FOLDER"):
+        MMDiffusion(params={"repo": str(tmp_path)}).load("cpu", "auto", store)
+    (checkout / "models/AIST++_SR.pt").unlink()
+    with pytest.raises(MissingWeightsError, match=r"aist\+\+_sr\.pt"):
+        MMDiffusion(params={"repo": str(checkout), "checkpoint": "aist++"}).load("cpu", "auto", store)
+    with pytest.raises(UsageError, match="no file nowhere"):
+        MMDiffusion(params={"repo": str(checkout), "base": "nowhere"}).load("cpu", "auto", store)
+    with pytest.raises(GenerationError, match="does not exist"):
+        MMDiffusion(params={"repo": str(checkout), "python": "./nopython"}).load("cpu", "auto", store)
+
+
+@pytest.mark.parametrize(
+    ("variant", "params", "told"),
+    [
+        ("aist++", {}, "no variants"),
+        (None, {"checkpoint": "dance"}, "landscape or aist"),
+        (None, {"checkpont": "landscape"}, "Did you mean 'checkpoint'"),
+    ],
+)
+def test_bad_parameters_are_named(variant: str | None, params: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        MMDiffusion(variant, params)
