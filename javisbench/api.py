@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.durable import locked, read_json, read_jsonl, sweep_temporaries
 from javisbench.errors import RunError, UsageError
@@ -49,6 +49,8 @@ class ScoringOptions:
         workers: decoding processes; None for the number of cores.
         batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
         seed: of the bootstrap.
+        precision: ``fp32``, or ``bf16`` for ImageBind: the first 64 clips are then scored both ways, and the protocol
+            keeps its name only when no score moved by more than its tolerance.
     """
 
     metrics: Sequence[str] | None = None
@@ -60,6 +62,7 @@ class ScoringOptions:
     workers: int | None = None
     batch_clips: int | None = None
     seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class Result:
@@ -435,7 +438,13 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
         workers=options.workers or os.cpu_count() or 1,
         batch_clips=options.batch_clips or (16 if device.startswith("cuda") else 1),
         seed=options.seed,
+        precision=options.precision,
     )
+    precisions: list[dict[str, Any]] = [{"precision": "fp32"}] * len(plan.parts)
+    if settings.precision != "fp32":
+        from javisbench.run.precision import try_precision
+
+        precisions = try_precision(run, suite, matched, plan, settings, progress)
     manifest = read_manifest(run)
     first = manifest.get("first_protocol") or plan.parts[0].protocol.name
     facts = {
@@ -444,6 +453,7 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
         "card": _model_card(manifest.get("model", {}).get("card")),
         "first_protocol": first,
         "versions": versions(),
+        "precision": {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)},
     }
     update_manifest(
         run,
@@ -474,6 +484,7 @@ def _requests(
         "weights_dirs": [str(folder.resolve()) for folder in options.weights_dirs],
         "reference": options.reference,
         "seed": options.seed,
+        "precision": options.precision,
     }
     named = resolve_protocols(options.protocols, suite)
     now = {

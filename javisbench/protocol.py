@@ -136,12 +136,14 @@ class Protocol:
     Attributes:
         name: stored with every result and printed on every table.
         max_audio_len_s: seconds of audio that FAD, DeSync and audio quality see.
+        precision_tolerance: how far a score may move in a faster precision for the name to be kept.
         metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
         suffixes: what makes the name a derived one besides overrides (``weights=1a2b3c4d``, ``bf16``, ``stand-in``).
     """
 
     name: str
     max_audio_len_s: float = 4.0
+    precision_tolerance: float = 5e-4
     fvd: FVDSettings = field(default_factory=FVDSettings)
     fad: FADSettings = field(default_factory=FADSettings)
     imagebind: ImageBindSettings = field(default_factory=ImageBindSettings)
@@ -236,7 +238,7 @@ def _override(protocol: Protocol, override: str) -> Protocol:
 
 
 def _setting_places() -> dict[str, tuple[str | None, Any]]:
-    places: dict[str, tuple[str | None, Any]] = {"max_audio_len_s": (None, float)}
+    places: dict[str, tuple[str | None, Any]] = {"max_audio_len_s": (None, float), "precision_tolerance": (None, float)}
     for concern, cls in get_type_hints(Protocol).items():
         if dataclasses.is_dataclass(cls):
             hints = get_type_hints(cls)

@@ -94,6 +94,13 @@ scoring_options = compose(
         help="Real side of FVD, KVD and FAD: a folder of real clips, the suite's own path column, or a file.",
     ),
     click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16"]),
+        default="fp32",
+        show_default=True,
+        help="bf16 is tried on 64 of the clips first; where scores move too far, the protocol gets a derived name.",
+    ),
+    click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"
     ),
 )

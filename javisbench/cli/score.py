@@ -78,6 +78,7 @@ def scoring_options(given: dict[str, Any]) -> Any:
         workers=given["workers"],
         batch_clips=given["batch_clips"],
         seed=given["seed"],
+        precision=given["precision"],
     )
 
 

@@ -18,7 +18,7 @@ from javisbench.run.features import FeatureStore, feature_key
 
 if TYPE_CHECKING:
     from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Encoder
+    from javisbench.metrics.encoders.base import Encoder, EncoderCard
     from javisbench.run.plan import EncoderChoice
     from javisbench.run.progress import Progress, Stage
 
@@ -43,6 +43,7 @@ class EncodeSession:
         store: where features go.
         device: torch device of the networks.
         workers: decoding processes, and threads for encoders without a network.
+        precision: ``fp32``, or ``bf16`` for the networks whose card allows it.
         batch_clips: clips a forward pass. On a CPU 1, so that results do not depend on sharding or resuming.
         limits: of decoding.
     """
@@ -53,13 +54,28 @@ class EncodeSession:
     workers: int
     batch_clips: int
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    precision: str = "fp32"
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
     _loaded: dict[str, Encoder] = field(default_factory=dict)
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
         choice = self.encoders[spec.encoder]
-        return feature_key(content, choice.label, choice.cls.card.revision, choice.weights_hash, spec)
+        label = f"{choice.label}@{self.precision}" if self.reduces(choice.cls.card) else choice.label
+        return feature_key(content, label, choice.cls.card.revision, choice.weights_hash, spec)
+
+    def reduces(self, card: EncoderCard) -> bool:
+        """Whether an encoder computes in less than fp32 here."""
+        return self.precision != "fp32" and card.reduced_precision
+
+    def encode(self, encoder: Encoder, items: list[Any], specs: list[FeatureSpec]) -> list[Encoded]:
+        """Encode a batch in the session's precision; a defect on one item costs that item, not the run."""
+        if not self.reduces(encoder.card):
+            return _guarded(encoder, items, specs)
+        import torch
+
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            return _guarded(encoder, items, specs)
 
     def encoder(self, name: str) -> Encoder:
         """The encoder, loaded.
@@ -261,7 +277,7 @@ class _ClipLoop:
 def _run(
     encoder: Encoder, items: list[Any], contents: list[str], specs: list[FeatureSpec], session: EncodeSession
 ) -> None:
-    for content, encoded in zip(contents, _guarded(encoder, items, specs), strict=True):
+    for content, encoded in zip(contents, session.encode(encoder, items, specs), strict=True):
         session.keep(content, encoded)
 
 

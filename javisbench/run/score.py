@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
@@ -52,12 +52,14 @@ class ScoreSettings:
         workers: decoding processes.
         batch_clips: clips a forward pass.
         seed: of the bootstrap.
+        precision: ``fp32`` or ``bf16``; see `javisbench.run.precision`.
     """
 
     device: str = "cpu"
     workers: int = 1
     batch_clips: int = 1
     seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 @dataclass
@@ -115,6 +117,14 @@ def score_clips(
     return results
 
 
+def score_values(
+    run: Path, suite: Suite, matched: Matched, plan: ScorePlan, settings: ScoreSettings, progress: Progress
+) -> list[ProtocolScores]:
+    """Score clips without real ones and write nothing but features; arguments as for `score_clips`."""
+    with full_fp32():
+        return _Job(run, suite, matched, plan, settings, progress, NoReference()).run()
+
+
 @dataclass
 class _Job:
     folder: Path
@@ -134,6 +144,7 @@ class _Job:
             self.settings.device,
             self.settings.workers,
             self.settings.batch_clips,
+            precision=self.settings.precision,
         )
         try:
             self._encode()

@@ -67,6 +67,7 @@ class EncoderCard:
         source: paper or project.
         extra: the optional dependency group that it needs (``clip``), or None.
         host: True when it computes on the CPU without torch: the runner then calls it clip by clip in threads.
+        reduced_precision: True when its network may run in bf16 where the user asks for it (`--precision bf16`).
         revision: raised when the computation changes, so that stored features of an older one are not used.
     """
 
@@ -77,6 +78,7 @@ class EncoderCard:
     source: str = ""
     extra: str | None = None
     host: bool = False
+    reduced_precision: bool = False
     revision: int = 1
 
     @property

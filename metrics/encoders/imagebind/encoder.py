@@ -62,6 +62,7 @@ class ImageBindEncoder(Encoder):
         variants={"huge": "imagebind_huge", "tiny": "imagebind_tiny"},
         licence="CC-BY-NC-SA-4.0",
         source="Girdhar et al., ImageBind: One Embedding Space To Bind Them All, CVPR 2023",
+        reduced_precision=True,
     )
     #: Inputs of a forward pass; halved where memory does not suffice. 16 frames stay in a CPU's cache.
     batch_size_cpu: int = 16
