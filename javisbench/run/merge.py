@@ -361,6 +361,7 @@ def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> Scori
         weights_dirs=options.weights_dirs or recorded,
         reference=options.reference or asked["reference"],
         seed=asked["seed"],
+        precision=asked.get("precision", "fp32"),
         device=options.device,
         workers=options.workers,
     )
