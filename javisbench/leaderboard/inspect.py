@@ -1,0 +1,210 @@
+"""One clip under the lens: its facts, its scores, and the series behind them on one time axis."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.errors import UsageError
+from javisbench.leaderboard.table import column
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from javisbench.api import Result, ScoringOptions
+    from javisbench.clip import Clip
+    from javisbench.media import ClipSource, MediaInfo
+    from javisbench.suite import Suite
+
+SCHEMA = 1
+_ID = "clip"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Metrics without a value, for one reason.
+
+    Attributes:
+        metrics: ids.
+        status: ``missing_weights``, ``not_applicable`` or ``failed``.
+        note: what is missing and how to get it.
+    """
+
+    metrics: tuple[str, ...]
+    status: str
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """All that is known of one clip.
+
+    Attributes:
+        source: its files.
+        clip: decoded.
+        info: what the video's headers say.
+        prompt: the text that it was scored against; empty for none.
+        protocol: name of the protocol behind the scores.
+        stand_in: whether any weights were stand-ins, so that their scores mean nothing.
+        scores: id to value of every per-sample metric that has one, in the order of tables.
+        series: metric id to name to values: window scores, onset times in seconds, ...
+        motion: mean optical flow of each frame in pixels, shape ``(T,)``; None when it was not computed.
+        missing: metrics without a value.
+    """
+
+    source: ClipSource
+    clip: Clip
+    info: MediaInfo
+    prompt: str
+    protocol: str
+    stand_in: bool
+    scores: Mapping[str, float]
+    series: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    motion: NDArray[np.float64] | None
+    missing: tuple[Missing, ...]
+
+    def facts(self) -> dict[str, str]:
+        """Media facts in words, by name."""
+        clip, info = self.clip, self.info
+        count, height, width = clip.frames.shape[:3]
+        facts = {
+            "file": str(self.source.video),
+            "picture": f"{width}x{height} pixels, {info.video_codec} ({info.pixel_format}) in {info.container}",
+            "length": f"{count} frame{'s' * (count != 1)} at {float(clip.fps):g} fps, {clip.duration_s:.3f} s",
+            "sound": "none",
+        }
+        if clip.audio is not None:
+            channels = clip.audio.shape[0]
+            where = str(self.source.audio) if clip.audio_source == "sidecar" else f"{info.audio_codec} in the video"
+            facts["sound"] = (
+                f"{clip.sample_rate} Hz, {channels} channel{'s' * (channels != 1)}, {clip.audio_duration_s:.3f} s, "
+                f"from {where}"
+            )
+        return facts
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``inspect --json`` prints it."""
+        clip, info = self.clip, self.info
+        count, height, width = clip.frames.shape[:3]
+        return {
+            "schema": SCHEMA,
+            "video": str(self.source.video),
+            "audio": None if self.source.audio is None else str(self.source.audio),
+            "prompt": self.prompt or None,
+            "protocol": self.protocol,
+            "stand_in": self.stand_in,
+            "media": {
+                "container": info.container,
+                "video_codec": info.video_codec,
+                "pixel_format": info.pixel_format,
+                "audio_codec": info.audio_codec,
+                "width": width,
+                "height": height,
+                "frames": count,
+                "fps": float(clip.fps),
+                "duration_s": clip.duration_s,
+                "audio_source": clip.audio_source,
+                "audio_duration_s": clip.audio_duration_s,
+                "sample_rate": clip.sample_rate,
+                "channels": 0 if clip.audio is None else clip.audio.shape[0],
+            },
+            "scores": dict(self.scores),
+            "series": {metric: {n: v.tolist() for n, v in named.items()} for metric, named in self.series.items()},
+            "motion": None if self.motion is None else self.motion.tolist(),
+            "missing": [{"metrics": list(m.metrics), "status": m.status, "note": m.note} for m in self.missing],
+        }
+
+
+def inspect_clip(
+    video: Path, audio: Path | None = None, *, prompt: str = "", options: ScoringOptions | None = None
+) -> Inspection:
+    """Decode one clip and compute every per-sample metric that needs nothing that is not here.
+
+    Args:
+        video: the video file.
+        audio: its sound; None for the file of the same name beside it, else the video's own track.
+        prompt: what the clip was to show; metrics of the prompt are computed only with one.
+        options: protocol, encoders, weights and device. Of several protocols the first counts.
+
+    Raises:
+        MediaError: the clip cannot be read.
+        UsageError: unknown metrics, protocols or encoders, or none but set metrics asked for.
+    """
+    from javisbench.api import ScoringOptions, plan_scoring, score
+    from javisbench.media import ClipSource, probe, read_clip, sidecar_for
+
+    options = options or ScoringOptions()
+    source = ClipSource(_ID, video, audio if audio is not None else sidecar_for(video))
+    clip, info = read_clip(video, source.audio), probe(video)
+    suite = _suite_of_one(source, prompt)
+    plan = plan_scoring(suite, options)
+    if not plan.parts[0].sample_metrics:
+        reasons = {reason.note for reason in plan.parts[0].unavailable.values()}
+        raise UsageError(f"None of these metrics can be computed for one clip: {'; '.join(sorted(reasons))}.")
+    with tempfile.TemporaryDirectory(prefix="javisbench-") as folder:
+        result = score(None, suite=suite, out=Path(folder) / "run", name=_ID, options=options)
+        motion = _motion(Path(folder) / "run", source)
+        return Inspection(
+            source=source,
+            clip=clip,
+            info=info,
+            prompt=prompt,
+            protocol=result.protocol,
+            stand_in=bool(result.summary["run"]["stand_in"]),
+            scores=_scores(result),
+            series=_series(result),
+            motion=motion,
+            missing=tuple(_missing(result)),
+        )
+
+
+def _suite_of_one(source: ClipSource, prompt: str) -> Suite:
+    from javisbench.clip import ClipSpec
+    from javisbench.suite import Sample, Suite, suite_hash
+
+    sample = Sample(_ID, 0, prompt, pred_video_path=source.video, pred_audio_path=source.audio)
+    return Suite("one clip", (sample,), ClipSpec(), not prompt, suite_hash([sample]), "inspect", 1)
+
+
+def _motion(run: Path, source: ClipSource) -> NDArray[np.float64] | None:
+    """The motion that AV-Align was computed from, out of the run's feature store."""
+    from javisbench.media import content_hash
+    from javisbench.metrics.encoders.base import FeatureSpec
+    from javisbench.metrics.encoders.flow import FlowEncoder
+    from javisbench.run.features import FeatureStore, feature_key
+
+    card, store = FlowEncoder.card, FeatureStore(run / "features")
+    label = f"{card.name}={card.default_variant}"
+    key = feature_key(content_hash(source), label, card.revision, "", FeatureSpec.of("flow", "motion"))
+    return store.get(key)["magnitude"].astype(float) if key in store else None
+
+
+def _scores(result: Result) -> dict[str, float]:
+    row = result.scores.iloc[0].drop(["sample_id", "repeat"]).dropna()
+    return {metric: float(row[metric]) for metric in result.summary["metrics"] if metric in row}
+
+
+def _series(result: Result) -> dict[str, dict[str, NDArray[np.float64]]]:
+    import numpy as np
+
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for row in result.details.itertuples():
+        found.setdefault(str(row.metric), {})[str(row.name)] = np.asarray(row.values, dtype=np.float64)
+    return found
+
+
+def _missing(result: Result) -> Iterator[Missing]:
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for metric, cells in result.summary["metrics"].items():
+        cell = cells["overall"]
+        # Distances between sets say nothing of one clip, so their absence is no news.
+        if cell["status"] in ("missing_weights", "not_applicable") and column(metric).kind == "sample":
+            by_reason.setdefault((cell["status"], cell.get("note", "")), []).append(metric)
+    for failure in result.summary["failures"]:
+        by_reason.setdefault(("failed", failure["message"]), []).append(failure["metric"] or "all")
+    for (status, note), metrics in by_reason.items():
+        yield Missing(tuple(metrics), status, "needs a prompt: --text" if status == "not_applicable" else note)
