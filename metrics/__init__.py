@@ -1,5 +1,34 @@
-"""Metrics of joint audio-video generation, one file each, and the encoders they need."""
+"""Metrics of joint audio-video generation, one file each, and the encoders they need.
+
+The objects for training loops can be imported from here: `FVD`, `KVD`, `FAD` and `JavisScore`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from javisbench.metrics.accumulators import FAD, FVD, KVD
+    from javisbench.metrics.javis_score import JavisScore
 
 # The folder is linked into the package; under its short name every module would exist twice.
 if __name__ == "metrics":
     raise ImportError("Import javisbench.metrics: 'metrics' is a folder of the checkout, not a package of its own.")
+
+# Imported when asked for: listing metrics must not wait for torch.
+_LAZY = {
+    "FAD": "javisbench.metrics.accumulators",
+    "FVD": "javisbench.metrics.accumulators",
+    "KVD": "javisbench.metrics.accumulators",
+    "JavisScore": "javisbench.metrics.javis_score",
+}
+
+__all__ = ["FAD", "FVD", "KVD", "JavisScore"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
