@@ -1,0 +1,262 @@
+"""The examination itself: which checks a suite, a folder of clips or a run needs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from javisbench.durable import locked, read_jsonl
+from javisbench.errors import JavisbenchError, MediaError, RunError
+from javisbench.run.doctor.bounds import bounds_of_run
+from javisbench.run.doctor.findings import Report
+from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
+from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
+from javisbench.run.manifest import read_manifest
+from javisbench.run.sources import Matched, match_folder, match_generated
+
+if TYPE_CHECKING:
+    from javisbench.api import ScoringOptions
+    from javisbench.suite import Suite
+
+_SHOWN = 5
+_PROBED = 32
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """What to examine.
+
+    Attributes:
+        suite: for a folder of clips: whose prompts they belong to.
+        model: also try this generator.
+        params: its parameters.
+        repeats: clips a prompt.
+        limit: only the suite's first samples.
+        sample: clips to measure on; 0 for no measurement.
+        out: where the run would go.
+        scoring: how it would be scored; None for the defaults.
+    """
+
+    suite: str | Suite = "javisbench"
+    model: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    repeats: int | None = None
+    limit: int | None = None
+    sample: int = 4
+    out: Path = Path("runs")
+    scoring: ScoringOptions | None = None
+
+
+def examine(target: str | None, options: DoctorOptions) -> Report:
+    """Look at the machine, the weights and the target; measure a sample.
+
+    Args:
+        target: a suite, a folder of clips, a run folder, or None for the machine and the weights alone.
+        options: see `DoctorOptions`.
+
+    Returns:
+        what was found. Only bad usage raises; everything else is a finding.
+
+    Raises:
+        UsageError: no such suite or folder.
+        SuiteError: a suite with bad rows.
+    """
+    from javisbench.api import ScoringOptions
+    from javisbench.suite import Suite, load_suite
+
+    scoring = options.scoring or ScoringOptions()
+    folder = Path(target) if target is not None and Path(target).is_dir() else None
+    report = Report()
+    check_machine(report, folder or options.out, scoring.device)
+    if folder is not None and (folder / "run.json").is_file():
+        return _examine_run(report, folder, options, scoring)
+    chosen = options.suite if folder is not None else target or options.suite
+    suite = (chosen if isinstance(chosen, Suite) else load_suite(chosen)).limited(options.limit)
+    report.add("ok", "suite", f"{suite.name}: {len(suite)} samples")
+    check_weights(report, suite, scoring)
+    if folder is not None:
+        matched = match_folder(folder, suite, repeats=options.repeats)
+        check_clips(report, matched)
+        _measure(report, lambda: _of_clips(suite, matched, scoring, options.sample), options)
+    elif target is not None:
+        _measure(report, lambda: _of_suite(report, suite, options, scoring), options)
+    _compare_with_machine(report, options.out)
+    return report
+
+
+def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None:
+    """Which metrics would have no value, and why."""
+    from javisbench.api import plan_scoring
+
+    try:
+        plan = plan_scoring(suite, scoring)
+    except JavisbenchError as error:
+        report.add("problem", "weights", error.message)
+        return
+    for part in plan.parts:
+        reasons: dict[str, list[str]] = {}
+        for metric_id, reason in part.unavailable.items():
+            reasons.setdefault(reason.note, []).append(metric_id)
+        computed = [*part.sample_metrics, *part.set_metrics]
+        report.add("ok", "weights", f"{part.protocol.name}: {len(computed)} metrics can be computed")
+        for note, metrics in reasons.items():
+            report.add("warning", "weights", f"{part.protocol.name}: no {', '.join(metrics)}: {note}")
+
+
+def check_clips(report: Report, matched: Matched) -> None:
+    """Read the beginning of every file, and the headers of some."""
+    missing = matched.missing
+    total = len(matched.items)
+    if missing:
+        report.add("warning", "clips", f"{len(missing)} of {total} samples have no clip: {_some(missing)}")
+    if matched.extra:
+        names = [path.name for path in matched.extra]
+        report.add("warning", "clips", f"{len(names)} files belong to no sample: {_some(names)}")
+    sources = [item.source for item in matched.items if item.source is not None]
+    bad: dict[str, list[str]] = {}
+    sound = Counter("sidecar" if source.audio else "container" for source in sources)
+    for source in sources:
+        kind = _trouble(source.video, source.audio)
+        if kind:
+            bad.setdefault(kind, []).append(source.video.name)
+    found = {name for names in bad.values() for name in names}
+    good = [source.video for source in sources if source.video.name not in found]
+    probed = good[:: max(1, len(good) // _PROBED)]
+    for video in probed:
+        kind = _header_trouble(video)
+        if kind:
+            bad.setdefault(kind, []).append(video.name)
+    for kind, names in sorted(bad.items()):
+        report.add("problem", "clips", f"{len(names)} clips will fail with {kind}: {_some(names)}")
+    how = ", ".join(f"{count} with {kind} sound" for kind, count in sound.items())
+    report.add("ok", "clips", f"{len(sources)} files looked at ({how}), headers of {len(probed)} of them read in full")
+
+
+def _trouble(video: Path, audio: Path | None) -> str | None:
+    from javisbench.media.signature import AUDIO_FORMATS, VIDEO_FORMATS, identify
+
+    try:
+        if identify(video, VIDEO_FORMATS).missing_bytes:
+            return "short_read"
+    except MediaError as error:
+        return error.kind
+    try:
+        if audio is not None and identify(audio, AUDIO_FORMATS).missing_bytes:
+            return "bad_sidecar"
+    except MediaError:
+        return "bad_sidecar"
+    return None
+
+
+def _header_trouble(video: Path) -> str | None:
+    from javisbench.media import probe
+
+    try:
+        probe(video)
+    except MediaError as error:
+        return error.kind
+    return None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _measure(report: Report, work: Callable[[], list[Forecast]], options: DoctorOptions) -> None:
+    if options.sample < 1:
+        return
+    try:
+        report.forecasts += work()
+    except JavisbenchError as error:
+        report.add(
+            "problem", "model" if options.model else "clips", f"The sample could not be measured: {error.message}"
+        )
+
+
+def _of_clips(suite: Suite, matched: Matched, scoring: ScoringOptions, count: int) -> list[Forecast]:
+    present = sum(item.source is not None for item in matched.items)
+    how = f"{min(count, present)} of the clips, scored as the run would"
+    return [forecast_scoring(suite, matched, scoring, count, how, present)]
+
+
+def _of_suite(report: Report, suite: Suite, options: DoctorOptions, scoring: ScoringOptions) -> list[Forecast]:
+    """Generate a few clips with the model, or draw some where there is none, and score them."""
+    total, count = len(suite) * (options.repeats or 1), options.sample
+    forecasts = []
+    how = "drawn clips of the suite's size, rate and length, scored as the run would"
+    part = suite.limited(count)
+    with tempfile.TemporaryDirectory(prefix="javisbench-doctor-") as folder:
+        out = Path(folder) / "made"
+        if options.model is not None:
+            forecasts.append(forecast_generation(options.model, options.params, suite, scoring, count, total, out))
+            how = f"clips made by {options.model}, scored as the run would"
+            failed = [row for row in read_jsonl(out / "failures.jsonl") if row.get("stage") == "generate"]
+            if failed:
+                kinds = ", ".join(sorted({str(row["kind"]) for row in failed}))
+                report.add(
+                    "problem", "model", f"{len(failed)} of {len(part)} clips failed ({kinds}): {failed[0]['message']}"
+                )
+        else:
+            forecast_generation("procedural", {}, suite, scoring, count, total, out)
+        matched = match_generated(out / "clips", part, 1)
+        made = sum(item.source is not None for item in matched.items)
+        if made:
+            forecasts.append(forecast_scoring(part, matched, scoring, count, f"{made} {how}", total))
+    return forecasts
+
+
+def _examine_run(report: Report, run: Path, options: DoctorOptions, scoring: ScoringOptions) -> Report:
+    manifest = read_manifest(run)
+    try:
+        with locked(run):
+            pass
+    except RunError as error:
+        report.add("warning", "run", error.message)
+    kinds = Counter((row.get("stage"), row.get("kind")) for row in read_jsonl(run / "failures.jsonl"))
+    for (stage, kind), times in kinds.most_common():
+        report.add("warning", "run", f"{times} x {kind} ({stage})")
+    if (run / "summary.json").is_file():
+        report.add("ok", "run", f"scored under {manifest.get('first_protocol')}")
+        report.bounds = bounds_of_run(run)
+        return report
+    report.add("warning", "run", "not scored yet: run its command again, or `javisbench score` on it")
+    suite = _suite_of(manifest, options)
+    made = manifest.get("generation")
+    if suite is None or made is None:
+        return report
+    index, count = made["shard"]
+    shard = replace(suite, samples=tuple(sample for sample in suite if sample.index % count == index))
+    matched = match_generated(run / "clips", shard, made["repeats"])
+    check_weights(report, suite, scoring)
+    check_clips(report, matched)
+    if any(item.source is not None for item in matched.items):
+        _measure(report, lambda: _of_clips(suite, matched, scoring, options.sample), options)
+    _compare_with_machine(report, run)
+    return report
+
+
+def _suite_of(manifest: Mapping[str, object], options: DoctorOptions) -> Suite | None:
+    from javisbench.suite import Suite, known_suites, load_suite
+
+    if isinstance(options.suite, Suite):
+        return options.suite
+    facts, made = manifest.get("suite"), manifest.get("generation")
+    if not isinstance(facts, dict) or not isinstance(made, dict):
+        return None
+    source = str(facts["source"])
+    by_name = facts["name"] in known_suites() and not Path(source).is_file()
+    return load_suite(facts["name"] if by_name else source).limited(made.get("limit"))
+
+
+def _compare_with_machine(report: Report, out: Path) -> None:
+    """Problems that the forecast shows: what would not fit."""
+    disk = sum(forecast.disk_bytes for forecast in report.forecasts)
+    if disk > disk_free(out):
+        report.add("problem", "machine", f"the run would write {disk / 2**30:.1f} GiB to {out}; there is less free")
+    memory = max((forecast.memory_bytes for forecast in report.forecasts), default=0)
+    if memory > memory_available():
+        report.add("problem", "machine", f"the run would take {memory / 2**30:.1f} GiB of memory: lower --workers")
