@@ -15,7 +15,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
-from javisbench.leaderboard.table import EMPTY, STATUS_MARK, STATUS_TEXT, UNEQUAL_N_MARK, Cell, Column, Row, Table
+from javisbench.leaderboard.table import (
+    EMPTY,
+    FEW_MARK,
+    STATUS_MARK,
+    STATUS_TEXT,
+    UNEQUAL_N_MARK,
+    Cell,
+    Column,
+    Row,
+    Table,
+)
 from javisbench.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -79,6 +89,11 @@ def _cell(row: Row, col: Column) -> Cell:
     return row.cells.get(col.id, EMPTY)
 
 
+def n_text(table: Table, row: Row) -> str:
+    """The row's n, marked where it is too small to rank."""
+    return f"{row.n:,}{FEW_MARK if table.too_few(row) else ''}"
+
+
 def _own_n(row: Row, cell: Cell) -> str:
     """The cell's n where the row's n column does not say it."""
     return f"n={cell.n:,}" if cell.value is not None and cell.n != row.n else ""
@@ -118,7 +133,11 @@ def _markdown(table: Table) -> str:
         if len(table.groups) > 1 and not _says_itself(group.title, group.rows):
             lines.append(f"| **{_markdown_text(group.title)}** |" + " |" * (len(headings) - 1))
         for row in group.rows:
-            cells = [_markdown_text(row.label), f"{row.n:,}", *(_markdown_cell(row, col) for col in table.columns)]
+            cells = [
+                _markdown_text(row.label),
+                n_text(table, row),
+                *(_markdown_cell(row, col) for col in table.columns),
+            ]
             lines.append("| " + " | ".join(cells) + " |")
     if table.notes:
         lines += ["", *(f"* {_markdown_text(note)}" for note in table.notes)]
@@ -184,6 +203,7 @@ _LATEX = {
     "†": r"\textsuperscript{\textdagger}",
     "‡": r"\textsuperscript{\textdaggerdbl}",
     "§": r"\textsuperscript{\S}",
+    "¶": r"\textsuperscript{\P}",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
 }
@@ -233,7 +253,11 @@ def _latex_part(table: Table, columns: Sequence[Column], part: str) -> list[str]
         if len(table.groups) > 1 and not _says_itself(group.title, group.rows):
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{_latex_text(group.title)}}}}} \\")
         for row in group.rows:
-            cells = [f"{{{_latex_text(row.label)}}}", f"{row.n}", *(_latex_cell(row, col) for col in columns)]
+            cells = [
+                f"{{{_latex_text(row.label)}}}",
+                _latex_text(n_text(table, row)),
+                *(_latex_cell(row, col) for col in columns),
+            ]
             lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip"]
     lines += [rf"{{\raggedright\footnotesize {_latex_text(note)}\par}}" for note in table.notes]
@@ -331,7 +355,7 @@ class TerminalTable:
 
     @cached_property
     def _n_width(self) -> int:
-        return max((len(f"{row.n:,}") for row in self.table.rows), default=1)
+        return max((len(n_text(self.table, row)) for row in self.table.rows), default=1)
 
     def _width(self, col: Column) -> int:
         from rich.cells import cell_len
@@ -365,7 +389,7 @@ class TerminalTable:
             )
         for row in rows:
             cells = [Text(_terminal_cell(row, col), style=_style(_cell(row, col))) for col in columns]
-            block.add_row(Text(row.label), f"{row.n:,}", *cells)
+            block.add_row(Text(row.label), n_text(self.table, row), *cells)
         return block
 
 

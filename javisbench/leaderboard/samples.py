@@ -81,7 +81,8 @@ def write_samples(result: Result, folder: Path, published: ClipsPublished) -> Sa
     metrics = [m for m in metric_order(set(frame.columns) - {"sample_id", "repeat"}) if _numeric(frame[m])]
     columns = tuple(column(metric) for metric in metrics)
     clips = [clip_name(str(s), int(r)) for s, r in zip(frame["sample_id"], frame["repeat"], strict=True)]
-    extremes = tuple(_extreme(frame[col.id], clips, col) for col in columns if col.higher_is_better is not None)
+    spread = [col for col in columns if col.higher_is_better is not None and frame[col.id].nunique() > 1]
+    extremes = tuple(_extreme(frame[col.id], clips, col) for col in spread)
     folder.mkdir(parents=True)
     files = _publish(result, clips, extremes, folder / "clips", published)
     infos = result.samples_by_id()

@@ -55,6 +55,7 @@ STATUS_NOTE: Mapping[str, str] = {
     "failed": "failed: no value could be computed; the failures say why.",
 }
 UNEQUAL_N_MARK = "§"
+FEW_MARK = "¶"
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ class Table:
         columns: the metrics.
         groups: the rows.
         row_heading: what the first column holds.
+        is_board: whether rows are results that are ranked where they can be, not slices of one result.
     """
 
     title: str
@@ -162,6 +164,11 @@ class Table:
     groups: tuple[RowGroup, ...]
     notes: tuple[str, ...] = ()
     row_heading: str = ""
+    is_board: bool = False
+
+    def too_few(self, row: Row) -> bool:
+        """Whether a row of a board has too few samples to be ranked."""
+        return self.is_board and 0 < row.n < MIN_N_TO_RANK
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -244,7 +251,7 @@ def run_table(result: Result) -> Table:
         groups=tuple(groups),
         row_heading="Category",
     )
-    return replace(table, notes=_notes(table, [result], ranked=False))
+    return replace(table, notes=_notes(table, [result]))
 
 
 def board_table(results: Sequence[Result], aspect: str | None = None, ranks: RankFunction | None = None) -> Table:
@@ -284,8 +291,9 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
         columns=columns,
         groups=tuple(groups),
         row_heading="Model",
+        is_board=True,
     )
-    return replace(table, notes=_notes(table, results, ranked=True))
+    return replace(table, notes=_notes(table, results))
 
 
 def _result_row(
@@ -346,9 +354,12 @@ def _placed(
 
 
 def _places(values: Sequence[float], higher_is_better: bool) -> list[Place | None]:
+    """Ties share a place; where all are equal, nobody is best."""
     ordered = sorted(set(values), reverse=higher_is_better)
+    if len(ordered) == 1:
+        return [None] * len(values)
     best = ordered[0]
-    second = ordered[1] if len(ordered) > 1 and values.count(best) == 1 else None
+    second = ordered[1] if values.count(best) == 1 else None
     return ["best" if v == best else "second" if v == second else None for v in values]
 
 
@@ -363,7 +374,7 @@ def protocol_line(results: Sequence[Result]) -> str:
     return line + "."
 
 
-def _notes(table: Table, results: Sequence[Result], *, ranked: bool) -> tuple[str, ...]:
+def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
     if any(cell.ci_low is not None for _, cell in cells):
@@ -378,8 +389,8 @@ def _notes(table: Table, results: Sequence[Result], *, ranked: bool) -> tuple[st
             "Ranks are intervals: from 1 + models that are significantly better to all but those significantly worse "
             "(pairwise on the same samples, Holm-adjusted over the pairs of a metric and slice)."
         )
-    if ranked and any(0 < row.n < MIN_N_TO_RANK for row in table.rows):
-        notes.append(f"Rows of fewer than {MIN_N_TO_RANK} samples are shown, not ranked.")
+    if any(table.too_few(row) for row in table.rows):
+        notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank.")
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Its n differs from that of the other models: not ranked with them.")
     if any(col.id in ("fvd", "fad", "fid") for col in table.columns):

@@ -138,7 +138,7 @@ def test_tables_can_be_downloaded(site):
 
 def test_the_stand_in_and_small_n_are_said(pages):
     text = pages["index.html"].text
-    assert "stand-in weights" in text and "Rows of fewer than 10 samples are shown, not ranked." in text
+    assert "stand-in weights" in text and "too few to rank" in text
     assert "Fetch <i>X</i>." in text
 
 

@@ -76,7 +76,7 @@ def test_two_samples_are_shown_not_ranked(write_run):
     (group,) = table.groups
     assert all(row.cells["javis_score"].value is not None for row in group.rows)
     assert all(cell.place is None and cell.rank is None for row in group.rows for cell in row.cells.values())
-    assert any("not ranked" in note for note in table.notes)
+    assert "¶ Fewer than 10 samples: too few to rank." in table.notes
 
 
 def test_a_metric_with_another_n_is_marked_and_left_out_of_the_ranking(write_run):
@@ -87,6 +87,12 @@ def test_a_metric_with_another_n_is_marked_and_left_out_of_the_ranking(write_run
     assert (cell.place, cell.rank, cell.comparable) == (None, None, False)
     assert {row.cells["tv_ib"].place for row in table.rows[:2]} == {"best", "second"}
     assert any(note.startswith("§") for note in table.notes)
+
+
+def test_equal_values_are_nobody_s_best(write_run):
+    same = {"tv_ib": {"overall": {"value": 0.5, "n": 60, "ci_low": 0.4, "ci_high": 0.6, "status": "ok"}}}
+    table = board_table([load_result(write_run(name, cells=same)) for name in ("One", "Two")])
+    assert {row.cells["tv_ib"].place for row in table.rows} == {None}
 
 
 def test_biased_values_are_not_marked(write_run):
