@@ -1,0 +1,132 @@
+"""Write docs/metrics.md from the cards of metrics and encoders: python docs/make_metrics.py."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from javisbench.metrics.base import SetMetric
+from javisbench.metrics.encoders import ENCODERS
+from javisbench.metrics.registry import METRICS
+from javisbench.protocol import PROTOCOLS
+
+PAGE = Path(__file__).parent / "metrics.md"
+
+INTRO = """# Metrics
+
+What each metric computes, and what it can and cannot see. `javisbench metrics show ID` prints the same facts, with the
+features that each protocol asks for and whether the weights are on your machine. Protocols change details of the
+input: see [protocols](protocols.md). How numbers are averaged, and what their intervals mean: see
+[statistics](statistics.md).
+
+cos is the cosine of two embeddings, n the number of clips.
+"""
+
+FORMULAS = {
+    "fvd": "|m_x - m_y|² + tr(S_x + S_y) - 2 tr (S_x^½ S_y S_x^½)^½, with means m and covariances S (divided by n-1) "
+    "of 400 I3D logits of 24 frames, evenly spaced, both ends included, in a padded square of 224 pixels",
+    "kvd": "mean over i ≠ j of k(x_i, x_j) + mean over i ≠ j of k(y_i, y_j) - 2 mean of k(x_i, y_j), with k(a, b) = "
+    "(a·b/400 + 1)³ on the logits of FVD",
+    "fad": "10 000 times the Fréchet distance (as FVD) of 1024 AudioCLIP outputs, not normalised, for the first 4 s",
+    "tv_ib": "cos(text, video); video is the mean over 15 crops: five 2-s clips of two frames; left, centre and right",
+    "ta_ib": "cos(audio prompt, audio); audio is the mean over three 2-s clips",
+    "av_ib": "cos(audio, video), both as above",
+    "clip_score": "mean over 48 frames of cos(frame, text)",
+    "clap_score": "cos(audio, audio prompt)",
+    "cavp_score": "mean over quarter seconds of cos(picture, sound)",
+    "av_align": "I / (A + V - I), with A sound onsets, V peaks of mean optical flow, and I onsets less than one frame "
+    "from a peak",
+    "avh_score": "mean over all frames of cos(frame, whole audio)",
+    "javis_score": "mean over windows of 2 s (every 0.5 s) of the mean of the 40 % smallest cos(frame, window's audio)",
+    "desync": "mean over groups of 14 segments of |offset of the most probable of 21 classes|, -2.0 to 2.0 s",
+    "audio_quality": "(enjoyment + usefulness + complexity + quality) / 4",
+    "visual_quality": "output of the VQ head, as it is",
+    "motion_quality": "output of the MQ head, as it is",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    cards = [metric.card for metric in _metrics()]
+    missing = [c.id for c in cards if c.id not in FORMULAS and not c.id.startswith("health_")]
+    if missing:
+        raise KeyError(f"FORMULAS has no entry for {', '.join(missing)}.")
+    lines = [INTRO, "| id | metric | better | range | one value | encoder |", "| --- | --- | --- | --- | --- | --- |"]
+    for metric in _metrics():
+        card = metric.card
+        kind = "a set" if card.kind == "set" else "a clip"
+        encoders = ", ".join(ENCODERS.get(name).card.title for name in _encoders(metric))
+        lines.append(f"| `{card.id}` | {card.title} | {_better(card)} | {_range(card)} | {kind} | {encoders} |")
+    lines.append("")
+    for metric in _metrics():
+        if not metric.card.id.startswith("health_"):
+            lines += _section(metric)
+    lines += ["## Clip health", "", "These say nothing about quality; they explain other scores.", ""]
+    lines += ["| id | measures | cannot see | range |", "| --- | --- | --- | --- |"]
+    for card in cards:
+        if card.id.startswith("health_"):
+            lines.append(f"| `{card.id}` | {card.measures} | {card.blind_to} | {_range(card)} |")
+    return "\n".join(map(_wrapped, lines)) + "\n"
+
+
+def _wrapped(line: str) -> str:
+    """Prose and list items at 118 columns; tables and the introduction as they are."""
+    if line.startswith("|") or "\n" in line:
+        return line
+    return textwrap.fill(
+        line, 118, subsequent_indent="  " * line.startswith("* "), break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _metrics() -> Iterator[Any]:
+    """The package's own metrics; entry points of other packages are not documented here."""
+    for metric_id in METRICS:
+        cls = METRICS.get(metric_id)
+        if cls.__module__.startswith("javisbench."):
+            yield cls()
+
+
+def _section(metric: Any) -> list[str]:
+    card = metric.card
+    lines = [f"## {card.title} (`{card.id}`)", "", card.measures, "", f"* **Formula**: {FORMULAS[card.id]}."]
+    lines.append(f"* **Range**: {_range(card)}; {_better(card)} is better.")
+    lines.append(f"* **Cannot see**: {card.blind_to}")
+    for name in _encoders(metric):
+        encoder = ENCODERS.get(name).card
+        facts = [encoder.title]
+        if encoder.licence:
+            facts.append(f"weights under {encoder.licence}")
+        if encoder.extra:
+            facts.append(f"`pip install 'javisbench[{encoder.extra}]'`")
+        lines.append(f"* **Encoder** `{name}`: {', '.join(facts)}.")
+    left_out = [p.name for p in PROTOCOLS.values() if p.metrics and card.id not in p.metrics]
+    if left_out:
+        lines.append(f"* **Not in**: {', '.join(left_out)}.")
+    return [*lines, f"* **Source**: {card.source}.", ""]
+
+
+def _encoders(metric: Any) -> list[str]:
+    protocol = PROTOCOLS["javisbench-v1"]
+    needs = metric.needs(protocol)
+    specs = [needs] if isinstance(metric, SetMetric) else needs.values()
+    return sorted({spec.encoder for spec in specs})
+
+
+def _better(card: Any) -> str:
+    return {True: "higher", False: "lower", None: "neither"}[card.higher_is_better]
+
+
+def _range(card: Any) -> str:
+    low, high = card.value_range
+    unit = f" {card.unit}" if card.unit and card.unit not in ("share", "ratio") else ""
+    if low is None and high is None:
+        return "any number"
+    if high is None:
+        return f"{low:g}{unit} or more"
+    return f"{low:g} to {high:g}{unit}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
