@@ -97,7 +97,11 @@ def test_peaks_lie_on_the_motion_curve(short: Path) -> None:
     assert (found.motion[at] > found.motion[at - 1]).all()
 
 
-def test_without_a_prompt_its_metrics_say_what_they_need(short: Path) -> None:
+def test_without_a_prompt_its_metrics_say_what_they_need(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAVISBENCH_WEIGHTS", raising=False)
     found = inspected(short, options={"metrics": ["av_align", "tv_ib", "javis_score"]})
     reasons = {metric: entry for entry in found.missing for metric in entry.metrics}
     assert reasons["tv_ib"].note == "needs a prompt: --text"
