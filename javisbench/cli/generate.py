@@ -65,6 +65,7 @@ def command(**given: Any) -> int:
     from javisbench.durable import read_jsonl
 
     options.setup_logging(given["quiet"], given["verbose"])
+    given = by_rank(given)
     run = generate(
         given["model"],
         suite=given["suite"],
@@ -89,7 +90,7 @@ def generate_settings(given: dict[str, Any]) -> GenerateSettings:
     return GenerateSettings(
         seed=given["seed"],
         repeats=given["repeats"] or 1,
-        shard=_shard(given["shard"]),
+        shard=options.parse_shard(given["shard"]),
         conform=given["conform"],
         overwrite=given["overwrite"],
         max_failures=_max_failures(given["max_failures"]),
@@ -99,11 +100,21 @@ def generate_settings(given: dict[str, Any]) -> GenerateSettings:
     )
 
 
-def _shard(text: str | None) -> tuple[int, int]:
-    # Processes started by torchrun share the work without being told.
-    if text is None and os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ:
-        text = f"{os.environ['RANK']}/{os.environ['WORLD_SIZE']}"
-    return options.parse_shard(text)
+def by_rank(given: dict[str, Any]) -> dict[str, Any]:
+    """Processes started by torchrun share the work without being told: shard, folder and GPU follow from the rank."""
+    count, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK")
+    if count == "1" or rank is None or given["shard"] is not None:
+        return given
+    changed = {**given, "shard": f"{rank}/{count}"}
+    if given["out"] is not None:
+        # The same --out for all; a run folder takes one process.
+        changed["out"] = given["out"].with_name(f"{given['out'].name}.shard-{rank}-of-{count}")
+    if given["device"] is None:
+        import torch
+
+        if torch.cuda.is_available():
+            changed["device"] = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return changed
 
 
 def _max_failures(text: str | None) -> float | None:

@@ -264,3 +264,31 @@ def test_the_staging_folder_starts_and_ends_empty(run: Run, tmp_path: Path) -> N
     (tmp_path / "run/staging").mkdir(parents=True)
     run(Staging(well))
     assert not (tmp_path / "run/staging").exists()
+
+
+def test_torchrun_ranks_take_shards_by_themselves(
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from javisbench.cli import run
+
+    command = ["generate", "--model", noise, "--suite", suite.source, "--limit", "3", "--device", "cpu", "-q"]
+    for rank in "01":
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", rank)
+        assert run([*command, "--out", str(tmp_path / "run")]) == 0
+    made = [sorted(clips(tmp_path / f"run.shard-{rank}-of-2/clips")) for rank in "01"]
+    assert made == [["sample_0000.mp4", "sample_0002.mp4"], ["sample_0001.mp4"]]
+
+
+def test_each_rank_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from javisbench.cli.generate import by_rank
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name, value in {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    free = {"shard": None, "out": None, "device": None}
+    assert by_rank(free) == {"shard": "3/4", "out": None, "device": "cuda:1"}
+    chosen = {"shard": "0/2", "out": None, "device": None}
+    assert by_rank(chosen) == chosen
