@@ -1,0 +1,86 @@
+"""The model cards: complete, consistent with the table of pipelines, and one for every published model."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from javisbench.baselines.cascade import SHORT_NAMES
+from javisbench.baselines.diffusers_table import CARDS, PIPELINES, REPOSITORIES
+from javisbench.baselines.registry import GENERATORS
+from javisbench.cards import CARDS as FOLDER
+from javisbench.cards import read_cards
+
+ALL = read_cards("models")
+EXAMPLES = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_cards_are_complete(name: str) -> None:
+    card = ALL[name]
+    assert (FOLDER / "models" / f"{name}.toml").is_file()
+    assert card["family"] in ("t2av", "t2v", "t2a", "v2a", "a2v", "av")
+    assert card["status"] in ("run", "equal", "read", "reported only")
+    assert isinstance(card["noncommercial"], bool)
+    assert card["title"]
+    assert card["summary"].strip()
+    if card["status"] != "reported only" and name not in ("command", "procedural"):
+        assert card["licences"]["code"]
+        assert card["licences"]["weights"]
+    for quirk in card.get("quirks", ()):
+        assert quirk["effect"].endswith(".")
+
+
+def test_every_published_model_has_one_card() -> None:
+    with (FOLDER / "published/published_results.csv").open(encoding="utf-8") as file:
+        published = {row["model"] for row in csv.DictReader(file)}
+    owners: dict[str, list[str]] = {}
+    for name, card in ALL.items():
+        for title in card.get("published_names", ()):
+            owners.setdefault(title, []).append(name)
+    assert {title: len(names) for title, names in owners.items()} == dict.fromkeys(published, 1)
+
+
+def test_every_generator_and_card_of_the_table_exists() -> None:
+    assert set(CARDS.values()) <= set(ALL)
+    assert {"cascade", "diffusers", "mm-diffusion", "mmaudio", "command", "javisdit"} <= set(ALL)
+    assert set(SHORT_NAMES) <= set(ALL)
+
+
+@pytest.mark.parametrize(("repository", "name"), CARDS.items())
+def test_cards_of_pipelines_say_what_the_table_says(repository: str, name: str) -> None:
+    rules, card = PIPELINES[REPOSITORIES[repository]], ALL[name]
+    assert card["family"] == rules.family
+    assert (card["defaults"]["steps"], card["defaults"]["guidance"]) == (rules.steps, rules.guidance)
+    if rules.native is not None:
+        assert f"{rules.native[0]}x{rules.native[1]}" in card["limits"]["native"]
+        assert f"multiples of {rules.multiple}" in card["limits"]["size"]
+        assert card["limits"]["frames"] == f"{rules.frame_step}k + 1"
+    if rules.rate is not None and name != "ltx-2.3":
+        assert f"{rules.rate.usual / 1000:g} kHz" in card["limits"]["audio"]
+
+
+def test_scripts_that_cards_name_are_there() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (FOLDER / "models").glob("*.toml"))
+    named = set(re.findall(r"examples/generators/[\w.]+\.(?:py|sh)", text))
+    assert len(named) >= 5
+    assert [name for name in named if not (EXAMPLES / name).is_file()] == []
+
+
+def test_no_hash_or_revision_is_made_up() -> None:
+    """Nobody has fetched these files: a card may name neither (``revision`` is also a parameter of programs)."""
+
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value) | {key for inner in value.values() for key in keys(inner)}
+        return {key for inner in value for key in keys(inner)} if isinstance(value, list | tuple) else set()
+
+    assert all(not {"sha256", "revision"} & keys(card.get("files", ())) for card in ALL.values())
+
+
+def test_names_on_the_command_line_are_cards() -> None:
+    assert {name for name in GENERATORS if name not in ALL} == set()
