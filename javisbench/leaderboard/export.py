@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TABLE_SCHEMA = 1
 COLUMN_GAP = 2
 MAX_LABEL_WIDTH = 40
-LATEX_COLUMNS = 6
+LATEX_COLUMNS = 5
 EXTENSIONS: Mapping[str, str] = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
 """Formats of `render` and the usual file ending of each."""
 
@@ -214,16 +214,21 @@ def _latex_text(text: str) -> str:
     return "".join(_LATEX.get(c) or (c if ord(c) < 0x100 else f"[U+{ord(c):04X}]") for c in text)
 
 
+def _latex_number(text: str) -> str:
+    """`text` with its hyphens as minus signs."""
+    return _latex_text(text).replace("-", "$-$").replace("$-$$-$", "--")
+
+
 def _latex_cell(row: Row, col: Column) -> str:
     cell = _cell(row, col)
-    text = _latex_text(cell_text(cell, col.digits))
+    text = _latex_number(cell_text(cell, col.digits))
     if cell.place == "best":
         text = rf"\textbf{{{text}}}"
     elif cell.place == "second":
         text = rf"\underline{{{text}}}"
     small = " ".join(filter(None, (format_interval(cell, col.digits), _own_n(row, cell))))
     # Braces, because a row that begins with a bracket would be read as an argument of the line break before it.
-    return text + (rf" {{\scriptsize {_latex_text(small)}}}" if small else "")
+    return text + (rf" {{\scriptsize {_latex_number(small)}}}" if small else "")
 
 
 def _latex(table: Table) -> str:
