@@ -5,7 +5,7 @@
 
 Code and weights for non-commercial use, github.com/yzxing87/Seeing-and-Hearing. $PYTHON has its requirements (a fork of
 transformers among them). The suite's text takes the place of the caption that Qwen-VL writes in the paper. The
-checkout's script looks seeds up in a list of its own clips; that one line is replaced, in memory, by the seed of the request.
+checkout's script looks seeds up in a list of its own clips; that line is replaced, in memory, by the request's seed.
 """
 
 import json

@@ -84,3 +84,54 @@ def test_no_hash_or_revision_is_made_up() -> None:
 
 def test_names_on_the_command_line_are_cards() -> None:
     assert {name for name in GENERATORS if name not in ALL} == set()
+
+
+def show(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    from click.testing import CliRunner
+
+    from javisbench.cli.models import command
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    result = CliRunner().invoke(command, words, standalone_mode=False)
+    assert result.exception is None, result.output
+    return result.output
+
+
+def test_show_prints_the_plan_with_downloads_memory_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = show(monkeypatch, "show", "javisdit", "--suite", "demo")
+    for told in (
+        "size: 432x240 pixels",
+        "frames: 65 at 16 fps (4.06 s)",
+        "width 426 -> 432",
+        "text encoder: Wan-AI/Wan2.1-T2V-1.3B-Diffusers, about 22.7 GB, licence Apache-2.0",
+        "javisbench weights fetch javisdit-v1.0-network",
+        "time: paper: 10 s a clip on an H100; not measured here",
+    ):
+        assert told in text
+
+
+def test_show_counts_both_stages_of_a_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = show(monkeypatch, "show", "cascade:t2v=wan2.1-1.3b,v2a=mmaudio", "-M", "v2a.steps=7")
+    assert "Wan-AI/Wan2.1-T2V-1.3B-Diffusers, about" in text
+    assert "hkchengrex/MMAudio" in text
+    assert "CC BY-NC 4.0" in text
+    assert "steps: 7" in text
+
+
+def test_show_plans_the_pipeline_that_a_card_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "97 at 24 fps" in show(monkeypatch, "show", "ltx-2")
+    assert "without prompts alone" in show(monkeypatch, "show", "mm-diffusion")
+    assert "plan:" not in show(monkeypatch, "show", "ovi")
+    assert "refused: The pipeline a/b is not on this machine" in show(monkeypatch, "show", "diffusers:a/b")
+
+
+def test_list_has_a_row_for_every_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    rows = {row["id"]: row for row in json.loads(show(monkeypatch, "list", "--json"))}
+    assert set(rows) == set(ALL)
+    assert rows["javisdit-v0.1"]["runs_here"]
+    assert rows["ovi"]["runs_here"]
+    assert not rows["tpos"]["runs_here"]
+    assert rows["command"]["parameters"] is None
