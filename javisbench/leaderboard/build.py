@@ -44,6 +44,7 @@ from javisbench.leaderboard.table import (
     metric_order,
     printable,
     run_table,
+    weights_behind,
 )
 from javisbench.protocol import PROTOCOLS, parse_protocol
 from javisbench.taxonomy import TAXONOMY, Aspect
@@ -491,7 +492,9 @@ def _spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
         col, own = column(metric), result.cell(metric)
         if col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
             continue
-        cells = [cell for peer in peers if (cell := peer.cell(metric)) is not None]
+        behind, *theirs = weights_behind([result, *peers], metric)
+        alike = [peer for peer, weights in zip(peers, theirs, strict=True) if weights == behind]
+        cells = [cell for peer in alike if (cell := peer.cell(metric)) is not None]
         others = tuple(c.value for c in cells if c.value is not None and c.status == "ok" and c.n == own.n)
         if others:
             spokes.append(plots.Spoke(col, own.value, others))

@@ -8,6 +8,7 @@ results that can be compared: same suite, same protocol, same n, official weight
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -71,7 +72,7 @@ class Cell:
         note: a sentence about this cell, or None.
         rank: best and worst rank that the data allow, 1 being the best; None when not ranked.
         place: whether the value is the best or second best of those that it can be compared with.
-        comparable: False for a value whose n differs from that of the others of its group.
+        comparable: False for a value whose n, or the weights behind it, differ from those of the others of its group.
     """
 
     value: float | None = None
@@ -196,6 +197,38 @@ class Comparison:
 def comparison(result: Result) -> Comparison:
     """The group that `result` may be compared in."""
     return Comparison(result.suite, result.suite_hash, result.protocol, result.samples, result.stand_in)
+
+
+def weights_behind(results: Iterable[Result], metric: str) -> list[tuple[tuple[str, str], ...]]:
+    """For each result, the networks that its values of `metric` went through, as (encoder, SHA-256 of its weights).
+
+    Values may be compared only where these are equal. A metric that is not installed here may have used any network of
+    its run.
+    """
+    used = _encoders_of(metric)
+    found = []
+    for result in results:
+        recorded = result.run.get("encoders")
+        facts = recorded.items() if isinstance(recorded, dict) else ()
+        pairs = [(str(name), fact.get("weights_sha256")) for name, fact in facts if isinstance(fact, dict)]
+        found.append(tuple(sorted((name, str(sha)) for name, sha in pairs if sha and (used is None or name in used))))
+    return found
+
+
+def _encoders_of(metric: str) -> frozenset[str] | None:
+    """Names of the encoders that a metric needs; None when it is not installed here."""
+    from javisbench.errors import JavisbenchError
+    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.registry import METRICS
+    from javisbench.protocol import DEFAULT_PROTOCOL, parse_protocol
+
+    protocol = parse_protocol(DEFAULT_PROTOCOL)
+    try:
+        made = METRICS.get(metric)()
+        needs = [made.needs(protocol)] if isinstance(made, SetMetric) else list(made.needs(protocol).values())
+    except (JavisbenchError, ImportError, AttributeError, TypeError):
+        return None
+    return frozenset(spec.encoder for spec in needs)
 
 
 def printable(text: str) -> str:
@@ -330,15 +363,17 @@ def _placed(
 ) -> list[Row]:
     """The rows with rank, best and second set for one metric."""
     able = [i for i, row in enumerate(rows) if rankable(row.cells.get(col.id)) and not row.stand_in]
-    sizes = [rows[i].cells[col.id].n for i in able]
     if not able:
         return rows
     if col.kind == "set":
         references = [members[i].reference_kind for i in able]
         able = [i for i, kind in zip(able, references, strict=True) if kind == max(references, key=references.count)]
-        sizes = [rows[i].cells[col.id].n for i in able]
-    common = max(set(sizes), key=lambda n: (sizes.count(n), n))
-    changed = {i: replace(rows[i].cells[col.id], comparable=False) for i in able if rows[i].cells[col.id].n != common}
+    weights = weights_behind([members[i] for i in able], col.id)
+    kinds = {i: (rows[i].cells[col.id].n, behind) for i, behind in zip(able, weights, strict=True)}
+    # What most of them share; of equally many, the largest n.
+    counts = Counter(kinds.values())
+    common = max(counts, key=lambda kind: (counts[kind], kind))
+    changed = {i: replace(rows[i].cells[col.id], comparable=False) for i in able if kinds[i] != common}
     same = [i for i in able if i not in changed]
     if len(same) > 1 and col.higher_is_better is not None:
         values = [float(rows[i].cells[col.id].value or 0.0) for i in same]
@@ -392,7 +427,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     if any(table.too_few(row) for row in table.rows):
         notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank.")
     if any(not cell.comparable for _, cell in cells):
-        notes.append(f"{UNEQUAL_N_MARK} Its n differs from that of the other models: not ranked with them.")
+        notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
     if any(col.id in ("fvd", "fad", "fid") for col in table.columns):
         notes.append("Fréchet distances are biased upward at every n; values at unequal n are not compared.")
     if any(col.id == "fad" for col in table.columns) and any(r.protocol.startswith("javisbench-v1") for r in results):

@@ -196,3 +196,43 @@ def test_set_metrics_against_another_kind_of_reference_are_not_marked(write_run)
     table = board_table([load_result(path) for path in paths])
     assert [row.cells["fvd"].place for row in table.rows] == ["second", "best", None]
     assert [row.cells["javis_score"].place for row in table.rows] == [None, "second", "best"]
+
+
+def with_weights(path: Path, **hashes: str | None) -> Path:
+    """Record in a run's summary which weights its encoders had."""
+    document = json.loads((path / "summary.json").read_text())
+    document["run"]["encoders"] = {name: {"variant": "any", "weights_sha256": sha} for name, sha in hashes.items()}
+    (path / "summary.json").write_text(json.dumps(document))
+    return path
+
+
+def test_values_made_with_other_weights_are_not_ranked_together(write_run, monkeypatch):
+    monkeypatch.setattr("javisbench.leaderboard.table._encoders_of", {"javis_score": {"imagebind"}}.get)
+    shas = {"One": "aa", "Two": "aa", "Other": "bb"}
+    runs = [write_run(name, metrics=("javis_score",), shift=i / 9) for i, name in enumerate(shas)]
+    # The networks of other metrics, and encoders without weights, are of no concern.
+    others = ({"i3d": "cc", "flow": None}, {"i3d": "dd"}, {})
+    for run, sha, other in zip(runs, shas.values(), others, strict=True):
+        with_weights(run, imagebind=sha, **other)
+    table = board_table([load_result(run) for run in runs], None, Ranker())
+    cells = {row.label: row.cells["javis_score"] for row in table.rows}
+    assert (cells["Two"].place, cells["One"].place) == ("best", "second")
+    assert (cells["Other"].place, cells["Other"].rank, cells["Other"].comparable) == (None, None, False)
+    assert any("weights" in note for note in table.notes)
+
+
+def test_a_metric_that_is_not_installed_may_have_used_any_weights(write_run):
+    runs = [with_weights(write_run(name, shift=0.1), imagebind=sha) for name, sha in (("One", "aa"), ("Two", "bb"))]
+    table = board_table([load_result(run) for run in runs], None, Ranker())
+    assert all(row.cells["tv_ib"].rank is None for row in table.rows)
+
+
+def test_metrics_know_their_encoders(monkeypatch):
+    from javisbench.leaderboard.table import _encoders_of
+    from javisbench.metrics.registry import METRICS
+
+    monkeypatch.setattr(METRICS, "_own", {"av_align": "javisbench.metrics.av_align:AVAlign",
+                                          "fvd": "javisbench.metrics.fvd:FVDMetric"})  # fmt: skip
+    assert _encoders_of("av_align") == {"onsets", "flow"}
+    assert _encoders_of("fvd") == {"i3d"}
+    assert _encoders_of("none_such") is None
