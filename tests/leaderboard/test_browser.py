@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from javisbench.metrics.registry import METRICS
+
 pytestmark = pytest.mark.skipif(
     shutil.which("chromedriver") is None or shutil.which("chromium") is None,
     reason="needs Debian's chromium and chromium-driver",
@@ -243,3 +245,26 @@ def test_a_phone(browser, site):
         browser.wait("return document.readyState === 'complete'")
         assert browser.run("return document.documentElement.scrollWidth") == 390, name
     browser.cdp("Emulation.clearDeviceMetricsOverride")
+
+
+@pytest.mark.slow
+def test_a_large_board_stays_small_and_quick(browser, write_run, tmp_path):
+    """30 models, 10,140 samples, 15 metrics: every page under 5 MB, and open in under 2 s."""
+    from javisbench.leaderboard.build import build_site
+
+    metrics = tuple(METRICS)[:15]
+    prompt = "A street market at dusk: vendors call out, an accordion plays, rain drips on canvas roofs. " * 3
+    runs = [
+        write_run(f"Model {i:02d}", n=10140, shift=0.002 * i, seed=i, metrics=metrics, prompts=lambda _: prompt)
+        for i in range(30)
+    ]
+    build_site(runs, tmp_path / "site")
+    sizes = {path: path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file()}
+    assert max(sizes.values()) < 5e6, max(sizes, key=sizes.__getitem__)
+    pages = ["index.html", "aspects/event_scenario.html", "models/model-00.html"]
+    pages.append(next(str(page.relative_to(tmp_path / "site")) for page in (tmp_path / "site" / "samples").iterdir()))
+    for page in pages:
+        browser.open(tmp_path / "site" / page)
+        browser.wait("return performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
+        browser.wait("return document.querySelector('.dt-column-order, table.run') !== null")
+        assert browser.run("return performance.getEntriesByType('navigation')[0].loadEventEnd") < 2000, page
