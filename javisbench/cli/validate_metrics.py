@@ -92,7 +92,7 @@ def _print(found: Validation) -> None:
     console.print(
         "AUROC: chance that a good clip scores better than a damaged one. Strict, relaxed: share of the pairs whose "
         "good clip scores better, ties wrong or right. Differences are positive where the good clip is better; * where "
-        "that is significant. Damages that change no value of a metric are not shown.",
+        "the interval lies above zero. Damages that change no value of a metric are not shown.",
         style="dim",
     )
     for reason in sorted(set(found.missing.values())):
