@@ -10,7 +10,7 @@ import importlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.diffusers_table import CARDS, PIPELINES, REPOSITORIES, PipelineClass, known_classes
+from javisbench.baselines.parameters import Parser, choice, number, read_parameters
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, UsageError, WeightsError
 from javisbench.registry import did_you_mean
@@ -493,46 +494,17 @@ def parse_options(params: Mapping[str, str]) -> PipelineOptions:
     Raises:
         UsageError: an unknown parameter (with near matches), or a value out of range.
     """
-    values: dict[str, Any] = {}
-    for name, text in params.items():
-        if name not in _PARSERS:
-            raise UsageError(
-                f"diffusers: has no parameter {name!r}.{did_you_mean(name, _PARSERS)} Known: {', '.join(_PARSERS)}."
-            )
-        values[name] = _PARSERS[name](name, text)
-    return PipelineOptions(**values)
+    return PipelineOptions(**read_parameters("diffusers", params, _PARSERS))
 
 
-def _number(kind: Callable[[str], Any], low: float, high: float, what: str) -> Callable[[str, str], Any]:
-    def parse(name: str, text: str) -> Any:
-        try:
-            value = kind(text)
-        except (ValueError, ZeroDivisionError):
-            value = None
-        if value is None or not low <= value <= high:
-            raise UsageError(f"{name} is {what} between {low:g} and {high:g}; got {text!r}.")
-        return value
-
-    return parse
-
-
-def _choice(*choices: str) -> Callable[[str, str], str]:
-    def parse(name: str, text: str) -> str:
-        if text not in choices:
-            raise UsageError(f"{name} is {' or '.join(choices)}; got {text!r}.")
-        return text
-
-    return parse
-
-
-_PARSERS: Mapping[str, Callable[[str, str], Any]] = {
-    "steps": _number(int, 1, 1000, "a number of steps"),
-    "guidance": _number(float, 0, 100, "a guidance scale"),
-    "negative_prompt": lambda _name, text: text,
-    "height": _number(int, 16, 2160, "pixels"),
-    "width": _number(int, 16, 3840, "pixels"),
-    "frames": _number(int, 1, 2048, "a number of frames"),
-    "fps": _number(Fraction, 1, 120, "frames per second"),
-    "dtype": _choice("float32", "bfloat16", "float16"),
-    "offload": _choice("none", "model"),
+_PARSERS: Mapping[str, Parser] = {
+    "steps": number(int, 1, 1000, "a number of steps"),
+    "guidance": number(float, 0, 100, "a guidance scale"),
+    "negative_prompt": str,
+    "height": number(int, 16, 2160, "pixels"),
+    "width": number(int, 16, 3840, "pixels"),
+    "frames": number(int, 1, 2048, "a number of frames"),
+    "fps": number(Fraction, 1, 120, "frames per second"),
+    "dtype": choice("float32", "bfloat16", "float16"),
+    "offload": choice("none", "model"),
 }

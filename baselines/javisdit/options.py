@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 from javisbench.baselines.javisdit.text import NEGATIVE_PROMPT, SCORE_SUFFIX
+from javisbench.baselines.parameters import Parser, choice, existing, number, read_parameters
 from javisbench.errors import UsageError
-from javisbench.registry import did_you_mean
 
 Version = Literal["v1.0", "v0.1"]
 VERSIONS: tuple[Version, ...] = ("v1.0", "v0.1")
@@ -65,16 +65,8 @@ def parse_options(version: Version, params: Mapping[str, str]) -> Options:
     Raises:
         UsageError: an unknown parameter (with near matches), one of the other version, or a value out of range.
     """
-    known = {f.name for f in fields(Options) if f.metadata.get("version", version) == version}
-    values: dict[str, Any] = {}
-    for name, text in params.items():
-        if name not in known:
-            raise UsageError(
-                f"javisdit:{version} has no parameter {name!r}.{did_you_mean(name, known)} "
-                f"Known: {', '.join(sorted(known))}."
-            )
-        values[name] = _PARSERS[name](name, text)
-    return Options(**values)
+    known = [f.name for f in fields(Options) if f.metadata.get("version", version) == version]
+    return Options(**read_parameters(f"javisdit:{version}", params, _PARSERS, known))
 
 
 def options_in_force(version: Version, options: Options) -> dict[str, Any]:
@@ -87,59 +79,23 @@ def options_in_force(version: Version, options: Options) -> dict[str, Any]:
     }
 
 
-def _number(kind: Callable[[str], Any], low: float, high: float, what: str) -> Callable[[str, str], Any]:
-    def parse(name: str, text: str) -> Any:
-        try:
-            value = kind(text)
-        except (ValueError, ZeroDivisionError):
-            value = None
-        if value is None or not low <= value <= high:
-            raise UsageError(f"javisdit: {name} is {what} between {low:g} and {high:g}; got {text!r}.")
-        return value
-
-    return parse
-
-
-def _choice(*choices: str) -> Callable[[str, str], str]:
-    def parse(name: str, text: str) -> str:
-        if text not in choices:
-            raise UsageError(f"javisdit: {name} is {' or '.join(choices)}; got {text!r}.")
-        return text
-
-    return parse
-
-
-def _existing(what: str) -> Callable[[str, str], Path]:
-    def parse(name: str, text: str) -> Path:
-        path = Path(text).expanduser()
-        if not (path.is_file() if what == "file" else path.is_dir()):
-            raise UsageError(f"javisdit: {name}={text}: there is no such {what}.")
-        return path
-
-    return parse
-
-
-def _text(_name: str, text: str) -> str:
-    return text
-
-
-_PARSERS: Mapping[str, Callable[[str, str], Any]] = {
-    "steps": _number(int, 1, 1000, "a number of steps"),
-    "cfg": _number(float, 0, 100, "a guidance scale"),
-    "frames": _number(int, 1, 2048, "a number of frames"),
-    "height": _number(int, 16, 2160, "pixels"),
-    "width": _number(int, 16, 3840, "pixels"),
-    "fps": _number(Fraction, 1, 120, "frames per second"),
-    "dtype": _choice("float32", "bfloat16"),
-    "config": _existing("file"),
-    "weights": _existing("folder"),
-    "schedule": _choice("bfloat16", "float32"),
-    "transform_scale": _number(float, 0.01, 100, "a factor"),
-    "fix_noise_seed": _number(int, 0, 2**63 - 1, "a seed"),
-    "negative_prompt": _text,
-    "score_suffix": _text,
-    "prior_attention": _choice("pooled", "separate"),
-    "null_mask": _choice("conditional", "full"),
+_PARSERS: Mapping[str, Parser] = {
+    "steps": number(int, 1, 1000, "a number of steps"),
+    "cfg": number(float, 0, 100, "a guidance scale"),
+    "frames": number(int, 1, 2048, "a number of frames"),
+    "height": number(int, 16, 2160, "pixels"),
+    "width": number(int, 16, 3840, "pixels"),
+    "fps": number(Fraction, 1, 120, "frames per second"),
+    "dtype": choice("float32", "bfloat16"),
+    "config": existing("file"),
+    "weights": existing("folder"),
+    "schedule": choice("bfloat16", "float32"),
+    "transform_scale": number(float, 0.01, 100, "a factor"),
+    "fix_noise_seed": number(int, 0, 2**63 - 1, "a seed"),
+    "negative_prompt": str,
+    "score_suffix": str,
+    "prior_attention": choice("pooled", "separate"),
+    "null_mask": choice("conditional", "full"),
 }
 
 

@@ -103,8 +103,8 @@ def test_short_suites_are_refused_only_where_too_short():
         (None, {"score_suffix": "x"}, "no parameter 'score_suffix'"),
         ("v0.1", {"negative_prompt": "x"}, "no parameter 'negative_prompt'"),
         ("v0.1", {"prior_attention": "own"}, "pooled or separate"),
-        (None, {"config": "/nowhere.toml"}, "no such file"),
-        (None, {"weights": "/nowhere"}, "no such folder"),
+        (None, {"config": "/nowhere.toml"}, "an existing file"),
+        (None, {"weights": "/nowhere"}, "an existing folder"),
     ],
 )
 def test_bad_parameters_are_refused(variant, params, words):
