@@ -111,6 +111,8 @@ def setup_logging(quiet: bool, verbose: bool) -> None:
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
+    # What goes to a run's log.txt stands on the terminal already, as progress or as the error itself.
+    handler.addFilter(lambda record: record.name != "javisbench.run.log")
     logger = logging.getLogger("javisbench")
     for old in list(logger.handlers):
         if isinstance(old, logging.StreamHandler) and not isinstance(old, logging.FileHandler):

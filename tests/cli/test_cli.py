@@ -75,6 +75,15 @@ def test_mistakes_exit_with_2_and_say_what_to_do(tmp_path: Path, args: list[str]
     assert result.stdout == ""
 
 
+def test_an_error_inside_a_run_is_told_once(tmp_path: Path) -> None:
+    result = call("eval", "--model", "javisdit", "--suite", "demo", "--limit", "1", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.count("javisbench weights fetch javisdit-v1.0-network") == 1
+    assert "licence" in result.stderr
+    (log,) = tmp_path.rglob("log.txt")
+    assert "javisdit-v1.0-network" in log.read_text()
+
+
 def test_validate_lists_problems_and_exits_with_2(tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("text,cat0_ind\n,7\n")
     result = call("suites", "validate", "bad.csv", cwd=tmp_path)
