@@ -1,0 +1,86 @@
+"""From clips to a board: scored, packed, verified and built, with nothing but what the commands leave behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import javisbench
+from javisbench.cli import run as cli
+from javisbench.clip import ClipSpec
+from javisbench.suite import Suite, load_suite
+from javisbench.taxonomy import TAXONOMY
+
+TINY = ClipSpec(width=64, height=48, duration_s=1.0)
+METRICS = ["av_align", "health_*"]
+
+
+def tiny_demo(limit: int) -> Suite:
+    """The packaged suite, asking for clips that are made in no time."""
+    return replace(load_suite("demo").limited(limit), setting=TINY)
+
+
+def text_of(page: Path) -> str:
+    return re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 clips with wavs beside them, and one with the sound in the container alone."""
+    root = tmp_path_factory.mktemp("elsewhere")
+    run = javisbench.generate("procedural", suite=tiny_demo(24), out=root / "run")
+    for name in ("sidecar", "container"):
+        shutil.copytree(run / "clips", root / name, ignore=shutil.ignore_patterns("*.json"))
+    for wav in (root / "container").glob("*.wav"):
+        wav.unlink()
+    return root
+
+
+def test_two_folders_from_elsewhere_become_a_board_from_their_archives_alone(clips: Path, tmp_path: Path) -> None:
+    archives, summaries = [], {}
+    for name in ("sidecar", "container"):
+        run = tmp_path / name
+        arguments = ["--suite", "demo", "--limit", "24", "--name", f"model {name}", "--metrics", ",".join(METRICS)]
+        assert cli(["score", str(clips / name), *arguments, "--out", str(run), "--quiet", "--workers", "1"]) == 0
+        summaries[name] = json.loads((run / "summary.json").read_text())
+        assert summaries[name]["run"]["audio"][name] == 24
+        archive = tmp_path / f"{name}.zip"
+        assert cli(["submit", "pack", str(run), "--out", str(archive)]) == 0
+        assert cli(["submit", "verify", str(archive)]) == 0
+        archives.append(archive)
+        shutil.rmtree(run)
+    assert cli(["leaderboard", "build", *map(str, archives), "--out", str(tmp_path / "site"), "--quiet"]) == 0
+    pages = {page.name: text_of(page) for page in (tmp_path / "site").rglob("*.html")}
+    everything = " ".join(pages.values())
+    for aspect in TAXONOMY:
+        for category in aspect.categories:
+            assert category.title in everything
+            for summary in summaries.values():
+                cell: dict[str, Any] = summary["metrics"]["av_align"][aspect.id][category.id]
+                if cell["value"] is not None:
+                    assert f"{cell['value']:.3f}".replace("-", "−") in everything.replace("-", "−"), category.id
+
+
+def test_a_board_of_procedural_and_three_damaged_variants_tells_them_apart(tmp_path: Path) -> None:
+    runs = []
+    for damage in ("none", "shuffled", "frozen", "hiss"):
+        run = tmp_path / damage
+        javisbench.evaluate(
+            "procedural", suite=tiny_demo(60), params={"damage": damage}, name=f"procedural {damage}", out=run,
+            metrics=["av_align", "health_frozen"], workers=1,
+        )  # fmt: skip
+        runs.append(run)
+    assert cli(["leaderboard", "build", *map(str, runs), "--out", str(tmp_path / "site"), "--quiet"]) == 0
+    assert (tmp_path / "site/index.html").exists()
+    overall = {run.name: json.loads((run / "summary.json").read_text())["metrics"] for run in runs}
+    still = {name: cells["health_frozen"]["overall"]["value"] for name, cells in overall.items()}
+    assert still["frozen"] > 0.7 > 2 * still["hiss"], still
+    scores = {name: cells["av_align"]["overall"]["value"] for name, cells in overall.items()}
+    assert all(scores["none"] > value for name, value in scores.items() if name != "none"), scores
+    assert cli(["report", *map(str, runs), "--format", "markdown"]) == 0
