@@ -114,7 +114,7 @@ def test_waveform_and_mel(
     reference = np.pad(reference, (0, len(sound) - len(reference)))
     for repeat, key in ((False, "mel"), (True, "mel_repeatpad")):
         mel = clap.log_mel(clap.ten_seconds(reference, repeat=repeat))[None]
-        # Decibels: bins at -70 dB show the last bits of resampy's float32 sums, which differ between its builds (1.3e-4).
+        # Decibels: bins at -70 dB show the last bits of resampy's float32 sums, which differ by build (1.3e-4).
         assert_fingerprint(mel, stored[key], 1e-3)
 
 
