@@ -65,7 +65,7 @@ class Sampler:
         settings = {**large_tools.image_sr_model_and_diffusion_defaults(), **LARGE, **half}
         self.large, self.large_diffusion = large_tools.image_sr_create_model_and_diffusion(**settings)
         for network, path in ((model, base), (self.large, large)):
-            network.load_state_dict_(torch.load(path, map_location="cpu"), is_strict=True)
+            network.load_state_dict_(torch.load(path, map_location="cpu", weights_only=True), is_strict=True)
             network.to(self.device).eval()
             if half["use_fp16"]:
                 network.convert_to_fp16()

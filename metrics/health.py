@@ -5,6 +5,7 @@ These say nothing about quality; they explain scores. A clip that is half silent
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,8 +42,9 @@ class _HealthMetric(SampleMetric):
         """
         return self._score({name: array.astype(np.float64) for name, array in features["health"].items()}, context)
 
+    @abstractmethod
     def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
-        raise NotImplementedError
+        """The value from all arrays in float64."""
 
 
 class SilenceShare(_HealthMetric):
