@@ -114,8 +114,9 @@ def test_waveform_and_mel(
     reference = np.pad(reference, (0, len(sound) - len(reference)))
     for repeat, key in ((False, "mel"), (True, "mel_repeatpad")):
         mel = clap.log_mel(clap.ten_seconds(reference, repeat=repeat))[None]
-        # Decibels: bins at -70 dB show the last bits of resampy's float32 sums, which differ by build (1.3e-4).
-        assert_fingerprint(mel, stored[key], 1e-3)
+        # Decibels: bins below -70 dB show the last bits of resampy's float32 sums, which are not the same from run to
+        # run (6e-3 seen at -87 dB); a wrong filter or scale is off by whole decibels.
+        assert_fingerprint(mel, stored[key], 0.05)
 
 
 def test_names_are_the_official_ones(golden_json: Callable[[str], Any]) -> None:
