@@ -116,7 +116,7 @@ def test_waveform_and_mel(
         mel = clap.log_mel(clap.ten_seconds(reference, repeat=repeat))[None]
         # Decibels: bins below -70 dB show the last bits of resampy's float32 sums, which are not the same from run to
         # run (6e-3 seen at -87 dB); a wrong filter or scale is off by whole decibels.
-        assert_fingerprint(mel, stored[key], 0.05)
+        assert_fingerprint(mel, stored[key], 0.5)
 
 
 def test_names_are_the_official_ones(golden_json: Callable[[str], Any]) -> None:
