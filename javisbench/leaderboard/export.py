@@ -120,6 +120,7 @@ def _markdown_cell(row: Row, col: Column) -> str:
 
 
 def _markdown(table: Table) -> str:
+    table = table.for_reading()
     headings = [table.row_heading, "n", *(col.heading for col in table.columns)]
     lines = [
         f"### {_markdown_text(table.title)}",
@@ -233,6 +234,7 @@ def _latex_cell(row: Row, col: Column) -> str:
 
 def _latex(table: Table) -> str:
     """One table environment for every few metrics, since more do not fit on a page with their intervals."""
+    table = table.for_reading()
     parts = [table.columns[i : i + LATEX_COLUMNS] for i in range(0, len(table.columns), LATEX_COLUMNS)] or [()]
     lines = [r"% Needs \usepackage[T1]{fontenc}, \usepackage{booktabs} and \usepackage{graphicx}."]
     for place, columns in enumerate(parts, 1):
@@ -331,7 +333,7 @@ class TerminalTable:
     """A rich renderable that lays the metrics out in as many blocks as the terminal's width needs."""
 
     def __init__(self, table: Table) -> None:
-        self.table = table
+        self.table = table.for_reading()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One rich table a block and group, then the notes."""

@@ -45,6 +45,13 @@ STATUS_TEXT: Mapping[str, str] = {
     "failed": "failed",
 }
 """What stands in a cell without a value."""
+STATUS_REASON: Mapping[str, str] = {
+    "not_applicable": "not applicable",
+    "missing_weights": "no weights",
+    "missing_reference": "no reference",
+    "failed": "failed",
+}
+"""Why a metric has no value at all, where it is not for want of samples."""
 STATUS_MARK: Mapping[str, str] = {"small_n": "‡", "biased": "†"}
 """What follows a cell's value (or dash) with this status; the footnote explains it."""
 STATUS_NOTE: Mapping[str, str] = {
@@ -175,6 +182,22 @@ class Table:
     def rows(self) -> tuple[Row, ...]:
         """All rows of all groups."""
         return tuple(row for group in self.groups for row in group.rows)
+
+    def for_reading(self) -> Table:
+        """The table without metrics that have no value in any row: a footnote names them. All metrics, if none has."""
+        cells = {col: [row.cells.get(col.id, EMPTY) for row in self.rows] for col in self.columns}
+        shown = tuple(col for col in self.columns if any(cell.value is not None for cell in cells[col]))
+        if not shown or len(shown) == len(self.columns):
+            return self
+        reasons: dict[str, list[str]] = {}
+        for col in (col for col in self.columns if col not in shown):
+            found = list(dict.fromkeys(STATUS_REASON.get(cell.status, "too few samples") for cell in cells[col]))
+            reasons.setdefault(", ".join(found), []).append(col.title)
+        left_out = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in reasons.items())
+        present = {cell.status for col in shown for cell in cells[col]}
+        needless = {note for status, note in STATUS_NOTE.items() if status not in present}
+        notes = (*(note for note in self.notes if note not in needless), f"Without any value: {left_out}.")
+        return replace(self, columns=shown, notes=notes)
 
 
 @dataclass(frozen=True, order=True)
@@ -428,18 +451,21 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
         notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank.")
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
-    if any(col.id in ("fvd", "fad", "fid") for col in table.columns):
+    valued = {col.id for col, cell in cells if cell.value is not None}
+    if valued & {"fvd", "fad", "fid"}:
         notes.append("Fréchet distances are biased upward at every n; values at unequal n are not compared.")
-    if any(col.id == "fad" for col in table.columns) and any(r.protocol.startswith("javisbench-v1") for r in results):
+    if "fad" in valued and any(r.protocol.startswith("javisbench-v1") for r in results):
         notes.append(
             "FAD under javisbench-v1 varies by about 2 % (8 % in slices) with threads and batch size where clips are "
             "digitally silent."
         )
     present = {cell.status for _, cell in cells}
     notes += [note for status, note in STATUS_NOTE.items() if status in present]
+    reasons: dict[str, dict[str, None]] = {}
     for col, cell in cells:
         if cell.note and cell.status in ("missing_weights", "missing_reference", "failed"):
-            notes.append(f"{col.title}: {printable(cell.note)}")
+            reasons.setdefault(printable(cell.note), {})[col.title] = None
+    notes += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
     failures = sum(len({(f.sample_id, f.repeat) for f in r.failures}) for r in results)
     if failures:
         notes.append(f"{failures:,} sample{'s' * (failures != 1)} with a failure; each metric has its own n.")

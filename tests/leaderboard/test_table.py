@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from javisbench.leaderboard.export import render
 from javisbench.leaderboard.ranking import Ranker
 from javisbench.leaderboard.results import load_result
 from javisbench.leaderboard.table import board_table, metric_order, printable, run_table
@@ -116,6 +118,28 @@ def test_missing_weights_are_said_in_every_category(write_run):
     table = run_table(load_result(write_run(cells={"tv_ib": {"overall": reason}})))
     assert {row.cells["tv_ib"].status for row in table.rows} == {"missing_weights"}
     assert "TV-IB: Fetch X." in table.notes
+
+
+def test_metrics_without_any_value_become_a_footnote_for_readers_and_stay_in_data(write_run):
+    absent = {"value": None, "n": 0, "ci_low": None, "ci_high": None, "status": "missing_weights", "note": "Fetch X."}
+    cells = {"tv_ib": {"overall": absent}, "ta_ib": {"overall": absent}, "kvd": {"overall": {**absent, "note": None}}}
+    table = run_table(load_result(write_run(cells=cells)))
+    shown = table.for_reading()
+    assert {"tv_ib", "ta_ib", "kvd"} <= {col.id for col in table.columns}
+    assert [col for col in table.columns if col.id not in ("tv_ib", "ta_ib", "kvd")] == list(shown.columns)
+    assert "Without any value: KVD, TV-IB, TA-IB (no weights)." in shown.notes
+    assert "TV-IB, TA-IB: Fetch X." in shown.notes
+    assert not any(note.startswith("no weights:") for note in shown.notes)
+    for format, heading in (("markdown", "| TV-IB"), ("latex", "& TV-IB"), ("csv", "tv_ib_n"), ("json", '"tv_ib"')):
+        assert (heading in render(table, format)) == (format in ("csv", "json"))
+
+
+def test_a_table_without_any_value_keeps_its_metrics(write_run):
+    absent = {"value": None, "n": 0, "ci_low": None, "ci_high": None, "status": "missing_weights"}
+    result = load_result(write_run(cells={"tv_ib": {"overall": absent}}))
+    table = run_table(result)
+    nothing = replace(table, columns=tuple(col for col in table.columns if col.id == "tv_ib"))
+    assert nothing.for_reading() == nothing
 
 
 def test_a_metric_that_is_not_installed_keeps_its_id(write_run):
