@@ -22,7 +22,7 @@ from javisbench.run.manifest import (
     update_manifest,
     versions,
 )
-from javisbench.run.progress import Progress, Silent
+from javisbench.run.progress import GENERATING, Progress, Silent, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -280,6 +280,7 @@ def evaluate(
     goes on where it stopped.
     """
     from javisbench.run.generate import GenerateSettings
+    from javisbench.run.score import scoring_steps
     from javisbench.run.sources import match_generated
     from javisbench.suite import Suite, load_suite
 
@@ -293,14 +294,18 @@ def evaluate(
         return score(folder, suite=loaded, name=name, out=out, options=options, progress=progress)
     settings = settings or GenerateSettings()
     job = GenerationJob.prepare(model, params, loaded, settings, out, name)
-    # Usage errors of scoring must not wait until everything is generated.
-    plan_scoring(loaded, options)
+    # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
+    plan = plan_scoring(loaded, options)
+    shard = job.shard_of(loaded)
+    clips = len(shard) * settings.repeats
     with locked(job.run), run_log(job.run, progress or Silent()) as shown:
         sweep_temporaries(job.run)
+        for line in plan_lines(plan):
+            shown.say(line)
+        shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
         job.generate(options.weights_dirs, shown)
-        shard = job.shard_of(loaded)
         matched = match_generated(job.run / "clips", shard, settings.repeats)
-        return score_run(job.run, shard, matched, options, shown)
+        return score_run(job.run, shard, matched, options, shown, planned=True)
 
 
 @dataclass
@@ -424,14 +429,16 @@ def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
     return plan, reference
 
 
-def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions, progress: Progress) -> Result:
-    """Score matched clips into a run folder whose lock the caller holds."""
+def score_run(
+    run: Path, suite: Suite, matched: Matched, options: ScoringOptions, progress: Progress, *, planned: bool = False
+) -> Result:
+    """Score matched clips into a run folder whose lock the caller holds; `planned`: the plan was told already."""
     from javisbench.run.device import pick_device
-    from javisbench.run.score import ScoreSettings, score_clips
+    from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
     device = pick_device(options.device)
     plan, reference = _plan(suite, options)
-    for line in (*matched_lines(matched), *plan_lines(plan)):
+    for line in (*matched_lines(matched), *([] if planned else plan_lines(plan))):
         progress.say(line)
     settings = ScoreSettings(
         device=device,
@@ -440,10 +447,14 @@ def score_run(run: Path, suite: Suite, matched: Matched, options: ScoringOptions
         seed=options.seed,
         precision=options.precision,
     )
+    steps = scoring_steps(plan, len(matched.items))
+    progress.expect(steps)
     precisions: list[dict[str, Any]] = [{"precision": "fp32"}] * len(plan.parts)
     if settings.precision != "fp32":
-        from javisbench.run.precision import try_precision
+        from javisbench.run.precision import TRIAL_CLIPS, try_precision
 
+        tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
+        progress.expect([*tried, *tried, *steps])
         precisions = try_precision(run, suite, matched, plan, settings, progress)
     manifest = read_manifest(run)
     first = manifest.get("first_protocol") or plan.parts[0].protocol.name

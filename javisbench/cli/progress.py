@@ -1,23 +1,25 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, a line now and then into a log."""
+"""Progress on stderr, over the whole job: a bar on a terminal, a plain line now and then into a log."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from javisbench.run.progress import Progress, Silent, Stage
+from javisbench.run.progress import Job, Progress, Silent, Stage, Step
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
     from rich.progress import TaskID
 
+# A line every ten seconds at first; every minute once that would be many.
 _LINE_EVERY_S = 10.0
+_LATER_EVERY_S = 60.0
+_LATER_S = 600.0
 
 
 def make_progress(quiet: bool) -> Progress:
@@ -28,130 +30,141 @@ def make_progress(quiet: bool) -> Progress:
 
 
 class Bars:
-    """Rich progress bars."""
+    """A bar a stage, with the whole job's facts behind it."""
 
     def __init__(self) -> None:
-        self._totals = _Totals()
+        self._job = Job()
+
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Take note of the stages to come."""
+        self._job.expect(steps)
 
     @contextlib.contextmanager
     def stage(self, title: str, total: int, unit: str = "clips") -> Iterator[Stage]:
         """A bar of `total` items."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
         from rich.progress import Progress as RichBar
+        from rich.text import Text
 
-        columns = (
-            TextColumn("{task.description:<28}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
+        job = self._job
+
+        class Facts(ProgressColumn):
+            """Told anew at every refresh: time passes while a clip takes minutes."""
+
+            def render(self, task: Task) -> Text:
+                return Text(", ".join(facts(job, unit)), no_wrap=True, overflow="ellipsis")
+
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn(), Facts())
+        job.begin(title, total)
         with RichBar(*columns, console=Console(stderr=True)) as bar:
-            yield _BarStage(bar, bar.add_task(title, total=total, facts=""), _Counter(unit, self._totals))
+            yield _BarStage(bar, bar.add_task(title, total=total), job)
+        job.end()
 
     def say(self, message: str) -> None:
         """A line on stderr."""
         click.echo(message, err=True)
 
 
-@dataclass
-class _Totals:
-    """Counts over all stages of the job."""
-
-    failed: int = 0
-
-
-class _Counter:
-    def __init__(self, unit: str, totals: _Totals) -> None:
-        self._unit = unit
-        self._start = time.monotonic()
-        self._totals = totals
-        self.done = 0
-
-    def count(self, done: int, failed: int) -> None:
-        self.done += done
-        self._totals.failed += failed
-
-    @property
-    def rate(self) -> float:
-        return self.done / max(time.monotonic() - self._start, 1e-9)
-
-    @property
-    def facts(self) -> list[str]:
-        """Rate, failures so far, GPU memory; empty texts where there is nothing to say."""
-        return [self.rate_text, self.failed_text, self.gpu_text]
-
-    @property
-    def rate_text(self) -> str:
-        return f"{self.rate:.1f} {self._unit}/s"
-
-    @property
-    def failed_text(self) -> str:
-        return f"{self._totals.failed} failed so far" if self._totals.failed else ""
-
-    @property
-    def gpu_text(self) -> str:
-        """The most GPU memory that this process has taken; empty without a GPU, or before it is used."""
-        torch = sys.modules.get("torch")
-        if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
-            return ""
-        return f"GPU {torch.cuda.max_memory_reserved() / 2**30:.1f} GiB"
-
-
 class _BarStage:
-    def __init__(self, bar: RichBar, task: TaskID, counter: _Counter) -> None:
-        self._bar, self._task, self._counter = bar, task, counter
+    def __init__(self, bar: RichBar, task: TaskID, job: Job) -> None:
+        self._bar, self._task, self._job = bar, task, job
 
-    def advance(self, done: int = 1, failed: int = 0) -> None:
+    def advance(self, done: int = 1, failed: str | None = None) -> None:
         """Move the bar."""
-        self._counter.count(done, failed)
-
-        self._bar.update(self._task, advance=done, facts=", ".join(filter(None, self._counter.facts)))
+        self._job.advance(done, failed)
+        self._bar.update(self._task, advance=done)
 
 
 class Lines:
-    """Plain lines, for logs and pipes: at a stage's end, and every ten seconds on the way."""
+    """Plain lines, for logs and pipes: at a stage's end, and now and then on the way.
 
-    def __init__(self) -> None:
-        self._totals = _Totals()
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._job = Job(clock)
+        self._begun = self._shown = clock()
+
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Take note of the stages to come."""
+        self._job.expect(steps)
 
     @contextlib.contextmanager
     def stage(self, title: str, total: int, unit: str = "clips") -> Iterator[Stage]:
         """A stage of `total` items."""
-        stage = _LineStage(title, total, _Counter(unit, self._totals))
-        yield stage
-        stage.show()
+        self._job.begin(title, total)
+        self._shown = self._clock()
+        yield _LineStage(self, unit)
+        self.show(unit)
+        self._job.end()
 
     def say(self, message: str) -> None:
         """A line on stderr."""
         click.echo(message, err=True)
 
+    def advance(self, done: int, failed: str | None, unit: str) -> None:
+        """Count; print when the last line is old enough."""
+        self._job.advance(done, failed)
+        now = self._clock()
+        every = _LATER_EVERY_S if now - self._begun > _LATER_S else _LINE_EVERY_S
+        if now - self._shown >= every and self._job.done < self._job.total:
+            self.show(unit)
+
+    def show(self, unit: str) -> None:
+        """Print how far the job is."""
+        self._shown = self._clock()
+        job = self._job
+        click.echo(", ".join([f"{job.title}: {job.done}/{job.total}", *facts(job, unit)]), err=True)
+
 
 class _LineStage:
-    def __init__(self, title: str, total: int, counter: _Counter) -> None:
-        self._title, self._total, self._counter = title, total, counter
-        self._shown = time.monotonic()
+    def __init__(self, lines: Lines, unit: str) -> None:
+        self._lines, self._unit = lines, unit
 
-    def advance(self, done: int = 1, failed: int = 0) -> None:
-        """Count; print when the last line is old enough."""
-        self._counter.count(done, failed)
-        if time.monotonic() - self._shown >= _LINE_EVERY_S:
-            self.show()
+    def advance(self, done: int = 1, failed: str | None = None) -> None:
+        """Count."""
+        self._lines.advance(done, failed, self._unit)
 
-    def show(self) -> None:
-        """Print how far it is."""
-        self._shown = time.monotonic()
-        counter = self._counter
-        left = (self._total - counter.done) / counter.rate if counter.done else 0.0
-        parts = [
-            f"{self._title}: {counter.done}/{self._total}",
-            counter.rate_text,
-            counter.failed_text,
-            counter.gpu_text,
-        ]
-        if counter.done < self._total:
-            parts.append(f"{left:.0f} s left")
-        click.echo(", ".join(part for part in parts if part), err=True)
+
+def facts(job: Job, unit: str) -> list[str]:
+    """Pace, failures so far, GPU memory, share of the job and time left; what is not known is left out."""
+    found = [_pace(job.pace_s, unit), _left(job)]
+    if job.share is not None and job.left_s:
+        found.append(f"{job.share:.0%} of the job")
+    if job.failed:
+        found.append(f"{len(job.failed)} failed so far")
+    return [text for text in (*found, _gpu()) if text]
+
+
+def _pace(seconds: float | None, unit: str) -> str:
+    if not seconds:
+        return ""
+    return f"{1 / seconds:.1f} {unit}/s" if seconds < 1 else f"{seconds:.1f} s a {unit.removesuffix('s')}"
+
+
+def _left(job: Job) -> str:
+    left, untimed = job.left_s, job.untimed
+    if left is None or (left < 1 and not untimed):
+        return ""
+    more = f" and {', '.join(untimed)} (not timed yet)" if untimed else ""
+    return f"about {_about(left)}{more} left"
+
+
+def _about(seconds: float) -> str:
+    """A time in the two digits that an estimate deserves."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def _gpu() -> str:
+    """The most GPU memory that this process has taken; empty without a GPU, or before it is used."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return ""
+    return f"GPU {torch.cuda.max_memory_reserved() / 2**30:.1f} GiB"

@@ -15,6 +15,7 @@ from javisbench.errors import FeatureError, JavisbenchError, MediaError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, feature_key
+from javisbench.run.progress import ENCODING, READING
 
 if TYPE_CHECKING:
     from javisbench.clip import Clip
@@ -155,13 +156,13 @@ def hash_sources(sources: Sequence[ClipSource], workers: int, progress: Progress
         except OSError as error:
             return MediaError(f"{source.video}: {error.strerror or error}", kind="unreadable")
 
-    with ThreadPoolExecutor(workers) as threads, progress.stage("reading", len(sources)) as stage:
+    with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
         for source, outcome in zip(sources, threads.map(work, sources), strict=True):
             if isinstance(outcome, str):
                 index.hashes[source] = outcome
             else:
                 index.errors[source] = outcome
-            stage.advance(failed=isinstance(outcome, MediaError))
+            stage.advance(failed=None if isinstance(outcome, str) else str(source.video))
     return index
 
 
@@ -202,7 +203,7 @@ def encode_clips(
     for name in {name for missing in todo.values() for name in missing}:
         session.encoder(name)
     with (
-        progress.stage("decoding and encoding", len(todo)) as stage,
+        progress.stage(ENCODING, len(todo)) as stage,
         ClipReader(session.workers, session.limits) as reader,
         ThreadPoolExecutor(session.workers) as threads,
     ):
@@ -229,7 +230,7 @@ class _ClipLoop:
         for source, outcome in reader.read(self.todo):
             if isinstance(outcome, MediaError):
                 self.index.errors[source] = outcome
-                self.stage.advance(failed=1)
+                self.stage.advance(failed=str(source.video))
                 continue
             self._keep_facts(source, outcome)
             self._start_host(source, outcome)

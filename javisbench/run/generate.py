@@ -20,6 +20,7 @@ from javisbench.errors import GenerationError, JavisbenchError, RunError
 from javisbench.run.conform import conform_clip
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.place import place_clip
+from javisbench.run.progress import GENERATING
 from javisbench.run.sources import clip_name
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class _Job:
 
     def run(self, todo: Sequence[Request]) -> None:
         size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)
-        with self.progress.stage("generating", len(todo)) as stage, ThreadPoolExecutor(1) as writer:
+        with self.progress.stage(GENERATING, len(todo)) as stage, ThreadPoolExecutor(1) as writer:
             pending: list[Future[None]] = []
             for start in range(0, len(todo), size):
                 batch = list(todo[start : start + size])
@@ -365,7 +366,7 @@ class _Job:
             append_jsonl(self.folder / "failures.jsonl", row)
             self.outcome.failed += 1
             self._in_a_row += 1
-            stage.advance(failed=1)
+            stage.advance(failed=clip_name(request.sample.id, request.repeat))
 
     def _check_limits(self) -> None:
         limit = self.settings.max_failures

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from javisbench import __version__
 from javisbench.errors import JavisbenchError
-from javisbench.run.progress import Progress, Stage
+from javisbench.run.progress import Progress, Stage, Step
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,13 @@ def run_log(run: Path, progress: Progress) -> Iterator[Progress]:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     package.addHandler(handler)
+    log.info("javisbench %s begins, process %d on %s", __version__, os.getpid(), socket.gethostname())
     try:
         yield _Logged(progress)
+        log.info("done")
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        raise
     except JavisbenchError as error:
         log.error("stopped: %s: %s", error.kind, error.message)
         raise
@@ -62,6 +70,10 @@ class _Logged:
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
 
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Pass them on."""
+        self._inner.expect(steps)
+
     @contextlib.contextmanager
     def stage(self, title: str, total: int, unit: str = "clips") -> Iterator[Stage]:
         """A stage whose start and end are logged."""
@@ -87,8 +99,8 @@ class _CountedStage:
         self.done = 0
         self.failed = 0
 
-    def advance(self, done: int = 1, failed: int = 0) -> None:
+    def advance(self, done: int = 1, failed: str | None = None) -> None:
         """Count, and show."""
         self.done += done
-        self.failed += failed
+        self.failed += failed is not None
         self._inner.advance(done, failed)

@@ -303,7 +303,7 @@ def _copy(target: Path, parts: Sequence[_Part], chosen: Mapping[Place, _Part], p
                 # The sidecar last: it is what makes a clip count as finished.
                 for name in (*part.clips[place]["files"], f"{clip_name(*place)}.json"):
                     _link(part.folder / "clips" / Path(name).name, target / "clips" / Path(name).name)
-            stage.advance(failed=int(place not in part.clips))
+            stage.advance(failed=None if place in part.clips else clip_name(*place))
     shards = [shard for part in parts for shard in sorted((part.folder / "features").glob("shard-*.safetensors"))]
     for number, shard in enumerate(shards):
         _link(shard, target / "features" / f"shard-{number:06d}.safetensors")

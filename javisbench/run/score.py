@@ -23,7 +23,7 @@ from javisbench.run.encode import (
 )
 from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ProtocolPlan, ScorePlan
-from javisbench.run.progress import Progress
+from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.run.reference import NoReference, Reference, Wanted
 from javisbench.run.set_features import SetRows, write_set_features
 from javisbench.run.sources import Item, Matched
@@ -194,7 +194,7 @@ class _Job:
         result.values = {metric_id: np.full(len(self.items), np.nan) for metric_id in part.sample_metrics}
         specs = {metric_id: part.specs(metric_id) for metric_id in part.sample_metrics}
         context = SampleContext(part.protocol, self.suite.setting)
-        with self.progress.stage(f"scoring under {part.protocol.name}", len(self.items)) as stage:
+        with self.progress.stage(SCORING + part.protocol.name, len(self.items)) as stage:
             for position, item in enumerate(self.items):
                 before = len(result.failures)
                 problem = self._unreadable(item)
@@ -202,7 +202,7 @@ class _Job:
                     result.failures.append(problem)
                 else:
                     self._score_item(part, specs, context, position, result)
-                stage.advance(failed=int(len(result.failures) > before))
+                stage.advance(failed=_name(item) if len(result.failures) > before else None)
         for metric_id, values in result.values.items():
             result.cells[metric_id] = sample_cells(values, self.suite, self.items, self.settings.seed)
 
@@ -319,6 +319,17 @@ class _PairedRows:
     def rows(self, encoder: str, part: ProtocolPlan, spec: FeatureSpec) -> SetRows:
         metrics = tuple(m for m, metric in part.set_metrics.items() if metric.needs(part.protocol) == spec)
         return SetRows(encoder, metrics, tuple(item.sample.id for item in self.items), self.fake, self.real)
+
+
+def scoring_steps(plan: ScorePlan, clips: int) -> list[Step]:
+    """The stages of scoring so many clips, as far as they can be told beforehand."""
+    protocols = [Step(SCORING + part.protocol.name, clips) for part in plan.parts]
+    return [Step(READING, clips), Step(ENCODING, clips), *protocols]
+
+
+def _name(item: Item) -> str:
+    """What a failed clip is called in the count of failures: as where it was decoded, or generated."""
+    return item.label if item.source is None else str(item.source.video)
 
 
 def _prompt(sample: Sample, subject: str) -> str:

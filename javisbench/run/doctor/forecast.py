@@ -8,19 +8,19 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from javisbench.run.progress import Silent, Stage
+from javisbench.run.progress import ENCODING, GENERATING, Silent, Stage, Step
 from javisbench.run.sources import Matched
 
 if TYPE_CHECKING:
     from javisbench.api import ScoringOptions
     from javisbench.suite import Suite
 
-_WORK = ("generating", "decoding and encoding")
+_WORK = (GENERATING, ENCODING)
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,9 @@ class _Watch:
     begun: float = field(default_factory=time.monotonic)
     times: list[float] = field(default_factory=list)
 
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Nothing."""
+
     @contextlib.contextmanager
     def stage(self, title: str, total: int, unit: str = "clips") -> Iterator[Stage]:
         """Note the stage's times when it is a costly one."""
@@ -153,7 +156,7 @@ class _Watch:
 class _WatchedStage:
     times: list[float]
 
-    def advance(self, done: int = 1, failed: int = 0) -> None:
+    def advance(self, done: int = 1, failed: str | None = None) -> None:
         """Note the time."""
         self.times += [time.monotonic()] * done
 
