@@ -55,7 +55,7 @@ class Bars:
             def render(self, task: Task) -> Text:
                 return Text(", ".join(facts(job, unit)), no_wrap=True, overflow="ellipsis")
 
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn(), Facts())
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=10), MofNCompleteColumn(), Facts())
         job.begin(title, total)
         with RichBar(*columns, console=Console(stderr=True)) as bar:
             yield _BarStage(bar, bar.add_task(title, total=total), job)
@@ -130,13 +130,10 @@ class _LineStage:
 
 
 def facts(job: Job, unit: str) -> list[str]:
-    """Pace, failures so far, GPU memory, share of the job and time left; what is not known is left out."""
-    found = [_pace(job.pace_s, unit), _left(job)]
-    if job.share is not None and job.left_s:
-        found.append(f"{job.share:.0%} of the job")
-    if job.failed:
-        found.append(f"{len(job.failed)} failed so far")
-    return [text for text in (*found, _gpu()) if text]
+    """Pace, failures so far, time left of the whole job and its share, GPU memory; what is not known is left out."""
+    failed = f"{len(job.failed)} failed so far" if job.failed else ""
+    # What matters most comes first: a narrow terminal cuts the end.
+    return [text for text in (_pace(job.pace_s, unit), failed, _left(job), _gpu()) if text]
 
 
 def _pace(seconds: float | None, unit: str) -> str:
@@ -147,10 +144,12 @@ def _pace(seconds: float | None, unit: str) -> str:
 
 def _left(job: Job) -> str:
     left, untimed = job.left_s, job.untimed
-    if left is None or (left < 1 and not untimed):
+    if left is None:
         return ""
-    more = f" and {', '.join(untimed)} (not timed yet)" if untimed else ""
-    return f"about {_about(left)}{more} left"
+    if untimed:
+        known = f"about {_about(left)} left and " if left >= 1 else ""
+        return f"{known}{', '.join(untimed)} (not timed yet)"
+    return f"about {_about(left)} left ({job.share:.0%} done)" if left >= 1 else ""
 
 
 def _about(seconds: float) -> str:

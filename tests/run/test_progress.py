@@ -44,7 +44,7 @@ def test_what_was_never_timed_is_named_and_not_guessed(clock: Clock) -> None:
     work(job, clock, GENERATING, 10, 4, 60.0)
     assert job.untimed == [ENCODING]
     assert job.share is None
-    assert facts(job, "clips") == ["60.0 s a clip", "about 6 min and decoding and encoding (not timed yet) left"]
+    assert facts(job, "clips") == ["60.0 s a clip", "about 6 min left and decoding and encoding (not timed yet)"]
 
 
 def test_the_time_left_counts_every_stage_at_its_own_pace(clock: Clock) -> None:
@@ -98,7 +98,7 @@ def test_lines_come_now_and_then_and_less_often_later(clock: Clock, capsys: pyte
     printed = err.splitlines()
     # A line every 10 s for the first 600 s, then every 60 s, and one at the end.
     assert len(printed) == 60 + 23 + 1
-    assert printed[0] == "generating: 10/2000, 1.0 s a clip, about 33 min left, 0% of the job"
+    assert printed[0] == "generating: 10/2000, 1.0 s a clip, about 33 min left (0% done)"
     assert printed[-1] == "generating: 2000/2000, 1.0 s a clip"
     assert "\x1b" not in err
 
