@@ -25,6 +25,7 @@ Examples:
     help="Folder of the merged run. [default: the parts' name without .shard-I-of-N]",
 )
 @click.option("--allow-missing", is_flag=True, help="Merge although clips are in no part; they count as missing.")
+@click.option("--allow-versions", is_flag=True, help="Merge although different versions of javisbench made the parts.")
 @click.option("--suite", metavar="NAME|FILE", help="Where the suite lies now. [default: as recorded]")
 @click.option("--reference", metavar="DIR|suite|FILE", help="Real side of FVD, KVD and FAD. [default: as recorded]")
 @options.weights_option
@@ -38,6 +39,7 @@ def command(runs: tuple[Path, ...], **given: Any) -> int:
 
     Parts must be of one model, suite, seed and way of scoring, and must not overlap. Clips and features are linked
     where the disk allows it, else copied; scores are made anew from the features. The same command again goes on.
+    Other versions of decoder, torch or numpy, and other devices, are told and kept in run.json under "differences".
     """
     from javisbench.cli.progress import make_progress
     from javisbench.cli.score import show_result
@@ -47,6 +49,7 @@ def command(runs: tuple[Path, ...], **given: Any) -> int:
     chosen = MergeOptions(
         suite=given["suite"],
         allow_missing=given["allow_missing"],
+        allow_versions=given["allow_versions"],
         weights_dirs=given["weights_dirs"],
         reference=given["reference"],
         device=given["device"],

@@ -54,6 +54,11 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if "av" in found:
+        import av
+
+        # The decoder itself; PyAV can be built against any.
+        found["ffmpeg"] = str(av.ffmpeg_version_info)
     return found
 
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from javisbench import __version__
 from javisbench.durable import atomic_path, locked, read_json, read_jsonl, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.run.generate import sample_seed
 from javisbench.run.log import run_log
+from javisbench.run.made_with import Differences, differences, made_with, told
 from javisbench.run.manifest import now_text, read_manifest, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
 from javisbench.run.sources import clip_name, match_generated
@@ -35,6 +37,7 @@ class MergeOptions:
     Attributes:
         suite: where the suite lies now, or the suite itself.
         allow_missing: merge although clips are in no part; they are reported as missing.
+        allow_versions: merge although different versions of javisbench made the parts.
         weights_dirs: folders with checkpoints.
         reference: of the set metrics.
         device: torch device; only used for features that no part could make.
@@ -43,6 +46,7 @@ class MergeOptions:
 
     suite: str | Suite | None = None
     allow_missing: bool = False
+    allow_versions: bool = False
     weights_dirs: Sequence[Path] = ()
     reference: str | None = None
     device: str | None = None
@@ -119,13 +123,16 @@ def merge_runs(
             stack.enter_context(_held(run))
         parts = sorted((_Part.read(run) for run in runs), key=lambda part: part.manifest["generation"]["shard"])
         _check_alike(parts)
+        unlike = _unlike(parts, allow_versions=options.allow_versions)
         suite = _suite(parts[0], options)
         chosen = _choose(parts, suite, allow_missing=options.allow_missing)
         stack.enter_context(locked(target))
         _check_target(target, parts)
         shown = stack.enter_context(run_log(target, progress or Silent()))
         sweep_temporaries(target)
-        _begin(target, parts)
+        _begin(target, parts, unlike)
+        for component, versions in unlike.items():
+            shown.say(f"Warning: parts differ in {told(component, versions)}; scores can differ in their last digits")
         _copy(target, parts, chosen, shown)
         return _score(target, parts[0], suite, options, shown)
 
@@ -183,6 +190,24 @@ def _facts(part: _Part) -> list[Any]:
         asked,
         _encoders(part),
     ]
+
+
+def _unlike(parts: Sequence[_Part], *, allow_versions: bool) -> Differences:
+    """Where the parts (and this javisbench, which makes their scores anew) differ in what computed them.
+
+    Raises:
+        RunError: in the version of javisbench, unless that is allowed.
+    """
+    made = {part.shard: made_with(part.manifest, part.clips.values()) for part in parts}
+    unlike = differences({**made, "this one": {"javisbench": {__version__}}})
+    if "javisbench" in unlike and not allow_versions:
+        raise RunError(
+            f"The parts and the merged scores would come from different versions: "
+            f"{told('javisbench', unlike['javisbench'])}. Make the parts and merge them with one version, or merge "
+            f"them as they are with --allow-versions.",
+            kind="parts_differ",
+        )
+    return unlike
 
 
 def _encoders(part: _Part) -> dict[str, Any]:
@@ -277,7 +302,7 @@ def _folders(parts: Sequence[_Part]) -> list[str]:
     return [str(part.folder.resolve()) for part in parts]
 
 
-def _begin(target: Path, parts: Sequence[_Part]) -> None:
+def _begin(target: Path, parts: Sequence[_Part], unlike: Differences) -> None:
     first = parts[0].manifest
     merged = [
         {
@@ -291,6 +316,7 @@ def _begin(target: Path, parts: Sequence[_Part]) -> None:
     generation = {**first["generation"], "shard": [0, 1]}
     changes: dict[str, Any] = {key: first[key] for key in ("model", "suite")}
     changes |= {"generation": generation, "merged": merged, "merged_at": now_text(), "versions": versions()}
+    changes["differences"] = unlike
     if "first_protocol" in first:
         changes["first_protocol"] = first["first_protocol"]
     update_manifest(target, changes)

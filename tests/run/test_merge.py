@@ -158,6 +158,64 @@ def test_other_weights_do_not_fit(evaluate: Callable[..., Path], suite: Suite, t
         merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
+def test_another_javisbench_is_refused_unless_allowed(
+    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path
+) -> None:
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    # One clip from before an update is enough.
+    sidecar = parts[1] / "clips/sample_0003.json"
+    facts = read_json(sidecar)
+    write_json(sidecar, {**facts, "versions": {**facts["versions"], "javisbench": "0.0.9"}})
+    with pytest.raises(RunError, match=r"javisbench 0\.1\.0 \(0/2, 1/2, this one\), 0\.0\.9 \(1/2\).*--allow-versions"):
+        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+    assert not (tmp_path / "merged" / "clips").exists()
+    merged = merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite, allow_versions=True))
+    assert merged is not None
+    unlike = read_json(merged.folder / "run.json")["differences"]
+    assert unlike == {"javisbench": {"0.1.0": ["0/2", "1/2", "this one"], "0.0.9": ["1/2"]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_set("versions", "av", to="17.0"), {"av": {"17.0": ["1/2"]}}),
+        (_set("versions", "torch", to="2.10.0"), {"torch": {"2.10.0": ["1/2"]}}),
+        (_set("versions", "ffmpeg", to="7.0"), {"ffmpeg": {"7.0": ["1/2"]}}),
+        (
+            _set("scoring", "hardware", "gpu", to="H100"),
+            {"device": {"cuda": ["1/2"]}, "processor": {"H100": ["1/2"]}},
+        ),
+    ],
+)  # fmt: skip
+def test_what_else_computed_the_parts_is_compared_told_and_kept(
+    evaluate: Callable[..., Path],
+    suite: Suite,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Change,
+    told: dict[str, dict[str, list[str]]],
+) -> None:
+    from javisbench.cli.progress import Lines
+
+    parts = [evaluate("0/2"), evaluate("1/2")]
+    alike = merge_runs(parts, tmp_path / "alike", options=MergeOptions(suite=suite), progress=Lines())
+    assert alike is not None
+    assert read_json(alike.folder / "run.json")["differences"] == {}
+    assert "Warning" not in capsys.readouterr().err
+    manifest = read_json(parts[1] / "run.json")
+    change(manifest)
+    write_json(parts[1] / "run.json", manifest)
+    merged = merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite), progress=Lines())
+    assert merged is not None
+    kept = read_json(merged.folder / "run.json")["differences"]
+    said = capsys.readouterr().err
+    for component, versions in told.items():
+        assert f"Warning: parts differ in {component} " in said
+        for version, shards in versions.items():
+            assert kept[component][version] == shards
+    assert set(kept) == set(told)
+
+
 def test_a_clip_in_two_parts_is_refused(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
     parts = [evaluate("0/2"), evaluate("1/2")]
     (parts[0] / "clips/sample_0003.json").write_bytes((parts[1] / "clips/sample_0003.json").read_bytes())
