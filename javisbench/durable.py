@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import secrets
 import socket
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 from javisbench.errors import RunError
 
+log = logging.getLogger(__name__)
 _TEMPORARY = ".tmp-"
 # The second pattern is that of clips, whose temporaries keep their suffix for the encoder.
 _STALE = (f"{_TEMPORARY}*", ".*.tmp.*")
@@ -74,6 +76,10 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot sync a folder.
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.EOPNOTSUPP)):
+            raise
     finally:
         os.close(descriptor)
 
@@ -111,7 +117,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    # Not splitlines(): messages may hold the other line breaks of Unicode.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         with contextlib.suppress(json.JSONDecodeError):
             row = json.loads(line)
             if isinstance(row, dict):
@@ -161,31 +168,37 @@ def locked(folder: Path) -> Iterator[None]:
     """
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+", encoding="utf-8")
+        # Unbuffered: what a full disk refuses must not come back when the file is closed.
+        file = (folder / ".lock").open("ab+", buffering=0)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+                log.warning("%s is on a file system without locks; see to it that no two processes use it", folder)
+            elif error.errno in (errno.EAGAIN, errno.EACCES):
+                raise RunError(
+                    f"{folder} is in use by {_holder(file)}. Wait for it, stop it, or choose another folder with "
+                    f"--out.",
+                    kind="locked",
+                ) from error
+            else:
                 raise
-            raise RunError(
-                f"{folder} is in use by {_holder(file)}. Wait for it, stop it, or choose another folder with --out.",
-                kind="locked",
-            ) from error
-        file.truncate(0)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        file.write(json.dumps(holder))
-        file.flush()
+        with _explained(folder):
+            file.truncate(0)
+            file.write(json.dumps(holder).encode())
         try:
             yield
         finally:
-            file.truncate(0)
+            with contextlib.suppress(OSError):
+                file.truncate(0)
 
 
-def _holder(file: IO[str]) -> str:
+def _holder(file: IO[bytes]) -> str:
     file.seek(0)
     try:
         holder = json.loads(file.read())
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return "another process"

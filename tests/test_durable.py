@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -63,6 +64,12 @@ def test_torn_lines_are_skipped_and_do_not_swallow_the_next(tmp_path: Path) -> N
     assert read_jsonl(path) == [{"a": 1}, {"a": 3}]
 
 
+def test_messages_with_other_line_breaks_are_whole_lines(tmp_path: Path) -> None:
+    row = {"message": "next\u2028line\u0085and\x0bmore\r"}
+    append_jsonl(tmp_path / "f.jsonl", row)
+    assert read_jsonl(tmp_path / "f.jsonl") == [row]
+
+
 def test_stale_temporaries_are_swept(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / ".tmp-1-abc-sample_0000.mp4").write_bytes(b"half")
@@ -77,6 +84,46 @@ def test_damaged_json_names_the_file(tmp_path: Path) -> None:
         read_json(tmp_path / "run.json")
     with pytest.raises(RunError, match="is missing"):
         read_json(tmp_path / "nothing.json")
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk without room."""
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_lock_on_a_full_disk_is_an_error_to_act_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: FullDisk(path, "ab+"))
+    with pytest.raises(RunError) as caught, locked(tmp_path):
+        pass
+    assert caught.value.kind == "no_space"
+
+
+def test_without_locks_on_the_file_system_work_goes_on_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with locked(tmp_path):
+        pass
+    assert "without locks" in caplog.text
+
+
+def test_file_systems_that_cannot_sync_a_folder_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, fsync = [], os.fsync
+
+    def picky(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", picky)
+    write_json(tmp_path / "a.json", 1)
+    assert (read_json(tmp_path / "a.json"), len(synced)) == (1, 1)
 
 
 _HOLD = "import sys,time;from pathlib import Path;from javisbench.durable import locked\n" \
