@@ -127,6 +127,7 @@ def generate_clips(
     generator.load(settings.device or "cpu", settings.dtype, weights)
     try:
         job.forget_failures(todo)
+        job.forget_clips(todo)
         job.run(todo)
         job.sort_failures()
     finally:
@@ -225,6 +226,14 @@ class _Job:
         if len(kept) != len(rows):
             write_jsonl(self.folder / "failures.jsonl", kept)
 
+    def forget_clips(self, todo: Sequence[Request]) -> None:
+        """Drop the sidecars of clips that are made again: one without is unfinished, whatever files lie there.
+
+        All of them first, so that nothing made with other settings is scored when making it again fails.
+        """
+        for request in todo:
+            (self.clips / f"{clip_name(request.sample.id, request.repeat)}.json").unlink(missing_ok=True)
+
     def sort_failures(self) -> None:
         """Bring failure lines into the suite's order: which came first depends on batches, shards and resuming."""
         rows = read_jsonl(self.folder / "failures.jsonl")
@@ -245,13 +254,16 @@ class _Job:
             pending: list[Future[None]] = []
             for start in range(0, len(todo), size):
                 batch = list(todo[start : start + size])
+                failed = False
                 for answer in self._answers(batch):
+                    # Encoding one batch overlaps with the making of the next. Failures take the same way, so that
+                    # those in a row are counted in the order of the answers.
                     if isinstance(answer, Generated):
-                        # Encoding one batch overlaps with the making of the next.
                         pending.append(writer.submit(self._store, answer, stage))
                     else:
-                        self._fail(answer, stage)
-                while len(pending) > 2 * size:
+                        pending.append(writer.submit(self._fail, answer, stage))
+                        failed = True
+                while len(pending) > (0 if failed else 2 * size):
                     pending.pop(0).result()
                 self._check_limits()
             for future in pending:
@@ -309,8 +321,6 @@ class _Job:
         try:
             if self.settings.conform == "exact":
                 clip, finished = conform_clip(clip, self.suite.setting), {}
-            # The old sidecar goes first: a clip without one is unfinished, whatever files lie there.
-            (self.clips / f"{name}.json").unlink(missing_ok=True)
             place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav")
         except JavisbenchError as error:
             if isinstance(error, RunError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -191,6 +192,20 @@ def test_five_failures_in_a_row_stop(run: Run) -> None:
     assert (outcome.kept, outcome.made, failures) == (1, 6, [])
 
 
+def test_failures_are_in_a_row_in_the_order_of_answers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from javisbench.run import generate
+
+    place = generate.place_clip
+
+    def slowly(*given: Any) -> None:
+        # The clip between the failures is still being written when the later ones come.
+        time.sleep(0.3)
+        place(*given)
+
+    monkeypatch.setattr(generate, "place_clip", slowly)
+    assert run(Told(refusing("013456")), batch=1)[0].failed == 6
+
+
 @pytest.mark.parametrize(("limit", "stops"), [(1, True), (2, False), (0.2, True), (0.3, False)])
 def test_max_failures_is_a_count_or_a_share(run: Run, limit: float, stops: bool) -> None:
     if stops:
@@ -232,16 +247,27 @@ def test_a_clip_that_fails_when_it_is_replaced_is_not_scored_in_its_old_form(
 ) -> None:
     run(Told(well))
 
-    def answer(batch: Sequence[Request]) -> Iterator[Generated]:
+    def answer(batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         for request in batch:
+            if request.sample.id.endswith("4"):
+                yield Failed(request, "generate", "refused", "no", retryable=False)
+                continue
             # More channels than can be stored.
             audio = np.zeros((9 if request.sample.id.endswith("2") else 1, 800), np.float32)
             yield Generated(request, replace(clip_of(request), audio=audio))
 
     _, failures = run(Told(answer), seed=1, overwrite=True)
-    assert [(row["sample_id"], row["kind"]) for row in failures] == [("sample_0002", "cannot_write")]
+    listed = [(row["sample_id"], row["kind"]) for row in failures]
+    assert listed == [("sample_0002", "cannot_write"), ("sample_0004", "refused")]
     assert (tmp_path / "run/clips/sample_0002.mp4").exists()
-    assert match_generated(tmp_path / "run/clips", suite, 1).missing == ("sample_0002",)
+    assert match_generated(tmp_path / "run/clips", suite, 1).missing == ("sample_0002", "sample_0004")
+
+
+def test_a_stopped_replacement_leaves_no_clip_of_the_old_settings(run: Run, suite: Suite, tmp_path: Path) -> None:
+    run(Told(well))
+    with pytest.raises(RunError, match="in a row"):
+        run(Told(refusing("12345")), seed=1, overwrite=True, batch=1)
+    assert match_generated(tmp_path / "run/clips", suite, 1).missing == tuple(f"sample_000{n}" for n in range(1, 7))
 
 
 def test_sidecars_tell_where_a_clip_comes_from(run: Run, tmp_path: Path) -> None:
