@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _SHARD_ITEMS = 128
 _SHARD_BYTES = 64 * 2**20
+# Slow encoders fill no shard for long: what a kill may cost is bounded in time too.
+_SHARD_S = 60.0
 _OPEN_SHARDS = 16
 
 
@@ -43,10 +46,13 @@ class FeatureStore:
 
     Args:
         folder: where shards lie; created with the first one.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
+        self._clock = clock
+        self._flushed = clock()
         self._shard_of: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
         self._pending_bytes = 0
@@ -85,16 +91,18 @@ class FeatureStore:
         return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Store arrays; they are on disk after the next `flush`, at the latest after 128 items or 64 MiB."""
+        """Store arrays; they are on disk after the next `flush`, at the latest with the first after a minute, 128 items or 64 MiB."""
         import numpy as np
 
         self._pending[key] = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         self._pending_bytes += sum(array.nbytes for array in arrays.values())
-        if len(self._pending) >= _SHARD_ITEMS or self._pending_bytes >= _SHARD_BYTES:
+        full = len(self._pending) >= _SHARD_ITEMS or self._pending_bytes >= _SHARD_BYTES
+        if full or self._clock() - self._flushed >= _SHARD_S:
             self.flush()
 
     def flush(self) -> None:
         """Write what is pending as one shard."""
+        self._flushed = self._clock()
         if not self._pending:
             return
         from safetensors.numpy import save

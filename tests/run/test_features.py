@@ -57,6 +57,16 @@ def test_many_items_are_written_on_the_way(tmp_path: Path) -> None:
     assert store.get("k0")["x"][0] == 0
 
 
+def test_slow_encoders_lose_a_minute_at_most(tmp_path: Path) -> None:
+    now = iter([0.0, 59.0, 61.0, 61.0, 70.0, 125.0, 125.0])
+    store = FeatureStore(tmp_path, clock=lambda: next(now))
+    stored = []
+    for number in range(4):
+        store.put(f"k{number}", {"x": np.asarray([number])})
+        stored.append(len(FeatureStore(tmp_path)))
+    assert stored == [0, 2, 2, 4]
+
+
 def test_the_key_tells_apart_all_that_changes_a_number() -> None:
     base = feature_key("c", "imagebind=huge", 1, "w", SPEC)
     assert base == feature_key("c", "imagebind=huge", 1, "w", FeatureSpec.of("imagebind", "frames", a="x", b=1))
