@@ -8,10 +8,12 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -135,31 +137,87 @@ def test_a_clip_without_its_sidecar_is_made_again_and_never_scored(noise: str, s
     assert files(run) == expected
 
 
+# How many of the 20 kills fall into each stage; within it, the moment is random. Drawn over the whole run, none would
+# fall into the short ones.
+KILLS = {"starting": 2, "generating": 8, "decoding and encoding": 6, "scoring": 4}
+
+
+def stage_of(log_text: str) -> str:
+    """The stage that a job was last seen in, from its part of the log."""
+    begun = re.findall(
+        r"INFO javisbench\.run\.log: (generating|decoding and encoding|scoring)[^:]*: \d+ clips", log_text
+    )
+    return begun[-1] if begun else "starting"
+
+
+class Watched:
+    """A job in a process of its own, and its part of the run's log."""
+
+    def __init__(self, command: list[str], run: Path) -> None:
+        self.log, self.run = run / "log.txt", run
+        self.skipped = self.log.stat().st_size if self.log.exists() else 0
+        self.begun = time.monotonic()
+        self.job = start([*command, str(run)])
+
+    @property
+    def stage(self) -> str:
+        text = self.log.read_text()[self.skipped :] if self.log.exists() else ""
+        return stage_of(text)
+
+    @property
+    def clips(self) -> int:
+        return len(list((self.run / "clips").glob("[!.]*.json")))
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        wait_for(condition, self.job)
+
+    def durations(self) -> dict[str, float]:
+        """Run to the end; seconds in each stage."""
+        spent: dict[str, float] = {}
+        before = time.monotonic()
+        while self.job.poll() is None:
+            time.sleep(0.002)
+            now = time.monotonic()
+            spent[self.stage] = spent.get(self.stage, 0.0) + now - before
+            before = now
+        return spent
+
+
+def kill_in(stage: str, share: float, whole: dict[str, float], count: int, command: list[str], run: Path) -> str:
+    """Start the job, kill it when `share` of a stage is over, and tell the stage that it was killed in."""
+    watched = Watched(command, run)
+    if stage == "generating":
+        # Clips stay, so each job begins later in this stage: the share is of all clips.
+        watched.wait(lambda: watched.clips >= int(share * count))
+        pause = share * count % 1 * whole[stage] / count
+    else:
+        watched.wait(lambda: watched.stage == stage)
+        pause = share * whole[stage]
+    until = time.monotonic() + pause
+    watched.wait(lambda: time.monotonic() >= until)
+    stage = watched.stage if watched.job.poll() is None else "after the end"
+    kill(watched.job)
+    return stage
+
+
 @pytest.mark.slow
 def test_the_demo_suite_killed_at_20_random_moments(tmp_path: Path) -> None:
-    """`eval` on the demo suite, killed 20 times at moments spread over the run; the moments are printed."""
-    arguments = ["eval", "--model", "procedural", "--suite", "demo", "--limit", "16", "--metrics", "av_align,health_*"]
-    command = [sys.executable, "-m", "javisbench", *arguments, "--workers", "1", "-q", "--out"]
-    began = time.monotonic()
-    whole = start([*command, str(tmp_path / "whole")])
-    assert whole.communicate()[0] and whole.returncode == 0
-    length_s = time.monotonic() - began
-    moments = random.Random(20).choices(range(1000), k=20)
-    run = tmp_path / "killed"
-    reached = []
-    for share in sorted(moments):
-        # Starting costs as much each time; what lies after it is hit evenly because finished work stays.
-        job = start([*command, str(run)])
-        wait_for(lambda: (run / "log.txt").exists(), job)
-        deadline = time.monotonic() + share / 1000 * length_s / 4
-        wait_for(lambda at=deadline: time.monotonic() >= at, job)  # type: ignore[misc]
-        kill(job)
-        reached.append((len(list((run / "clips").glob("[!.]*.json"))), (run / "summary.json").exists()))
-    print("clips finished and summary written at each kill:", reached)
+    """`eval` on the demo suite, killed 20 times over starting, generating, encoding, scoring and writing."""
+    count = 12
+    arguments = ["--model", "procedural", "--suite", "demo", "--limit", str(count), "--metrics", "av_align,health_*"]
+    command = [sys.executable, "-m", "javisbench", "eval", *arguments, "--workers", "1", "-q", "--out"]
+    whole = Watched(command, tmp_path / "whole").durations()
+    random_shares, run, reached = random.Random(20), tmp_path / "killed", []
+    for stage, kills in KILLS.items():
+        for share in sorted(random_shares.random() for _ in range(kills)):
+            reached.append((kill_in(stage, share, whole, count, command, run), (run / "summary.json").exists()))
+    hit = Counter(stage for stage, _ in reached)
+    print("seconds of the whole run:", {stage: round(seconds, 1) for stage, seconds in whole.items()})
+    print("kills by stage:", dict(hit), "; after summary.json:", sum(written for _, written in reached))
     last = start([*command, str(run)])
     assert last.communicate()[0] and last.returncode == 0
     assert len(reached) == 20
-    assert not reached[0][1]
+    assert hit["generating"] >= 5 and hit["decoding and encoding"] >= 4 and hit["scoring"] >= 2
     assert files(run) == files(tmp_path / "whole")
     assert leftovers(run) == []
 
