@@ -10,6 +10,7 @@ import re
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ LINE_BYTES = 2**20
 TERM_GRACE_S = 2.0
 CLOSE_GRACE_S = 10.0
 _TAIL_BYTES = 4096
+# Waits until its stdin says something or closes. It closes when javisbench is gone, however that happened.
+_GUARD = "import os, signal, sys; os.read(0, 1) or os.killpg(int(sys.argv[1]), signal.SIGKILL)"
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|password|passwd|credential)")
 
 
@@ -98,6 +101,7 @@ class Program:
             )
         except OSError as error:
             raise ProgramError("crash", f"The program {argv[0]} cannot be started: {error.strerror}.") from error
+        self._guard = _guard(self._process.pid)
         self._log = log_file
         self._tail = b""
         self._partial = b""
@@ -217,6 +221,9 @@ class Program:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(TERM_GRACE_S)
         self._drain.join(TERM_GRACE_S)
+        if self._guard is not None:
+            with contextlib.suppress(OSError):
+                self._guard.communicate(b".", TERM_GRACE_S)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -237,6 +244,21 @@ class Program:
                     whole, partial = whole + newline + partial, b""
                 self._log.write(redacted((whole + newline).decode("utf-8", "replace")))
             self._log.write(redacted(partial.decode("utf-8", "replace")))
+
+
+def _guard(group: int) -> subprocess.Popen[bytes] | None:
+    """A process that ends a program's group when this process is killed: the program would keep its GPU."""
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _GUARD, str(group)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        log.warning("the program is not guarded against the sudden end of javisbench: %s", error)
+        return None
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

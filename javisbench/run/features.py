@@ -91,7 +91,7 @@ class FeatureStore:
         return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Store arrays; they are on disk after the next `flush`, at the latest with the first after a minute, 128 items or 64 MiB."""
+        """Store arrays; on disk after the next `flush`, or with the first put after 128 items, 64 MiB or a minute."""
         import numpy as np
 
         self._pending[key] = {name: np.asarray(array, order="C") for name, array in arrays.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -213,9 +215,42 @@ def test_a_hanging_program_is_ended_with_its_children(
     assert [(row["sample_id"], row["kind"]) for row in failures] == [("sample_0001", "timeout")]
     assert "within 3 s" in failures[0]["message"]
     assert clips(folder) == EVERY - {"sample_0001"}
-    child = int((tmp_path / "scratch/child").read_text())
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split(")")[1].split()[0] == "Z"
+    assert not is_running(int((tmp_path / "scratch/child").read_text()))
+
+
+OWNER = """
+import os, sys
+from pathlib import Path
+from javisbench.baselines.program import Program, ProgramLog
+child = "import os, sys, time; os.fork(); open(sys.argv[1], 'a').write(f'{os.getpid()}\\n'); time.sleep(600)"
+Program([sys.executable, "-c", child, sys.argv[1]], os.environ, ProgramLog(Path(os.devnull)), talks=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_javisbench_leaves_no_program_behind(tmp_path: Path, sign: signal.Signals) -> None:
+    pids = tmp_path / "pids"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(pids)], stdin=subprocess.PIPE, env=environment)
+    assert owner.stdin is not None
+    while not pids.exists() or len(pids.read_text().split()) < 2:
+        assert owner.poll() is None
+        time.sleep(0.01)
+    owner.send_signal(sign)
+    owner.wait()
+    owner.stdin.close()
+    deadline = time.monotonic() + 60
+    while any(is_running(int(pid)) for pid in pids.read_text().split()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_answers_out_of_order_belong_to_their_requests(run: Run) -> None:
