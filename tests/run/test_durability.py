@@ -138,8 +138,11 @@ def test_a_clip_without_its_sidecar_is_made_again_and_never_scored(noise: str, s
 
 
 # How many of the 20 kills fall into each stage; within it, the moment is random. Drawn over the whole run, none would
-# fall into the short ones.
+# fall into the last stage, which lasts milliseconds.
 KILLS = {"starting": 2, "generating": 8, "decoding and encoding": 6, "scoring": 4}
+
+
+WRITTEN = ("scores.parquet", "details.parquet", "samples.parquet", "summary.json")
 
 
 def stage_of(log_text: str) -> str:
@@ -156,13 +159,23 @@ class Watched:
     def __init__(self, command: list[str], run: Path) -> None:
         self.log, self.run = run / "log.txt", run
         self.skipped = self.log.stat().st_size if self.log.exists() else 0
-        self.begun = time.monotonic()
+        self.before = self.stamps
         self.job = start([*command, str(run)])
 
     @property
     def stage(self) -> str:
         text = self.log.read_text()[self.skipped :] if self.log.exists() else ""
         return stage_of(text)
+
+    @property
+    def stamps(self) -> dict[str, int]:
+        """When each of the files was written that scoring writes one after the other."""
+        found = [self.run / name for name in WRITTEN]
+        return {path.name: path.stat().st_mtime_ns for path in found if path.exists()}
+
+    def wrote(self, name: str) -> bool:
+        """Whether this job has written the file."""
+        return self.stamps.get(name) != self.before.get(name)
 
     @property
     def clips(self) -> int:
@@ -190,14 +203,18 @@ def kill_in(stage: str, share: float, whole: dict[str, float], count: int, comma
         # Clips stay, so each job begins later in this stage: the share is of all clips.
         watched.wait(lambda: watched.clips >= int(share * count))
         pause = share * count % 1 * whole[stage] / count
+    elif stage == "scoring":
+        name = WRITTEN[int(share * len(WRITTEN))]
+        watched.wait(lambda: watched.wrote(name) or (name == WRITTEN[-1] and watched.stage == stage))
+        pause = 0.0
     else:
         watched.wait(lambda: watched.stage == stage)
         pause = share * whole[stage]
     until = time.monotonic() + pause
     watched.wait(lambda: time.monotonic() >= until)
-    stage = watched.stage if watched.job.poll() is None else "after the end"
+    ended = watched.job.poll() is not None
     kill(watched.job)
-    return stage
+    return "after the end" if ended else "printing" if watched.wrote("summary.json") else watched.stage
 
 
 @pytest.mark.slow
