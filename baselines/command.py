@@ -154,6 +154,10 @@ class ExternalCommand(Generator):
                 if not waiting:
                     return
                 started = time.monotonic()
+        except KeyboardInterrupt:
+            # Whoever stops the run does not wait for the clip at hand.
+            self._end()
+            raise
         except ProgramError as error:
             self._end()
             for request in waiting.values():

@@ -35,6 +35,26 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_data_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, fsync, replace = [], os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        events.append("sync folder" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "sync file")
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        events.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_json(tmp_path / "a.json", 1)
+    assert events == ["sync file", "rename", "sync folder"]
+    events.clear()
+    append_jsonl(tmp_path / "f.jsonl", {})
+    assert events == ["sync file"]
+
+
 def test_nan_never_reaches_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"value": float("nan")})
@@ -73,8 +93,10 @@ def test_messages_with_other_line_breaks_are_whole_lines(tmp_path: Path) -> None
 def test_stale_temporaries_are_swept(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / ".tmp-1-abc-sample_0000.mp4").write_bytes(b"half")
+    # As encoders of clips call theirs.
+    (tmp_path / "clips" / ".sample_0001.tmp.mp4").write_bytes(b"half")
     (tmp_path / "kept.json").write_text("{}")
-    assert sweep_temporaries(tmp_path) == 1
+    assert sweep_temporaries(tmp_path) == 2
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["kept.json"]
 
 

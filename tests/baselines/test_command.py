@@ -253,6 +253,20 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def test_an_interrupt_does_not_wait_for_the_clip_at_hand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange, finish = program.Program.exchange, []
+
+    def interrupted(self: program.Program, *given: Any) -> Any:
+        yield next(exchange(self, *given))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program.Program, "exchange", interrupted)
+    monkeypatch.setattr(program.Program, "finish", lambda self: finish.append(self))
+    with pytest.raises(KeyboardInterrupt):
+        run("well", batch="3")
+    assert finish == [], "it was given ten seconds to end by itself"
+
+
 def test_answers_out_of_order_belong_to_their_requests(run: Run) -> None:
     folder, failures = run("backwards", batch="3")
     assert failures == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_nothing_is_said_of_the_time_before_the_first_clip(clock: Clock) -> None
     job.begin(GENERATING, 10)
     clock.now += 500
     assert facts(job, "clips") == []
+
+
+def test_a_clock_that_is_set_back_or_forward_changes_no_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    jumps = iter([1e9, 0.0, 2e9, 5.0] * 100)
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    lines, job = Lines(), Job()
+    job.begin(GENERATING, 10)
+    job.advance(1, None)
+    assert job.left_s is not None
+    assert 0 <= job.left_s < 3600
+    assert lines._clock is job.clock is time.monotonic
 
 
 def test_lines_come_now_and_then_and_less_often_later(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
