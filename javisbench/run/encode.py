@@ -200,7 +200,7 @@ def encode_clips(
             todo[source] = missing
     if not todo:
         return
-    for name in {name for missing in todo.values() for name in missing}:
+    for name in sorted({name for missing in todo.values() for name in missing}):
         session.encoder(name)
     with (
         progress.stage(ENCODING, len(todo)) as stage,

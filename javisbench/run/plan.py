@@ -220,7 +220,8 @@ def _place(
         note = f"{suite.name} has no prompts"
         part.unavailable[metric_id] = Unavailable("not_applicable", note)
         return
-    for name in {spec.encoder for spec in specs}:
+    # Sorted: the order of a set differs from process to process, and summaries list encoders as they come here.
+    for name in sorted({spec.encoder for spec in specs}):
         if name not in encoders:
             encoders[name] = _choose(name, variants.get(name), weights)
         choice = encoders[name]
