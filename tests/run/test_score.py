@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,3 +198,16 @@ def test_an_encoder_that_breaks_on_one_clip_costs_that_clip(
     assert list(broken["metric"]) == ["av_align"]
     assert result.summary["metrics"]["av_align"]["overall"]["n"] == 3
     assert result.summary["metrics"]["health_silence"]["overall"]["n"] == 4
+
+
+def test_encoders_are_listed_in_one_order_in_every_process(suite: str) -> None:
+    plan = (
+        "import sys; from javisbench.api import ScoringOptions, plan_scoring; from javisbench.suite import load_suite; "
+        "print(*plan_scoring(load_suite(sys.argv[1]), ScoringOptions(metrics=['av_align'])).encoders)"
+    )
+    told = []
+    # With these two, Python puts a set of the two names in different orders.
+    for seed in "01":
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed}
+        told.append(subprocess.check_output([sys.executable, "-c", plan, suite], env=environment, text=True))
+    assert told == ["flow onsets\n"] * 2
