@@ -161,14 +161,10 @@ class ImageBindEncoder(Encoder):
             result.update({spec: {"embedding": embeddings[row]} for spec, row in place.items()})
 
     def _frames(self, clips: Sequence[Clip]) -> list[Features]:
-        from javisbench.metrics.encoders.imagebind.preprocessing import normalise_pixels
-
-        network = self._loaded()
+        embed = self._loaded().embed_vision
         counts = [int(clip.frames.shape[0]) for clip in clips]
-        rows = []
-        for crops in self._frame_batches(clips):
-            rows.append(self._forward(lambda pixels: network.embed_vision(normalise_pixels(pixels)), crops).cpu())
-        embeddings = np.concatenate([batch.numpy() for batch in rows])
+        rows = [self._forward(embed, crops).cpu().numpy() for crops in self._frame_batches(clips)]
+        embeddings = np.concatenate(rows)
         return [{"embeddings": part} for part in np.split(embeddings, np.cumsum(counts)[:-1])]
 
     def _frame_batches(self, clips: Sequence[Clip]) -> Iterator[Tensor]:

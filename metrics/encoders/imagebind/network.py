@@ -20,6 +20,8 @@ from javisbench.metrics.encoders.imagebind.config import (
     MEL_BINS,
     MEL_FRAMES,
     PATCH,
+    PIXEL_MEAN,
+    PIXEL_STD,
     VOCABULARY,
     ImageBindConfig,
     TowerConfig,
@@ -28,6 +30,7 @@ from javisbench.metrics.encoders.imagebind.config import (
 USED = ("vision", "audio", "text")
 _TRUNK_EPS = 1e-6
 _STEM_EPS = 1e-5
+_SIDE = IMAGE_SIZE // PATCH
 _DEPTH_PATCHES = 14 * 14
 _IMU_STEPS, _IMU_VALUES = 250, 48
 
@@ -154,15 +157,27 @@ class VideoStem(nn.Module):
         self.proj = nn.Sequential(nn.Identity(), nn.Conv3d(3, width, size, stride=size, bias=False))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(B, 3, 2, 224, 224)``, or ``(B, 3, 1, 224, 224)`` for stills shown twice, to ``(B, 256, width)``."""
+        """Normalised ``(B, 3, 2, 224, 224)``, or pixels of stills, uint8 ``(B, 3, 224, 224)``: ``(B, 256, width)``."""
         weight: Tensor = self.get_parameter("proj.1.weight")
-        if frames.shape[2] == 1:
-            weight = weight.sum(dim=2, keepdim=True)
+        if frames.dtype == torch.uint8:
+            return self._stills(frames, weight.sum(dim=2))
         # Strides equal the kernel, so that the convolution is one matrix product over patches.
-        side = IMAGE_SIZE // PATCH
-        grid = frames.reshape(*frames.shape[:3], side, PATCH, side, PATCH)
+        grid = frames.reshape(*frames.shape[:3], _SIDE, PATCH, _SIDE, PATCH)
         patches = grid.permute(0, 3, 5, 1, 2, 4, 6).flatten(3).flatten(1, 2)
         return F.linear(patches, weight.flatten(1))
+
+    def _stills(self, pixels: Tensor, weight: Tensor) -> Tensor:
+        """Stills shown twice, normalised by the projection itself: bytes are a quarter of what floats take to move.
+
+        128 is taken off first: a sum of small numbers of both signs keeps more digits, and bfloat16 holds all of them.
+        """
+        std = torch.tensor(PIXEL_STD, device=weight.device).view(3, 1, 1)
+        weight = weight / std
+        offset = 128 / 255 - torch.tensor(PIXEL_MEAN, device=weight.device)
+        bias = (weight.sum(dim=(2, 3)) * offset).sum(dim=1)
+        grid = pixels.reshape(*pixels.shape[:2], _SIDE, PATCH, _SIDE, PATCH)
+        patches = grid.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2).to(torch.float32) - 128.0
+        return F.linear(patches, (weight / 255).permute(0, 2, 3, 1).flatten(1), bias)
 
 
 class VisionPreprocessor(nn.Module):
@@ -172,7 +187,7 @@ class VisionPreprocessor(nn.Module):
         super().__init__()
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         self.rgbt_stem = VideoStem(width)
-        self.pos_embedding_helper = PositionalEmbedding((IMAGE_SIZE // PATCH) ** 2 + 1, width)
+        self.pos_embedding_helper = PositionalEmbedding(_SIDE**2 + 1, width)
 
     def forward(self, frames: Tensor) -> Tensor:
         """As `VideoStem`, with the class token in front: ``(B, 257, width)``."""
@@ -322,13 +337,12 @@ class ImageBindNetwork(nn.Module):
         """Unit embeddings of two-frame clips, or of stills.
 
         Args:
-            frames: normalised, ``(B, 3, 2, 224, 224)``; ``(B, 3, 224, 224)`` are stills, shown twice.
+            frames: normalised float32, ``(B, 3, 2, 224, 224)``; uint8 ``(B, 3, 224, 224)`` are the pixels of stills,
+                which are normalised and shown twice.
 
         Returns:
             float32, ``(B, embedding)``.
         """
-        if frames.ndim == 4:
-            frames = frames[:, :, None]
         tokens = self.modality_trunks["vision"](self.modality_preprocessors["vision"](frames), first_only=True)
         return self._finish("vision", self.modality_heads["vision"](tokens))
 

@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, IMAGE_SIZE, MEL_BINS, MEL_FRAMES
+from javisbench.metrics.encoders.imagebind.config import (
+    AUDIO_RATE,
+    IMAGE_SIZE,
+    MEL_BINS,
+    MEL_FRAMES,
+    PIXEL_MEAN,
+    PIXEL_STD,
+)
 from javisbench.metrics.encoders.imagebind.windows import Span, audio_clip_spans, video_clip_spans
 from javisbench.metrics.encoders.preprocessing.kaldi_mel import log_mel
 from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
@@ -20,17 +27,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 _MEL_MEAN, _MEL_STD = -4.268, 9.138
 
 
-def normalise_pixels(pixels: Tensor) -> Tensor:
-    """uint8 or float pixels in 0..255, colours on axis 1, to zero mean and unit deviation in float32."""
-    shape = (1, 3, *([1] * (pixels.ndim - 2)))
-    mean = torch.tensor(_PIXEL_MEAN, device=pixels.device).view(shape)
-    std = torch.tensor(_PIXEL_STD, device=pixels.device).view(shape)
-    return (pixels.to(torch.float32) / 255.0 - mean) / std
+def normalise(pixels: Tensor) -> Tensor:
+    """float32 pixels in [0, 1], shape ``(B, 3, H, W)``, to the mean and deviation of ImageBind's training."""
+    mean = torch.tensor(PIXEL_MEAN, device=pixels.device).view(1, 3, 1, 1)
+    std = torch.tensor(PIXEL_STD, device=pixels.device).view(1, 3, 1, 1)
+    return (pixels - mean) / std
 
 
 def video_crops(frames: NDArray[np.uint8], fps: Fraction, device: str = "cpu") -> tuple[Tensor, list[int]]:
@@ -50,10 +54,7 @@ def video_crops(frames: NDArray[np.uint8], fps: Fraction, device: str = "cpu") -
     pairs = [(first, end - 1) for first, end in video_clip_spans(int(frames.shape[0]), fps)]
     taken = sorted({index for pair in pairs for index in pair})
     pixels = torch.from_numpy(frames[taken]).to(device).permute(0, 3, 1, 2).to(torch.float32) / 255.0
-    scaled = _scale_shorter_side(pixels)
-    mean = torch.tensor(_PIXEL_MEAN, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(_PIXEL_STD, device=pixels.device).view(1, 3, 1, 1)
-    scaled = (scaled - mean) / std
+    scaled = normalise(_scale_shorter_side(pixels))
     place = {index: row for row, index in enumerate(taken)}
     crops = [(place[a], place[b], *offset) for a, b in pairs for offset in _crop_offsets(scaled)]
     distinct = list(dict.fromkeys(crops))

@@ -24,7 +24,7 @@ from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.imagebind import ImageBindEncoder
 from javisbench.metrics.encoders.imagebind.preprocessing import (
     AudioSegments,
-    normalise_pixels,
+    normalise,
     prepare_waveform,
     video_crops,
 )
@@ -125,7 +125,8 @@ def test_video_crops(fake_clip: Clips, golden_json: Json, assert_fingerprint: An
 
 @pytest.mark.parametrize("index", CLIPS)
 def test_frames(fake_clip: Clips, golden_json: Json, assert_fingerprint: Any, index: int) -> None:
-    frames = normalise_pixels(bicubic_centre_crop(torch.from_numpy(fake_clip(index).frames), 224))
+    pixels = bicubic_centre_crop(torch.from_numpy(fake_clip(index).frames), 224)
+    frames = normalise(pixels.to(torch.float32) / 255.0)
     assert_fingerprint(frames, golden_json("av_score")["clips"][index]["frames_input"], PIXELS)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from javisbench.metrics.encoders.imagebind.config import CONFIGS
 from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
+from javisbench.metrics.encoders.imagebind.preprocessing import normalise
 
 
 @pytest.mark.parametrize("variant", ["huge", "tiny"])
@@ -56,7 +57,7 @@ def test_huge_runs_on_a_frame_and_a_mel() -> None:
     network.to_empty(device="cpu").eval()
     with torch.inference_mode():
         fill(network, 0)
-        frame, mel = torch.randn(1, 3, 224, 224), torch.randn(1, 1, 128, 204)
+        frame, mel = torch.randint(256, (1, 3, 224, 224), dtype=torch.uint8), torch.randn(1, 1, 128, 204)
         vision, audio = network.embed_vision(frame), network.embed_audio(mel)
     assert vision.shape == audio.shape == (1, 1024)
     assert vision.norm().item() == pytest.approx(1.0, abs=1e-5)
@@ -72,11 +73,12 @@ def tiny() -> ImageBindNetwork:
 
 
 def test_a_still_is_a_clip_of_two_equal_frames(tiny: ImageBindNetwork) -> None:
-    frames = torch.randn(3, 3, 224, 224)
+    pixels = torch.randint(256, (3, 3, 224, 224), dtype=torch.uint8)
+    frames = normalise(pixels / 255)
     twice = torch.stack([frames, frames], dim=2)
-    torch.testing.assert_close(tiny.embed_vision(frames), tiny.embed_vision(twice), rtol=0, atol=1e-6)
+    torch.testing.assert_close(tiny.embed_vision(pixels), tiny.embed_vision(twice), rtol=0, atol=1e-6)
     moved = torch.stack([frames, frames.roll(9, -1)], dim=2)
-    assert (tiny.embed_vision(frames) - tiny.embed_vision(moved)).abs().max() > 1e-3
+    assert (tiny.embed_vision(twice) - tiny.embed_vision(moved)).abs().max() > 1e-3
 
 
 def test_text_after_the_pooled_position_is_not_seen(tiny: ImageBindNetwork) -> None:
