@@ -34,7 +34,7 @@ def normalise(pixels: Tensor) -> Tensor:
     """float32 pixels in [0, 1], shape ``(B, 3, H, W)``, to the mean and deviation of ImageBind's training."""
     mean = torch.tensor(PIXEL_MEAN, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(PIXEL_STD, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels - mean) / std
+    return (pixels - mean).div_(std)
 
 
 def video_crops(frames: NDArray[np.uint8], fps: Fraction, device: str = "cpu") -> tuple[Tensor, list[int]]:

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from javisbench.metrics.encoders.preprocessing.pil_resize import (
+    _Axis,
+    _by_products,
+    _by_taps,
     bicubic_centre_crop,
     bicubic_resize,
     centre_offset,
@@ -82,3 +85,21 @@ def test_rounding_of_sizes_and_offsets() -> None:
     assert shorter_side(240, 426, 224) == (224, 397)
     assert shorter_side(330, 186, 224) == (397, 224)
     assert [centre_offset(224 + surplus, 224) for surplus in (0, 1, 2, 3, 5, 173)] == [0, 0, 1, 2, 2, 86]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 60), st.integers(1, 60), st.data())
+def test_the_way_of_a_gpu_gives_the_same(height: int, width: int, tall: int, wide: int, data: st.DataObject) -> None:
+    """The matrix products of a GPU, run here on a CPU, for any part of the output."""
+    top, left = data.draw(st.integers(0, tall - 1)), data.draw(st.integers(0, wide - 1))
+    rows, columns = _Axis(height, tall, top, tall - top), _Axis(width, wide, left, wide - left)
+    frames = noise(2, height, width)
+    by_products = _by_products(torch.from_numpy(frames), rows, columns).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(by_products, _by_taps(frames, rows, columns, threads=1))
+    np.testing.assert_array_equal(by_products, by_pillow(frames, tall, wide)[:, top:, left:])
+
+
+def test_threads_change_nothing() -> None:
+    frames = noise(7, 90, 160)
+    rows, columns = _Axis(90, 48, 0, 48), _Axis(160, 85, 18, 48)
+    np.testing.assert_array_equal(_by_taps(frames, rows, columns, 4), _by_taps(frames, rows, columns, 1))
