@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,16 @@ class WeightsEntry:
         if size is None:
             return "size not recorded"
         return about + (f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB")
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the source is the address of the file itself."""
+        return self.source.startswith(("https://", "http://127.0.0.1", "http://localhost"))
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether `javisbench weights fetch` can get it: from an address, or from a hub repository ``owner/name``."""
+        return not self.stand_in and (self.is_url or re.fullmatch(r"[\w.-]+/[\w.-]+", self.source) is not None)
 
     @property
     def fetch_command(self) -> str:
@@ -158,10 +169,15 @@ class WeightStore:
             for name in entry.local_names:
                 if (folder / name).exists():
                     return folder / name
+        by_hand = f"put {' or '.join(entry.local_names)} into a folder and give it with --weights-dir"
+        if not entry.fetchable:
+            raise MissingWeightsError(
+                f"The weights of {entry.title} are not on this machine and cannot be fetched (source: {entry.source}): "
+                f"{by_hand}."
+            )
         raise MissingWeightsError(
             f"The weights of {entry.title} are not on this machine. Fetch them: {entry.fetch_command} (from "
-            f"{entry.source}, {entry.size_text}, licence {entry.licence}); or put {' or '.join(entry.local_names)} "
-            f"into a folder and give it with --weights-dir."
+            f"{entry.source}, {entry.size_text}, licence {entry.licence}); or {by_hand}."
         )
 
     def locate(self, entry_id: str) -> Located:

@@ -9,6 +9,7 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
         WeightsError: offline, refused, no such file, or a wrong hash (the file is then removed).
         UsageError: the licence is not accepted, or the weights cannot be fetched at all.
     """
-    if entry.stand_in or not (_is_url(entry.source) or "/" in entry.source):
+    if not entry.fetchable:
         raise UsageError(
             f"{entry.title} cannot be fetched: its source is {entry.source}. Put {' or '.join(entry.local_names)} into "
             f"a folder and give it with --weights-dir."
@@ -79,18 +80,30 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
     return store.find(entry.id)
 
 
-def verify(store: WeightStore, entry: WeightsEntry) -> list[str]:
-    """Everything that does not hold for an entry's local files; empty when all does.
+@dataclass(frozen=True)
+class Verdict:
+    """What a check of an entry's local files found.
+
+    Attributes:
+        problems: everything that does not hold; empty when all does.
+        unknown: files whose SHA-256 nobody has recorded, each with the one that it has.
+    """
+
+    problems: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def verify(store: WeightStore, entry: WeightsEntry) -> Verdict:
+    """Compare an entry's local files with the registry, or with what was recorded when they were fetched.
 
     Raises:
         MissingWeightsError: there are none.
     """
     path = store.find(entry.id)
     if _is_folder(entry):
-        log.warning("%s: the registry knows no hashes of single files; the folder's is %s", path, store.sha256(path))
-        return []
+        return Verdict(unknown=(f"{path} (a folder): {store.sha256(path)}",))
     recorded = _read_record(store.cache / entry.id).get("sha256", {})
-    problems = []
+    problems, unknown = [], []
     for file in entry.files:
         local = path
         expected = file.sha256 or recorded.get(file.path)
@@ -99,10 +112,10 @@ def verify(store: WeightStore, entry: WeightsEntry) -> list[str]:
         elif file.bytes is not None and local.stat().st_size != file.bytes:
             problems.append(f"{local} has {local.stat().st_size} bytes, expected {file.bytes}")
         elif expected is None:
-            log.warning("%s: no SHA-256 is known; this file's is %s", local, store.sha256(local))
+            unknown.append(f"{local}: {store.sha256(local)}")
         elif store.sha256(local) != expected:
             problems.append(f"{local} has SHA-256 {store.sha256(local)}, expected {expected}")
-    return problems
+    return Verdict(tuple(problems), tuple(unknown))
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -115,13 +128,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _is_url(source: str) -> bool:
-    return source.startswith(("https://", "http://127.0.0.1", "http://localhost"))
-
-
 def _is_folder(entry: WeightsEntry) -> bool:
     """Whether an entry is (part of) a hub repository, kept as a folder, rather than one file."""
-    return not _is_url(entry.source) and (len(entry.files) > 1 or any("*" in file.path for file in entry.files))
+    return not entry.is_url and (len(entry.files) > 1 or any("*" in file.path for file in entry.files))
 
 
 def _fetch_folder(entry: WeightsEntry, folder: Path) -> None:
@@ -148,7 +157,7 @@ def _fetch_file(
         return expected
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    if _is_url(entry.source):
+    if entry.is_url:
         _download(entry.source, part, report)
     else:
         _from_hub(entry, file, part)

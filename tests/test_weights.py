@@ -13,7 +13,7 @@ import pytest
 from javisbench.cli import run as cli
 from javisbench.errors import MissingWeightsError, UsageError, WeightsError
 from javisbench.weights import WeightsEntry, WeightsFile, WeightStore, weights_registry
-from javisbench.weights_fetch import fetch, needs_acknowledgement, verify
+from javisbench.weights_fetch import Verdict, fetch, needs_acknowledgement, verify
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -74,7 +74,7 @@ def test_fetching_checks_the_hash_and_records_it(store: WeightStore, server: str
     path = fetch(store, entry(store, server, digest), accept_licence=True)
     assert path.read_bytes() == CONTENT
     assert store.locate("w").official is True
-    assert verify(store, store.entry("w")) == []
+    assert verify(store, store.entry("w")) == Verdict()
     fetch(store, store.entry("w"), accept_licence=False)
     assert len(Handler.ranges) == 1, "a whole file is not fetched again, its licence not asked again"
 
@@ -101,9 +101,32 @@ def test_a_wrong_hash_on_a_download_is_an_error_and_leaves_nothing(store: Weight
 
 def test_the_first_hash_is_recorded_where_none_is_known(store: WeightStore, server: str) -> None:
     path = fetch(store, entry(store, server), accept_licence=True)
-    assert verify(store, store.entry("w")) == []
+    assert verify(store, store.entry("w")) == Verdict()
     path.write_bytes(CONTENT[:-1] + b"x")
-    assert "SHA-256" in verify(store, store.entry("w"))[0]
+    assert "SHA-256" in verify(store, store.entry("w")).problems[0]
+
+
+def test_a_file_of_unknown_hash_is_not_said_to_be_as_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "imagebind_tiny.pth").write_bytes(b"mine")
+    assert cli(["weights", "verify", "imagebind_tiny", "--weights-dir", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "No SHA-256 is known" in told and hashlib.sha256(b"mine").hexdigest() in told and "recorded" not in told
+
+
+def test_only_what_can_be_fetched_is_told_to_be(store: WeightStore) -> None:
+    for weights in weights_registry().values():
+        with pytest.raises(MissingWeightsError) as caught:
+            store.find(weights.id)
+        fetch_it = f"javisbench weights fetch {weights.id}" in caught.value.message
+        assert fetch_it == weights.fetchable, weights.id
+        if not fetch_it:
+            assert "--weights-dir" in caught.value.message
+            with pytest.raises(UsageError, match="cannot be fetched"):
+                fetch(store, weights, accept_licence=True)
+    assert not weights_registry()["imagebind_tiny"].fetchable and not weights_registry()["i3d"].fetchable
+    assert weights_registry()["imagebind_huge"].fetchable and weights_registry()["cavp"].fetchable
 
 
 def test_the_licence_is_asked_for_once(store: WeightStore, server: str) -> None:

@@ -44,7 +44,8 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
     from rich.table import Table
 
     table = Table(box=None)
-    for heading in ("id", "weights", "licence", "here"):
+    table.add_column("id", no_wrap=True)
+    for heading in ("weights", "licence", "here"):
         table.add_column(heading, overflow="fold")
     for fact in facts:
         table.add_row(fact["id"], fact["title"], fact["licence"], fact["path"] or "no")
@@ -92,12 +93,17 @@ def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
 
     options.setup_logging(False, False)
     store = WeightStore(weights_dirs)
-    problems = [problem for entry in entries for problem in check(store, store.entry(entry))]
-    for problem in problems:
-        click.echo(problem)
-    if not problems:
+    verdicts = [check(store, store.entry(entry)) for entry in entries]
+    for verdict in verdicts:
+        for problem in verdict.problems:
+            click.echo(problem)
+        for found in verdict.unknown:
+            click.echo(f"No SHA-256 is known to compare with; {found}")
+    if any(verdict.problems for verdict in verdicts):
+        return 2
+    if not any(verdict.unknown for verdict in verdicts):
         click.echo("All as recorded.")
-    return 2 if problems else 0
+    return 0
 
 
 @command.command("fetch")

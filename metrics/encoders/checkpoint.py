@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -37,10 +39,12 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} holds more than tensors, or is no checkpoint, and was not opened: {_first_line(error)} "
-            "Use the official file, or save its state dict alone with torch.save."
+            f"{path} holds more than tensors{_named_code(error)}, or is no checkpoint, and was not opened. Use the "
+            "official file, or save its state dict alone with torch.save."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except KeyError as error:
+        raise WeightsError(f"{path} is no checkpoint: fetch it again, or check what lies there.") from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise WeightsError(
             f"{path} cannot be read as a checkpoint ({_first_line(error)}). It may be cut short: fetch it again."
         ) from error
@@ -71,7 +75,8 @@ def load_strict(
         ignore: beginnings of names (after the prefix) that the file may hold and the module does not.
 
     Raises:
-        WeightsError: names are missing or unexpected, or shapes differ; all of them are listed.
+        WeightsError: names are missing or unexpected, shapes or kinds of number differ, or parameters are not finite;
+            all of them are listed.
     """
     given = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     wanted = module.state_dict()
@@ -83,8 +88,20 @@ def load_strict(
         for name, tensor in wanted.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    if missing or unexpected or shapes:
-        parts = (("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes))
+    kinds = [
+        f"{name} is {given[name].dtype}, not {tensor.dtype}"
+        for name, tensor in wanted.items()
+        if name in given and _kind(given[name]) != _kind(tensor)
+    ]
+    broken = [name for name, _ in module.named_parameters() if name in given and not _is_finite(given[name])]
+    if missing or unexpected or shapes or kinds or broken:
+        parts = (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("wrong shape", shapes),
+            ("wrong type", kinds),
+            ("not finite", broken),
+        )
         found = "\n".join(f"  {title} ({len(names)}): {', '.join(names)}" for title, names in parts if names)
         raise WeightsError(f"{path} does not hold the weights of {what}:\n{found}\nUse the file made for {what}.")
     on_meta = any(tensor.is_meta for tensor in wanted.values())
@@ -106,7 +123,30 @@ def _read_torch(path: Path) -> object:
     import torch
 
     # Only zip files (torch >= 1.6) can be mapped; older official files are plain pickles.
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    mapped = zipfile.is_zipfile(path)
+    if mapped:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                # Mapped tensors would be made of the compressed bytes, and unpacked ones may have any size.
+                raise ValueError("its parts are compressed, which torch.save does not do")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def _named_code(error: pickle.UnpicklingError) -> str:
+    """What a refused pickle wanted to import; torch's own message advises to run it."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f" ({found[1]})" if found else ""
+
+
+def _kind(tensor: Tensor) -> str:
+    return "complex" if tensor.is_complex() else "float" if tensor.is_floating_point() else "int"
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """The sum settles it in one pass, unless it overflows by itself."""
+    return not tensor.is_floating_point() or bool(tensor.sum().isfinite() or tensor.isfinite().all())
 
 
 def _first_line(error: BaseException) -> str:

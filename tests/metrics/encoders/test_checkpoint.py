@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,9 +52,39 @@ class Evil:
 def test_code_is_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "run"
     path = saved(tmp_path / "evil.pth", {"weight": Evil(mark)})
-    with pytest.raises(WeightsError, match=r"evil\.pth holds more than tensors"):
+    with pytest.raises(WeightsError, match=r"evil\.pth holds more than tensors \(\w+\.mkdir\)") as caught:
         load_checkpoint(path)
+    assert "weights_only" not in caught.value.message, "torch's advice to run the code anyway"
     assert not mark.exists()
+
+
+def test_compressed_archives_are_refused(tmp_path: Path) -> None:
+    """Mapped into memory, their tensors would be the compressed bytes: wrong numbers without an error."""
+    whole, packed = saved(tmp_path / "a.pth", STATE), tmp_path / "packed.pth"
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with pytest.raises(WeightsError, match="compressed"):
+        load_checkpoint(packed)
+
+
+@pytest.mark.parametrize(
+    ("weight", "told"),
+    [
+        (torch.full((2, 3), math.nan), r"not finite \(1\): weight"),
+        (torch.full((2, 3), math.inf).half(), r"not finite \(1\): weight"),
+        (torch.zeros(2, 3, dtype=torch.complex64), "weight is torch.complex64, not torch.float32"),
+        (torch.zeros(2, 3, dtype=torch.int64), "weight is torch.int64, not torch.float32"),
+    ],
+)
+def test_numbers_that_no_training_makes_are_refused(weight: torch.Tensor, told: str) -> None:
+    with pytest.raises(WeightsError, match=told):
+        load_strict(nn.Linear(3, 2), {**STATE, "weight": weight}, what="Net", path=Path("f"))
+
+
+def test_finite_numbers_whose_sum_is_not_are_fine() -> None:
+    state = {**STATE, "weight": torch.full((2, 3), 60000.0).half()}
+    load_strict(nn.Linear(3, 2), state, what="Net", path=Path("f"))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
