@@ -49,8 +49,8 @@ class ScoringOptions:
         workers: decoding processes; None for the number of cores.
         batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
         seed: of the bootstrap.
-        precision: ``fp32``, or ``bf16`` for ImageBind: the first 64 clips are then scored both ways, and the protocol
-            keeps its name only when no score moved by more than its tolerance.
+        precision: ``fp32``, or ``bf16`` or ``fp16`` for ImageBind: the first 64 clips are then scored both ways, and
+            the protocol keeps its name only when no score moved by more than its tolerance.
     """
 
     metrics: Sequence[str] | None = None
@@ -62,7 +62,7 @@ class ScoringOptions:
     workers: int | None = None
     batch_clips: int | None = None
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
 
 class Result:
@@ -434,8 +434,11 @@ def score_run(
 ) -> Result:
     """Score matched clips into a run folder whose lock the caller holds; `planned`: the plan was told already."""
     from javisbench.run.device import pick_device
+    from javisbench.run.encode import PRECISIONS
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
+    if options.precision not in PRECISIONS:
+        raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
     device = pick_device(options.device)
     plan, reference = _plan(suite, options)
     for line in (*matched_lines(matched), *([] if planned else plan_lines(plan))):

@@ -95,10 +95,10 @@ scoring_options = compose(
     ),
     click.option(
         "--precision",
-        type=click.Choice(["fp32", "bf16"]),
+        type=click.Choice(["fp32", "bf16", "fp16"]),
         default="fp32",
         show_default=True,
-        help="bf16 is tried on 64 of the clips first; where scores move too far, the protocol gets a derived name.",
+        help="ImageBind's. Below fp32, 64 clips are tried first; scores that move too far change the protocol's name.",
     ),
     click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Encoded = dict["FeatureSpec", Any]
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass
@@ -44,8 +46,8 @@ class EncodeSession:
         store: where features go.
         device: torch device of the networks.
         workers: decoding processes, and threads for encoders without a network.
-        precision: ``fp32``, or ``bf16`` for the networks whose card allows it.
-        batch_clips: clips a forward pass. On a CPU 1, so that results do not depend on sharding or resuming.
+        precision: ``bf16`` and ``fp16`` are for the networks whose card allows it; the others stay in ``fp32``.
+        batch_clips: clips or prompts a forward pass. On a CPU 1, so that results do not depend on sharding or resuming.
         limits: of decoding.
     """
 
@@ -55,7 +57,7 @@ class EncodeSession:
     workers: int
     batch_clips: int
     limits: DecodeLimits = field(default_factory=DecodeLimits)
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
     _loaded: dict[str, Encoder] = field(default_factory=dict)
 
@@ -75,7 +77,8 @@ class EncodeSession:
             return _guarded(encoder, items, specs)
         import torch
 
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        with torch.autocast(torch.device(self.device).type, dtype):
             return _guarded(encoder, items, specs)
 
     def encoder(self, name: str) -> Encoder:
@@ -177,10 +180,17 @@ def encode_prompts(
     if not todo:
         return
     with progress.stage("encoding prompts", len(todo), "prompts") as stage:
-        for prompt, missing in todo:
-            for name, wanted in missing.items():
-                _run(session.encoder(name), [prompt], [prompt_hash(prompt)], wanted, session)
-            stage.advance()
+        for start in range(0, len(todo), session.batch_clips):
+            batch = todo[start : start + session.batch_clips]
+            groups: dict[tuple[str, tuple[FeatureSpec, ...]], list[str]] = {}
+            for prompt, missing in batch:
+                for name, wanted in missing.items():
+                    groups.setdefault((name, tuple(wanted)), []).append(prompt)
+            for (name, wanted_of_all), members in groups.items():
+                contents = [prompt_hash(prompt) for prompt in members]
+                _run(session.encoder(name), members, contents, list(wanted_of_all), session)
+            for _ in batch:
+                stage.advance()
     session.store.flush()
 
 

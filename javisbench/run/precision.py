@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.score import ScoreSettings, score_values
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from javisbench.run.progress import Progress
     from javisbench.suite import Suite
 
-Precision: TypeAlias = Literal["fp32", "bf16"]
 TRIAL_CLIPS = 64
 
 
@@ -29,7 +28,7 @@ def try_precision(
         run: the run's folder, locked by the caller.
         suite: the prompts.
         matched: the clips.
-        plan: its protocols get derived names (``+bf16``) where a deviation exceeds their tolerance.
+        plan: its protocols get derived names (``+bf16``, ``+fp16``) where a deviation exceeds their tolerance.
         settings: with the faster precision.
         progress: shown to the user.
 

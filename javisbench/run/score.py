@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
@@ -14,6 +14,7 @@ from javisbench.metrics.base import SampleContext, SampleScore
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
+    Precision,
     encode_clips,
     encode_prompts,
     full_fp32,
@@ -52,14 +53,14 @@ class ScoreSettings:
         workers: decoding processes.
         batch_clips: clips a forward pass.
         seed: of the bootstrap.
-        precision: ``fp32`` or ``bf16``; see `javisbench.run.precision`.
+        precision: ``fp32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
     """
 
     device: str = "cpu"
     workers: int = 1
     batch_clips: int = 1
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
 
 @dataclass

@@ -67,7 +67,7 @@ class EncoderCard:
         source: paper or project.
         extra: the optional dependency group that it needs (``clip``), or None.
         host: True when it computes on the CPU without torch: the runner then calls it clip by clip in threads.
-        reduced_precision: True when its network may run in bf16 where the user asks for it (`--precision bf16`).
+        reduced_precision: True when its network may run in half precision where the user asks for it (`--precision`).
         revision: raised when the computation changes, so that stored features of an older one are not used.
     """
 

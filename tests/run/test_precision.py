@@ -12,6 +12,7 @@ import pytest
 
 import javisbench
 from javisbench.api import Result
+from javisbench.errors import UsageError
 from javisbench.protocol import V1
 
 
@@ -53,6 +54,13 @@ def test_bf16_is_recorded_and_named_by_what_it_moved(score: Callable[..., Result
     assert record["clips_tried"] == 2
     assert fast.protocol.endswith("+bf16") == (moved > V1.precision_tolerance)
     assert slow.scores["av_align"].equals(fast.scores["av_align"])
+
+
+def test_fp16_is_finer(score: Callable[..., Result]) -> None:
+    exact, coarse, fine = (score(precision).scores["av_ib"] for precision in ("fp32", "bf16", "fp16"))
+    assert 0 < (fine - exact).abs().max() < 0.5 * (coarse - exact).abs().max()
+    with pytest.raises(UsageError, match="fp32, bf16, fp16"):
+        score("fp8")
 
 
 def test_a_wide_tolerance_keeps_the_name_and_a_narrow_one_does_not(score: Callable[..., Result]) -> None:
