@@ -6,24 +6,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.cosine import cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_windows_spec, frames_spec
+from javisbench.metrics.tensor_clips import as_clips, is_batch, load_imagebind, present
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
     from javisbench.protocol import Protocol
 
 Rounding: TypeAlias = Literal["floor", "ceil"]
@@ -145,14 +144,12 @@ class JavisScore:
         device: str = "cpu",
         protocol: str | Protocol = "javisbench-v1",
     ) -> None:
-        from javisbench.metrics.encoders.imagebind import ImageBindEncoder
         from javisbench.protocol import parse_protocol
 
         self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
         self.device = device
         self._metric = JavisScoreMetric()
-        self._encoder = ImageBindEncoder(variant)
-        self._encoder.load(weights or _find_weights(variant), device)
+        self._encoder = load_imagebind(weights, variant, device)
 
     def __call__(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> Tensor:
         """Score one clip, or each clip of a batch.
@@ -169,7 +166,7 @@ class JavisScore:
             float32 on the network's device: shape ``()`` for one clip, ``(B,)`` for a batch.
 
         Raises:
-            UsageError: shapes, types or lengths that do not fit.
+            UsageError: shapes, types, ranges, rates or lengths that do not fit; of a batch, which clip.
             FeatureError: a clip without a score (less than 25 ms of sound); a batch's message names it.
         """
         import torch
@@ -177,93 +174,19 @@ class JavisScore:
         scores = self.detailed(frames, fps, audio, sample_rate)
         values = [score.value for score in scores]
         result = torch.tensor(values, dtype=torch.float32, device=self.device)
-        return result if _is_batch(frames) else result[0]
+        return result if is_batch(frames) else result[0]
 
     def detailed(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[SampleScore]:
         """Like calling the object, but with window scores and times; one entry a clip."""
         import torch
 
-        clips = _clips(frames, fps, audio, sample_rate)
+        clips = as_clips(frames, fps, audio, sample_rate)
         needs = self._metric.needs(self.protocol)
         with torch.autocast(torch.device(self.device).type, enabled=False):
             encoded = self._encoder.encode(clips, list(needs.values()))
         context = SampleContext(self.protocol)
         scores = []
-        for clip, made in zip(clips, encoded, strict=True):
-            features = {role: _present(made[spec], clip) for role, spec in needs.items()}
+        for made in encoded:
+            features = {role: present(made[spec]) for role, spec in needs.items()}
             scores.append(self._metric.score(features, context))
         return scores
-
-
-def _find_weights(variant: str) -> Path:
-    from javisbench.metrics.encoders.imagebind import ImageBindEncoder
-    from javisbench.weights import WeightStore
-
-    weights_id = ImageBindEncoder.card.variants[variant]
-    assert weights_id is not None
-    return WeightStore().find(weights_id)
-
-
-def _present(made: Features | JavisbenchError, clip: Clip) -> Features:
-    if isinstance(made, JavisbenchError):
-        raise FeatureError(made.message, kind=made.kind)
-    return made
-
-
-def _is_batch(frames: Any) -> bool:
-    return isinstance(frames, list | tuple) or getattr(frames, "ndim", 4) == 5
-
-
-def _clips(frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[Clip]:
-    if not _is_batch(frames):
-        return [_clip(frames, fps, audio, sample_rate, "the clip")]
-    count = len(frames)
-    each = {"audio": audio, "fps": fps, "sample_rate": sample_rate}
-    for name in ("fps", "sample_rate"):
-        if not isinstance(each[name], Sequence) and getattr(each[name], "ndim", 0) == 0:
-            each[name] = [each[name]] * count
-    for name, values in each.items():
-        if len(values) != count:
-            raise UsageError(f"JavisScore got {count} clips of frames, but {len(values)} of {name}.")
-    return [
-        _clip(f, r, a, s, f"clip {index} of the batch")
-        for index, (f, r, a, s) in enumerate(zip(frames, each["fps"], each["audio"], each["sample_rate"], strict=True))
-    ]
-
-
-def _clip(frames: Any, fps: Any, audio: Any, sample_rate: Any, name: str) -> Clip:
-    from javisbench.clip import Clip
-
-    pixels, samples = _array(frames), _array(audio)
-    if pixels.ndim == 4 and pixels.dtype.kind == "f" and pixels.shape[1] == 3:
-        pixels = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8).transpose(0, 2, 3, 1)
-    if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-        raise UsageError(
-            f"JavisScore takes frames as uint8 (T, H, W, 3) or float (T, 3, H, W) in [0, 1]; {name} has "
-            f"{pixels.dtype} {pixels.shape}."
-        )
-    samples = samples[None] if samples.ndim == 1 else samples
-    if samples.ndim != 2 or samples.dtype.kind != "f" or not samples.shape[0]:
-        raise UsageError(
-            f"JavisScore takes audio as float (samples,) or (channels, samples) in [-1, 1]; {name} has "
-            f"{samples.dtype} {samples.shape}."
-        )
-    rate = fps if isinstance(fps, Fraction) else Fraction(float(fps)).limit_denominator(1001)
-    if rate <= 0 or int(sample_rate) <= 0:
-        raise UsageError(f"Rates are positive; {name} has {fps} frames and {sample_rate} samples a second.")
-    return Clip(
-        frames=np.ascontiguousarray(pixels),
-        fps=rate,
-        audio=np.ascontiguousarray(samples, dtype=np.float32),
-        sample_rate=int(sample_rate),
-        audio_source="sidecar",
-        name=name,
-    )
-
-
-def _array(values: Any) -> NDArray[Any]:
-    """A numpy array of an array or tensor; half precision, which numpy may lack, as float32."""
-    if hasattr(values, "detach"):
-        values = values.detach()
-        values = (values.float() if values.is_floating_point() else values).cpu().numpy()
-    return np.asarray(values)

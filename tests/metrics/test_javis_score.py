@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -162,6 +163,8 @@ def test_kinds_of_input(javis: JavisScore) -> None:
         assert javis(given_frames, fps, given_audio, 22050).item() == pytest.approx(expected, abs=1e-6)
     mono = javis(frames, 8, audio[0], 22050)
     assert mono.item() == javis(frames, 8, audio[:1], 22050).item()
+    overshoot = torch.where(as_floats == 1, 1.1, torch.where(as_floats == 0, -0.1, as_floats)).detach()
+    assert javis(overshoot, 8, audio, 22050).item() == pytest.approx(expected, abs=1e-6)
     half = javis(as_floats.detach().half(), 8, torch.from_numpy(audio), 22050).item()
     assert half == pytest.approx(expected, abs=1e-2)
 
@@ -207,6 +210,15 @@ def test_overrides(weights: Path) -> None:
         ({"audio": np.zeros(8000, np.int16)}, "audio as float"),
         ({"fps": 0}, "Rates are positive"),
         ({"sample_rate": -1}, "Rates are positive"),
+        ({"fps": math.nan}, "Rates are positive"),
+        ({"fps": "24 fps"}, "Rates are positive"),
+        ({"sample_rate": math.inf}, "Rates are positive"),
+        ({"sample_rate": 7999.5}, "whole number of Hz"),
+        ({"frames": np.full((4, 3, 24, 32), -1.0)}, r"in \[0, 1\]; the clip has -1 to -1"),
+        ({"frames": np.full((4, 3, 24, 32), 255.0)}, r"in \[0, 1\]; the clip has 255 to 255"),
+        ({"frames": np.full((4, 3, 24, 32), math.nan)}, r"in \[0, 1\]; the clip has nan"),
+        ({"audio": np.full(8000, 20000.0)}, r"in \[-1, 1\]; the clip has 2e\+04"),
+        ({"audio": np.full(8000, math.inf)}, r"in \[-1, 1\]; the clip has inf"),
     ],
 )
 def test_wrong_input(javis: JavisScore, change: dict[str, Any], message: str) -> None:

@@ -1,0 +1,153 @@
+"""Clips and networks for metrics as objects: tensors or arrays in, one clip or a batch, every wrong input named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from javisbench.clip import Clip
+    from javisbench.metrics.encoders.base import Features
+    from javisbench.metrics.encoders.imagebind import ImageBindEncoder
+
+# Decoders overshoot a little, and that is clipped; what exceeds this is on another scale.
+_PIXEL_OVERSHOOT = 0.25
+_LOUDEST = 10.0
+
+
+def load_imagebind(weights: Path | None, variant: str, device: str) -> ImageBindEncoder:
+    """ImageBind with its weights, which are looked for as `javisbench weights path` does when None are given.
+
+    Raises:
+        MissingWeightsError: no weights were given and none are on this machine.
+        WeightsError: the file does not hold ImageBind.
+    """
+    from javisbench.metrics.encoders.imagebind import ImageBindEncoder
+    from javisbench.weights import WeightStore
+
+    encoder = ImageBindEncoder(variant)
+    weights_id = ImageBindEncoder.card.variants[encoder.variant]
+    assert weights_id is not None
+    encoder.load(weights or WeightStore().find(weights_id), device)
+    return encoder
+
+
+def present(made: Features | JavisbenchError) -> Features:
+    """The features.
+
+    Raises:
+        FeatureError: there are none; the message names the clip.
+    """
+    if isinstance(made, JavisbenchError):
+        raise FeatureError(made.message, kind=made.kind)
+    return made
+
+
+def is_batch(frames: Any) -> bool:
+    """Whether `frames` are those of several clips: a list, or one more axis in front."""
+    return isinstance(frames, list | tuple) or getattr(frames, "ndim", 4) == 5
+
+
+def as_clips(frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[Clip]:
+    """Clips of what a training loop has.
+
+    Args:
+        frames: uint8 ``(T, H, W, 3)``, or float in [0, 1] ``(T, 3, H, W)`` (rounded to bytes); tensor or array. A
+            batch is a list of such, or one more axis in front.
+        fps: frames per second, int, float or Fraction; for a batch one for all, or one each.
+        audio: float in [-1, 1], ``(samples,)`` or ``(channels, samples)``; a batch is a list of such, or a tensor
+            ``(B, channels, samples)``.
+        sample_rate: Hz; for a batch one for all, or one each.
+
+    Raises:
+        UsageError: shapes, types, ranges, rates or lengths that do not fit; of a batch, which clip.
+    """
+    if not is_batch(frames):
+        return [_clip(frames, fps, audio, sample_rate, "the clip")]
+    count = len(frames)
+    each = {"audio": audio, "fps": fps, "sample_rate": sample_rate}
+    for name in ("fps", "sample_rate"):
+        if not isinstance(each[name], Sequence) and getattr(each[name], "ndim", 0) == 0:
+            each[name] = [each[name]] * count
+    for name, values in each.items():
+        if len(values) != count:
+            raise UsageError(f"There are {count} clips of frames, but {len(values)} of {name}.")
+    return [
+        _clip(f, r, a, s, f"clip {index} of the batch")
+        for index, (f, r, a, s) in enumerate(zip(frames, each["fps"], each["audio"], each["sample_rate"], strict=True))
+    ]
+
+
+def _clip(frames: Any, fps: Any, audio: Any, sample_rate: Any, name: str) -> Clip:
+    from javisbench.clip import Clip
+
+    rate, samples_per_s = _rate(fps, name), _rate(sample_rate, name)
+    if samples_per_s.denominator != 1:
+        raise UsageError(f"A sample rate is a whole number of Hz; {name} has {sample_rate}.")
+    return Clip(
+        frames=_pixels(_array(frames), name),
+        fps=rate,
+        audio=_samples(_array(audio), name),
+        sample_rate=int(samples_per_s),
+        audio_source="sidecar",
+        name=name,
+    )
+
+
+def _rate(value: Any, name: str) -> Fraction:
+    try:
+        rate = value if isinstance(value, Fraction) else Fraction(float(value)).limit_denominator(1001)
+    except (TypeError, ValueError, OverflowError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise UsageError(f"Rates are positive numbers a second; {name} has {value!r}.")
+    return rate
+
+
+def _pixels(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """``(T, H, W, 3)``."""
+    if pixels.ndim == 4 and pixels.dtype.kind == "f" and pixels.shape[1] == 3 and pixels.size:
+        _check_range(pixels, -_PIXEL_OVERSHOOT, 1 + _PIXEL_OVERSHOOT, f"Float frames are in [0, 1]; {name} has")
+        pixels = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8).transpose(0, 2, 3, 1)
+    if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise UsageError(
+            f"Clips are frames as uint8 (T, H, W, 3) or float (T, 3, H, W) in [0, 1]; {name} has "
+            f"{pixels.dtype} {pixels.shape}."
+        )
+    return np.ascontiguousarray(pixels)
+
+
+def _samples(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """``(channels, samples)``."""
+    samples = samples[None] if samples.ndim == 1 else samples
+    if samples.ndim != 2 or samples.dtype.kind != "f" or not samples.shape[0]:
+        raise UsageError(
+            f"Clips have audio as float (samples,) or (channels, samples) in [-1, 1]; {name} has "
+            f"{samples.dtype} {samples.shape}."
+        )
+    _check_range(samples, -_LOUDEST, _LOUDEST, f"Audio is in [-1, 1]; {name} has")
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _check_range(values: NDArray[Any], low: float, high: float, told: str) -> None:
+    if not values.size:
+        return
+    least, most = float(values.min()), float(values.max())
+    if not (low <= least and most <= high):  # false for NaN, too
+        raise UsageError(f"{told} {least:.4g} to {most:.4g}. Scale it first.")
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """A numpy array of an array or tensor; half precision, which numpy may lack, as float32."""
+    if hasattr(values, "detach"):
+        values = values.detach()
+        values = (values.float() if values.is_floating_point() else values).cpu().numpy()
+    return np.asarray(values)
