@@ -1,6 +1,7 @@
 """Metrics of joint audio-video generation, one file each, and the encoders they need.
 
-The objects for training loops can be imported from here: `FVD`, `KVD`, `FAD` and `JavisScore`.
+The objects for training loops can be imported from here: `FVD`, `KVD`, `FAD`,
+`JavisScore` and `ImageBindScores`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from javisbench.metrics.accumulators import FAD, FVD, KVD
+    from javisbench.metrics.imagebind_scores import ImageBindScores
     from javisbench.metrics.javis_score import JavisScore
 
 # The folder is linked into the package; under its short name every module would exist twice.
@@ -20,10 +22,11 @@ _LAZY = {
     "FAD": "javisbench.metrics.accumulators",
     "FVD": "javisbench.metrics.accumulators",
     "KVD": "javisbench.metrics.accumulators",
+    "ImageBindScores": "javisbench.metrics.imagebind_scores",
     "JavisScore": "javisbench.metrics.javis_score",
 }
 
-__all__ = ["FAD", "FVD", "KVD", "JavisScore"]
+__all__ = ["FAD", "FVD", "KVD", "ImageBindScores", "JavisScore"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, Sam
 from javisbench.metrics.cosine import cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_windows_spec, frames_spec
-from javisbench.metrics.tensor_clips import as_clips, is_batch, load_imagebind, present
+from javisbench.metrics.tensor_clips import ImageBindScorer, as_clips, is_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,12 +144,8 @@ class JavisScore:
         device: str = "cpu",
         protocol: str | Protocol = "javisbench-v1",
     ) -> None:
-        from javisbench.protocol import parse_protocol
-
-        self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
-        self.device = device
-        self._metric = JavisScoreMetric()
-        self._encoder = load_imagebind(weights, variant, device)
+        self._scorer = ImageBindScorer([JavisScoreMetric()], weights, variant, device, protocol)
+        self.protocol, self.device = self._scorer.protocol, device
 
     def __call__(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> Tensor:
         """Score one clip, or each clip of a batch.
@@ -169,24 +165,9 @@ class JavisScore:
             UsageError: shapes, types, ranges, rates or lengths that do not fit; of a batch, which clip.
             FeatureError: a clip without a score (less than 25 ms of sound); a batch's message names it.
         """
-        import torch
-
-        scores = self.detailed(frames, fps, audio, sample_rate)
-        values = [score.value for score in scores]
-        result = torch.tensor(values, dtype=torch.float32, device=self.device)
-        return result if is_batch(frames) else result[0]
+        return self._scorer.tensor(self.detailed(frames, fps, audio, sample_rate), batch=is_batch(frames))
 
     def detailed(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[SampleScore]:
         """Like calling the object, but with window scores and times; one entry a clip."""
-        import torch
-
         clips = as_clips(frames, fps, audio, sample_rate)
-        needs = self._metric.needs(self.protocol)
-        with torch.autocast(torch.device(self.device).type, enabled=False):
-            encoded = self._encoder.encode(clips, list(needs.values()))
-        context = SampleContext(self.protocol)
-        scores = []
-        for made in encoded:
-            features = {role: present(made[spec]) for role, spec in needs.items()}
-            scores.append(self._metric.score(features, context))
-        return scores
+        return [scores["javis_score"] for scores in self._scorer.score(clips, {})]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,42 +10,97 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from javisbench.errors import FeatureError, JavisbenchError, UsageError
+from javisbench.metrics.base import SampleContext, SampleMetric, SampleScore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Features
-    from javisbench.metrics.encoders.imagebind import ImageBindEncoder
+    from javisbench.metrics.encoders.base import Features, FeatureSpec
+    from javisbench.protocol import Protocol
 
 # Decoders overshoot a little, and that is clipped; what exceeds this is on another scale.
 _PIXEL_OVERSHOOT = 0.25
 _LOUDEST = 10.0
 
 
-def load_imagebind(weights: Path | None, variant: str, device: str) -> ImageBindEncoder:
-    """ImageBind with its weights, which are looked for as `javisbench weights path` does when None are given.
+class ImageBindScorer:
+    """Per-sample metrics on ImageBind's features, for clips that are in memory already.
+
+    The network runs in float32 whatever autocast the caller is in, and no gradient flows through it.
+
+    Args:
+        metrics: what is computed; every feature that several of them need is made once.
+        weights: ImageBind's checkpoint; None looks for it where `javisbench weights` keeps it.
+        variant: ``huge``, or ``tiny`` for stand-in weights.
+        device: where the network runs.
+        protocol: name of the protocol, overrides included (``javisbench-v2+top_k=0.5``), or the protocol.
 
     Raises:
         MissingWeightsError: no weights were given and none are on this machine.
         WeightsError: the file does not hold ImageBind.
     """
-    from javisbench.metrics.encoders.imagebind import ImageBindEncoder
-    from javisbench.weights import WeightStore
 
-    encoder = ImageBindEncoder(variant)
-    weights_id = ImageBindEncoder.card.variants[encoder.variant]
-    assert weights_id is not None
-    encoder.load(weights or WeightStore().find(weights_id), device)
-    return encoder
+    def __init__(
+        self,
+        metrics: Sequence[SampleMetric],
+        weights: Path | None,
+        variant: str,
+        device: str,
+        protocol: str | Protocol,
+    ) -> None:
+        from javisbench.metrics.encoders.imagebind import ImageBindEncoder
+        from javisbench.protocol import parse_protocol
+        from javisbench.weights import WeightStore
+
+        self.metrics = tuple(metrics)
+        self.device = device
+        self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
+        self._encoder = ImageBindEncoder(variant)
+        weights_id = ImageBindEncoder.card.variants[self._encoder.variant]
+        assert weights_id is not None
+        self._encoder.load(weights or WeightStore().find(weights_id), device)
+
+    def score(self, clips: Sequence[Clip], prompts: Mapping[str, Sequence[str]]) -> list[dict[str, SampleScore]]:
+        """Metric id to score, for each clip.
+
+        Args:
+            clips: pixels and sound.
+            prompts: ``text`` and ``audio_text`` to a prompt for each clip, as far as the metrics need them.
+
+        Raises:
+            FeatureError: a clip without a score (less than 25 ms of sound); the message names it.
+        """
+        import torch
+
+        needs = {metric.card.id: metric.needs(self.protocol) for metric in self.metrics}
+        specs = {spec for roles in needs.values() for spec in roles.values()}
+        features: list[dict[FeatureSpec, Features]] = [{} for _ in clips]
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            for subject in sorted({spec.subject for spec in specs}):
+                wanted = sorted((spec for spec in specs if spec.subject == subject), key=repr)
+                encoded = self._encoder.encode(clips if subject == "clip" else prompts[subject], wanted)
+                for known, made in zip(features, encoded, strict=True):
+                    known.update({spec: _present(made[spec]) for spec in wanted})
+        context = SampleContext(self.protocol)
+        return [
+            {
+                m.card.id: m.score({role: known[spec] for role, spec in needs[m.card.id].items()}, context)
+                for m in self.metrics
+            }
+            for known in features
+        ]
+
+    def tensor(self, scores: Sequence[SampleScore], *, batch: bool) -> Tensor:
+        """float32 on the network's device: shape ``(B,)``, or ``()`` for one clip."""
+        import torch
+
+        values = torch.tensor([score.value for score in scores], dtype=torch.float32, device=self.device)
+        return values if batch else values[0]
 
 
-def present(made: Features | JavisbenchError) -> Features:
-    """The features.
-
-    Raises:
-        FeatureError: there are none; the message names the clip.
-    """
+def _present(made: Features | JavisbenchError) -> Features:
     if isinstance(made, JavisbenchError):
         raise FeatureError(made.message, kind=made.kind)
     return made

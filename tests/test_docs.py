@@ -233,10 +233,12 @@ def test_snippets_of_the_training_page_run(
     assert len(ran) >= 8 and len(blocks) - len(ran) <= 1
     names: dict[str, Any] = {}
     for block in ran:
-        small = block.replace("JavisScore(device", 'JavisScore(variant="tiny", device')
+        small = re.sub(r"(JavisScore|ImageBindScores)\(device", r'\1(variant="tiny", device', block)
         exec(compile(small, "docs/training.md", "exec"), names)  # noqa: S102 - our own page
     assert names["rewards"].shape == (2,) and torch.isfinite(names["rewards"]).all()
     torch.testing.assert_close(names["rewards"][0], names["one"], rtol=0, atol=1e-5)
+    assert set(names["made"]) == {"tv_ib", "ta_ib", "av_ib", "avh_score", "javis_score"}
+    torch.testing.assert_close(names["made"]["javis_score"], names["rewards"], rtol=0, atol=1e-5)
     assert len(names["result"].details["windows"]) > 1
     assert names["value"] == pytest.approx(names["fvd"].compute())
     assert names["strict"].protocol.name == "javisbench-v2+top_k=0.2"

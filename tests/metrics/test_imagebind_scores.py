@@ -6,14 +6,20 @@ Embeddings and scores: reference evaluation, commit b505b37, stand-in weights, s
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from javisbench.errors import UsageError
+from javisbench.media import read_clip
 from javisbench.metrics.av_ib import AVIB
 from javisbench.metrics.avh_score import AVHScore
 from javisbench.metrics.base import SampleContext, SampleMetric
+from javisbench.metrics.imagebind_scores import ImageBindScores
 from javisbench.metrics.registry import METRICS
 from javisbench.metrics.ta_ib import TAIB
 from javisbench.metrics.tv_ib import TVIB
@@ -84,3 +90,49 @@ def test_settings_that_reach_the_features() -> None:
     assert second["audio"].settings == {"channels": "mean", "mean_removal": "per_clip"}
     assert TVIB().needs(V1)["video"] == TVIB().needs(V2)["video"]
     assert AVHScore().needs(V1)["frames"] == AVHScore().needs(V2)["frames"]
+
+
+# As an object
+
+
+@pytest.fixture(scope="module")
+def weights(golden_json: Json, seeded_weights: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shapes = {name: entry[0] for name, entry in golden_json("statedict_imagebind_tiny")["tensors"].items()}
+    state = seeded_weights.seeded_state_dict(shapes, "imagebind", 0)
+    path: Path = tmp_path_factory.mktemp("weights") / "imagebind_tiny.pth"
+    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
+    return path
+
+
+def test_the_object_meets_the_reference(golden_json: Json, clips_fake: Path, weights: Path) -> None:
+    """A short clip and a stereo one of another rate, in one batch."""
+    numbers, prompts = [4, 6], golden_json("prompts")
+    clips = [read_clip(clips_fake / f"sample_{number:04d}.mp4") for number in numbers]
+    made = ImageBindScores(weights, "tiny")(
+        [clip.frames for clip in clips],
+        [clip.fps for clip in clips],
+        [torch.from_numpy(clip.audio) for clip in clips],
+        [clip.sample_rate for clip in clips],
+        text=[prompts[number]["text"] for number in numbers],
+        audio_text=[prompts[number]["audio_text"] for number in numbers],
+    )
+    stored = golden_json("imagebind") | golden_json("av_score")
+    names = {"tv_ib": "ib_tv", "ta_ib": "ib_ta", "av_ib": "ib_av"}
+    assert list(made) == ["tv_ib", "ta_ib", "av_ib", "avh_score", "javis_score"]
+    for name, values in made.items():
+        assert values.dtype == torch.float32
+        expected = [stored[names.get(name, name)][number] for number in numbers]
+        assert values.tolist() == pytest.approx(expected, abs=1e-6), name
+
+
+def test_prompts_of_the_object(weights: Path) -> None:
+    frames, audio = torch.randint(256, (2, 6, 24, 32, 3), dtype=torch.uint8), torch.rand(2, 1, 8000)
+    scores = ImageBindScores(weights, "tiny")
+    one = scores(frames[0], 8, audio[0], 8000, "rain")
+    assert all(value.shape == () for value in one.values())
+    both = scores(frames, 8, audio, 8000, ["rain", "wind"], ["rain", "rain"])
+    assert both["ta_ib"][0].item() == pytest.approx(one["ta_ib"].item(), abs=1e-5)
+    assert set(ImageBindScores(weights, "tiny", prompts=False)(frames, 8, audio, 8000)) == set(one) - {"tv_ib", "ta_ib"}
+    for text, told in ((None, "need text=PROMPT"), ("rain", "2 clips; got 1"), ([1, 2], "2 clips; got 2")):
+        with pytest.raises(UsageError, match=told):
+            scores(frames, 8, audio, 8000, text)
