@@ -148,6 +148,21 @@ class Generator(ABC):
         """Every parameter that changes the clips, with its resolved value; part of a sample's key."""
         return {"variant": self.variant, **self.params}
 
+    def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
+        """The local files that decide the clips, by component; their content is part of a clip's key.
+
+        Found without reading them and without importing torch. Empty for what has no files, or when they are not
+        known: then `resolved` must name what decides the clips.
+
+        Raises:
+            MissingWeightsError: what would be fetched, from where, how large, under which licence.
+        """
+        return {}
+
+    def key_name(self, spec: str) -> str:
+        """The model specification as a clip's key holds it: `spec`, without the places of `files`."""
+        return spec
+
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:  # noqa: B027 - some have nothing to load
         """Read weights; `dtype` is ``float32``, ``bfloat16`` or ``auto``.
 

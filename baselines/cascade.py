@@ -14,11 +14,13 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.fingerprint import deciding_files
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, JavisbenchError, UsageError
 from javisbench.registry import did_you_mean
@@ -40,14 +42,6 @@ _FAMILIES = {"t2v": ("t2v", "t2av"), "t2a": ("t2a", "t2av"), "v2a": ("v2a",), "a
 _NEXT_ROLE = re.compile(rf",(?=(?:{'|'.join(_ROLES)})=)")
 
 
-@runtime_checkable
-class Checkable(Protocol):
-    """A generator that can tell whether its weights are here without reading them."""
-
-    def check(self, weights: WeightStore) -> None:
-        """Raise what `load` would raise for files that are not there."""
-
-
 @dataclass(frozen=True)
 class Stage:
     """One of the two.
@@ -66,6 +60,11 @@ class Stage:
     def makes_picture(self) -> bool:
         """Whether the picture of the final clip is this stage's, otherwise the sound."""
         return self.role in _PICTURE
+
+    @property
+    def key_name(self) -> str:
+        """The specification as the clip's key holds it."""
+        return self.generator.key_name(self.spec)
 
     @property
     def column(self) -> str:
@@ -130,7 +129,23 @@ class Cascade(Generator):
 
     def resolved(self) -> Mapping[str, Json]:
         """Both models with their parameters; what is kept in memory changes no clip."""
-        return {stage.role: {"model": stage.spec, **stage.generator.resolved()} for stage in self.stages}
+        return {stage.role: {"model": stage.key_name, **stage.generator.resolved()} for stage in self.stages}
+
+    def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
+        """The files of both stages, as ``ROLE.COMPONENT``.
+
+        Raises:
+            JavisbenchError: what a stage lacks, with the stage's name.
+        """
+        return {
+            f"{stage.role}.{component}": paths
+            for stage in self.stages
+            for component, paths in _files(stage, weights).items()
+        }
+
+    def key_name(self, spec: str) -> str:
+        """Both models, whether they were given in words or as a file."""
+        return "cascade:" + ",".join(f"{stage.role}={stage.key_name}" for stage in self.stages)
 
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
         """Make sure that both stages can be loaded; they are, batch by batch.
@@ -140,14 +155,10 @@ class Cascade(Generator):
         """
         self._where = (device, dtype, weights)
         for stage in self.stages:
-            try:
-                if isinstance(stage.generator, Checkable):
-                    stage.generator.check(weights)
-                else:
+            with _named(stage):
+                if not stage.generator.files(weights):
                     self._load(stage)
                     self._free(stage)
-            except JavisbenchError as error:
-                raise type(error)(f"{stage.role} ({stage.spec}): {error.message}", kind=error.kind) from error
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """Make the batch's clips with the first stage, then with the second."""
@@ -315,11 +326,23 @@ def _switch(name: str, text: str) -> bool:
 # Requests and answers of a stage
 
 
-def _planned(stage: Stage, spec: ClipSpec) -> Plan:
+@contextmanager
+def _named(stage: Stage) -> Iterator[None]:
+    """Errors inside say which stage they are of."""
     try:
-        plan = stage.generator.plan(spec)
+        yield
     except JavisbenchError as error:
         raise type(error)(f"{stage.role} ({stage.spec}): {error.message}", kind=error.kind) from error
+
+
+def _files(stage: Stage, weights: WeightStore) -> dict[str, tuple[Path, ...]]:
+    with _named(stage):
+        return deciding_files(stage.generator, weights)
+
+
+def _planned(stage: Stage, spec: ClipSpec) -> Plan:
+    with _named(stage):
+        plan = stage.generator.plan(spec)
     family = stage.generator.family
     is_program = hasattr(stage.generator, "sound_alone")
     if not is_program and (family not in _FAMILIES[stage.role] or not stage.generator.needs_text):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PLACEHOLDERS = ("{requests}", "{out}")
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+_SCRIPT_SUFFIXES = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".lua", ".jl", ".R")
 _MAX_INFO_BYTES = 64 * 2**10
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -104,16 +105,29 @@ class ExternalCommand(Generator):
             "unconditional": self._options.unconditional,
         }
 
+    def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
+        """The script that the command runs, if one is named; what it imports and loads is not known.
+
+        Raises:
+            GenerationError: there is no such program, or it may not be run.
+        """
+        self._check_program()
+        script = _script(self._argv)
+        return {} if script is None else {"script": (script,)}
+
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
         """Make sure that the program exists. It is started with the first request.
 
         Raises:
             GenerationError: there is no such program, or it may not be run.
         """
+        self._check_program()
+        self._device = device
+
+    def _check_program(self) -> None:
         if shutil.which(self._argv[0]) is None:
             why = "may not be executed (chmod +x)" if Path(self._argv[0]).is_file() else "does not exist"
             raise GenerationError(f"The program {self._argv[0]} of --model command:... {why}.", kind="no_program")
-        self._device = device
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """Ask the program, and yield one answer a request as they come."""
@@ -315,6 +329,23 @@ def _split(command: str | None) -> list[str]:
     if not argv:
         raise UsageError("Say which program makes the clips: --model 'command:./my_model.sh --flag'.")
     return argv
+
+
+def _script(argv: Sequence[str]) -> Path | None:
+    """The first word that names a script: a file that begins with ``#!`` or is called like one."""
+    for word in argv:
+        path = Path(word)
+        try:
+            if path.is_file() and (path.suffix in _SCRIPT_SUFFIXES or _first_bytes(path) == b"#!"):
+                return path
+        except OSError:
+            continue
+    return None
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2)
 
 
 def _parse(params: Mapping[str, str], defaults: CommandOptions) -> CommandOptions:

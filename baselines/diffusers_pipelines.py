@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.diffusers_table import CARDS, PIPELINES, REPOSITORIES, PipelineClass, known_classes
+from javisbench.baselines.fingerprint import library_files
 from javisbench.baselines.parameters import Parser, choice, number, read_parameters
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, UsageError, WeightsError
@@ -158,17 +159,29 @@ class DiffusersPipeline(Generator):
             for f in fields(self.options)
             if f.name != "offload"
         }
+        variant = self.variant if self.source.folder is None else None
         try:
             rules = self.pipeline_class()
         except (GenerationError, MissingWeightsError):
             # plan says so, better placed.
-            return {"variant": self.variant, **chosen}
+            return {"variant": variant, **chosen}
         chosen.update(_settings(rules, self.options))
-        return {"variant": self.variant, "class": rules.name, **chosen}
+        return {"variant": variant, "class": rules.name, **chosen}
 
-    def check(self, weights: WeightStore) -> None:
-        """Raise what `load` would raise for files that are not there, without loading anything."""
-        self._folder(weights)
+    def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
+        """The index and, component by component, what the libraries may read.
+
+        Raises:
+            MissingWeightsError: the pipeline, or a component of it, is not on this machine.
+            WeightsError: the folder holds another pipeline.
+        """
+        folder, _ = self._folder(weights)
+        found = {name: library_files(folder / name) for name in _components(folder)}
+        return {"index": (folder / INDEX,), **{name: paths for name, paths in found.items() if paths}}
+
+    def key_name(self, spec: str) -> str:
+        """Without the place of a local folder, whose content is in the key."""
+        return spec if self.source.folder is None else "diffusers"
 
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
         """Read all components.

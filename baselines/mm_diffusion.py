@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from javisbench.weights import WeightStore
 
 CHECKPOINTS = ("landscape", "aist++")
+PACKAGE = "mm_diffusion"
 ADAPTER = Path(__file__).with_name("mm_diffusion_adapter.py")
 _TIMES = ("timeout_s", "start_timeout_s")
 
@@ -88,9 +89,18 @@ class MMDiffusion(ExternalCommand):
         return Plan(256, 256, 16, Fraction(10), 25600, 16000, notes=tuple(notes))
 
     def resolved(self) -> Mapping[str, Json]:
-        """What changes the clips: checkout and checkpoints."""
-        chosen = self.settings
-        return {"repo": chosen.repo, "checkpoint": chosen.checkpoint, "base": chosen.base, "large": chosen.large}
+        """Which checkpoints; their content and that of the checkout's code are known by `files`."""
+        return {"checkpoint": self.settings.checkpoint}
+
+    def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
+        """Both checkpoints and the checkout's code.
+
+        Raises:
+            UsageError: no checkout.
+            MissingWeightsError: no checkpoints.
+        """
+        repo, base, large = self._find(weights)
+        return {"base": (base,), "large": (large,), "code": tuple(sorted((repo / PACKAGE).rglob("*.py")))}
 
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
         """Find the checkout and its checkpoints; the program starts with the first request.
@@ -100,18 +110,22 @@ class MMDiffusion(ExternalCommand):
             MissingWeightsError: no checkpoints.
             GenerationError: no such interpreter.
         """
+        repo, base, large = self._find(weights)
+        argv = [self.settings.python, str(ADAPTER), "--repo", str(repo.resolve())]
+        self._argv = [*argv, "--base", str(base), "--large", str(large)]
+        super().load(device, dtype, weights)
+
+    def _find(self, weights: WeightStore) -> tuple[Path, Path, Path]:
+        """Checkout, base model and larger model."""
         repo = Path(self.settings.repo).expanduser()
-        if not self.settings.repo or not (repo / "mm_diffusion").is_dir():
+        if not self.settings.repo or not (repo / PACKAGE).is_dir():
             raise UsageError(
                 "mm-diffusion runs in your checkout of github.com/researchmm/MM-Diffusion: give its folder with -M "
                 "repo=FOLDER, and the interpreter that has its requirements with -M python=PATH."
             )
         places = [*weights.dirs, repo, repo / "models"]
         base = self._checkpoint(self.settings.base, self.settings.checkpoint, places)
-        large = self._checkpoint(self.settings.large, f"{self.settings.checkpoint}_sr", places)
-        argv = [self.settings.python, str(ADAPTER), "--repo", str(repo.resolve())]
-        self._argv = [*argv, "--base", str(base), "--large", str(large)]
-        super().load(device, dtype, weights)
+        return repo, base, self._checkpoint(self.settings.large, f"{self.settings.checkpoint}_sr", places)
 
     def _checkpoint(self, given: str, stem: str, places: list[Path]) -> Path:
         if given:

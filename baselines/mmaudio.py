@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.fingerprint import library_files
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, UsageError
 from javisbench.registry import did_you_mean
@@ -82,9 +83,18 @@ class MMAudio(Generator):
         """Variant and parameters."""
         return {"variant": self.model, **{f.name: getattr(self.options, f.name) for f in fields(self.options)}}
 
-    def check(self, weights: WeightStore) -> None:
-        """Raise what `load` would raise, without reading a checkpoint."""
-        self._files(weights, _module("eval_utils").all_model_cfg[self.model])
+    def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
+        """Its own checkpoints, and those of the hub's repositories that the package reads.
+
+        Raises:
+            GenerationError: the package is not installed, or does not import.
+            MissingWeightsError: checkpoints that are not on this machine.
+        """
+        found, folders = self._files(weights, _module("eval_utils").all_model_cfg[self.model])
+        return {
+            **{part: (path,) for part, path in found.items()},
+            **{repository: library_files(folder) for repository, folder in folders.items()},
+        }
 
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
         """Read the checkpoints.
@@ -96,7 +106,7 @@ class MMAudio(Generator):
         import torch
 
         config = _module("eval_utils").all_model_cfg[self.model]
-        files = self._files(weights, config)
+        files, _ = self._files(weights, config)
         kind = "bfloat16" if dtype == "auto" and device.startswith("cuda") else dtype.replace("auto", "float32")
         place = {"device": device, "dtype": getattr(torch, kind)}
         network = _module("model.networks").get_my_mmaudio(config.model_name).to(**place).eval()
@@ -181,10 +191,12 @@ class MMAudio(Generator):
             write_clip(silent, path, sidecar=False)
             return _module("eval_utils").load_video(path, condition.duration_s)
 
-    def _files(self, weights: WeightStore, config: Any) -> dict[str, Path]:
+    def _files(self, weights: WeightStore, config: Any) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Its own files by part, and the cached folders of hub repositories."""
         from huggingface_hub import try_to_load_from_cache
 
         found: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         missing: list[str] = []
         for part in ("model_path", "vae_path", "synchformer_ckpt", "bigvgan_16k_path"):
             usual = getattr(config, part)
@@ -198,7 +210,12 @@ class MMAudio(Generator):
                 found[part] = place
         for repository, name in _HUB_FILES.items():
             needed = VARIANTS[self.model] == 44100 or "bigvgan" not in repository
-            if needed and not isinstance(try_to_load_from_cache(repository, name), str):
+            if not needed:
+                continue
+            cached = try_to_load_from_cache(repository, name)
+            if isinstance(cached, str):
+                folders[repository] = Path(cached).parent
+            else:
                 missing.append(f"{repository} (hf download {repository})")
         if missing:
             raise MissingWeightsError(
@@ -206,7 +223,7 @@ class MMAudio(Generator):
                 f"the hub repository hkchengrex/MMAudio (licence {LICENCE}); put them into a folder given with "
                 f"--weights-dir."
             )
-        return found
+        return found, folders
 
 
 @dataclass

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from javisbench.baselines.base import Generator
+    from javisbench.baselines.fingerprint import Hashes
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.plan import ScorePlan
     from javisbench.run.reference import Reference
@@ -347,8 +348,12 @@ class GenerationJob:
 
         generator = create_generator(model, params)
         check_suite(generator, suite)
-        identity = {"model": model, "card": generator.card_id, "parameters": dict(generator.resolved())}
-        decided = [identity, settings.seed, settings.repeats, settings.conform]
+        identity = {
+            "model": generator.key_name(model),
+            "card": generator.card_id,
+            "parameters": dict(generator.resolved()),
+        }
+        decided = [{**identity, "model": model}, settings.seed, settings.repeats, settings.conform]
         run = Path(out) if out else default_run_folder(name or model, decided, suite.name)
         index, count = settings.shard
         if count > 1 and out is None:
@@ -376,31 +381,47 @@ class GenerationJob:
         )
         for note in plan.notes:
             progress.say(f"  {note}")
-        self._record()
+        self._check_suite()
         outcome = generate_clips(
-            self.run, self.suite, self.generator, WeightStore(weights_dirs), settings, self.model["identity"], progress
+            self.run,
+            self.suite,
+            self.generator,
+            WeightStore(weights_dirs),
+            settings,
+            self.model["identity"],
+            progress,
+            accepted=self._record,
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
 
-    def _record(self) -> None:
-        manifest = read_manifest(self.run)
-        earlier = manifest.get("suite", {}).get("hash")
+    def _check_suite(self) -> None:
+        earlier = read_manifest(self.run).get("suite", {}).get("hash")
         if earlier not in (None, self.suite.hash) and not self.settings.overwrite:
             raise RunError(
                 f"{self.run} was made for another version of {self.suite.name} (its prompts differ). Choose another "
                 f"folder with --out, or replace changed clips with --overwrite."
             )
+
+    def _record(self, hashes: Hashes | None) -> None:
+        """Write what the clips are made from and with; `hashes` of the model's files, None when they are not here."""
+        if hashes is None:
+            hashes = read_manifest(self.run).get("model", {}).get("weights", {})
         suite = {"name": self.suite.name, "hash": self.suite.hash, "source": self.suite.source}
         generation = {
             "seed": self.settings.seed,
             "repeats": self.settings.repeats,
             "shard": list(self.settings.shard),
             "conform": self.settings.conform,
+            "dtype": self.settings.dtype,
             "limit": None if len(self.suite) == self.suite.total else len(self.suite),
         }
         update_manifest(
             self.run,
-            {"model": self.model, "suite": {**suite, "total": self.suite.total}, "generation": generation},
+            {
+                "model": {**self.model, "weights": hashes},
+                "suite": {**suite, "total": self.suite.total},
+                "generation": generation,
+            },
         )
 
 

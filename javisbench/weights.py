@@ -17,6 +17,7 @@ from typing import Any
 
 from javisbench.cards import read_cards
 from javisbench.errors import MissingWeightsError, UsageError
+from javisbench.hash_cache import HashCache
 from javisbench.registry import did_you_mean
 
 
@@ -132,6 +133,9 @@ class WeightStore:
     Args:
         dirs: local folders, searched in order, before ``$JAVISBENCH_WEIGHTS`` and the cache.
         offline: never connect; also set by ``HF_HUB_OFFLINE=1``.
+
+    Attributes:
+        hashes: of files, kept beside what was fetched.
     """
 
     def __init__(self, dirs: Iterable[Path] = (), *, offline: bool | None = None) -> None:
@@ -143,7 +147,7 @@ class WeightStore:
         self.cache = default_cache()
         self.offline = offline if offline is not None else os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
         self._entries = weights_registry()
-        self._hashes: dict[tuple[Path, int, int], str] = {}
+        self.hashes = HashCache(self.cache / "hashes.json")
 
     def entry(self, entry_id: str) -> WeightsEntry:
         """The registry's entry.
@@ -196,9 +200,4 @@ class WeightStore:
             for file in sorted(p for p in path.rglob("*") if p.is_file()):
                 digest.update(f"{file.relative_to(path)}:{self.sha256(file)}\n".encode())
             return digest.hexdigest()
-        status = path.stat()
-        key = (path, status.st_size, status.st_mtime_ns)
-        if key not in self._hashes:
-            with path.open("rb") as opened:
-                self._hashes[key] = hashlib.file_digest(opened, "sha256").hexdigest()
-        return self._hashes[key]
+        return self.hashes.sha256(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 from javisbench import __version__
 from javisbench.durable import locked, read_json, write_json
 from javisbench.errors import RunError, UsageError, WeightsError
+from javisbench.hash_cache import file_sha256
 from javisbench.weights import WeightsEntry, WeightsFile, WeightStore
 
 log = logging.getLogger(__name__)
@@ -112,9 +112,9 @@ def verify(store: WeightStore, entry: WeightsEntry) -> Verdict:
         elif file.bytes is not None and local.stat().st_size != file.bytes:
             problems.append(f"{local} has {local.stat().st_size} bytes, expected {file.bytes}")
         elif expected is None:
-            unknown.append(f"{local}: {store.sha256(local)}")
-        elif store.sha256(local) != expected:
-            problems.append(f"{local} has SHA-256 {store.sha256(local)}, expected {expected}")
+            unknown.append(f"{local}: {file_sha256(local)}")
+        elif (found := file_sha256(local)) != expected:
+            problems.append(f"{local} has SHA-256 {found}, expected {expected}")
     return Verdict(tuple(problems), tuple(unknown))
 
 
@@ -153,7 +153,7 @@ def _fetch_file(
 ) -> str:
     target = folder / entry.local_names[0]
     expected = file.sha256 or recorded
-    if target.is_file() and expected is not None and _sha256(target) == expected:
+    if target.is_file() and expected is not None and file_sha256(target) == expected:
         return expected
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -161,7 +161,7 @@ def _fetch_file(
         _download(entry.source, part, report)
     else:
         _from_hub(entry, file, part)
-    digest = _sha256(part)
+    digest = file_sha256(part)
     if expected is not None and digest != expected:
         part.unlink()
         raise WeightsError(
@@ -171,11 +171,6 @@ def _fetch_file(
         )
     part.replace(target)
     return digest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_hub(entry: WeightsEntry, file: WeightsFile, part: Path) -> None:

@@ -13,12 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from javisbench.baselines.javisdit.checkpoint_files import LORA_SETTINGS, checkpoint_files, inner_folder, lora_folder
 from javisbench.errors import GenerationError, WeightsError
 from javisbench.metrics.encoders.checkpoint import load_checkpoint
 
-_SINGLE = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin")
-_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-_SHARD = re.compile(r"-\d{5}(-of-\d{5})?\.\w+$")
 _LORA_KEY = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[^.]+)?\.weight$")
 _UNSUPPORTED_LORA = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "fan_in_fan_out")
 
@@ -37,45 +35,17 @@ def read_network(path: Path) -> dict[str, Tensor]:
     """
     if path.is_file():
         return load_checkpoint(path)
-    inner = path / "model" if (path / "model").is_dir() else path
+    inner, lora = inner_folder(path), lora_folder(path)
     state: dict[str, Tensor] = {}
-    for file in _files(inner):
+    for file in checkpoint_files(inner):
         tensors = load_checkpoint(file)
         twice = sorted(state.keys() & tensors.keys())
         if twice:
             raise WeightsError(f"{file} repeats tensors of another shard: {', '.join(twice)}. Fetch {inner} again.")
         state |= tensors
-    if (path / "lora").is_dir():
-        merge_lora(state, path / "lora")
+    if lora is not None:
+        merge_lora(state, lora)
     return state
-
-
-def _files(folder: Path) -> list[Path]:
-    indexes = sorted(folder.glob("*.index.json"))
-    if indexes:
-        return _indexed(indexes[0])
-    for name in _SINGLE:
-        if (folder / name).is_file():
-            return [folder / name]
-    found = sorted(file for file in folder.glob("*") if file.suffix in _SUFFIXES)
-    shards = [file for file in found if _SHARD.search(file.name)]
-    if len(found) == 1 or (found and shards == found):
-        return found
-    what = ", ".join(file.name for file in found) or "no checkpoint"
-    raise WeightsError(f"{folder} holds {what}; expected one checkpoint, or shards with their *.index.json.")
-
-
-def _indexed(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise WeightsError(f"{index} is no index of shards ({error}). Fetch it again.") from error
-    # Names are taken as file names alone, so that an index cannot point out of its folder.
-    files = [index.parent / Path(name).name for name in names]
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise WeightsError(f"{index.parent} lacks the shards {', '.join(missing)}. Fetch them.")
-    return files
 
 
 def merge_lora(state: dict[str, Tensor], folder: Path) -> None:
@@ -89,10 +59,10 @@ def merge_lora(state: dict[str, Tensor], folder: Path) -> None:
         WeightsError: settings that change the formula, or tensors that the network does not have or that lack their
             other half; all of them are listed.
     """
-    rank, alpha = _lora_numbers(folder / "adapter_config.json")
+    rank, alpha = _lora_numbers(folder / LORA_SETTINGS)
     pairs: dict[str, dict[str, Tensor]] = {}
     wrong: list[str] = []
-    for file in _files(folder):
+    for file in checkpoint_files(folder):
         for name, tensor in load_checkpoint(file).items():
             match = _LORA_KEY.match(name)
             if match is None or f"{match['module']}.weight" not in state:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Request
+from javisbench.baselines.fingerprint import library_files
+from javisbench.baselines.javisdit.checkpoint_files import network_files
 from javisbench.baselines.javisdit.config import V01Config, V10Config, read_config
 from javisbench.baselines.javisdit.options import Version, options_in_force, parse_options, version_of
 from javisbench.baselines.javisdit.planning import JavisDiTPlan, plan_clip
@@ -41,6 +43,7 @@ _WEIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "vocoder": ("javisdit-vocoder",),
     },
 }
+_OWN_NETWORKS = {"v1.0": ("network",), "v0.1": ("network", "prior", "prior_text", "video_vae")}
 
 
 class JavisDiT(Generator):
@@ -86,6 +89,21 @@ class JavisDiT(Generator):
         if self.options.config is not None:
             resolved["config"] = asdict(self.config)
         return resolved
+
+    def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
+        """Checkpoints, shards, LoRA, settings and vocabularies of every component.
+
+        Raises:
+            MissingWeightsError: see `load`.
+            WeightsError: a folder without a checkpoint, or with several.
+        """
+        files: dict[str, tuple[Path, ...]] = {}
+        for component, path in self._find(weights).items():
+            found = network_files(path) if component in _OWN_NETWORKS[self.version] else library_files(path)
+            # The text encoder's folder may hold the tokenizer too.
+            if found not in files.values():
+                files[component] = found
+        return files
 
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
         """Find every checkpoint, then read networks and decoders; the text encoder is read batch by batch.

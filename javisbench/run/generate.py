@@ -8,15 +8,17 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
+from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
 from javisbench.durable import append_jsonl, read_json, read_jsonl, write_json, write_jsonl
 from javisbench.errors import GenerationError, JavisbenchError, RunError
+from javisbench.hash_cache import file_sha256
 from javisbench.run.conform import conform_clip
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.place import place_clip
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Conform = Literal["native", "exact"]
 CONSECUTIVE_FAILURES = 5
+_SLOW_BYTES = 10**9
 _FILE_SUFFIXES = (".mp4", ".wav")
 
 
@@ -99,6 +102,7 @@ def generate_clips(
     settings: GenerateSettings,
     identity: Mapping[str, Any],
     progress: Progress,
+    accepted: Callable[[Hashes | None], None] = lambda _: None,
 ) -> GenerateOutcome:
     """Make every clip of the suite (of the shard) that is not there yet.
 
@@ -110,16 +114,24 @@ def generate_clips(
         settings: seeds, shards, limits.
         identity: what names the model: spec and resolved parameters; part of every clip's key.
         progress: shown to the user.
+        accepted: called once it is clear that no other clips are in the way, before anything is made, with the hashes
+            of the model's files (None when they are not here, and nothing is to be made).
 
     Raises:
-        RunError: clips made with other settings are in the way, or too many failures.
+        RunError: clips made with other settings or weights are in the way, or too many failures.
         MissingWeightsError: the model's weights are not here.
     """
     check_suite(generator, suite)
     plan = generator.plan(suite.setting)
-    job = _Job(run, suite, generator, settings, dict(identity), plan, progress)
+    hashes, absent = _hashes(generator, weights, progress)
+    job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress)
     todo = job.todo()
+    if todo and absent is not None:
+        raise absent
+    accepted(hashes)
     if not todo:
+        if absent is not None:
+            progress.say("The model's files are not here: the clips were not compared with their weights.")
         return job.outcome
     generator.staging = run / "staging"
     # Of a process that was killed; the caller holds the lock.
@@ -136,6 +148,20 @@ def generate_clips(
     return job.outcome
 
 
+def _hashes(
+    generator: Generator, weights: WeightStore, progress: Progress
+) -> tuple[Hashes | None, JavisbenchError | None]:
+    """The hashes of the model's files, or why there are none: a finished run is complete without them."""
+    try:
+        files = deciding_files(generator, weights)
+        unread = unread_bytes(files, weights)
+        if unread >= _SLOW_BYTES:
+            progress.say(f"Hashing {unread / 1e9:.1f} GB of weights (once; the hashes are kept)")
+        return hash_files(files, weights), None
+    except JavisbenchError as error:
+        return None, error
+
+
 @dataclass
 class _Job:
     folder: Path
@@ -143,6 +169,7 @@ class _Job:
     generator: Generator
     settings: GenerateSettings
     identity: dict[str, Any]
+    hashes: Hashes | None
     plan: Plan
     progress: Progress
     outcome: GenerateOutcome = field(default_factory=GenerateOutcome)
@@ -165,21 +192,33 @@ class _Job:
         seed = sample_seed(self.settings.seed, self.suite.name, sample.id, repeat)
         return Request(sample, sample.index, repeat, seed, self.plan, sample.prompts)
 
-    def key(self, request: Request) -> str:
-        """Hash over everything that decides the clip."""
+    def key(self, request: Request, hashes: Hashes) -> str:
+        """Hash over everything that decides the clip; `hashes` of the files that it is or was made with."""
         categories = dict(request.sample.categories) if self.generator.uses_categories else None
         prompts = dict(request.prompts)
-        facts = [self.identity, self.settings.conform, request.seed, prompts, categories, _plan_json(self.plan)]
+        facts: list[Any] = [
+            self.identity,
+            self.settings.conform,
+            request.seed,
+            prompts,
+            categories,
+            _plan_json(self.plan),
+        ]
+        if self.settings.dtype != "auto":
+            facts.append(self.settings.dtype)
+        if hashes:
+            facts.append(content(hashes))
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def todo(self) -> list[Request]:
         """Requests without a finished clip.
 
         Raises:
-            RunError: finished clips were made with other settings, and `overwrite` is off.
+            RunError: finished clips were made with other settings or weights, and `overwrite` is off.
         """
         todo: list[Request] = []
         changed: list[str] = []
+        reweighted: dict[str, list[str]] = {}
         requests = list(self.requests())
         self._total = len(requests)
         for request in requests:
@@ -187,9 +226,20 @@ class _Job:
             if state == "done":
                 self.outcome.kept += 1
                 continue
+            name = clip_name(request.sample.id, request.repeat)
             if state == "changed":
-                changed.append(clip_name(request.sample.id, request.repeat))
+                changed.append(name)
+            elif state != "absent":
+                reweighted[name] = state
             todo.append(request)
+        if reweighted and not self.settings.overwrite:
+            first, differing = next(iter(reweighted.items()))
+            raise RunError(
+                f"{len(reweighted)} clips in {self.clips} (such as {first}) were made with other files of the model. "
+                f"These differ: {'; '.join(differing)}. Replace the clips with --overwrite, or choose another folder "
+                f"with --out.",
+                kind="changed_weights",
+            )
         if changed and not self.settings.overwrite:
             raise RunError(
                 f"{len(changed)} clips in {self.clips} (such as {changed[0]}) were made with other settings or "
@@ -199,22 +249,26 @@ class _Job:
             )
         return todo
 
-    def _state(self, request: Request) -> Literal["done", "changed", "absent"]:
+    def _state(self, request: Request) -> Literal["done", "changed", "absent"] | list[str]:
+        """How far a clip is; a list names the model's files that differ from those that it was made with."""
         sidecar = self.clips / f"{clip_name(request.sample.id, request.repeat)}.json"
         if not sidecar.exists():
             return "absent"
         try:
             facts = read_json(sidecar)
             files: dict[str, str] = facts["files"]
-            if facts["key"] != self.key(request):
+            hashes: Hashes = facts.get("weights", {})
+            if facts["key"] != self.key(request, hashes):
                 return "changed"
-        except (RunError, KeyError, TypeError):
+            if self.hashes is not None and content(hashes) != content(self.hashes):
+                return difference(hashes, self.hashes)
+        except (RunError, KeyError, TypeError, AttributeError):
             return "absent"
         for name, digest in files.items():
             path = self.clips / Path(name).name
             if not path.is_file():
                 return "absent"
-            if _sha256(path) != digest:
+            if file_sha256(path) != digest:
                 return "changed"
         return "done"
 
@@ -328,7 +382,7 @@ class _Job:
             self._fail(Failed(request, "generate", error.kind, error.message), stage)
             return
         files = {
-            f"{name}{s}": _sha256(self.clips / f"{name}{s}")
+            f"{name}{s}": file_sha256(self.clips / f"{name}{s}")
             for s in _FILE_SUFFIXES
             if (self.clips / f"{name}{s}").exists()
         }
@@ -342,13 +396,14 @@ class _Job:
         request = answer.request
         return {
             "schema": 1,
-            "key": self.key(request),
+            "key": self.key(request, self.hashes or {}),
             "sample_id": request.sample.id,
             "index": request.index,
             "repeat": request.repeat,
             "seed": request.seed,
             "prompts": dict(request.prompts),
             "model": self.identity,
+            "weights": self.hashes or {},
             "plan": _plan_json(self.plan),
             "conform": self.settings.conform,
             "device": self.settings.device,
@@ -440,8 +495,3 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

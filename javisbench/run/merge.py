@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench import __version__
+from javisbench.baselines.fingerprint import Hashes, difference
 from javisbench.durable import atomic_path, locked, read_json, read_jsonl, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.run.generate import sample_seed
@@ -81,6 +82,12 @@ class _Part:
     def shard(self) -> str:
         index, count = self.manifest["generation"]["shard"]
         return f"{index}/{count}"
+
+    @property
+    def weights(self) -> Hashes:
+        """Hashes of the model's files."""
+        hashes: Hashes = self.manifest["model"].get("weights", {})
+        return hashes
 
     @property
     def requests(self) -> dict[str, dict[str, Any]]:
@@ -162,6 +169,13 @@ def _held(run: Path) -> Iterator[None]:
 def _check_alike(parts: Sequence[_Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
+        differing = difference(first.weights, part.weights)
+        if differing:
+            raise RunError(
+                f"{first.folder} and {part.folder} do not fit together: they were made with other files of the model: "
+                f"{'; '.join(differing)}. Only shards of the same job can be merged.",
+                kind="parts_differ",
+            )
         for what, one, other in zip(_FACTS, _facts(first), _facts(part), strict=True):
             if one != other:
                 raise RunError(
@@ -173,7 +187,7 @@ def _check_alike(parts: Sequence[_Part]) -> None:
             raise RunError(f"{first.folder} and {part.folder} are both shard {part.shard}.", kind="parts_overlap")
 
 
-_FACTS = ("the model", "the suite", "the seed", "the number of repeats", "--conform", "--limit", "shards",
+_FACTS = ("the model", "the suite", "the seed", "the number of repeats", "--conform", "--limit", "--dtype", "shards",
           "what was scored and how", "encoders and their weights")  # fmt: skip
 
 
@@ -181,7 +195,7 @@ def _facts(part: _Part) -> list[Any]:
     made = part.manifest["generation"]
     unlike = ("weights_dirs",)
     asked = {name: {k: v for k, v in request.items() if k not in unlike} for name, request in part.requests.items()}
-    keys = ("seed", "repeats", "conform", "limit")
+    keys = ("seed", "repeats", "conform", "limit", "dtype")
     return [
         part.manifest["model"]["identity"],
         [part.manifest["suite"][key] for key in ("name", "hash", "total")],
@@ -272,10 +286,14 @@ def _choose(parts: Sequence[_Part], suite: Suite, *, allow_missing: bool) -> dic
             chosen[place] = owners[0]
             facts = owners[0].clips.get(place)
             seed = sample_seed(made["seed"], suite.name, sample.id, repeat)
-            if facts and (facts["seed"], facts["prompts"]) != (seed, sample.prompts):
+            alike = facts is None or (
+                (facts["seed"], facts["prompts"]) == (seed, sample.prompts)
+                and not difference(facts.get("weights", {}), owners[0].weights)
+            )
+            if not alike:
                 raise RunError(
-                    f"{owners[0].folder}: {clip_name(*place)} was made with another seed or prompt. Make it again: run "
-                    f"the shard's command with --overwrite.",
+                    f"{owners[0].folder}: {clip_name(*place)} was made with another seed, prompt or checkpoint. Make "
+                    f"it again: run the shard's command with --overwrite.",
                     kind="parts_differ",
                 )
     if missing and not allow_missing:

@@ -414,7 +414,7 @@ def test_files_that_mmaudio_lacks_are_listed(package: Path, monkeypatch: pytest.
     (package / "best_netG.pt").unlink()
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     with pytest.raises(MissingWeightsError, match=r"best_netG\.pt, apple/DFN5B.*CC BY-NC 4\.0") as caught:
-        MMAudio("small_16k").check(WeightStore((package,)))
+        MMAudio("small_16k").files(WeightStore((package,)))
     assert "bigvgan_v2_44khz" not in caught.value.message
 
 
@@ -423,7 +423,7 @@ def test_mmaudio_without_its_package_says_how_to_get_it(monkeypatch: pytest.Monk
     with pytest.raises(
         GenerationError, match=r"pip install git\+https://github\.com/hkchengrex/MMAudio.*CC BY-NC 4\.0"
     ):
-        MMAudio().check(WeightStore())
+        MMAudio().files(WeightStore())
 
 
 def test_a_stage_that_never_works_stops_the_run(tiny_suite: Suite, tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ import javisbench
 from javisbench.baselines.base import Generated, Plan, Request
 from javisbench.baselines.diffusers_pipelines import DiffusersPipeline, Source, _clip
 from javisbench.baselines.diffusers_table import PIPELINES, REPOSITORIES, PipelineClass
+from javisbench.baselines.registry import create_generator
 from javisbench.clip import ClipSpec
 from javisbench.durable import read_json, read_jsonl
-from javisbench.errors import GenerationError, MissingWeightsError, UsageError, WeightsError
+from javisbench.errors import GenerationError, MissingWeightsError, RunError, UsageError, WeightsError
 from javisbench.media import read_clip
 from javisbench.run.generate import GenerateSettings
 from javisbench.suite import Sample, Suite
@@ -259,19 +260,39 @@ def test_folders_of_weights_and_the_cache_are_looked_through(
 ) -> None:
     store = WeightStore((tmp_path,))
     with pytest.raises(MissingWeightsError):
-        DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").check(store)
+        DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").files(store)
     tiny_pipeline("WanPipeline", into="Wan2.1-T2V-1.3B-Diffusers")
-    DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").check(store)
+    DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").files(store)
     hub = tmp_path / "hub/models--me--mine"
     tiny_pipeline("WanPipeline", into="hub/models--me--mine/snapshots/abc")
     (hub / "refs").mkdir()
     (hub / "refs/main").write_text("abc")
     mine = DiffusersPipeline("me/mine")
     assert mine.plan(SPEC).frames == 9
-    mine.check(store)
+    mine.files(store)
     with pytest.raises(WeightsError, match="LTX2Pipeline"):
         tiny_pipeline("WanPipeline", into="LTX-2")
-        DiffusersPipeline("Lightricks/LTX-2").check(store)
+        DiffusersPipeline("Lightricks/LTX-2").files(store)
+
+
+def test_another_checkpoint_of_a_folder_is_refused_and_a_moved_one_goes_on(
+    tiny_pipeline: Callable[..., Path], tiny_suite: Suite, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("WanPipeline", into="first/place")
+    one = tiny_suite.limited(1)
+    run = generate(folder, one, tmp_path / "run")
+    assert set(read_json(run / "run.json")["model"]["weights"]) == {
+        "index", "scheduler", "text_encoder", "tokenizer", "transformer", "vae",
+    }  # fmt: skip
+    made_at = (run / "clips/sample_0000.json").stat().st_mtime_ns
+    folder = folder.rename(tmp_path / "second")
+    generate(folder, one, run)
+    assert (run / "clips/sample_0000.json").stat().st_mtime_ns == made_at
+    with pytest.raises(RunError, match=r"vae \(diffusion_pytorch_model\.safetensors\)"):
+        generate(tiny_pipeline("WanPipeline", 1), one, run)
+    cascades = [f"cascade:t2v=diffusers:{place},t2a=procedural" for place in (folder, tmp_path / "WanPipeline-1")]
+    assert len({create_generator(cascade).key_name(cascade) for cascade in cascades}) == 1
+    assert create_generator(cascades[0]).resolved() == create_generator(cascades[1]).resolved()
 
 
 def test_a_component_that_is_not_here_is_named(tiny_pipeline: Callable[..., Path]) -> None:

@@ -109,7 +109,10 @@ def test_clips_of_both_checkpoints_depend_on_their_seeds_alone(checkout: Path, t
     # The stand-in's base models have weights 0 and 0.2, which is the mean of their sound.
     assert levels == pytest.approx({"landscape": 0.0, "aist++": 0.2}, abs=2e-3)
     parameters = read_json(folder / "clips/sample_0000.json")["model"]["parameters"]
-    assert parameters["checkpoint"] == "aist++"
+    assert parameters == {"checkpoint": "aist++"}
+    hashed = read_json(folder / "run.json")["model"]["weights"]
+    assert (set(hashed["base"]), set(hashed["large"])) == ({"AIST++.pt"}, {"AIST++_SR.pt"})
+    assert set(hashed["code"]) == set(MODULES)
     shard = generate(checkout, tmp_path / "shard", GenerateSettings(shard=(1, 2)), checkpoint="aist++")
     for suffix in ("mp4", "wav"):
         clips = [run / f"clips/sample_0001.{suffix}" for run in (folder, shard)]

@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from javisbench.baselines.base import Failed, Generated, Plan, Request
+from javisbench.baselines.fingerprint import difference, hash_files
 from javisbench.baselines.javisdit import JavisDiT
 from javisbench.cards import read_cards
 from javisbench.clip import ClipSpec
@@ -317,9 +318,42 @@ def test_cards_and_weights_entries_are_complete():
             assert file["entry"] in weights
 
 
-def test_listing_imports_no_torch():
+@pytest.mark.parametrize(
+    ("version", "changed"),
+    [
+        ("v1.0", "JavisDiT-v1.0-jav/model/model-00002-of-00002.safetensors"),
+        ("v1.0", "JavisDiT-v1.0-jav/lora/adapter_model.safetensors"),
+        ("v1.0", "JavisDiT-v1.0-jav/lora/adapter_config.json"),
+        ("v1.0", "Wan2.1-T2V-1.3B-Diffusers/tokenizer/tokenizer.json"),
+        ("v1.0", "audioldm2/vocoder/model.safetensors"),
+        ("v0.1", "JavisDiT-v0.1-prior/model.safetensors"),
+        ("v0.1", "javisdit-v0.1-prior-text.safetensors"),
+        ("v0.1", "t5-v1_1-xxl/tokenizer.json"),
+    ],
+)
+def test_every_file_that_decides_is_hashed_wherever_it_lies(write_tiny, tmp_path, version, changed):
+    config = str(write_tiny(tmp_path / "w", version))
+
+    def hashes(folder):
+        store = WeightStore([folder])
+        return hash_files(JavisDiT(version, {"config": config}).files(store), store)
+
+    before = hashes(tmp_path / "w")
+    (tmp_path / "w").rename(tmp_path / "moved")
+    (tmp_path / "moved/audioldm2/vae/README.md").write_text("of the hub")
+    config = str(tmp_path / f"moved/{version}.toml")
+    assert hashes(tmp_path / "moved") == before
+    with (tmp_path / "moved" / changed).open("ab") as file:
+        file.write(b" ")
+    [told] = difference(before, hashes(tmp_path / "moved"))
+    assert changed.rpartition("/")[2] in told
+
+
+def test_listing_and_finding_files_import_no_torch(tiny):
     code = (
         "import sys; from javisbench.baselines.javisdit import JavisDiT; from javisbench.clip import ClipSpec;"
-        "JavisDiT('v0.1').plan(ClipSpec()); sys.exit('torch' in sys.modules)"
+        "from javisbench.weights import WeightStore; from pathlib import Path;"
+        "model = JavisDiT('v0.1'); model.plan(ClipSpec()); files = model.files(WeightStore([Path(sys.argv[1])]));"
+        "sys.exit('torch' in sys.modules or not files)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code, str(tiny)], check=False).returncode == 0
