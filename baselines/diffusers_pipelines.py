@@ -195,8 +195,14 @@ class DiffusersPipeline(Generator):
         types = _component_types(rules, self.options.dtype or dtype, device)
         try:
             pipeline = _pipeline_type(rules.name).from_pretrained(
-                folder, dtype=types, local_files_only=True, **_replacements(rules, folder, types["default"])
+                folder,
+                dtype=types,
+                local_files_only=True,
+                **_replacements(rules, folder, types["default"]),
+                **dict.fromkeys(rules.plain_tokenizers),
             )
+            # They are not of the class that the pipeline names, so it takes them only afterwards.
+            pipeline.register_modules(**_plain_tokenizers(rules, folder))
         except ImportError as error:
             raise _import_trouble(error) from error
         except (OSError, ValueError) as error:
@@ -496,6 +502,13 @@ def _replacements(rules: PipelineClass, folder: Path, dtype: Any) -> dict[str, A
         component: getattr(transformers, kind).from_pretrained(folder / component, dtype=dtype, local_files_only=True)
         for component, kind in rules.replaced.items()
     }
+
+
+def _plain_tokenizers(rules: PipelineClass, folder: Path) -> dict[str, Any]:
+    if not rules.plain_tokenizers:
+        return {}
+    loader = importlib.import_module("transformers").AutoTokenizer
+    return {name: loader.from_pretrained(folder / name, local_files_only=True) for name in rules.plain_tokenizers}
 
 
 # Parameters

@@ -54,6 +54,8 @@ class PipelineClass:
         extra: further arguments of every call.
         own_modules: modules of diffusers.pipelines that its components may come from.
         replaced: component to the class of transformers that it is loaded as, where the stored class fails.
+        plain_tokenizers: components stored as processors of text, pictures and films, of which text alone is wanted:
+            the tokenizer inside is loaded, because the rest needs torchvision.
         float32_parts: components kept in float32 whatever the rest computes in.
         cuda_dtype: what ``auto`` means on a GPU.
     """
@@ -77,6 +79,7 @@ class PipelineClass:
     extra: dict[str, Any] = field(default_factory=dict)
     own_modules: tuple[str, ...] = ()
     replaced: dict[str, str] = field(default_factory=dict)
+    plain_tokenizers: tuple[str, ...] = ()
     float32_parts: tuple[str, ...] = ()
     cuda_dtype: str = "bfloat16"
 
@@ -120,6 +123,7 @@ PIPELINES = {
             frames_from="frames",
             audio_from="audio",
             own_modules=("kandinsky6",),
+            plain_tokenizers=("tokenizer",),
         ),
         PipelineClass(
             name="Cosmos3OmniPipeline",

@@ -56,12 +56,17 @@ def made(generator: DiffusersPipeline, requests: Sequence[Request]) -> list[Gene
 
 @pytest.mark.parametrize(
     ("name", "shape", "audio"),
-    [("LTX2Pipeline", (9, 64, 64, 3), (2, 8000)), ("WanPipeline", (9, 48, 64, 3), None)],
+    [
+        ("LTX2Pipeline", (9, 64, 64, 3), 2),
+        ("Kandinsky6TI2VAPipeline", (5, 48, 64, 3), 1),
+        ("Cosmos3OmniPipeline", (5, 48, 64, 3), 2),
+        ("WanPipeline", (9, 48, 64, 3), None),
+    ],
 )
 def test_clips_through_the_runner(
     name: str,
     shape: tuple[int, ...],
-    audio: tuple[int, int] | None,
+    audio: int | None,
     tiny_pipeline: Callable[..., Path],
     tiny_suite: Suite,
     tmp_path: Path,
@@ -80,14 +85,24 @@ def test_clips_through_the_runner(
         assert sidecar["plan"]["fps"] == "16"
     else:
         assert clips[0].audio is not None
-        assert clips[0].audio.shape[0] == audio[0]
-        # Its mel frames cover the pictures to within one of its own frames (0.01 s x 4).
-        assert clips[0].audio_duration_s == pytest.approx(9 / 8, abs=0.05)
+        assert clips[0].audio.shape[0] == audio
+        # Its latents cover the pictures to within one of their own steps (320 samples of 8000 Hz).
+        assert clips[0].audio_duration_s == pytest.approx(shape[0] / 8, abs=0.05)
         assert np.abs(clips[0].audio).max() > 1e-3
+        assert not np.array_equal(clips[0].audio, clips[1].audio)
 
 
 @pytest.mark.parametrize(
-    "name", ["LTX2Pipeline", "LTXPipeline", "WanPipeline", "AudioLDM2Pipeline", "StableAudioPipeline"]
+    "name",
+    [
+        "LTX2Pipeline",
+        "Kandinsky6TI2VAPipeline",
+        "Cosmos3OmniPipeline",
+        "LTXPipeline",
+        "WanPipeline",
+        "AudioLDM2Pipeline",
+        "StableAudioPipeline",
+    ],
 )
 def test_a_clip_depends_on_prompt_seed_and_weights_alone(name: str, tiny_pipeline: Callable[..., Path]) -> None:
     def make(weights: int, seeds: Sequence[int], prompt: str = "a cat") -> list[tuple[Any, Any]]:
@@ -178,7 +193,7 @@ def test_values_that_are_not_finite_fail(tiny_pipeline: Callable[..., Path], tin
     assert {row["kind"] for row in read_jsonl(run / "failures.jsonl")} == {"non_finite"}
 
 
-# Output conventions of classes that need large tokenizers: Cosmos has no batch axis, Kandinsky no channel axis.
+# Cosmos has no batch axis, Kandinsky no channel axis.
 @pytest.mark.parametrize(
     ("name", "output", "channels"),
     [

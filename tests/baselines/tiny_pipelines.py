@@ -16,6 +16,9 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     pipeline = getattr(diffusers, name)(**_COMPONENTS[name]())
     pipeline.save_pretrained(folder)
+    if name == "Kandinsky6TI2VAPipeline":
+        # The hub's folder has a processor, which is not to be built without torchvision; its tokenizer is as here.
+        _rename(folder, "tokenizer", "Qwen2_5_VLProcessor")
     return folder
 
 
@@ -116,6 +119,112 @@ def _ltx2() -> dict[str, Any]:
             upsample_factors=[8, 10], resnet_kernel_sizes=[3], resnet_dilations=[[1, 3]], output_sampling_rate=8000,
         ),
         "scheduler": FlowMatchEulerDiscreteScheduler(),
+    }  # fmt: skip
+
+
+def _kandinsky6() -> dict[str, Any]:
+    from diffusers import (
+        AutoencoderKLHunyuanVideo,
+        FlowMatchEulerDiscreteScheduler,
+        Kandinsky6Transformer3DModel,
+        MMAudioVAE,
+        MMAudioVocoder,
+    )
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTokenizer,
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+    )
+
+    qwen = Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "vocab_size": 64,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]},
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+            "patch_size": 14,
+            "fullatt_block_indexes": [0],
+            "window_size": 28,
+        },
+        image_token_id=60,
+        video_token_id=61,
+        vision_start_token_id=62,
+        vision_end_token_id=63,
+    )
+    clip = CLIPTextConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=16,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    pieces = ["<|startoftext|>", "<|endoftext|>", *_LETTERS, *(f"{letter}</w>" for letter in _LETTERS)]
+    return {
+        "transformer": Kandinsky6Transformer3DModel(
+            in_visual_dim=4, out_visual_dim=4, in_text_dim=16, in_text_dim2=16, time_dim=16, model_dim=16, ff_dim=32,
+            num_text_blocks=1, num_visual_blocks=1, axes_dims=(2, 2, 4), in_audio_dim=4, out_audio_dim=4,
+        ),
+        "vae": AutoencoderKLHunyuanVideo(
+            latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4
+        ),
+        "text_encoder": Qwen2_5_VLForConditionalGeneration(qwen),
+        "tokenizer": _word_tokenizer(),
+        "text_encoder_2": CLIPTextModel(clip),
+        "tokenizer_2": CLIPTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, merges=[]),
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=5.0),
+        "audio_vae": MMAudioVAE(
+            mel_bins=8, latent_channels=4, hidden_channels=8, channel_multipliers=(1, 1, 1), layers_per_block=1,
+            sample_rate=8000, n_fft=256, hop_length=64,
+        ),
+        "vocoder": MMAudioVocoder(
+            num_mels=8, upsample_initial_channel=16, upsample_rates=(8, 8), upsample_kernel_sizes=(16, 16),
+            resblock_kernel_sizes=(3,), resblock_dilation_sizes=((1, 3, 5),),
+        ),
+    }  # fmt: skip
+
+
+def _cosmos3() -> dict[str, Any]:
+    from diffusers import AutoencoderKLWan, Cosmos3OmniTransformer, UniPCMultistepScheduler
+    from diffusers.models.autoencoders.autoencoder_cosmos3_audio import Cosmos3AVAEAudioTokenizer
+
+    tokenizer = _word_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|vision_start|>"]})
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    return {
+        "transformer": Cosmos3OmniTransformer(
+            head_dim=8, hidden_size=16, intermediate_size=16, latent_channel=4, num_attention_heads=2,
+            num_hidden_layers=1, num_key_value_heads=1, patch_latent_dim=16, vocab_size=64, sound_dim=4,
+            sound_gen=True, dtype="float32", rope_axes_dim=(2, 1, 1),
+        ),
+        "text_tokenizer": tokenizer,
+        "vae": AutoencoderKLWan(
+            base_dim=4, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+            latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+        ),
+        "scheduler": UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
+        "sound_tokenizer": Cosmos3AVAEAudioTokenizer(
+            sampling_rate=8000, vocoder_input_dim=4, dec_dim=4, dec_c_mults=(1, 1, 1), dec_strides=(4, 8, 10),
+            hop_size=320, enc_dim=8, enc_intermediate_dim=8, enc_num_layers=1, enc_num_blocks=1, enc_latent_dim=8,
+            enc_c_mults=(1, 1, 1), enc_strides=(4, 5, 1), encoder_enabled=False,
+        ),
+        "enable_safety_checker": False,
     }  # fmt: skip
 
 
@@ -223,6 +332,8 @@ _COMPONENTS = {
     "WanPipeline": _wan,
     "LTXPipeline": _ltx,
     "LTX2Pipeline": _ltx2,
+    "Kandinsky6TI2VAPipeline": _kandinsky6,
+    "Cosmos3OmniPipeline": _cosmos3,
     "AudioLDM2Pipeline": _audioldm2,
     "StableAudioPipeline": _stable_audio,
 }
@@ -259,6 +370,10 @@ def _word_tokenizer() -> Any:
 
 def as_published(folder: Path) -> None:
     """AudioLDM2's folder as the hub has it: with the plain GPT2 class."""
+    _rename(folder, "language_model", "GPT2Model")
+
+
+def _rename(folder: Path, component: str, kind: str) -> None:
     index = json.loads((folder / "model_index.json").read_text())
-    index["language_model"] = ["transformers", "GPT2Model"]
+    index[component] = ["transformers", kind]
     (folder / "model_index.json").write_text(json.dumps(index))
