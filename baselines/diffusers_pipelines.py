@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
-from javisbench.baselines.diffusers_table import CARDS, PIPELINES, REPOSITORIES, PipelineClass, known_classes
+from javisbench.baselines.diffusers_table import (
+    AS_PIPELINE,
+    CARDS,
+    PIPELINES,
+    REPOSITORIES,
+    PipelineClass,
+    known_classes,
+)
 from javisbench.baselines.fingerprint import library_files
 from javisbench.baselines.parameters import Parser, choice, number, read_parameters
 from javisbench.clip import Clip, ClipSpec
@@ -283,6 +290,11 @@ class DiffusersPipeline(Generator):
             for file in card.get("files", ())
             if "source" in file
         ]
+        if self.source.repository in AS_PIPELINE:
+            return MissingWeightsError(
+                f"The repository {self.source.repository} is published as single files, which are not read here. As a "
+                f"pipeline of diffusers the model is --model diffusers:{AS_PIPELINE[self.source.repository]}."
+            )
         told = "; ".join(known) or f"{self.source.repository}, size and licence as its hub page says"
         revision = f" --revision {self.source.revision}" if self.source.revision else ""
         return MissingWeightsError(

@@ -198,7 +198,8 @@ PIPELINES = {
 # Published repositories, so that a plan can be made before anything is fetched.
 REPOSITORIES = {
     "Lightricks/LTX-2": "LTX2Pipeline",
-    "Lightricks/LTX-2.3": "LTX2Pipeline",
+    "diffusers/LTX-2.3-Diffusers": "LTX2Pipeline",
+    "diffusers/LTX-2.3-Distilled-Diffusers": "LTX2Pipeline",
     "Lightricks/LTX-2.5-Diffusers": "LTX2Pipeline",
     "Lightricks/LTX-Video": "LTXPipeline",
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "WanPipeline",
@@ -210,10 +211,17 @@ REPOSITORIES = {
     "nvidia/Cosmos3-Super": "Cosmos3OmniPipeline",
 }
 
+# Repositories of single files, to that which holds the same model as a pipeline.
+AS_PIPELINE = {
+    "Lightricks/LTX-2.3": "diffusers/LTX-2.3-Diffusers",
+    "Lightricks/LTX-2.5": "Lightricks/LTX-2.5-Diffusers",
+}
+
 # Repository to the model card that describes it; others have the card "diffusers".
 CARDS = {
     "Lightricks/LTX-2": "ltx-2",
-    "Lightricks/LTX-2.3": "ltx-2.3",
+    "diffusers/LTX-2.3-Diffusers": "ltx-2.3",
+    "diffusers/LTX-2.3-Distilled-Diffusers": "ltx-2.3",
     "Lightricks/LTX-Video": "ltx-video",
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "wan2.1-1.3b",
     "cvssp/audioldm2": "audioldm2",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import javisbench
 from javisbench.baselines.base import Generated, Plan, Request
 from javisbench.baselines.diffusers_pipelines import DiffusersPipeline, Source, _clip
-from javisbench.baselines.diffusers_table import PIPELINES, REPOSITORIES, PipelineClass
+from javisbench.baselines.diffusers_table import AS_PIPELINE, PIPELINES, REPOSITORIES, PipelineClass
 from javisbench.baselines.registry import create_generator
 from javisbench.clip import ClipSpec
 from javisbench.durable import read_json, read_jsonl
@@ -268,6 +268,13 @@ def test_what_is_not_here_is_told_with_source_size_and_licence(tiny_suite: Suite
         assert told in caught.value.message
     with pytest.raises(MissingWeightsError, match="hf download some/thing --revision v2"):
         DiffusersPipeline("some/thing@v2").plan(ClipSpec())
+
+
+def test_repositories_of_single_files_name_the_one_with_a_pipeline() -> None:
+    assert set(AS_PIPELINE.values()) <= set(REPOSITORIES)
+    assert not set(AS_PIPELINE) & set(REPOSITORIES)
+    with pytest.raises(MissingWeightsError, match=r"single files.*--model diffusers:diffusers/LTX-2\.3-Diffusers"):
+        DiffusersPipeline("Lightricks/LTX-2.3").plan(ClipSpec())
 
 
 def test_folders_of_weights_and_the_cache_are_looked_through(
