@@ -147,7 +147,7 @@ class JavisDiT(Generator):
         pipeline = self._pipeline
         if pipeline is None:
             raise GenerationError("JavisDiT was asked to generate before its weights were loaded. Call load first.")
-        encode_s = pipeline.encode([request.prompts["text"] for request in batch])
+        encoding = pipeline.encode([request.prompts["text"] for request in batch])
         for request in batch:
             if not isinstance(request.plan, JavisDiTPlan):
                 raise GenerationError("The request's plan is not JavisDiT's. Make it with this generator's plan().")
@@ -157,8 +157,9 @@ class JavisDiT(Generator):
             except GenerationError as error:
                 yield Failed(request, "generate", error.kind, error.message, retryable=False)
                 continue
-            made.info["seconds"]["encode_batch"] = round(encode_s, 3)
-            yield Generated(request, _clip(made, request.plan), made.info)
+            cost = encoding | made.cost
+            info = {**made.info, "seconds": cost.seconds, "peak_bytes": cost.peak_bytes}
+            yield Generated(request, _clip(made, request.plan), info)
 
     def close(self) -> None:
         """Free all networks."""

@@ -46,17 +46,50 @@ _KEPT_PROMPTS = 1024
 
 
 @dataclass
+class Cost:
+    """What stages took.
+
+    Attributes:
+        seconds: by stage.
+        peak_bytes: by stage, the most that torch had allocated on the GPU at once; empty on a CPU.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, stage: str, device: str) -> Iterator[None]:
+        """Measure what happens inside."""
+        on_gpu = device.startswith("cuda")
+        if on_gpu:
+            torch.cuda.synchronize(device)
+            torch.cuda.reset_peak_memory_stats(device)
+        started = time.monotonic()
+        yield
+        if on_gpu:
+            torch.cuda.synchronize(device)
+            self.peak_bytes[stage] = torch.cuda.max_memory_allocated(device)
+        self.seconds[stage] = round(time.monotonic() - started, 3)
+
+    def __or__(self, other: Cost) -> Cost:
+        """The stages of both."""
+        return Cost(self.seconds | other.seconds, self.peak_bytes | other.peak_bytes)
+
+
+@dataclass
 class Made:
     """A clip as tensors.
 
     Attributes:
         frames: uint8 ``(T, H, W, 3)``, on the CPU.
         audio: float32 ``(1, samples)`` in [-1, 1], on the CPU.
+        cost: of its stages.
         info: facts about its making.
     """
 
     frames: Tensor
     audio: Tensor
+    cost: Cost
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,18 +133,20 @@ class Pipeline(ABC, Generic[Config]):
         """The prompt as the text encoder reads it."""
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> float:
-        """Make sure that every prompt's states are known; the seconds that it took."""
-        started = time.monotonic()
+    def encode(self, prompts: Sequence[str]) -> Cost:
+        """Make sure that every prompt's states are known; what it took."""
+        cost = Cost()
         wanted = list(dict.fromkeys((*prompts, *self._always_encoded())))
-        if not self._knows(wanted):
-            if len(self._encoded) > _KEPT_PROMPTS:
-                self._forget()
-            self.network.to("cpu")
-            self._encode(wanted)
-            _free(self.device)
-        self.network.to(self.device)
-        return time.monotonic() - started
+        with cost.of("encode_batch", self.device):
+            if not self._knows(wanted):
+                if len(self._encoded) > _KEPT_PROMPTS:
+                    self._forget()
+                self.network.to("cpu")
+                _free(self.device)
+                self._encode(wanted)
+                _free(self.device)
+            self.network.to(self.device)
+        return cost
 
     def _always_encoded(self) -> tuple[str, ...]:
         return ()
@@ -145,17 +180,17 @@ class Pipeline(ABC, Generic[Config]):
             GenerationError: values that are not finite (kind ``non_finite``).
         """
         encoded = self._encoded[self.text(prompt)]
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "denoise", self.device):
+        cost = Cost()
+        with cost.of("denoise", self.device):
             video, audio = self._sample(prompt, plan, torch.Generator().manual_seed(seed))
-        with _timed(seconds, "decode", self.device):
+        with cost.of("decode", self.device):
             pixels = self._decode_video(video, plan)[0].float()
             waveform = self._decode_audio(audio)[:, : plan.audio_samples].float()
         for name, values in (("picture", pixels), ("sound", waveform)):
             if not bool(torch.isfinite(values).all()):
                 raise GenerationError(f"The {name} holds values that are not finite.", kind="non_finite")
-        info = {"prompt": self.text(prompt), "truncated_tokens": encoded.truncated, "seconds": seconds}
-        return Made(_to_uint8(pixels), waveform.clamp(-1, 1).cpu(), info)
+        info = {"prompt": self.text(prompt), "truncated_tokens": encoded.truncated}
+        return Made(_to_uint8(pixels), waveform.clamp(-1, 1).cpu(), cost, info)
 
     def _sample(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> tuple[Tensor, Tensor]:
         size = (self._latent_frames(plan.frames), plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
@@ -368,15 +403,6 @@ def _to_uint8(pixels: Tensor) -> Tensor:
     """``(3, T, H, W)`` in [-1, 1] to uint8 ``(T, H, W, 3)`` on the CPU, rounded to the nearest."""
     scaled = (pixels.clamp(-1, 1) + 1) / 2 * 255
     return scaled.round().to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu()
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str, device: str) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    seconds[stage] = round(time.monotonic() - started, 3)
 
 
 def _free(device: str) -> None:

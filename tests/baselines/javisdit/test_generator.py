@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from javisbench.baselines.base import Failed, Generated, Plan, Request
 from javisbench.baselines.fingerprint import difference, hash_files
-from javisbench.baselines.javisdit import JavisDiT
+from javisbench.baselines.javisdit import JavisDiT, text_encoder
+from javisbench.baselines.javisdit.pipeline import Cost
 from javisbench.cards import read_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, UsageError, WeightsError
@@ -217,6 +219,39 @@ def test_facts_are_told(generator, version):
     # The tiny tokenizer reads single characters and appends an end token.
     assert answer.info["truncated_tokens"] == len(prompt) + 1 - 40
     assert {"denoise", "decode", "encode_batch"} == set(answer.info["seconds"])
+    assert answer.info["peak_bytes"] == {}
+
+
+def test_peak_memory_is_that_of_each_stage_on_a_gpu(monkeypatch):
+    calls, peaks = [], iter([300, 100])
+    monkeypatch.setattr("torch.cuda.synchronize", lambda _: calls.append("wait"))
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda _: calls.append("reset"))
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda _: next(peaks))
+    cost = Cost()
+    for stage in ("denoise", "decode"):
+        with cost.of(stage, "cuda:1"):
+            calls.append(stage)
+    assert cost.peak_bytes == {"denoise": 300, "decode": 100}
+    assert calls == ["wait", "reset", "denoise", "wait", "wait", "reset", "decode", "wait"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_text_encoder_is_loaded_once_a_batch_and_gone_before_denoising(generator, version, monkeypatch):
+    model = generator(version, steps="1", cfg="2")
+    true, loaded, alive = text_encoder.from_library, [], []
+
+    def watched(*given):
+        encoder = true(*given)
+        loaded.append(weakref.ref(encoder))
+        assert next(model._pipeline.network.parameters()).device.type == "cpu"
+        return encoder
+
+    monkeypatch.setattr(text_encoder, "from_library", watched)
+    make = model._pipeline.make
+    monkeypatch.setattr(model._pipeline, "make", lambda *g: (alive.extend(r() for r in loaded), make(*g))[1])
+    clips(model, requests(model, ["wind", "a bell", "wind"]))
+    assert len(loaded) == 1
+    assert alive == [None] * 3
 
 
 @pytest.mark.parametrize("version", VERSIONS)
