@@ -7,7 +7,7 @@ DEMO_RUN ?= demo-run
 export OMP_NUM_THREADS ?= 1
 PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 1))")
 
-.PHONY: demo test slow lint types wheel clean
+.PHONY: demo test browser slow lint types wheel clean
 
 $(BIN)/python:
 	$(PYTHON) -c "import sys; sys.exit('javisbench needs Python 3.11 or newer; this is ' + sys.version.split()[0] + \
@@ -33,7 +33,11 @@ demo: $(VENV)/.installed
 	@echo "Next:    $(BIN)/javisbench score YOUR_CLIPS --suite demo --name my-model"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(PYTEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n $(PYTEST_WORKERS) --dist loadfile
+
+# Needs Debian's chromium and chromium-driver, and JAVISBENCH_AXE=.../axe.min.js for the accessibility checks.
+browser: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "browser and not slow" -n $(PYTEST_WORKERS) --dist loadfile
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow -n $(PYTEST_WORKERS) --dist loadfile

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,3 +95,22 @@ def cheap_set_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(i3d, "I3DEncoder", cheap.MeanColour)
     monkeypatch.setattr(fvd, "FVDMetric", cheap.ColourDistance)
     monkeypatch.setattr("javisbench.run.build_reference._SET_METRICS", ("fvd",))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium (tests/browser.py)."""
+    module = _module(Path(__file__).parent / "browser.py")
+    if lack := module.missing():
+        (pytest.fail if os.environ.get("JAVISBENCH_BROWSER") == "required" else pytest.skip)(lack)
+    with module.started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def axe(browser: Any) -> Callable[[], list[list[Any]]]:
+    """The serious and critical findings of axe-core on the page that the browser shows."""
+    if "JAVISBENCH_AXE" not in os.environ:
+        pytest.skip("JAVISBENCH_AXE does not name axe-core's axe.min.js")
+    violations: Callable[[], list[list[Any]]] = browser.violations
+    return violations

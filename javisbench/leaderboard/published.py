@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -91,7 +91,26 @@ def published_results(path: Path | None = None) -> list[Reported]:
     """
     path = path or FOLDER / "published_results.csv"
     rows = list(_rows(path))
-    return [_reported(path, number, row) for number, row in enumerate(rows, 1)]
+    return _as_printed([_reported(path, number, row) for number, row in enumerate(rows, 1)])
+
+
+def _as_printed(record: list[Reported]) -> list[Reported]:
+    """With the trailing zeros that the file lost: a column of a paper's table has one number of digits."""
+    digits: dict[tuple[str, str, str], int] = {}
+    for row in record:
+        for metric, (_, text) in row.values.items():
+            key = (row.source, row.table, metric)
+            digits[key] = max(digits.get(key, 0), _digits(text))
+    return [
+        replace(
+            row,
+            values={
+                metric: (value, f"{value:.{digits[row.source, row.table, metric]}f}")
+                for metric, (value, _) in row.values.items()
+            },
+        )
+        for row in record
+    ]
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

@@ -1,20 +1,8 @@
-"""The site in a real browser: Debian's chromium and chromium-driver, spoken to over WebDriver's HTTP interface.
-
-Skipped where they are not installed. ``JAVISBENCH_SITE`` checks another site than the synthetic one; ``JAVISBENCH_AXE``
-(path of axe-core's axe.min.js) adds the accessibility check.
-"""
+"""The synthetic site in a real browser (tests/browser.py); ``JAVISBENCH_SITE`` checks the pages of another one."""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,88 +10,8 @@ import pytest
 
 from javisbench.metrics.registry import METRICS
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("chromedriver") is None or shutil.which("chromium") is None,
-    reason="needs Debian's chromium and chromium-driver",
-)
-AXE = os.environ.get("JAVISBENCH_AXE")
-
-
-class Browser:
-    """The little of WebDriver that these tests need."""
-
-    def __init__(self, port: int) -> None:
-        self.root = f"http://127.0.0.1:{port}"
-        arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--window-size=1400,1000",
-        ]
-        wanted = {
-            "goog:chromeOptions": {"binary": shutil.which("chromium"), "args": arguments},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
-        answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self.root += f"/session/{answer['sessionId']}"
-
-    def _call(self, method: str, path: str, data: Any = None) -> Any:
-        body = None if data is None else json.dumps(data).encode()
-        request = urllib.request.Request(self.root + path, body, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)["value"]
-
-    def open(self, path: Path, fragment: str = "") -> None:
-        self._call("POST", "/url", {"url": "about:blank"})
-        self._call("POST", "/url", {"url": path.as_uri() + fragment})
-
-    def run(self, script: str) -> Any:
-        return self._call("POST", "/execute/sync", {"script": script, "args": []})
-
-    def run_async(self, script: str) -> Any:
-        return self._call("POST", "/execute/async", {"script": script, "args": []})
-
-    def cdp(self, command: str, **parameters: Any) -> Any:
-        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
-
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        return self._call("POST", "/se/log", {"type": kind})
-
-    def wait(self, script: str, seconds: float = 15.0) -> Any:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found = self.run(script)
-            if found:
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"Never came true: {script}")
-
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
-
-    def close(self) -> None:
-        self._call("DELETE", "")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        browser = Browser(port)
-        yield browser
-        browser.close()
-    finally:
-        driver.terminate()
-        driver.wait(timeout=10)
+pytestmark = pytest.mark.browser
+THEMES = ("light", "dark")
 
 
 @pytest.fixture
@@ -112,34 +20,35 @@ def board(request: pytest.FixtureRequest) -> Path:
     return Path(given).resolve() if given else request.getfixturevalue("site")
 
 
-def test_every_page_is_quiet_closed_and_accessible(browser, board):
-    browser.log("browser"), browser.log("performance")
+@pytest.fixture(autouse=True)
+def _as_it_was(browser):
+    yield
+    browser.look()
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_every_page_is_quiet_and_closed(browser, board, width):
+    browser.console(), browser.requests()
+    browser.look(width=width)
     for page in sorted(board.rglob("*.html")):
         browser.open(page)
         browser.wait("return document.readyState === 'complete'")
-        assert browser.log("browser") == [], page
-        urls = []
-        for entry in browser.log("performance"):
-            message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                urls.append(message["params"]["request"]["url"])
-        assert [url for url in urls if not url.startswith(("file:", "about:", "data:"))] == [], page
+        assert browser.console() == [], page
+        outside = [url for url in browser.requests() if not url.startswith(("file:", "about:", "data:"))]
+        assert outside == [], page
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), page
-        if AXE:
-            violations = _axe(browser)
-            assert [v for v in violations if v[0] in ("serious", "critical")] == [], page
 
 
-def _axe(browser: Browser) -> list[list[Any]]:
-    browser.cdp("Page.setBypassCSP", enabled=True)
-    return browser.run_async(
-        Path(str(AXE)).read_text(encoding="utf-8")
-        + "; const done = arguments[0]; axe.run(document, {resultTypes: ['violations'], preload: false}).then("
-        "r => done(r.violations.map(v => [v.impact, v.id, v.nodes[0].html.slice(0, 200)])));"
-    )
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_page_is_accessible(browser, board, axe, theme):
+    browser.look(theme=theme)
+    for page in sorted(board.rglob("*.html")):
+        browser.open(page, "#sample_0000" if page.parent.name == "samples" else "")
+        browser.wait("return document.readyState === 'complete'")
+        assert axe() == [], page
 
 
-def rows(browser: Browser) -> list[str]:
+def rows(browser: Any) -> list[str]:
     return browser.run(
         "return Array.from(document.querySelectorAll('table[data-board] tbody th a')).map(a => a.textContent)"
     )
@@ -170,9 +79,56 @@ def test_headings_can_be_reached_by_keyboard(browser, site):
     browser.open(site / "index.html")
     browser.wait("return document.querySelector('[aria-sort]') !== null")
     browser.run("document.querySelector('table[data-board] [data-metric=av_align] .dt-column-order').focus()")
-    for kind in ("keyDown", "keyUp"):
-        browser.cdp("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+    browser.press("Enter", 13, "\r")
     browser.wait("return document.querySelector('[data-metric=av_align]').getAttribute('aria-sort') === 'descending'")
+
+
+def test_the_keyboard_reaches_everything_and_is_never_caught(browser, site):
+    browser.open(site / "index.html")
+    browser.wait("return document.querySelector('[aria-sort]') !== null")
+    seen = []
+    for _ in range(200):
+        browser.press("Tab", 9)
+        number, outlined = browser.run(
+            "const e = document.activeElement; if (e === document.body) return [null, true];"
+            "window.seen = window.seen || []; let i = window.seen.indexOf(e);"
+            "if (i < 0) { window.seen.push(e); i = window.seen.length - 1; } else { i = null; }"
+            "return [i, getComputedStyle(e).outlineStyle !== 'none' || e.matches('input, select')]"
+        )
+        if number is None:
+            break
+        assert outlined, browser.run("return document.activeElement.outerHTML.slice(0, 200)")
+        seen.append(number)
+    can = "a[href], button, input:not([type=checkbox]), select, summary, [tabindex='0']"
+    missed = browser.run(
+        f'return Array.from(document.querySelectorAll("{can}")).filter(e => e.offsetParent !== null && '
+        "!e.matches('.skip') && !window.seen.includes(e)).map(e => e.outerHTML.slice(0, 120))"
+    )
+    assert missed == []
+    assert browser.run("return window.seen[0].matches('.skip')")
+
+
+def test_a_screen_reader_hears_names_directions_and_ranks(browser, site):
+    browser.open(site / "index.html")
+    browser.wait("return document.querySelector('[aria-sort]') !== null")
+    nodes = browser.cdp("Accessibility.getFullAXTree")["nodes"]
+    said = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n.get("ignored")]
+    names = {role: [name for found, name in said if found == role] for role in {role for role, _ in said}}
+    assert "javisbench-v1, suite demo, 60 samples" in names["table"]
+    assert any("FVD" in name and "lower is better" in name for name in names["columnheader"])
+    assert any(name.startswith("Alpha") for name in names["rowheader"])
+    assert all(names[role] and all(names[role]) for role in ("button", "link", "combobox", "searchbox", "region"))
+    assert "0.591 (best) rank #1 [0.579, 0.604]" in names["cell"]
+    assert {"Size from (billions of parameters)", "Size to (billions of parameters)"} <= set(names["spinbutton"])
+
+
+def test_paper_is_white_whatever_the_theme(browser, site):
+    browser.look(theme="dark")
+    browser.open(site / "index.html")
+    browser.cdp("Emulation.setEmulatedMedia", media="print")
+    assert browser.run("return getComputedStyle(document.body).color") == "rgb(27, 31, 39)"
+    assert browser.run("return getComputedStyle(document.getElementById('filters')).display") == "none"
+    browser.cdp("Emulation.setEmulatedMedia", media="")
 
 
 def test_filters_and_metrics(browser, site):
@@ -199,7 +155,7 @@ def test_theme(browser, site):
     browser.open(site / "index.html")
     ground = "return getComputedStyle(document.body).backgroundColor"
     for wanted, colour in (("dark", "rgb(18, 21, 27)"), ("light", "rgb(255, 255, 255)")):
-        browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": wanted}])
+        browser.look(theme=wanted)
         assert browser.run(ground) == colour
     browser.run("document.getElementById('theme').click()")
     assert browser.run(ground) == "rgb(18, 21, 27)"
@@ -221,7 +177,7 @@ def test_one_sample(browser, site):
     browser.wait("return document.getElementById('detail-title').textContent === 'sample_0001'")
     assert browser.run("return location.hash") == "#sample_0001"
     assert browser.run("return document.activeElement.id") == "detail-title"
-    assert browser.log("browser") == []
+    assert browser.console() == []
 
 
 def test_samples_can_be_filtered(browser, site):
@@ -239,12 +195,15 @@ def test_samples_can_be_filtered(browser, site):
 
 
 def test_a_phone(browser, site):
-    browser.cdp("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
-    for name in ("index.html", "models/alpha.html", "published.html"):
-        browser.open(site / name)
-        browser.wait("return document.readyState === 'complete'")
-        assert browser.run("return document.documentElement.scrollWidth") == 390, name
-    browser.cdp("Emulation.clearDeviceMetricsOverride")
+    browser.look(width=390)
+    (page,) = (site / "samples").glob("alpha-demo-javisbench-v1-*.html")
+    browser.open(page, "#sample_0000")
+    browser.wait("return !document.getElementById('detail').hidden")
+    # What is drawn is as large as what is written.
+    for node in browser.run(
+        "return Array.from(document.querySelectorAll('#detail svg text'), t => t.getBoundingClientRect().height)"
+    ):
+        assert node > 9
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def test_the_record_ships_and_every_row_has_a_source():
 
 def test_ltx_2_has_two_av_ib_values():
     found = [d for d in disagreements() if (d.model, d.metric) == ("LTX-2", "av_ib")]
-    assert [(d.first, d.second) for d in found] == [("0.318", "0.18")]
+    assert [(d.first, d.second) for d in found] == [("0.318", "0.180")]
     assert found[0].ratio == pytest.approx(0.138 / 0.18)
     assert not found[0].rounding
 
@@ -36,6 +36,14 @@ def test_one_unit_of_the_last_digit_may_be_rounding(tmp_path):
     path.write_text(HEAD + "A,t2av,,s,0.20,P1,T\nA,t2av,,s,0.21,P2,T\nA,t2av,,s,0.25,P3,T\n")
     found = {(d.first, d.second): d.rounding for d in disagreements(published_results(path))}
     assert found == {("0.20", "0.21"): True, ("0.20", "0.25"): False, ("0.21", "0.25"): False}
+
+
+def test_a_column_of_a_table_has_one_number_of_digits(tmp_path):
+    path = tmp_path / "record.csv"
+    path.write_text(HEAD + "A,t2av,,s,0.2,P1,T\nB,t2av,,s,0.213,P1,T\nA,t2av,,s,0.21,P2,T\n")
+    record = published_results(path)
+    assert [row.values["tv_ib"] for row in record] == [(0.2, "0.200"), (0.213, "0.213"), (0.21, "0.21")]
+    assert [d.rounding for d in disagreements(record)] == [True]
 
 
 def test_tables_of_one_paper_do_not_disagree_with_themselves(tmp_path):

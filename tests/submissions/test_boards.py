@@ -65,22 +65,3 @@ def test_two_folders_from_elsewhere_become_a_board_from_their_archives_alone(cli
                 cell: dict[str, Any] = summary["metrics"]["av_align"][aspect.id][category.id]
                 if cell["value"] is not None:
                     assert f"{cell['value']:.3f}".replace("-", "−") in everything.replace("-", "−"), category.id
-
-
-def test_a_board_of_procedural_and_three_damaged_variants_tells_them_apart(tmp_path: Path) -> None:
-    runs = []
-    for damage in ("none", "shuffled", "frozen", "hiss"):
-        run = tmp_path / damage
-        javisbench.evaluate(
-            "procedural", suite=tiny_demo(60), params={"damage": damage}, name=f"procedural {damage}", out=run,
-            metrics=["av_align", "health_frozen"], workers=1,
-        )  # fmt: skip
-        runs.append(run)
-    assert cli(["leaderboard", "build", *map(str, runs), "--out", str(tmp_path / "site"), "--quiet"]) == 0
-    assert (tmp_path / "site/index.html").exists()
-    overall = {run.name: json.loads((run / "summary.json").read_text())["metrics"] for run in runs}
-    still = {name: cells["health_frozen"]["overall"]["value"] for name, cells in overall.items()}
-    assert still["frozen"] > 0.7 > 2 * still["hiss"], still
-    scores = {name: cells["av_align"]["overall"]["value"] for name, cells in overall.items()}
-    assert all(scores["none"] > value for name, value in scores.items() if name != "none"), scores
-    assert cli(["report", *map(str, runs), "--format", "markdown"]) == 0

@@ -87,6 +87,13 @@ const javisbench = (function () {
       columns: columns,
       data: data.clips.map((clip, index) => index),
       deferRender: true,
+      language: {
+        emptyTable: "No samples",
+        info: "_START_ to _END_ of _TOTAL_ samples",
+        infoEmpty: "No samples",
+        infoFiltered: "(of _MAX_)",
+        zeroRecords: "No sample matches",
+      },
       layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: "paging" },
       order: [],
       pageLength: 25,
@@ -150,6 +157,7 @@ const javisbench = (function () {
   function show(index, row, move) {
     const title = document.getElementById("detail-title");
     const body = document.getElementById("detail-body");
+    panel.hidden = false;
     title.textContent = data.clips[index];
     body.replaceChildren();
     if (row.text) {
@@ -172,7 +180,6 @@ const javisbench = (function () {
       row.failures.forEach((words) => list.append(make("li", {}, words.filter(Boolean).join(": "))));
       body.append(make("h3", {}, "Failures"), list);
     }
-    panel.hidden = false;
     if (move) {
       title.focus({ preventScroll: true });
       panel.scrollIntoView({ block: "nearest" });
@@ -205,16 +212,18 @@ const javisbench = (function () {
 
   // Plots of time, in seconds
 
-  const WIDTH = 560;
-  const LEFT = 110;
+  // As wide as there is room, so that text keeps its size on a phone.
+  const WIDEST = 560;
+  const LEFT = 100;
 
   function numbers(values) {
     return (values || []).filter((value) => value !== null);
   }
 
   function plot(height, end, label) {
-    const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${height + 24}`, role: "img", "aria-label": label, class: "time" });
-    const x = (t) => LEFT + ((WIDTH - LEFT - 12) * t) / end;
+    const width = Math.max(240, Math.min(WIDEST, document.getElementById("detail-body").clientWidth));
+    const svg = draw("svg", { width: width, height: height + 24, role: "img", "aria-label": label, class: "time" });
+    const x = (t) => LEFT + ((width - LEFT - 12) * t) / end;
     const step = end > 12 ? 5 : end > 6 ? 2 : 1;
     for (let t = 0; t <= end + 1e-9; t += step) {
       svg.append(draw("line", { x1: x(t), x2: x(t), y1: 4, y2: height, class: "grid" }));
