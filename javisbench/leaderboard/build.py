@@ -157,8 +157,11 @@ def _load(source: Path, work: Path) -> list[Result]:
 
 def result_id(result: Result) -> str:
     """A name for files that no other result of a site has."""
-    digest = hashlib.sha256(result.key.encode()).hexdigest()[:6]
-    return f"{plots.file_name(f'{result.slug}-{result.suite}-{result.protocol}')}-{digest}"
+    return f"{plots.file_name(f'{result.slug}-{result.suite}-{result.protocol}')}-{_digest(result.key)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 @dataclass(frozen=True)
@@ -204,10 +207,15 @@ class _Site:
         return [a for a in TAXONOMY if any(r.has_aspect(m, a.id) for r in self.results for m in r.metrics)]
 
     def _models(self) -> list[_Model]:
-        by_slug: dict[str, list[Result]] = {}
+        by_name: dict[str, list[Result]] = {}
         for result in self.results:
-            by_slug.setdefault(result.slug, []).append(result)
-        return [_Model(members[0].model, slug, tuple(members)) for slug, members in by_slug.items()]
+            by_name.setdefault(result.model, []).append(result)
+        slugs = [members[0].slug for members in by_name.values()]
+        # A page belongs to one name alone, however alike two names look in a file's name.
+        return [
+            _Model(name, slug if slugs.count(slug) == 1 else f"{slug}-{_digest(name)}", tuple(members))
+            for slug, (name, members) in zip(slugs, by_name.items(), strict=True)
+        ]
 
     # Pages
 
@@ -398,10 +406,12 @@ class _Site:
 
     def _board(self, table: Table) -> dict[str, Any]:
         by_key = {result.key: result for result in self.results}
+        pages = {model.name: model.slug for model in self.models}
         scales = {col.id: _Scale.of(table, col) for col in table.columns}
         ranked = [col.id for col in table.columns if col.higher_is_better is not None]
         return {
             "table": table,
+            "pages": pages,
             "first": FIRST_CHOICE if FIRST_CHOICE in ranked else ranked[0] if ranked else "",
             "has_facts": any(by_key[row.id].card for row in table.rows if row.id in by_key),
             "groups": [
@@ -530,7 +540,7 @@ def _run_facts(result: Result) -> list[tuple[str, str]]:
 
 
 def _protocol_page(name: str) -> str:
-    digest = "" if name in PROTOCOLS else f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    digest = "" if name in PROTOCOLS else f"-{_digest(name)}"
     return f"protocols/{plots.file_name(name)}{digest}.html"
 
 

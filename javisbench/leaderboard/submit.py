@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ MEMBERS: dict[str, tuple[bool, int]] = {
 MAX_MANIFEST_BYTES = 1 * 2**20
 MAX_ARCHIVE_BYTES = 2 * 2**30
 _CHUNK = 1 << 20
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
@@ -167,33 +169,36 @@ def _check_directory(file: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _manifest(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    from javisbench.leaderboard.results import parse_json
+
     try:
-        manifest = json.loads(_read(file, archive, MANIFEST, MAX_MANIFEST_BYTES))
-        schema, members = manifest["schema"], manifest["members"]
-        declared = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in members.items()}
-    except (
-        json.JSONDecodeError,
-        UnicodeDecodeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ) as error:
-        raise _refused(file, f"its manifest cannot be read ({type(error).__name__}: {error})", "manifest") from error
-    if schema != SUBMISSION_SCHEMA:
-        raise _refused(file, f"its schema is {schema!r}; this javisbench reads {SUBMISSION_SCHEMA}", "schema")
+        manifest = parse_json(_read(file, archive, MANIFEST, MAX_MANIFEST_BYTES), MANIFEST)
+    except RunError as error:
+        raise _refused(file, error.message.rstrip("."), "manifest") from error
+    if not isinstance(manifest, dict):
+        raise _refused(file, f"{MANIFEST} is no object", "manifest")
+    schema, members = manifest.get("schema"), manifest.get("members")
+    if type(schema) is not int or schema != SUBMISSION_SCHEMA:
+        raise _refused(file, f"its schema is {schema!r:.40}; this javisbench reads {SUBMISSION_SCHEMA}", "schema")
+    if not isinstance(members, dict) or not all(map(_is_member, members.values())):
+        raise _refused(file, f"{MANIFEST} does not give bytes and SHA-256 of each member", "manifest")
     present = {info.filename for info in archive.infolist()} - {MANIFEST}
-    if declared.keys() != present:
-        odd = sorted(declared.keys() ^ present)
-        raise _refused(file, f"manifest and content differ in {', '.join(odd)}", "members")
-    result: dict[str, Any] = manifest
-    return result
+    if members.keys() != present:
+        odd = sorted(members.keys() ^ present)
+        raise _refused(file, f"manifest and content differ in {', '.join(odd)[:200]}", "members")
+    return manifest
+
+
+def _is_member(facts: object) -> bool:
+    if not isinstance(facts, dict):
+        return False
+    size, digest = facts.get("bytes"), facts.get("sha256")
+    return type(size) is int and size >= 0 and isinstance(digest, str) and SHA256.fullmatch(digest) is not None
 
 
 def _member(file: Path, archive: zipfile.ZipFile, name: str, facts: Mapping[str, Any]) -> bytes:
     data = _read(file, archive, name, MEMBERS[name][1])
-    if len(data) != int(facts["bytes"]) or _sha256(data) != facts["sha256"]:
+    if len(data) != facts["bytes"] or _sha256(data) != facts["sha256"]:
         raise _refused(file, f"{name} is not what the manifest says (SHA-256 {_sha256(data)[:12]}...)", "wrong_hash")
     return data
 

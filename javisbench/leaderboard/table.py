@@ -209,17 +209,24 @@ class Comparison:
     protocol: str
     samples: int
     stand_in: bool = field(default=False)
+    part: tuple[int, ...] = field(default=())
+    """(prompts, prompts of the whole suite) of a run over a part of its suite; else empty."""
 
     @property
     def title(self) -> str:
         """``javisbench-v1, suite javisbench, 10,140 samples``."""
         weights = ", stand-in weights" if self.stand_in else ""
-        return f"{self.protocol}, suite {self.suite}, {self.samples:,} samples{weights}"
+        part = f" ({self.part[0]:,} of {self.part[1]:,} prompts)" if self.part else ""
+        return f"{self.protocol}, suite {self.suite}, {self.samples:,} samples{part}{weights}"
 
 
 def comparison(result: Result) -> Comparison:
     """The group that `result` may be compared in."""
-    return Comparison(result.suite, result.suite_hash, result.protocol, result.samples, result.stand_in)
+    prompts, total = result.run.get("prompts"), result.run.get("suite_total")
+    part: tuple[int, ...] = ()
+    if isinstance(prompts, int) and isinstance(total, int) and prompts < total:
+        part = (prompts, total)
+    return Comparison(result.suite, result.suite_hash, result.protocol, result.samples, result.stand_in, part)
 
 
 def weights_behind(results: Iterable[Result], metric: str) -> list[tuple[tuple[str, str], ...]]:

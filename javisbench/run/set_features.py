@@ -74,6 +74,6 @@ def read_set_features(folder: Path) -> dict[str, SetRows]:
                 if fake.ndim != 2 or fake.shape != real.shape or len(fake) != len(ids) or len(set(ids)) != len(ids):
                     raise ValueError(f"{name} has {fake.shape} and {real.shape} values for {len(ids)} samples")
                 found[str(name)] = SetRows(str(name), tuple(map(str, entry["metrics"])), ids, fake, real)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
         raise RunError(f"{path} is damaged: {error}. Score the run again.", kind="damaged") from error
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import stat
 import zipfile
 from collections.abc import Callable
@@ -14,13 +15,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save
 
 import javisbench
 from javisbench.cli import run as cli
 from javisbench.clip import ClipSpec
 from javisbench.errors import SubmissionError
+from javisbench.leaderboard.build import loaded_results
 from javisbench.leaderboard.submit import MEMBERS, pack, unpack, unpack_verified
+from javisbench.leaderboard.table import board_table
 from javisbench.leaderboard.verify import verify_folder
 from javisbench.suite import load_suite
 
@@ -138,6 +144,49 @@ def set_in(cell: Callable[[dict[str, Any]], dict[str, Any]], **values: Any) -> C
     return edit_summary(lambda summary: cell(summary).update(values))
 
 
+def edit_details(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Members], None]:
+    def apply(content: Members) -> None:
+        content["details.parquet"] = parquet(change(table(content["details.parquet"])))
+
+    return apply
+
+
+def rewritten(content: Members, pattern: bytes, text: bytes) -> None:
+    content["summary.json"], found = re.subn(pattern, text, content["summary.json"])
+    assert found
+
+
+def failure(**changes: Any) -> dict[str, Any]:
+    known = {
+        "sample_id": "sample_0003",
+        "repeat": 0,
+        "stage": "metric",
+        "metric": None,
+        "kind": "bad",
+        "message": "Bad.",
+    }
+    return {**known, **changes}
+
+
+def features(
+    *, metrics: list[str], dtype: str = "float32", width: int = 4, fill: float | None = None, prefix: str = "sample"
+) -> bytes:
+    """A set_features.safetensors of random numbers."""
+    rng = np.random.default_rng(0)
+    sides = [rng.normal(size=(N, width)) if fill is None else np.full((N, width), fill) for _ in range(2)]
+    facts = {"metrics": metrics, "sample_ids": [f"{prefix}_{i:04d}" for i in range(N)]}
+    arrays = {f"i3d/{name}": side.astype(dtype) for name, side in zip(("fake", "real"), sides, strict=True)}
+    return save(arrays, {"javisbench_set_features": json.dumps({"schema": 1, "encoders": {"i3d": facts}})})
+
+
+def with_features(**changes: Any) -> Callable[[Members], None]:
+    def apply(content: Members) -> None:
+        content["set_features.safetensors"] = features(metrics=["fvd"], **changes)
+        edit_summary(lambda s: s["metrics"].update(fvd=s["metrics"]["av_align"]))(content)
+
+    return apply
+
+
 TAMPERED: dict[str, tuple[Callable[[Members], None], str]] = {
     "a raised score": (edit_scores(lambda f: f.assign(av_align=f.av_align + 0.1)), "aggregate"),
     "one raised score": (edit_scores(lambda f: f.assign(av_align=f.av_align.where(f.index != 3, 0.9))), "aggregate"),
@@ -203,6 +252,74 @@ TAMPERED: dict[str, tuple[Callable[[Members], None], str]] = {
     "stand-in weights": (edit_summary(lambda s: s["run"].update(stand_in=True)), "stand_in"),
     "another name in the manifest": (edit_manifest(model="a better model"), "manifest"),
     "another schema": (edit_manifest(schema=99), "schema"),
+    "fewer prompts than there are": (edit_summary(lambda s: s["run"].update(prompts=N - 1)), "rows"),
+    "a smaller suite": (edit_summary(lambda s: s["run"].update(suite_total=3)), "rows"),
+    "a seed that is none": (edit_summary(lambda s: s["run"].update(seed="lucky")), "facts"),
+    "encoders that are none": (edit_summary(lambda s: s["run"].update(encoders=["onsets"])), "facts"),
+    "stand-in weights under another flag": (
+        edit_summary(lambda s: s["run"]["encoders"].update(imagebind={"variant": "tiny", "weights_sha256": "0" * 64})),
+        "stand_in",
+    ),
+    "a network without weights": (
+        edit_summary(lambda s: s["run"]["encoders"].update(imagebind={"variant": "huge", "weights_sha256": None})),
+        "weights",
+    ),
+    "a protocol that looks alike": (
+        lambda c: (
+            edit_summary(lambda s: s["run"].update(protocol="javisbench-v1\u200b"))(c),
+            edit_manifest(protocol="javisbench-v1\u200b")(c),
+            None,
+        )[-1],
+        "protocol",
+    ),
+    "a metric that nobody knows": (
+        edit_summary(lambda s: s["metrics"].update(super_score=s["metrics"]["av_align"])),
+        "metric",
+    ),
+    "scores of a metric that nobody knows": (edit_scores(lambda f: f.assign(super_score=1.0)), "metric"),
+    "scores in single precision": (edit_scores(lambda f: f.assign(av_align=f.av_align.astype("float32"))), "types"),
+    "scores as objects": (edit_scores(lambda f: f.assign(av_align=[{"a": 1}] * N)), "types"),
+    "categories as numbers": (edit_samples(lambda f: f.assign(categories=1)), "run"),
+    "no categories": (edit_samples(lambda f: f.assign(categories=[None] * N)), "run"),
+    "a doubled place in the suite": (edit_samples(lambda f: f.assign(index=0)), "rows"),
+    "a negative repeat": (edit_scores(lambda f: f.assign(repeat=-1)), "rows"),
+    "an emptied score with another metric's failure": (
+        lambda c: (
+            edit_scores(lambda f: f.assign(av_align=f.av_align.where(f.index != 3)))(c),
+            edit_summary(lambda s: s["failures"].append(failure(metric="health_silence")))(c),
+            None,
+        )[-1],
+        "failures",
+    ),
+    "a failure of nobody": (edit_summary(lambda s: s["failures"].append(failure(sample_id="sample_9999"))), "failures"),
+    "a name twice in the summary": (
+        lambda c: c.update({"summary.json": c["summary.json"].replace(b'"run"', b'"run": {}, "run"', 1)}),
+        "run",
+    ),
+    "a number beyond all bounds": (
+        lambda c: rewritten(c, rb'"samples": \d+', b'"samples": ' + b"9" * 5000),
+        "run",
+    ),
+    "infinity in disguise": (
+        lambda c: rewritten(c, rb'"seed": \d+', b'"seed": 1e999'),
+        "run",
+    ),
+    "details that are no table": (lambda c: c.update({"details.parquet": b"PAR1"}), "run"),
+    "details of other types": (edit_details(lambda f: f.assign(repeat="first")), "run"),
+    "details of nobody": (edit_details(lambda f: f.assign(sample_id="sample_9999")), "details"),
+    "details of another metric": (edit_details(lambda f: f.assign(metric="javis_score")), "details"),
+    "hashes that are none": (lambda c: c.update({"clips.json": b'{"<script>": "x"}'}), "clips"),
+    "hashes in a list": (lambda c: c.update({"clips.json": b"[1]"}), "clips"),
+    "features of no metric": (
+        lambda c: c.update({"set_features.safetensors": features(metrics=["zz"])}),
+        "set_features",
+    ),
+    "features as whole numbers": (with_features(dtype="int64"), "set_features"),
+    "features of great width": (with_features(width=5000), "set_features"),
+    "features that are no numbers": (with_features(fill=np.nan), "set_features"),
+    "features of strangers": (with_features(prefix="stranger"), "set_features"),
+    "a distance that the features do not have": (with_features(), "aggregate"),
+    "a schema that is true": (edit_manifest(schema=True), "schema"),
     "no summary": (lambda c: c.pop("summary.json") and None, "members"),
     "a summary that is no JSON": (lambda c: c.update({"summary.json": b"{"}), "run"),
     "NaN in the summary": (lambda c: c.update({"summary.json": c["summary.json"].replace(b"0.0", b"NaN", 1)}), "any"),
@@ -260,6 +377,111 @@ def test_foreign_members_are_refused_and_nothing_is_written(
     bad = raw(tmp_path / "bad.zip", archive, add)
     assert findings(bad, tmp_path) == {kind}
     assert not list((tmp_path / "unpacked").iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SUMMARY.JSON", "summary.json ", "summary.json/", "summary\u200b.json", "summary.json\x00.py", "./summary.json",
+        "C:\\evil.py", "C:evil.py", "//host/share", "x/../summary.json", "con", ".", "protocols/v2/summary.json",
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_that_look_alike_are_refused(archive: Path, tmp_path: Path, name: str) -> None:
+    bad = raw(tmp_path / "bad.zip", archive, lambda file: file.writestr(name, "{}"))
+    assert findings(bad, tmp_path) in ({"path"}, {"members"}, {"archive"})
+    assert not list((tmp_path / "unpacked").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (b"[]", "manifest"),
+        (b'{"schema": 1, "schema": 1, "members": {}}', "manifest"),
+        (b'{"schema": 1, "members": {"summary.json": {"bytes": 1e999, "sha256": ""}}}', "manifest"),
+        (b'{"schema": 1, "members": {"summary.json": {"bytes": 1.5, "sha256": ""}}}', "manifest"),
+        (b'{"schema": 1, "members": {"summary.json": {"bytes": NaN, "sha256": ""}}}', "manifest"),
+        (b'{"schema": 1, "members": []}', "manifest"),
+        (b"[" * 100_000, "manifest"),
+        (b'{"schema": 2, "members": {}}', "schema"),
+        (b'{"schema": 1, "members": {}}', "members"),
+    ],
+)
+def test_manifests_are_read_strictly(archive: Path, tmp_path: Path, text: bytes, kind: str) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        for name, data in members(archive).items():
+            file.writestr(name, text if name == "manifest.json" else data)
+    assert findings(tmp_path / "bad.zip", tmp_path) == {kind}
+
+
+def dictionary_bomb() -> bytes:
+    """A kilobyte of file, a terabyte of prompts."""
+    rows = 1_000_000
+    prompt = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * 1_000_000]))
+    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["sample_0000"]))
+    empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([""]))
+    lists = pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], pa.string()))
+    columns = {
+        "sample_id": ids, "index": pa.array(np.zeros(rows, np.int64)), "text": prompt, "audio_text": empty,
+        "video_text": empty, "categories": lists,
+    }  # fmt: skip
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, store_schema=False)
+    return buffer.getvalue()
+
+
+def test_a_small_table_of_endless_text_is_refused_before_it_fills_the_memory(archive: Path, tmp_path: Path) -> None:
+    content = members(archive)
+    content["samples.parquet"] = dictionary_bomb()
+    assert len(content["samples.parquet"]) < 2**20
+    bad = rewrite(archive, tmp_path / "bad.zip", content)
+    with pytest.raises(SubmissionError, match="bytes in one cell"):
+        unpack_verified(bad, tmp_path)
+
+
+def test_a_table_of_endless_rows_is_refused(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("javisbench.leaderboard.results.MAX_ROWS", N - 1)
+    with pytest.raises(SubmissionError, match="at most 23 are read"):
+        unpack_verified(archive, tmp_path)
+
+
+def test_a_run_over_a_part_of_a_suite_is_not_ranked_with_runs_over_all(
+    run: Path, archive: Path, tmp_path: Path
+) -> None:
+    # The suite's hash cannot be checked without all of its prompts, so nobody may get out of the check by this claim.
+    content = members(archive)
+    edit_summary(lambda s: s["run"].update(model="part", suite_total=N + 1))(content)
+    edit_manifest(model="part")(content)
+    part = rewrite(archive, tmp_path / "part.zip", content)
+    with loaded_results([run, part]) as results:
+        table = board_table(results)
+    assert [len(group.rows) for group in table.groups] == [1, 1]
+    assert "24 samples (24 of 25 prompts)" in table.groups[0].title + table.groups[1].title
+
+
+def test_copied_or_missing_clips_are_noted(archive: Path, tmp_path: Path) -> None:
+    content = members(archive)
+    hashes = json.loads(content["clips.json"])
+    for change, words in (({}, "0 clips for 24"), (dict.fromkeys(hashes, "0" * 64), "copies of others")):
+        content["clips.json"] = json.dumps(change).encode()
+        folder = tmp_path / words.split()[0]
+        folder.mkdir()
+        found = verify_folder(folder, unpack(rewrite(archive, tmp_path / "odd.zip", content), folder))
+        assert [f.refuses for f in found if words in f.message] == [False]
+
+
+def test_a_submission_cannot_take_another_model_s_page(archive: Path, tmp_path: Path, run: Path) -> None:
+    content = members(archive)
+    rename = {"model": "Procedural!", "slug": "procedural"}
+    edit_summary(lambda s: s["run"].update(rename))(content)
+    edit_manifest(model="Procedural!")(content)
+    other = rewrite(archive, tmp_path / "other.zip", content)
+    assert cli(["leaderboard", "build", str(run), str(other), "--out", str(tmp_path / "site"), "--quiet"]) == 0
+    pages = sorted((tmp_path / "site/models").iterdir())
+    titles = [page.read_text(encoding="utf-8").split("<h1>")[1].split("</h1>")[0] for page in pages]
+    assert sorted(titles) == ["Procedural!", "procedural"]
+    board = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert all(f'href="models/{page.name}"' in board for page in pages)
 
 
 def test_links_are_refused(archive: Path, tmp_path: Path) -> None:
