@@ -153,12 +153,10 @@ def _plain(value: Any) -> Any:
 
 
 def _check_columns(scores: pd.DataFrame) -> Iterator[Finding]:
-    from pandas.api.types import is_float_dtype
-
     from javisbench.metrics.registry import METRICS
 
     for name in _metric_columns(scores):
-        if not is_float_dtype(scores[name]) or scores[name].dtype.itemsize != 8:
+        if str(scores[name].dtype) != "float64":
             yield Finding("types", f"scores.parquet: {name} must be float64")
         elif scores[name].isin([math.inf, -math.inf]).any():
             yield Finding("values", f"scores.parquet: {name} holds infinite values")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -103,6 +104,11 @@ def test_what_is_packed_holds(archive: Path, tmp_path: Path, capsys: pytest.Capt
     assert {"scores.parquet", "samples.parquet", "clips.json"} <= packed.keys()
     hashes = json.loads(packed["clips.json"])
     assert len(hashes) == 2 * N
+
+
+def test_the_manifest_fits_its_schema(archive: Path) -> None:
+    schema = Path(javisbench.__file__).parent / "data_cards/schemas/submission.schema.json"
+    jsonschema.validate(json.loads(members(archive)["manifest.json"]), json.loads(schema.read_text()))
 
 
 def edit_scores(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Members], None]:

@@ -121,6 +121,21 @@ def test_bad_archives_links_and_other_files_are_refused(
     assert "first.zip" not in done.stdout
 
 
+def test_an_archive_may_not_become_a_link(workflow: dict[str, Any], repository: tuple[Path, str]) -> None:
+    folder, base = repository
+    (folder / "submissions/first.zip").unlink()
+    (folder / "submissions/first.zip").symlink_to("/etc/passwd")
+    done = verified(workflow, folder, base)
+    assert done.returncode == 1
+    assert "refused: submissions/first.zip is a link" in done.stdout
+
+
+def test_a_site_without_archives_says_so(workflow: dict[str, Any], tmp_path: Path) -> None:
+    done = shell(step(workflow, "build", "Build"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "No submissions yet" in (tmp_path / "site/index.html").read_text()
+
+
 def test_the_site_is_built_of_all_archives(workflow: dict[str, Any], repository: tuple[Path, str]) -> None:
     folder, _ = repository
     done = shell(step(workflow, "build", "Build"), folder)
