@@ -1,6 +1,6 @@
 """Do the intervals hold what they say? Simulation of coverage, of false findings, and of power.
 
-    OMP_NUM_THREADS=1 nice python benchmarks/coverage.py --out benchmarks/results/coverage.json   # half an hour
+    OMP_NUM_THREADS=1 nice python benchmarks/coverage.py --out benchmarks/results/coverage.json   # hours
     python benchmarks/coverage.py --repeats 50                                                     # a look
     python benchmarks/coverage.py --table benchmarks/results/coverage.json                         # as in the docs
 
@@ -15,14 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from javisbench.metrics.distances import Distance, frechet, kernel_distance
+from javisbench.metrics.distances import Distance, distance_error, frechet, kernel_distance
 from javisbench.stats import (
     paired_difference,
     pairwise_p_values,
@@ -116,52 +117,97 @@ def population_mmd(scenario: Scenario, width: int, centred: bool) -> float:
 
 
 def set_row(
-    scenario: Scenario, n: int, width: int, repeats: int, measure: Callable[[np.ndarray, np.ndarray], Distance]
+    scenario: Scenario,
+    n: int,
+    width: int,
+    repeats: int,
+    measure: Callable[[np.ndarray, np.ndarray], Distance],
 ) -> dict[str, float]:
-    """Coverage and false differences of a set distance in one scenario."""
+    """Coverage of the intervals of a set distance in one scenario.
+
+    ``first_order_coverage`` is that of intervals that keep the second-order noise twice.
+    """
     rng = np.random.default_rng([n, width, len(scenario.name)])
-    values, errors, lows, highs, found = [], [], [], [], 0
+    values, errors, first_order = [], [], []
     for _ in range(repeats):
-        real, first, second = draw(scenario, n, width, rng)
-        a, b = measure(first, real), measure(second, real)
-        of_a, of_b = a.influence_x + a.influence_y, b.influence_x + b.influence_y
-        error, freedom = standard_error(of_a)
-        low, high = t_interval(a.value, error, freedom)
+        real, first, _ = draw(scenario, n, width, rng)
+        a = measure(first, real)
         values.append(a.value)
-        errors.append(error)
-        lows.append(low)
-        highs.append(high)
-        found += t_test(a.value - b.value, *standard_error(of_a - of_b)) <= 0.05
+        errors.append(distance_error(a, paired=True)[0])
+        first_order.append(standard_error(a.influence_x + a.influence_y)[0])
     expected = float(np.mean(values))
+
+    def covered(spread: list[float]) -> float:
+        low, high = t_interval(np.array(values), np.array(spread), n - 1)
+        return float(np.mean((low <= expected) & (expected <= high)))
+
     return {
         "expected": expected,
-        "coverage": float(np.mean((np.array(lows) <= expected) & (expected <= np.array(highs)))),
+        "coverage": covered(errors),
+        "first_order_coverage": covered(first_order),
         "error_over_truth": float(np.sqrt(np.mean(np.square(errors))) / np.std(values)),
-        "false_differences": found / repeats,
+        "first_order_error_over_truth": float(np.sqrt(np.mean(np.square(first_order))) / np.std(values)),
     }
 
 
-def distances(repeats: int) -> list[dict[str, Any]]:
+def told_apart_row(
+    scenario: Scenario, n: int, width: int, repeats: int, measure: Callable[[np.ndarray, np.ndarray], Distance]
+) -> dict[str, float]:
+    """How often two equally good models, on the same prompts, differ at 5 %."""
+    rng = np.random.default_rng([n, width, len(scenario.name)])
+    found = 0
+    for _ in range(repeats):
+        real, first, second = draw(scenario, n, width, rng)
+        a, b = measure(first, real), measure(second, real)
+        influence = a.influence_x + a.influence_y - b.influence_x - b.influence_y
+        found += t_test(a.value - b.value, *standard_error(influence)) <= 0.05
+    return {"false_differences": found / repeats}
+
+
+MEASURES: dict[str, Callable[..., Distance]] = {
+    "frechet": frechet,
+    "mmd": partial(kernel_distance, centred=False),
+    "mmd, centred": partial(kernel_distance, centred=True),
+}
+CASES = [
+    *(("frechet", n, width) for width in (16, 32) for n in (2 * width, 4 * width, 16 * width)),
+    *((name, n, 32) for name in ("mmd", "mmd, centred") for n in (40, 100, 400)),
+]
+
+
+def distances(repeats: int, cases: Iterable[tuple[str, int, int]] = CASES) -> list[dict[str, Any]]:
     rows = []
-    for width in (16, 32):
-        for n in (2 * width, 4 * width, 16 * width):
-            for scenario in SCENARIOS:
-                row = set_row(scenario, n, width, repeats, frechet)
-                rows.append(described("frechet", scenario, n, width, population_frechet(scenario, width), row))
-    for centred in (False, True):
-        for n in (40, 100, 400):
-            for scenario in SCENARIOS:
-                row = set_row(
-                    scenario, n, 32, repeats, lambda x, y, centred=centred: kernel_distance(x, y, centred=centred)
-                )
-                name = "mmd, centred" if centred else "mmd"
-                rows.append(described(name, scenario, n, 32, population_mmd(scenario, 32, centred), row))
+    for name, n, width in cases:
+        for scenario in SCENARIOS:
+            row = set_row(scenario, n, width, repeats, partial(MEASURES[name], paired=True))
+            rows.append(described(name, scenario, n, width, row))
     return rows
 
 
-def described(
-    distance: str, scenario: Scenario, n: int, width: int, population: float, row: dict[str, float]
-) -> dict[str, Any]:
+def equal_models(repeats: int) -> list[dict[str, Any]]:
+    rows = []
+    for name, n, width in CASES:
+        for scenario in SCENARIOS:
+            found = told_apart_row(scenario, n, width, repeats, MEASURES[name])
+            rows.append({"distance": name, "scenario": scenario.name, "n": n, "d": width, **found})
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def wide(repeats: int) -> list[dict[str, Any]]:
+    """As wide as FVD's features, at the smallest n that has an interval."""
+    rows = []
+    for scenario in SCENARIOS[:3]:
+        row = set_row(scenario, 800, 400, repeats, partial(frechet, paired=True))
+        rows.append(described("frechet", scenario, 800, 400, row))
+    return rows
+
+
+def described(distance: str, scenario: Scenario, n: int, width: int, row: dict[str, float]) -> dict[str, Any]:
+    if distance == "frechet":
+        population = population_frechet(scenario, width)
+    else:
+        population = population_mmd(scenario, width, distance == "mmd, centred")
     result = {"distance": distance, "scenario": scenario.name, "n": n, "d": width, **row}
     result |= {"population": population, "bias": row["expected"] - population}
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in result.items()}), flush=True)
@@ -240,22 +286,42 @@ def power(repeats: int) -> list[dict[str, Any]]:
 
 def table(result: dict[str, Any]) -> str:
     """The distances' rows as a Markdown table."""
+    told = {key(row): row["false_differences"] for row in result["equal_models"]}
     lines = [
-        "| distance | d | n | scenario | population | bias at n | coverage | SE / true SD | false differences |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| distance | d | n | scenario | population | bias at n | first order | coverage | SE / true SD | false "
+        "differences |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for row in result["distances"]:
+    for row in [*result["distances"], *result["wide"]]:
+        found = told.get(key(row))
         lines.append(
             f"| {row['distance']} | {row['d']} | {row['n']} | {row['scenario']} | {row['population']:.3f} "
-            f"| {row['bias']:+.3f} | {100 * row['coverage']:.1f} % | {row['error_over_truth']:.2f} "
-            f"| {100 * row['false_differences']:.1f} % |"
+            f"| {row['bias']:+.3f} | {100 * row['first_order_coverage']:.1f} % | {100 * row['coverage']:.1f} % "
+            f"| {row['error_over_truth']:.2f} | {'' if found is None else f'{100 * found:.1f} %'} |"
         )
     return "\n".join(lines)
+
+
+def key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["distance"], row["scenario"], row["n"], row["d"]
+
+
+PARTS = {
+    "ranks": ranks,
+    "power": power,
+    "means": means,
+    "distances": distances,
+    "equal_models": equal_models,
+    "wide": wide,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help="some of %(default)s; the others keep their rows in --out"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--table", type=Path, help="print the table of an earlier result and stop")
     options = parser.parse_args()
@@ -263,16 +329,14 @@ def main() -> None:
         print(table(json.loads(options.table.read_text(encoding="utf-8"))))
         return
     start = time.perf_counter()
-    result = {
-        "repeats": options.repeats,
-        "nominal": 0.95,
-        "scenarios": [asdict(scenario) for scenario in SCENARIOS],
-        "ranks": ranks(options.repeats),
-        "power": power(options.repeats),
-        "means": means(options.repeats),
-        "distances": distances(options.repeats),
-    }
-    result["seconds"] = round(time.perf_counter() - start)
+    result: dict[str, Any] = {}
+    if options.out and options.out.exists():
+        result = json.loads(options.out.read_text(encoding="utf-8"))
+    result |= {"nominal": 0.95, "scenarios": [asdict(scenario) for scenario in SCENARIOS]}
+    for part in options.parts.split(","):
+        result[part] = PARTS[part](options.repeats)
+        result.setdefault("repeats", {})[part] = options.repeats
+    print(f"{time.perf_counter() - start:.0f} s")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,8 @@ All of it is float64 linear algebra on arrays; no model, file or device.
 * Unbiased squared MMD with the kernel ``(x.y/d + 1)^3``: Gretton et al. (2012), equation 3; as KID: Binkowski et al.
   (2018), section 4.
 * Standard errors: influence function (infinitesimal jackknife) of the Fréchet distance; delete-one jackknife of the
-  MMD. Efron and Tibshirani (1993), chapters 11 and 21.
+  MMD. Efron and Tibshirani (1993), chapters 11 and 21. Intervals take off what these count twice where the sets are
+  nearly equal (`javisbench.metrics.second_order`).
 
 Intervals describe sampling noise at the given n. The Fréchet distance is biased upward at every n, so its interval
 is for the value *expected at that n*.
@@ -24,6 +25,7 @@ import numpy as np
 
 from javisbench.errors import MetricError
 from javisbench.metrics.base import SetValue
+from javisbench.metrics.second_order import FrechetGeometry, frechet_excess, frechet_excess_of_first, kernel_excess
 from javisbench.stats import checked_rows, standard_error, t_interval
 
 if TYPE_CHECKING:
@@ -84,12 +86,14 @@ class Distance:
         influence_x: of each row of the first set, summing to zero, shape ``(n,)``; None when there is no interval.
         influence_y: of each row of the second set, shape ``(m,)``; None also when that set is taken as fixed.
         why_no_influence: the reason, as a clause for a table, or None.
+        excess: the variance that the squared influences count twice; 0 where it was not asked for.
     """
 
     value: float
     influence_x: Vector | None
     influence_y: Vector | None
     why_no_influence: str | None = None
+    excess: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,17 +113,17 @@ class Extrapolation:
     values: tuple[float, ...]
 
 
-def checked_features(features: NDArray[np.floating[Any]], name: str) -> Matrix:
-    """The features as a float64 matrix.
+def checked_features(features: NDArray[np.floating[Any]], name: str, *, grouped: bool = False) -> Matrix:
+    """The features as a float64 matrix, or where `grouped` also as an array ``(samples, k, features)``.
 
     Raises:
-        MetricError: not two-dimensional, no columns, or NaN, infinite or absurdly large entries (over 1e100), which
+        MetricError: another number of axes, no columns, or NaN, infinite or absurdly large entries (over 1e100), which
             are never repaired here: they mean that an encoder failed.
     """
     x = np.asarray(features, dtype=np.float64)
-    if x.ndim != 2 or x.shape[1] == 0:
+    if x.ndim not in ((2, 3) if grouped else (2,)) or 0 in x.shape[1:]:
         raise MetricError(f"{name} must be an array of shape (samples, features); got {x.shape}.", kind="shape")
-    usable = (np.abs(x) <= _LARGEST_FEATURE).all(axis=1)
+    usable = (np.abs(x) <= _LARGEST_FEATURE).all(axis=tuple(range(1, x.ndim)))
     if not usable.all():
         bad = np.flatnonzero(~usable)
         raise MetricError(
@@ -140,13 +144,13 @@ def frechet_distance(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]])
     ``|mx - my|^2 + tr Sx + tr Sy - 2 tr sqrt(Sx^1/2 Sy Sx^1/2)`` with covariances of divisor n - 1; at least 0.
 
     Args:
-        x: float array ``(n, d)``, n >= 2.
-        y: float array ``(m, d)``, m >= 2.
+        x: float array ``(n, d)``, n >= 2, or ``(n, k, d)``: see `frechet`.
+        y: float array ``(m, d)``, m >= 2, or ``(m, k, d)``.
 
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    return _frechet(*_two_sets(x, y), sides=0).value
+    return _frechet(*_two_sets(x, y, grouped=True), sides=0).value
 
 
 def frechet_from_moments(x: Moments, y: Moments) -> float:
@@ -166,27 +170,35 @@ def frechet_from_moments(x: Moments, y: Moments) -> float:
     return max(float(gap @ gap) + traces - 2 * nuclear, 0.0)
 
 
-def frechet(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, y_is_population: bool = False) -> Distance:
+def frechet(
+    x: NDArray[np.floating[Any]],
+    y: NDArray[np.floating[Any]],
+    *,
+    y_is_population: bool = False,
+    paired: bool | None = None,
+) -> Distance:
     """Fréchet distance with the influence of every sample on it.
 
     There is none where fewer than 2d samples make the covariance too noisy, or where it is singular (a feature is
     constant, or a combination of others).
 
     Args:
-        x: float array ``(n, d)``, n >= 2.
-        y: float array ``(m, d)``, m >= 2.
+        x: float array ``(n, d)``, n >= 2; or ``(n, k, d)``: k rows of each sample, such as frames of a clip. The
+            Gaussian is that of all rows; n stays the number of samples, and an influence that of a whole sample.
+        y: float array ``(m, d)``, m >= 2, or ``(m, k, d)``.
         y_is_population: take `y` as fixed: no influence of its rows, and no demand on m.
+        paired: whether rows correspond, for the `excess` of the result; None leaves it 0.
 
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    first, second = _two_sets(x, y)
+    first, second = _two_sets(x, y, grouped=True)
     sampled = len(first) if y_is_population else min(len(first), len(second))
-    width = first.shape[1]
+    width = first.shape[-1]
     if sampled < 2 * width:
         value = _frechet(first, second, sides=0).value
         return Distance(value, None, None, f"n = {sampled} is below 2d = {2 * width}")
-    return _frechet(first, second, sides=1 if y_is_population else 2)
+    return _frechet(first, second, sides=1 if y_is_population else 2, paired=paired)
 
 
 def frechet_influence(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[Vector, Vector]:
@@ -222,8 +234,8 @@ def frechet_slices(
     """Fréchet distance of every slice, with an interval where n allows one.
 
     Args:
-        fake: float array ``(n, d)``.
-        real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
+        fake: float array ``(n, d)``, or ``(n, k, d)``: see `frechet`.
+        real: float array ``(m, d)``, or ``(m, k, d)``; row i belongs to row i of `fake` when `paired`.
         slices: name to row indices, of both sides when `paired`, else of `fake` alone.
         factor: multiplies values and intervals.
         paired: whether rows correspond; the two influences of a pair are then added before they are squared.
@@ -238,17 +250,17 @@ def frechet_slices(
     Raises:
         MetricError: NaN or infinite features, or sets that do not fit each other.
     """
-    x, y, parts = _split(fake, real, slices, paired)
+    x, y, parts = _split(fake, real, slices, paired, grouped=True)
     values: dict[str, SetValue] = {}
     for name, (rows_x, rows_y) in parts.items():
         if min(rows_x.size, rows_y.size) < 2:
             values[name] = _too_few(rows_x.size, rows_y.size)
             continue
-        found = frechet(x[rows_x], y[rows_y], y_is_population=real_is_population)
+        found = frechet(x[rows_x], y[rows_y], y_is_population=real_is_population, paired=paired)
         sampled = rows_x.size if real_is_population else min(rows_x.size, rows_y.size)
         prompts = None if clusters is None else clusters[rows_x]
         values[name] = _set_value(found, rows_x.size, paired, prompts, level, factor=factor, floor=0.0)
-        if sampled < 2 * x.shape[1]:
+        if sampled < 2 * x.shape[-1]:
             values[name] = replace(values[name], status="biased", note=f"{found.why_no_influence}: biased upward")
     return values
 
@@ -267,8 +279,8 @@ def extrapolate_frechet(
     as many disjoint subsets as fit, and their distances averaged.
 
     Args:
-        fake: float array ``(n, d)``.
-        real: float array ``(m, d)``.
+        fake: float array ``(n, d)``, or ``(n, k, d)``.
+        real: float array ``(m, d)``, or ``(m, k, d)``.
         paired: whether rows correspond; subsets then hold whole pairs.
         real_is_population: take `real` whole in every subset.
         seed: of the shuffle.
@@ -277,10 +289,10 @@ def extrapolate_frechet(
         MetricError: fewer than 4d samples, from which a line to infinity would be a guess (``kind="small_n"``), or
             unusable features.
     """
-    x, y = _two_sets(fake, real)
+    x, y = _two_sets(fake, real, grouped=True)
     _check_paired(x, y, paired)
     n = len(x) if real_is_population else min(len(x), len(y))
-    smallest = 2 * x.shape[1]
+    smallest = 2 * x.shape[-1]
     if n < 2 * smallest:
         raise MetricError(
             f"Extrapolation needs at least 4d = {2 * smallest} samples, so that subsets of 2d = {smallest} and more "
@@ -327,7 +339,7 @@ def note_extrapolation(
     """
     n = len(fake) if real_is_population else min(len(fake), len(real))
     whole = [name for name, value in values.items() if value.n == len(fake)]
-    if n < 4 * np.shape(fake)[1] or not whole:
+    if n < 4 * np.shape(fake)[-1] or not whole:
         return dict(values)
     found = extrapolate_frechet(fake, real, paired=paired, real_is_population=real_is_population)
     text = f"extrapolated to infinite n: {factor * found.value:.4g} (R² {found.r_squared:.3f})"
@@ -338,15 +350,17 @@ def note_extrapolation(
     return noted
 
 
-def _frechet(x: Matrix, y: Matrix, sides: int) -> Distance:
-    """The distance, with influences of no side, of x (1), or of both (2)."""
+def _frechet(x: Matrix, y: Matrix, sides: int, paired: bool | None = None) -> Distance:
+    """The distance, with influences of no side, of x (1), or of both (2), and the excess of their squares."""
+    samples_x, samples_y = len(x), len(y)
+    width = x.shape[-1]
+    x, y = x.reshape(-1, width), y.reshape(-1, width)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     gap = mean_x - mean_y
     rows_x, rows_y = x - mean_x, y - mean_y
     factor_x, spectrum_x = _factor(rows_x)
     factor_y, spectrum_y = _factor(rows_y)
     cross = factor_x.T @ factor_y
-    width = x.shape[1]
     singular = not _invertible(spectrum_x, width) or (sides == 2 and not _invertible(spectrum_y, width))
     if sides and not singular:
         left, nuclear, right = np.linalg.svd(cross, full_matrices=False)
@@ -359,17 +373,21 @@ def _frechet(x: Matrix, y: Matrix, sides: int) -> Distance:
     if singular:
         return Distance(value, None, None, "the covariance is singular")
     # z' U D U' z is the squared length of the centred row times (whitening times U sqrt(D)).
-    influence_x = _influence(rows_x, 2 * gap, (factor_x / spectrum_x) @ (left * np.sqrt(nuclear)))
+    projected_x = rows_x @ ((factor_x / spectrum_x) @ (left * np.sqrt(nuclear)))
+    influence_x = _influence(rows_x, 2 * gap, projected_x, samples_x)
     if sides == 1:
-        return Distance(value, influence_x, None)
-    influence_y = _influence(rows_y, -2 * gap, (factor_y / spectrum_y) @ (right.T * np.sqrt(nuclear)))
-    return Distance(value, influence_x, influence_y)
+        excess = 0.0 if paired is None else frechet_excess_of_first(projected_x, nuclear)
+        return Distance(value, influence_x, None, excess=excess)
+    projected_y = rows_y @ ((factor_y / spectrum_y) @ (right.T * np.sqrt(nuclear)))
+    geometry = FrechetGeometry(rows_x, rows_y, projected_x, projected_y, nuclear)
+    excess = 0.0 if paired is None else frechet_excess(geometry, paired=paired)
+    return Distance(value, influence_x, _influence(rows_y, -2 * gap, projected_y, samples_y), excess=excess)
 
 
-def _influence(rows: Matrix, slope: Vector, projection: Matrix) -> Vector:
-    projected = rows @ projection
+def _influence(rows: Matrix, slope: Vector, projected: Matrix, samples: int) -> Vector:
+    """Of each sample: the mean over its rows."""
     influence = rows @ slope + np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", projected, projected)
-    return np.asarray(influence - influence.mean())
+    return np.asarray((influence - influence.mean()).reshape(samples, -1).mean(axis=1))
 
 
 def _factor(rows: Matrix) -> tuple[Matrix, Vector]:
@@ -415,6 +433,7 @@ def kernel_distance(
     *,
     centred: bool = False,
     y_is_population: bool = False,
+    paired: bool | None = None,
 ) -> Distance:
     """`polynomial_mmd` with the jackknife influence of every sample on it.
 
@@ -426,15 +445,18 @@ def kernel_distance(
         y: float array ``(m, d)``, m >= 2.
         centred: see `polynomial_mmd`.
         y_is_population: take `y` as fixed: no influence of its rows.
+        paired: whether rows correspond, for the `excess` of the result; None leaves it 0.
 
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
     first, second = _two_sets(x, y)
     if centred:
-        return _centred_kernel_distance(first, second, y_is_population)
-    whole = {"all": (np.arange(len(first)), np.arange(len(second)))}
-    return _kernel_distances(first, second, whole, y_is_population)["all"]
+        found = _centred_kernel_distance(first, second, y_is_population)
+    else:
+        whole = {"all": (np.arange(len(first)), np.arange(len(second)))}
+        found = _kernel_distances(first, second, whole, y_is_population)["all"]
+    return found if paired is None else _with_kernel_excess(found, first, second, centred, paired)
 
 
 def kernel_influence(
@@ -498,7 +520,8 @@ def kernel_slices(
             values[name] = _too_few(rows_x.size, rows_y.size)
             continue
         prompts = None if clusters is None else clusters[rows_x]
-        values[name] = _set_value(found[name], rows_x.size, paired, prompts, level)
+        distance = _with_kernel_excess(found[name], x[rows_x], y[rows_y], centred, paired)
+        values[name] = _set_value(distance, rows_x.size, paired, prompts, level)
         if values[name].note is None and rows_x.size < KERNEL_FEW:
             values[name] = replace(values[name], note=f"n = {rows_x.size} is below {KERNEL_FEW}: rough interval")
     return values
@@ -528,6 +551,13 @@ class _KernelSums:
             self.xy[rows_x, column],
             self.yx[rows_y, column],
         )
+
+
+def _with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool, paired: bool) -> Distance:
+    if found.influence_x is None:
+        return found
+    drawn = paired if found.influence_y is not None else None
+    return replace(found, excess=kernel_excess(x, y, centred=centred, paired=drawn))
 
 
 def _kernel_distances(
@@ -624,8 +654,11 @@ def _kernel_tile(a: Matrix, b: Matrix, powers: tuple[int, ...], *, same: bool) -
 # Slices
 
 
-def _two_sets(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[Matrix, Matrix]:
-    first, second = checked_features(x, "The first set"), checked_features(y, "The second set")
+def _two_sets(
+    x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, grouped: bool = False
+) -> tuple[Matrix, Matrix]:
+    first = checked_features(x, "The first set", grouped=grouped)
+    second = checked_features(y, "The second set", grouped=grouped)
     _check_widths(first, second)
     if min(len(first), len(second)) < 2:
         raise MetricError(
@@ -635,9 +668,9 @@ def _two_sets(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tup
 
 
 def _check_widths(x: Matrix, y: Matrix) -> None:
-    if x.shape[1] != y.shape[1]:
+    if x.shape[-1] != y.shape[-1]:
         raise MetricError(
-            f"The sets have {x.shape[1]} and {y.shape[1]} features; they come from different encoders.", kind="shape"
+            f"The sets have {x.shape[-1]} and {y.shape[-1]} features; they come from different encoders.", kind="shape"
         )
 
 
@@ -650,11 +683,16 @@ def _check_paired(x: Matrix, y: Matrix, paired: bool) -> None:
 
 
 def _split(
-    fake: NDArray[np.floating[Any]], real: NDArray[np.floating[Any]], slices: Mapping[str, Rows], paired: bool
+    fake: NDArray[np.floating[Any]],
+    real: NDArray[np.floating[Any]],
+    slices: Mapping[str, Rows],
+    paired: bool,
+    *,
+    grouped: bool = False,
 ) -> tuple[Matrix, Matrix, dict[str, tuple[Rows, Rows]]]:
     """Checked sets, and the rows of both that each slice has."""
-    x = checked_features(fake, "The generated set")
-    y = checked_features(real, "The real set")
+    x = checked_features(fake, "The generated set", grouped=grouped)
+    y = checked_features(real, "The real set", grouped=grouped)
     _check_widths(x, y)
     _check_paired(x, y, paired)
     everything = np.arange(len(y))
@@ -681,17 +719,38 @@ def _set_value(
     value = factor * found.value
     if found.influence_x is None:
         return SetValue(value, n, note=f"{found.why_no_influence}: no interval")
-    spread = _spread(found.influence_x, found.influence_y, paired, prompts)
+    spread = distance_error(found, paired, prompts)
     if spread is None:
         return SetValue(value, n, note="all samples are of one prompt: no interval")
     low, high = t_interval(found.value, *spread, level)
     return SetValue(value, n, factor * max(low, floor), factor * high)
 
 
-def _spread(
+def distance_error(found: Distance, paired: bool, prompts: Rows | None = None) -> tuple[float, int] | None:
+    """Standard error of a distance, less what its squared influences count twice, and degrees of freedom.
+
+    Args:
+        found: with its excess.
+        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
+        prompts: integer prompt of each row of the first set; None when each row has its own.
+
+    Returns:
+        None where the distance has no influences, or all samples are of one prompt.
+    """
+    if found.influence_x is None:
+        return None
+    spread = _first_order(found.influence_x, found.influence_y, paired, prompts)
+    if spread is None:
+        return None
+    error, freedom = spread
+    # Nothing but second-order noise comes exactly twice, so that more than half is never taken off. Repeats of a
+    # prompt are taken as independent here, which takes off too little rather than too much.
+    return float(np.sqrt(max(error**2 - found.excess, error**2 / 2))), freedom
+
+
+def _first_order(
     influence_x: Vector, influence_y: Vector | None, paired: bool, prompts: Rows | None
 ) -> tuple[float, int] | None:
-    """Standard error and degrees of freedom of a distance."""
     if influence_y is None:
         return standard_error(influence_x, prompts)
     if paired:

@@ -324,20 +324,21 @@ class TestSlices:
     def test_intervals_are_those_of_the_influences(self) -> None:
         x, y = pair(90, 5)
         whole = {"overall": np.arange(90)}
-        for found, (value, influences) in (
-            (frechet_slices(x, y, whole), (frechet_distance(x, y), frechet_influence(x, y))),
-            (kernel_slices(x, y, whole), (polynomial_mmd(x, y), kernel_influence(x, y))),
+        for found, distance, influences in (
+            (frechet_slices(x, y, whole), frechet(x, y, paired=True), frechet_influence(x, y)),
+            (kernel_slices(x, y, whole), kernel_distance(x, y, paired=True), kernel_influence(x, y)),
         ):
             spread = standard_error(influences[0] + influences[1])
-            assert spread is not None
+            assert spread is not None and distance.excess > 0
+            error = float(np.sqrt(spread[0] ** 2 - distance.excess))
             cell = found["overall"]
-            assert (cell.ci_low, cell.ci_high) == pytest.approx(t_interval(value, *spread), rel=1e-9)
+            assert (cell.ci_low, cell.ci_high) == pytest.approx(t_interval(distance.value, error, 89), rel=1e-9)
             assert cell.status == "ok" and cell.n == 90
         unpaired = frechet_slices(x, y, whole, paired=False)["overall"]
         errors = [standard_error(i) for i in frechet_influence(x, y)]
         assert unpaired.ci_high is not None and unpaired.value is not None
-        reach = np.hypot(*(e[0] for e in errors if e is not None))
-        assert unpaired.ci_high - unpaired.value == pytest.approx(t_interval(0, reach, 89)[1], rel=1e-9)
+        squares = sum(e[0] ** 2 for e in errors if e is not None) - frechet(x, y, paired=False).excess
+        assert unpaired.ci_high - unpaired.value == pytest.approx(t_interval(0, np.sqrt(squares), 89)[1], rel=1e-9)
         fixed = frechet_slices(x, y, whole, real_is_population=True)["overall"]
         assert fixed.ci_high is not None and fixed.ci_high < unpaired.ci_high
 
@@ -495,17 +496,18 @@ def test_the_simulation_runs_and_its_recorded_results_hold(tmp_path: Path) -> No
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     small = json.loads(out.read_text(encoding="utf-8"))
     recorded = json.loads((BENCHMARKS / "results" / "coverage.json").read_text(encoding="utf-8"))
-    assert small.keys() == recorded.keys() and recorded["repeats"] >= 2000
+    assert small.keys() == recorded.keys() and min(recorded["repeats"].values()) >= 2000
 
     def cell(row: dict[str, object]) -> tuple[object, ...]:
         return row["distance"], row["scenario"], row["n"], row["d"]
 
-    assert [cell(row) for row in small["distances"]] == [cell(row) for row in recorded["distances"]]
-    for row in recorded["distances"]:
+    for part in ("distances", "equal_models", "wide"):
+        assert [cell(row) for row in small[part]] == [cell(row) for row in recorded[part]]
+    for row in recorded["distances"] + recorded["wide"]:
+        # 2,000 repeats know 0.95 to 0.005 (one standard error); small sets of heavy tails are told in the docs.
         assert row["coverage"] >= 0.92, row
-        assert row["false_differences"] <= 0.06, row
-        clearly_different = row["scenario"].startswith(("different", "far")) and row["distance"] != "mmd, centred"
-        if clearly_different:
+        if row["scenario"] != "equal":
             assert row["coverage"] <= 0.98, row
+    assert all(row["false_differences"] <= 0.06 for row in recorded["equal_models"])
     assert all(row["family_wise_error"] <= 0.06 for row in recorded["ranks"])
     assert all(abs(row["found"] - row["power"]) <= 0.02 for row in recorded["power"])
