@@ -30,6 +30,9 @@ FORMULAS = {
     "kvd": "mean over i ≠ j of k(x_i, x_j) + mean over i ≠ j of k(y_i, y_j) - 2 mean of k(x_i, y_j), with k(a, b) = "
     "(a·b/400 + 1)³ on the logits of FVD",
     "fad": "10 000 times the Fréchet distance (as FVD) of 1024 AudioCLIP outputs, not normalised, for the first 4 s",
+    "fid": "the Fréchet distance (as FVD) of 2048 pooled Inception outputs of 4 frames a clip, evenly spaced, both "
+    "ends included; frames in RGB, [-1, 1], stretched to 299 x 299 (bilinear, no antialias). n and its limits count "
+    "clips, not frames; an interval is over clips",
     "tv_ib": "cos(text, video); video is the mean over 15 crops: five 2-s clips of two frames; left, centre and right",
     "ta_ib": "cos(audio prompt, audio); audio is the mean over three 2-s clips",
     "av_ib": "cos(audio, video), both as above",

@@ -17,7 +17,7 @@ from javisbench.registry import did_you_mean
 
 @dataclass(frozen=True)
 class FVDSettings:
-    """Input of FVD and KVD. Setting names are unique over all concerns, so that overrides need no prefix.
+    """Input of FVD, KVD and FID. Setting names are unique over all concerns, so that overrides need no prefix.
 
     Attributes:
         max_frames: frames a clip, evenly spaced, both ends included.
@@ -27,6 +27,7 @@ class FVDSettings:
         video_span: ``whole_clip`` spreads the frames over the whole clip (quirk 19); ``audio_span`` over its first
             `max_audio_len_s` seconds.
         kvd_centred: subtract each set's own mean before KVD (quirk 2).
+        fid_frames: frames a clip for FID, evenly spaced over the same span, both ends included.
     """
 
     max_frames: int = 24
@@ -34,6 +35,7 @@ class FVDSettings:
     video_range: Literal["signed", "unit"] = "signed"
     video_span: Literal["whole_clip", "audio_span"] = "whole_clip"
     kvd_centred: bool = True
+    fid_frames: int = 4
 
 
 @dataclass(frozen=True)
@@ -280,6 +282,8 @@ def _check(protocol: Protocol) -> None:
         raise UsageError(
             f"max_frames is between 9 (I3D needs two time positions) and 4096; got {protocol.fvd.max_frames}."
         )
+    if not 1 <= protocol.fvd.fid_frames <= 256:
+        raise UsageError(f"fid_frames is between 1 and 256; got {protocol.fvd.fid_frames}.")
     if not 8 <= protocol.fvd.image_size <= 4096 or not 1 <= protocol.text.clip_frames <= 4096:
         raise UsageError("image_size is between 8 and 4096 pixels, clip_frames between 1 and 4096.")
     if not 1000 <= protocol.fad.fad_sample_rate <= 192000:

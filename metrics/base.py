@@ -119,7 +119,7 @@ class SetMetric(ABC):
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> FeatureSpec:
-        """The feature whose ``embedding`` array, shape ``(d,)``, is the clip's row."""
+        """The feature whose ``embedding`` array, shape ``(d,)`` (or ``(k, d)``: k rows), stands for the clip."""
 
     @abstractmethod
     def compute(

@@ -16,6 +16,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "fvd": "javisbench.metrics.fvd:FVDMetric",
         "kvd": "javisbench.metrics.kvd:KVDMetric",
         "fad": "javisbench.metrics.fad:FADMetric",
+        "fid": "javisbench.metrics.fid:FIDMetric",
         "visual_quality": "javisbench.metrics.visual_quality:VisualQuality",
         "motion_quality": "javisbench.metrics.motion_quality:MotionQuality",
         "audio_quality": "javisbench.metrics.audio_quality:AudioQuality",

@@ -95,7 +95,7 @@ def show(file: Path, as_json: bool) -> int:
         click.echo(f"{key}: {facts.get(key)}")
     for feature in facts["features"]:
         click.echo(
-            f"{feature['name']}: {feature['rows'][0]} x {feature['rows'][1]}, {feature['encoder']}, "
+            f"{feature['name']}: {' x '.join(map(str, feature['rows']))}, {feature['encoder']}, "
             f"weights {feature['weights_sha256'][:8]}, for {', '.join(feature['protocols'])}"
         )
     return 0

@@ -214,10 +214,10 @@ def _set_pair(
             factor = 1.0
         else:
             factor = settings.fad.fad_factor if metric == "fad" else 1.0
-            if n < 2 * fake_a.shape[1]:
+            if n < 2 * fake_a.shape[-1]:
                 # Too few for an interval: the values alone are worth their time.
                 values = [factor * frechet_distance(x, y) for x, y in ((fake_a, real_a), (fake_b, real_b))]
-                note = f"n = {n} is below 2d = {2 * fake_a.shape[1]}: biased, no interval"
+                note = f"n = {n} is below 2d = {2 * fake_a.shape[-1]}: biased, no interval"
                 return _Pair(
                     metric, name, values[0], values[1], Difference(values[0] - values[1], n, status="biased", note=note)
                 )

@@ -165,7 +165,7 @@ def _set_influence(rows: SetRows, metric: str, taken: NDArray[np.intp], result: 
     try:
         if metric == "kvd":
             distance = kernel_distance(fake, real, centred=_kvd_centred(result))
-        elif metric in FRECHET and len(taken) >= 2 * fake.shape[1]:
+        elif metric in FRECHET and len(taken) >= 2 * fake.shape[-1]:
             distance = frechet(fake, real)
         else:
             return None

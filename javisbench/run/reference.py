@@ -147,6 +147,11 @@ class ReferenceCache:
         from javisbench.metrics.registry import METRICS
         from javisbench.protocol import V1
 
+        if wanted.spec.encoder not in _CACHE_MEMBERS:
+            raise ReferenceError(
+                f"{self.path.name} holds features of I3D and AudioCLIP alone, none of {wanted.encoder.cls.card.title}; "
+                "that needs the real clips: --reference FOLDER."
+            )
         made = {METRICS.get(name)().needs(V1) for name in ("fvd", "fad")}
         if wanted.spec not in made:
             raise ReferenceError(

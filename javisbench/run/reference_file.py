@@ -34,7 +34,7 @@ class Feature:
         weights_sha256: of its weights.
         protocols: names of the protocols that prepare it so.
         sample_ids: one a row.
-        rows: float32 ``(n, d)``.
+        rows: float32 ``(n, d)``; of FID ``(n, frames, d)``.
     """
 
     spec: FeatureSpec
@@ -163,7 +163,7 @@ def _feature(entry: Mapping[str, Any], rows: NDArray[Any]) -> Feature:
     import numpy as np
 
     ids = tuple(str(sample_id) for sample_id in entry["sample_ids"])
-    if rows.ndim != 2 or len(rows) != len(ids) or len(set(ids)) != len(ids) or not np.isfinite(rows).all():
+    if rows.ndim not in (2, 3) or len(rows) != len(ids) or len(set(ids)) != len(ids) or not np.isfinite(rows).all():
         raise ValueError(
             f"{entry['array']} has {rows.shape} values for {len(ids)} samples, or values that are not finite"
         )

@@ -1,4 +1,4 @@
-"""``set_features.safetensors``: the paired rows that FVD, KVD and FAD were computed from.
+"""``set_features.safetensors``: the paired rows that FVD, KVD, FAD and FID were computed from.
 
 Small beside the feature store, it lets anyone recompute, compare and rank set metrics without clips or networks.
 """
@@ -29,8 +29,8 @@ class SetRows:
         encoder: whose feature it is (``i3d``).
         metrics: ids of the metrics computed from it.
         sample_ids: one a row.
-        fake: float32 ``(n, d)``, generated clips.
-        real: float32 ``(n, d)``, the real clip of the same sample.
+        fake: float32 ``(n, d)``, generated clips; of FID ``(n, frames, d)``.
+        real: of the same shape, the real clip of the same sample.
     """
 
     encoder: str
@@ -71,7 +71,12 @@ def read_set_features(folder: Path) -> dict[str, SetRows]:
             for name, entry in facts["encoders"].items():
                 ids = tuple(str(sample_id) for sample_id in entry["sample_ids"])
                 fake, real = file.get_tensor(f"{name}/fake"), file.get_tensor(f"{name}/real")
-                if fake.ndim != 2 or fake.shape != real.shape or len(fake) != len(ids) or len(set(ids)) != len(ids):
+                if (
+                    fake.ndim not in (2, 3)
+                    or fake.shape != real.shape
+                    or len(fake) != len(ids)
+                    or len(set(ids)) != len(ids)
+                ):
                     raise ValueError(f"{name} has {fake.shape} and {real.shape} values for {len(ids)} samples")
                 found[str(name)] = SetRows(str(name), tuple(map(str, entry["metrics"])), ids, fake, real)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:

@@ -18,6 +18,7 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "health": "javisbench.metrics.encoders.health:HealthEncoder",
         "imagebind": "javisbench.metrics.encoders.imagebind:ImageBindEncoder",
         "i3d": "javisbench.metrics.encoders.i3d:I3DEncoder",
+        "inception": "javisbench.metrics.encoders.inception:InceptionEncoder",
         "audioclip": "javisbench.metrics.encoders.audioclip:AudioCLIPEncoder",
         "synchformer": "javisbench.metrics.encoders.synchformer:SynchformerEncoder",
         "clip": "javisbench.metrics.encoders.clip:CLIPEncoder",

@@ -1,4 +1,4 @@
-"""The features that FVD, KVD and FAD are computed from, as a protocol asks for them."""
+"""The features that FVD, KVD, FID and FAD are computed from, as a protocol asks for them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def i3d_spec(protocol: Protocol) -> FeatureSpec:
     if fvd.video_span == "audio_span":
         prep["max_audio_len_s"] = protocol.max_audio_len_s
     return FeatureSpec("i3d", "logits", tuple(sorted(prep.items())))
+
+
+def inception_spec(protocol: Protocol) -> FeatureSpec:
+    """Pooled Inception features for FID: one array ``embedding`` of shape ``(fid_frames, 2048)`` a clip."""
+    fvd = protocol.fvd
+    prep: dict[str, Setting] = {"frames": fvd.fid_frames, "video_span": fvd.video_span}
+    if fvd.video_span == "audio_span":
+        prep["max_audio_len_s"] = protocol.max_audio_len_s
+    return FeatureSpec("inception", "pool3", tuple(sorted(prep.items())))
 
 
 def audioclip_spec(protocol: Protocol) -> FeatureSpec:

@@ -1,0 +1,182 @@
+"""`InceptionEncoder`: pooled Inception features of a clip's frames, for frame FID; extra ``fid``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+
+from javisbench.errors import JavisbenchError, UsageError, WeightsError
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.batching import forward_in_batches
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from javisbench.clip import Clip
+
+WIDTH = 2048
+_SIDE = 299
+_FRAMES_AT_ONCE = 32
+# The network up to its last pooling; the two max pools stand between convolutions. It ends with logits of 1,008
+# classes, which the checkpoint holds and FID does not use.
+_STAGES = (
+    ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3"),
+    ("Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+    tuple(f"Mixed_{name}" for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")),
+)
+
+
+class InceptionEncoder(Encoder):
+    """The Inception v3 of FID, as the package pytorch-fid ports it from TensorFlow.
+
+    Feature ``pool3``: one array ``embedding``, float32, shape ``(frames, 2048)``: outputs of the last average pooling.
+    Frames are RGB in [0, 1], brought to 299 x 299 by bilinear interpolation without antialiasing (`align_corners`
+    False, aspect ratio not kept), and scaled to [-1, 1], as pytorch-fid's own network does it.
+    Settings: ``frames``, evenly spaced with both ends; ``video_span`` and, when that is ``audio_span``,
+    ``max_audio_len_s`` (see `FVDSettings`).
+
+    Source: Heusel et al. 2017 (arXiv:1706.08500), section 3; pytorch-fid.
+    """
+
+    card: ClassVar[EncoderCard] = EncoderCard(
+        name="inception",
+        title="Inception v3 (FID)",
+        variants={"fid": "inception_fid"},
+        licence="Apache-2.0",
+        source="Szegedy et al., CVPR 2016; pytorch-fid's port of TensorFlow's 2015-12-05 weights",
+        extra="fid",
+    )
+
+    def __init__(self, variant: str | None = None) -> None:
+        super().__init__(variant)
+        self._network: Any = None
+        self._device = "cpu"
+
+    @classmethod
+    def lacking(cls) -> str | None:
+        """The sentence for a pytorch-fid or torchvision that cannot be imported."""
+        try:
+            _blocks()
+        except UsageError as error:
+            return error.message
+        return None
+
+    def load(self, weights: Path | None, device: str) -> None:
+        """Read the checkpoint and move the network to `device`. Nothing is downloaded.
+
+        Raises:
+            UsageError: pytorch-fid, or the torchvision that it needs, cannot be imported.
+            WeightsError: no file was given, or it does not hold this network.
+        """
+        if weights is None:
+            raise WeightsError("FID needs Inception's weights; give the path of the checkpoint.")
+        state = load_checkpoint(weights)
+        network = inception_network()
+        load_strict(network, state, what=self.card.title, path=weights)
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    def encode(
+        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
+    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+        """Features of the sampled frames of each clip, for each spec."""
+        import torch
+
+        if self._network is None:
+            raise UsageError("Call InceptionEncoder.load before encode.")
+        results: list[dict[FeatureSpec, Features | JavisbenchError]] = []
+        with torch.inference_mode():
+            for clip in cast("Sequence[Clip]", items):
+                results.append({spec: {"embedding": self._features(clip, spec)} for spec in specs})
+        return results
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._network = None
+
+    def _features(self, clip: Clip, spec: FeatureSpec) -> np.ndarray[Any, np.dtype[np.float32]]:
+        import torch
+
+        if spec.feature != "pool3" or spec.subject != "clip":
+            raise UsageError(f"The encoder inception has the feature 'pool3' of clips only, not {spec.feature!r}.")
+        settings = spec.settings
+        count = len(clip.frames)
+        if settings["video_span"] == "audio_span":
+            count = frames_shown_within(count, clip.fps, float(settings["max_audio_len_s"]))
+        chosen = clip.frames[evenly_spaced_indices(count, int(settings["frames"]))]
+        frames = torch.from_numpy(chosen).to(self._device)
+        found = forward_in_batches(lambda batch: pooled(self._network, network_input(batch)), frames, _FRAMES_AT_ONCE)
+        return np.asarray(found.cpu().numpy(), dtype=np.float32)
+
+
+def network_input(frames: Tensor) -> Tensor:
+    """Frames as Inception takes them.
+
+    Args:
+        frames: uint8 RGB, shape ``(B, H, W, 3)``.
+
+    Returns:
+        float32 in [-1, 1], shape ``(B, 3, 299, 299)``.
+    """
+    from torch.nn import functional
+
+    pixels = frames.permute(0, 3, 1, 2).float() / 255
+    return 2 * functional.interpolate(pixels, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False) - 1
+
+
+def pooled(network: nn.Module, pixels: Tensor) -> Tensor:
+    """The last average pooling of `network`, shape ``(B, 2048)``."""
+    from torch.nn import functional
+
+    x = pixels
+    for stage, names in enumerate(_STAGES):
+        for name in names:
+            x = network.get_submodule(name)(x)
+        if stage < len(_STAGES) - 1:
+            x = functional.max_pool2d(x, kernel_size=3, stride=2)
+    return x.mean(dim=(2, 3))
+
+
+def inception_network() -> nn.Module:
+    """FID's Inception without weights, on the meta device, under the names of the checkpoint.
+
+    pytorch-fid's own constructor downloads its weights; this one only takes its blocks.
+
+    Raises:
+        UsageError: pytorch-fid, or the torchvision that it needs, cannot be imported.
+    """
+    import torch
+
+    blocks, torchvision = _blocks()
+    with torch.device("meta"):
+        network: nn.Module = torchvision.models.inception_v3(
+            weights=None, num_classes=1008, aux_logits=False, init_weights=False
+        )
+        for name, pool in (("5b", (192, 32)), ("5c", (256, 64)), ("5d", (288, 64))):
+            setattr(network, f"Mixed_{name}", blocks.FIDInceptionA(pool[0], pool_features=pool[1]))
+        for name, channels in (("6b", 128), ("6c", 160), ("6d", 160), ("6e", 192)):
+            setattr(network, f"Mixed_{name}", blocks.FIDInceptionC(768, channels_7x7=channels))
+        network.add_module("Mixed_7b", blocks.FIDInceptionE_1(1280))
+        network.add_module("Mixed_7c", blocks.FIDInceptionE_2(WIDTH))
+    return network
+
+
+def _blocks() -> tuple[Any, Any]:
+    """The modules `pytorch_fid.inception` and `torchvision`."""
+    try:
+        import torchvision
+        from pytorch_fid import inception
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        # A torchvision of another torch does not fail with ImportError: its operators are not there.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"FID cannot import pytorch-fid and torchvision ({reason}). Install them with pip install "
+            "'javisbench[fid]', together with a torchvision built for the installed torch.",
+            kind="missing_extra",
+        ) from error
+    return inception, torchvision
