@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -136,6 +136,12 @@ class ReferenceCache:
                     f"it has {sorted(state)[:10]}."
                 )
             arrays[name] = tensor.double().numpy()
+        rows = {name: len(array) for name, array in arrays.items()}
+        if len(set(rows.values())) > 1:
+            raise ReferenceError(
+                f"{path} is no reference cache: `video` has {rows['video']} rows and `audio` {rows['audio']}; both "
+                "have one a sample. Fetch the file again."
+            )
         return cls(path, arrays)
 
     def sources(self, suite: Suite) -> Sequence[ClipSource]:
@@ -188,12 +194,13 @@ class ReferenceCache:
                 f"{self.path.name} has {count} rows; {suite.name} has {suite.total} samples and {whole.name} "
                 f"{whole.total}. It belongs to another suite."
             )
-        by_clip = {sample.path.name: sample.index for sample in whole if sample.path}
-        texts = [sample.text for sample in whole]
-        by_text = {text: index for index, text in enumerate(texts) if texts.count(text) == 1} if not by_clip else {}
+        by_clip = _only_once((sample.path.name, sample.index) for sample in whole if sample.path)
+        by_text = _only_once((sample.text, sample.index) for sample in whole)
         places = {}
         for sample in suite:
-            place = by_clip.get(sample.path.name) if sample.path else by_text.get(sample.text)
+            place = by_clip.get(sample.path.name) if sample.path else None
+            if place is None:
+                place = by_text.get(sample.text)
             if place is None:
                 raise ReferenceError(f"{self.path.name} has no row for {sample.id} of {suite.name}.")
             places[sample.id] = place
@@ -202,6 +209,17 @@ class ReferenceCache:
     def describe(self) -> dict[str, Any] | None:
         """Kind, file and rows."""
         return {"kind": "cache", "origin": self.path.name, "clips": len(self.arrays["video"])}
+
+
+def _only_once(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Name to row, for names that stand for one row alone."""
+    found: dict[str, int] = {}
+    twice = set()
+    for name, row in pairs:
+        if name in found:
+            twice.add(name)
+        found[name] = row
+    return {name: row for name, row in found.items() if name not in twice}
 
 
 def reference_kind(spec: str | None) -> Kind | None:

@@ -23,7 +23,7 @@ from javisbench.run.encode import (
     prompt_hash,
 )
 from javisbench.run.features import FeatureStore
-from javisbench.run.plan import ProtocolPlan, ScorePlan
+from javisbench.run.plan import ProtocolPlan, ScorePlan, Unavailable
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.run.reference import NoReference, Reference, Wanted
 from javisbench.run.set_features import SetRows, write_set_features
@@ -263,9 +263,13 @@ class _Job:
                 rows[spec] = self._paired_rows(spec, part)
             pairs = rows[spec]
             result.failures += [{**failure, "metric": metric_id} for failure in pairs.failures]
-            values = metric.compute(
-                pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol, paired=True
-            )
+            try:
+                values = metric.compute(
+                    pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol, paired=True
+                )
+            except MetricError as error:
+                result.cells[metric_id] = unavailable_cells(Unavailable("failed", error.message), self.suite)
+                continue
             result.cells[metric_id] = set_cells(values)
             if pairs.items:
                 result.set_rows[spec.encoder] = pairs.rows(spec.encoder, part, spec)
@@ -283,12 +287,16 @@ class _Job:
                 continue
             try:
                 fake = self._stored(self._content(item, spec), spec)["embedding"]
+                if not np.isfinite(fake).all():
+                    raise _not_numbers()
             except FeatureError as error:
                 pairs.failures.append(_failure(item, "encode", None, error))
                 continue
             real = real_rows.get(item.sample.id)
             if isinstance(real, JavisbenchError):
                 pairs.failures.append(_failure(item, "reference", None, real))
+            elif real is not None and not np.isfinite(real).all():
+                pairs.failures.append(_failure(item, "reference", None, _not_numbers()))
             elif real is not None:
                 fakes.append(fake)
                 reals.append(real)
@@ -304,6 +312,11 @@ class _Job:
             return self._stored(self.index.hashes[source], spec)["embedding"]
         except FeatureError as error:
             return error
+
+
+def _not_numbers() -> FeatureError:
+    """For a clip of which a network made something else than numbers: it would spoil the whole set."""
+    return FeatureError("The features of this clip are NaN or infinite.", kind="non_finite")
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 import javisbench
 from javisbench.cli import run as cli
-from javisbench.errors import ReferenceError, UsageError
+from javisbench.errors import MetricError, ReferenceError, UsageError
 from javisbench.protocol import V1, V2, Protocol
 from javisbench.run.reference import ReferenceCache, Wanted, default_reference, open_reference
 from javisbench.run.reference_file import StoredReference
@@ -149,8 +149,88 @@ def test_the_cache_gives_a_part_of_the_suite_its_own_rows(tmp_path: Path, monkey
         ReferenceCache.load(tmp_path / "other.pt").check(mini, wanted(V1))
 
 
+def test_rows_are_never_taken_for_those_of_a_clip_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ["one,a/0.mp4", "two,b/0.mp4", "three,b/1.mp4", "three,b/2.mp4"]
+    (tmp_path / "JavisBench.csv").write_text("\n".join(["text,path", *rows]) + "\n")
+    (tmp_path / "JavisBench-mini.csv").write_text("\n".join(["text,path", rows[1], rows[3]]) + "\n")
+    monkeypatch.setenv("JAVISBENCH_SUITES", str(tmp_path))
+    write_cache(tmp_path / "cache.pt", 4)
+    mini = load_suite("javisbench-mini")
+    found = ReferenceCache.load(tmp_path / "cache.pt").rows(mini, wanted(V1), lambda source: pytest.fail("no"))
+    assert [float(np.asarray(found[s.id])[0]) for s in mini] == [1.0, 3.0]
+    (tmp_path / "JavisBench-mini.csv").write_text("text,path\nthree,c/0.mp4\n")
+    with pytest.raises(ReferenceError, match="no row for"):
+        ReferenceCache.load(tmp_path / "cache.pt").check(load_suite("javisbench-mini"), wanted(V1))
+
+
+def test_the_cache_has_nothing_for_other_encoders(tmp_path: Path) -> None:
+    from javisbench.metrics.encoders.inception import InceptionEncoder
+    from javisbench.metrics.encoders.set_specs import inception_spec
+
+    class Choice:
+        cls = InceptionEncoder
+        weights = None
+
+    write_cache(tmp_path / "cache.pt", 72)
+    with pytest.raises(ReferenceError, match=r"I3D and AudioCLIP alone, none of Inception v3 \(FID\)"):
+        ReferenceCache.load(tmp_path / "cache.pt").check(
+            load_suite("demo"),
+            Wanted(inception_spec(V1), V1, Choice()),  # type: ignore[arg-type]
+        )
+
+
+@pytest.mark.usefixtures("cheap_set_metrics")
+@pytest.mark.parametrize("side", ["fake", "real"])
+def test_features_that_are_no_numbers_leave_their_pair_out(
+    world: Path, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import javisbench.metrics.encoders.i3d as i3d
+    from javisbench.media import read_clip
+
+    encode, spoilt = i3d.I3DEncoder.encode, read_clip(world / side / "sample_0001.mp4").frames.mean()
+
+    def spoil(self: Any, items: Any, specs: Any) -> Any:
+        made = encode(self, items, specs)
+        for clip, features in zip(items, made, strict=True):
+            if clip.frames.mean() == spoilt:
+                features.update({spec: {"embedding": np.full(3, np.nan, np.float32)} for spec in specs})
+        return made
+
+    monkeypatch.setattr(i3d.I3DEncoder, "encode", spoil)
+    result = javisbench.score(
+        world / "fake", suite=str(world / "s.csv"), out=world / "a", metrics=["fvd"], reference=str(world / "real")
+    )
+    assert result.summary["metrics"]["fvd"]["overall"]["n"] == 2
+    failures = result.failures[result.failures["kind"] == "non_finite"]
+    assert list(failures["sample_id"]) == ["sample_0001"]
+    assert list(failures["stage"]) == ["encode" if side == "fake" else "reference"]
+
+
+@pytest.mark.usefixtures("cheap_set_metrics")
+def test_a_set_metric_that_refuses_is_a_cell_and_the_others_go_on(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import javisbench.metrics.fvd as fvd_module
+
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        raise MetricError("The sets cannot be compared.")
+
+    monkeypatch.setattr(fvd_module.FVDMetric, "compute", refuse)
+    result = javisbench.score(
+        world / "fake", suite=str(world / "s.csv"), out=world / "a", metrics=["fvd", "health_black"],
+        reference=str(world / "real"),
+    )  # fmt: skip
+    cell = result.summary["metrics"]["fvd"]["overall"]
+    assert (cell["value"], cell["status"], cell["note"]) == (None, "failed", "The sets cannot be compared.")
+    assert result.summary["metrics"]["health_black"]["overall"]["n"] == 3
+
+
 def test_a_cache_of_something_else_is_refused(tmp_path: Path) -> None:
     import torch
+
+    torch.save({"video": torch.zeros(3, 400), "audio": torch.zeros(2, 1024)}, tmp_path / "b.pt")
+    with pytest.raises(ReferenceError, match="`video` has 3 rows and `audio` 2"):
+        ReferenceCache.load(tmp_path / "b.pt")
 
     torch.save({"video": torch.zeros(3, 10)}, tmp_path / "a.pt")
     with pytest.raises(ReferenceError, match="must hold"):
