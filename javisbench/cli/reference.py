@@ -38,6 +38,7 @@ _clips_option = click.option(
 @_clips_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .safetensors file.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="[default: the suite's]")
+@click.option("--metrics", metavar="ID,...", help="Set metrics to be prepared for. [default: fvd,kvd,fad]")
 @click.option("--encoder", "encoders", multiple=True, metavar="NAME=VARIANT", help="Another variant of an encoder.")
 @options.weights_option
 @options.workers_option
@@ -54,6 +55,7 @@ def build(suite: str, clips: str, out: Path, allow_outside: bool, **given: Any) 
     options.setup_logging(given["quiet"], given["verbose"])
     scoring = ScoringOptions(
         protocols=given["protocols"],
+        metrics=options.parse_metrics(given["metrics"]),
         encoders=options.parse_pairs("--encoder", given["encoders"]),
         weights_dirs=given["weights_dirs"],
         reference=clips,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from javisbench.run.sources import Item
     from javisbench.suite import Suite
 
+log = logging.getLogger(__name__)
 _SET_METRICS = ("fvd", "kvd", "fad")
 
 
@@ -34,7 +36,8 @@ def build_reference(
 
     Args:
         suite: whose real clips they are.
-        options: protocols, encoders, weights and ``reference`` (a folder, or ``suite``).
+        options: protocols, encoders, weights, ``metrics`` (set metrics; None for FVD, KVD and FAD) and ``reference``
+            (a folder, or ``suite``).
         out: the file, ``.safetensors``.
         progress: shown to the user.
 
@@ -42,7 +45,7 @@ def build_reference(
         what was written, and the reason for each sample that was left out.
 
     Raises:
-        UsageError: no clips, or no encoder has its weights here.
+        UsageError: no clips, metrics that need no real ones, or no encoder has its weights here.
     """
     import dataclasses
     import os
@@ -55,10 +58,15 @@ def build_reference(
     real = open_reference(options.reference, suite)
     if not isinstance(real, RealClips):
         raise UsageError("A statistics file is built from real clips: --clips FOLDER, or the suite's path column.")
-    plan = plan_scoring(suite, dataclasses.replace(options, metrics=_SET_METRICS))
+    plan = plan_scoring(suite, dataclasses.replace(options, metrics=options.metrics or _SET_METRICS))
+    needless = sorted({metric_id for part in plan.parts for metric_id in part.sample_metrics})
+    if needless:
+        raise UsageError(f"Only set metrics have a real side; {', '.join(needless)} score clip by clip.")
+    unavailable = {name: reason.note for part in plan.parts for name, reason in part.unavailable.items()}
     if not plan.encoders:
-        reasons = {reason.note for part in plan.parts for reason in part.unavailable.values()}
-        raise UsageError("Nothing can be computed: " + " ".join(sorted(reasons)))
+        raise UsageError("Nothing can be computed: " + " ".join(sorted(set(unavailable.values()))))
+    for name, reason in unavailable.items():
+        log.warning("%s will have no features in %s: %s", name, out.name, reason)
     device = pick_device(options.device)
     with tempfile.TemporaryDirectory() as folder, full_fp32():
         session = EncodeSession(

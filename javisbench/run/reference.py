@@ -188,7 +188,13 @@ class ReferenceCache:
             return {sample.id: sample.index for sample in suite}
         from javisbench.suite import load_suite
 
-        whole = load_suite("javisbench", offline=True)
+        try:
+            whole = load_suite("javisbench", offline=True)
+        except JavisbenchError as error:
+            raise ReferenceError(
+                f"{self.path.name} has {count} rows, {suite.name} {suite.total} samples: it belongs to another suite. "
+                f"(Rows for a part of JavisBench are found by the whole one. {error.message})"
+            ) from error
         if whole.total != count:
             raise ReferenceError(
                 f"{self.path.name} has {count} rows; {suite.name} has {suite.total} samples and {whole.name} "

@@ -96,6 +96,16 @@ def test_verify_names_every_changed_clip(world: Path, capsys: pytest.CaptureFixt
     assert "sample_0002" in shown
 
 
+def test_build_says_what_it_leaves_out_and_what_needs_no_reference(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = ["reference", "build", "--suite", str(world / "s.csv"), "--out", str(world / "a.safetensors")]
+    assert cli([*build, "--metrics", "fvd,av_align"]) == 2
+    assert "av_align score clip by clip" in capsys.readouterr().err
+    assert cli([*build, "--metrics", "fad"]) == 2
+    assert "javisbench weights fetch audioclip" in capsys.readouterr().err
+
+
 def test_a_damaged_or_foreign_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ReferenceError, match="no statistics file"):
