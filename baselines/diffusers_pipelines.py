@@ -7,8 +7,6 @@ repository is ever run. Nothing is downloaded: a pipeline is a local folder, or 
 from __future__ import annotations
 
 import importlib
-import json
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -17,19 +15,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.diffusers_folder import (
+    INDEX,
+    Source,
+    cached_index,
+    components,
+    in_folders,
+    read_index,
+    sample_rate,
+    snapshot,
+)
 from javisbench.baselines.diffusers_table import (
     AS_PIPELINE,
     CARDS,
     PIPELINES,
     REPOSITORIES,
     PipelineClass,
-    known_classes,
 )
 from javisbench.baselines.fingerprint import library_files
+from javisbench.baselines.libraries import without_progress_bars
 from javisbench.baselines.parameters import Parser, choice, number, read_parameters
 from javisbench.clip import Clip, ClipSpec
-from javisbench.errors import GenerationError, MissingWeightsError, UsageError, WeightsError
-from javisbench.registry import did_you_mean
+from javisbench.errors import GenerationError, MissingWeightsError, WeightsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +44,8 @@ if TYPE_CHECKING:
 
     from javisbench.weights import WeightStore
 
-INDEX = "model_index.json"
 # The first that was tried; some before it ignore the argument `dtype`.
 MIN_DIFFUSERS = (0, 42)
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -68,34 +73,6 @@ class PipelineOptions:
     fps: Fraction | None = None
     dtype: str | None = None
     offload: str = "none"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a pipeline comes from: a local folder, or a hub repository at a revision."""
-
-    folder: Path | None
-    repository: str
-    revision: str | None
-
-    @classmethod
-    def parse(cls, text: str | None) -> Source:
-        """Read ``REPO_OR_FOLDER[@REVISION]``.
-
-        Raises:
-            UsageError: neither a folder with a pipeline nor a repository's name.
-        """
-        if not text:
-            raise UsageError("Say which pipeline: --model diffusers:OWNER/NAME[@REVISION] or diffusers:FOLDER.")
-        folder = Path(text).expanduser()
-        if folder.is_dir():
-            if not (folder / INDEX).is_file():
-                raise UsageError(f"diffusers:{text} is no pipeline: there is no {INDEX} in that folder.")
-            return cls(folder, str(folder), None)
-        repository, _, revision = text.partition("@")
-        if not _REPOSITORY.fullmatch(repository) or repository.endswith("/.."):
-            raise UsageError(f"diffusers:{text}: there is no such folder, and a hub repository is named OWNER/NAME.")
-        return cls(None, repository, revision or None)
 
 
 class DiffusersPipeline(Generator):
@@ -130,7 +107,7 @@ class DiffusersPipeline(Generator):
             MissingWeightsError: the class is not known, and the repository is not on this machine.
             GenerationError: the class is none of those known here, or brings code of its own.
         """
-        folder = self.source.folder or _cached_index(self.source)
+        folder = self.source.folder or cached_index(self.source)
         if folder is not None:
             return read_index(folder)
         if self.source.repository in REPOSITORIES:
@@ -146,7 +123,7 @@ class DiffusersPipeline(Generator):
         """
         rules = self.pipeline_class()
         self.family = rules.family  # type: ignore[misc]
-        rate = _sample_rate(rules, self.source.folder or _cached_index(self.source))
+        rate = sample_rate(rules, self.source.folder or cached_index(self.source))
         if rules.family == "t2a":
             if not self.part_of_cascade:
                 raise GenerationError(
@@ -183,7 +160,7 @@ class DiffusersPipeline(Generator):
             WeightsError: the folder holds another pipeline.
         """
         folder, _ = self._folder(weights)
-        found = {name: library_files(folder / name) for name in _components(folder)}
+        found = {name: library_files(folder / name) for name in components(folder)}
         return {"index": (folder / INDEX,), **{name: paths for name, paths in found.items() if paths}}
 
     def key_name(self, spec: str) -> str:
@@ -199,21 +176,7 @@ class DiffusersPipeline(Generator):
             GenerationError: diffusers does not import, or knows no such class.
         """
         folder, rules = self._folder(weights)
-        types = _component_types(rules, self.options.dtype or dtype, device)
-        try:
-            pipeline = _pipeline_type(rules.name).from_pretrained(
-                folder,
-                dtype=types,
-                local_files_only=True,
-                **_replacements(rules, folder, types["default"]),
-                **dict.fromkeys(rules.plain_tokenizers),
-            )
-            # They are not of the class that the pipeline names, so it takes them only afterwards.
-            pipeline.register_modules(**_plain_tokenizers(rules, folder))
-        except ImportError as error:
-            raise _import_trouble(error) from error
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"The pipeline in {folder} cannot be read: {error}") from error
+        pipeline = _loaded(rules, folder, _component_types(rules, self.options.dtype or dtype, device))
         pipeline.set_progress_bar_config(disable=True)
         if self.options.offload == "model" and device != "cpu":
             pipeline.enable_model_cpu_offload(device=device)
@@ -270,13 +233,17 @@ class DiffusersPipeline(Generator):
         return Generated(request, clip, {**info, **settings, **({"warnings": warnings} if warnings else {})})
 
     def _folder(self, weights: WeightStore) -> tuple[Path, PipelineClass]:
-        found = self.source.folder or _in_folders(self.source, weights.dirs) or _snapshot(self.source)
+        found = self.source.folder or in_folders(self.source, weights.dirs) or snapshot(self.source)
         if found is None:
             raise self._missing()
         rules, planned = read_index(found), self.pipeline_class()
         if rules != planned:
             raise WeightsError(f"{found} holds a {rules.name}, not the {planned.name} of {self.source.repository}.")
-        absent = [name for name in _components(found) if not (found / name).is_dir()]
+        absent = [name for name in components(found) if not (found / name).is_dir()]
+        if absent and self.source.folder is not None:
+            raise MissingWeightsError(
+                f"The pipeline in {found} lacks the folders {', '.join(absent)} of its components."
+            )
         if absent:
             raise self._missing(f"{', '.join(absent)} of it lacking in {found}; ")
         return found, rules
@@ -302,93 +269,6 @@ class DiffusersPipeline(Generator):
             f"{self.source.repository}{revision}. Or put its folder, called {Path(self.source.repository).name}, into "
             f"a folder given with --weights-dir, or name the folder itself: --model diffusers:FOLDER."
         )
-
-
-# Files
-
-
-def read_index(folder: Path) -> PipelineClass:
-    """The known class of the pipeline in a folder.
-
-    Raises:
-        WeightsError: its ``model_index.json`` is none.
-        GenerationError: the class is not known here, or the pipeline brings code of its own.
-    """
-    index = _read_json(folder / INDEX)
-    name = index.get("_class_name")
-    if isinstance(name, list) or list(folder.glob("*.py")) or list(folder.glob("*/*.py")):
-        raise GenerationError(f"The pipeline in {folder} brings code of its own, which is never run here.")
-    if not isinstance(name, str) or name not in PIPELINES:
-        raise GenerationError(
-            f"The pipeline class {name!r} in {folder} is none that can be driven.{did_you_mean(str(name), PIPELINES)} "
-            f"Known: {known_classes()}. Any other model runs as a program: --model command:..."
-        )
-    rules = PIPELINES[name]
-    allowed = ("diffusers", "transformers", *rules.own_modules)
-    for component, (library, kind) in _components(folder).items():
-        if library not in allowed:
-            raise GenerationError(
-                f"The component {component} in {folder} is a {kind} of {library!r}, which is code of its own or of "
-                f"another library; components come from {', '.join(allowed)}."
-            )
-    return rules
-
-
-def _components(folder: Path) -> dict[str, tuple[str, str]]:
-    """Component to (library, class); those left out are not listed."""
-    index = _read_json(folder / INDEX)
-    return {
-        name: (str(value[0]), str(value[1]))
-        for name, value in index.items()
-        if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and value[0] is not None
-    }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} is no JSON object.")
-    return content
-
-
-def _cached_index(source: Source) -> Path | None:
-    """The folder in the hub's cache that holds the pipeline's index, however much else is there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(source.repository, INDEX, revision=source.revision)
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def _snapshot(source: Source) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(source.repository, revision=source.revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    return folder if (folder / INDEX).is_file() else None
-
-
-def _in_folders(source: Source, folders: Sequence[Path]) -> Path | None:
-    names = (source.repository, Path(source.repository).name, source.repository.replace("/", "--"))
-    places = (folder / name for folder in folders for name in names)
-    return next((place for place in places if (place / INDEX).is_file()), None)
-
-
-def _sample_rate(rules: PipelineClass, folder: Path | None) -> int:
-    if rules.rate is None:
-        return 0
-    path = None if folder is None else folder / rules.rate.path
-    if path is None or not path.is_file():
-        return rules.rate.usual
-    value = _read_json(path).get(rules.rate.key, rules.rate.usual)
-    if not isinstance(value, int) or value <= 0:
-        raise WeightsError(f"{path}: {rules.rate.key} is a sampling rate in Hz; got {value!r}.")
-    return value
 
 
 # Plans and calls
@@ -469,6 +349,28 @@ def _first(values: Any, batched: bool) -> NDArray[np.float32]:
 
 
 # The library
+
+
+def _loaded(rules: PipelineClass, folder: Path, types: Mapping[str, Any]) -> Any:
+    kind = _pipeline_type(rules.name)
+    try:
+        with without_progress_bars("diffusers", "transformers"):
+            pipeline = kind.from_pretrained(
+                folder,
+                dtype=types,
+                local_files_only=True,
+                **_replacements(rules, folder, types["default"]),
+                **dict.fromkeys(rules.plain_tokenizers),
+            )
+            # They are not of the class that the pipeline names, so it takes them only afterwards.
+            pipeline.register_modules(**_plain_tokenizers(rules, folder))
+    except ImportError as error:
+        raise _import_trouble(error) from error
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
+        if "torchvision" in str(error):
+            raise _import_trouble(error) from error
+        raise WeightsError(f"The pipeline in {folder} cannot be read: {error}") from error
+    return pipeline
 
 
 def _pipeline_type(name: str) -> Any:

@@ -119,9 +119,10 @@ class MMDiffusion(ExternalCommand):
         """Checkout, base model and larger model."""
         repo = Path(self.settings.repo).expanduser()
         if not self.settings.repo or not (repo / PACKAGE).is_dir():
+            wrong = f"{repo} is no checkout: it has no folder {PACKAGE}. " if self.settings.repo else ""
             raise UsageError(
-                "mm-diffusion runs in your checkout of github.com/researchmm/MM-Diffusion: give its folder with -M "
-                "repo=FOLDER, and the interpreter that has its requirements with -M python=PATH."
+                f"{wrong}mm-diffusion runs in your checkout of github.com/researchmm/MM-Diffusion: give its folder "
+                "with -M repo=FOLDER, and the interpreter that has its requirements with -M python=PATH."
             )
         places = [*weights.dirs, repo, repo / "models"]
         base = self._checkpoint(self.settings.base, self.settings.checkpoint, places)

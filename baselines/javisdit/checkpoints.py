@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from javisbench.baselines.javisdit.checkpoint_files import LORA_SETTINGS, checkpoint_files, inner_folder, lora_folder
+from javisbench.baselines.libraries import without_progress_bars
 from javisbench.errors import GenerationError, WeightsError
 from javisbench.metrics.encoders.checkpoint import load_checkpoint
 
@@ -112,7 +112,7 @@ def from_library(library: Literal["diffusers", "transformers"], name: str, folde
         _check_kind(folder, "model_type", cls.config_class.model_type)
     argument = "dtype" if library == "transformers" else "torch_dtype"
     try:
-        with _without_progress_bars(library):
+        with without_progress_bars(library):
             model, report = cls.from_pretrained(
                 folder, local_files_only=True, output_loading_info=True, **{argument: dtype}
             )
@@ -121,18 +121,6 @@ def from_library(library: Literal["diffusers", "transformers"], name: str, folde
     _check_report(report, name, folder)
     assert isinstance(model, nn.Module)
     return model.eval().requires_grad_(False)
-
-
-@contextmanager
-def _without_progress_bars(library: str) -> Iterator[None]:
-    logging = import_module(f"{library}.utils.logging")
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def library_module(library: str) -> Any:

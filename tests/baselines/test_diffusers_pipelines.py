@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import javisbench
 from javisbench.baselines.base import Generated, Plan, Request
-from javisbench.baselines.diffusers_pipelines import DiffusersPipeline, Source, _clip
+from javisbench.baselines.diffusers_folder import Source
+from javisbench.baselines.diffusers_pipelines import DiffusersPipeline, _clip
 from javisbench.baselines.diffusers_table import AS_PIPELINE, PIPELINES, REPOSITORIES, PipelineClass
 from javisbench.baselines.registry import create_generator
 from javisbench.clip import ClipSpec
@@ -320,7 +321,7 @@ def test_another_checkpoint_of_a_folder_is_refused_and_a_moved_one_goes_on(
 def test_a_component_that_is_not_here_is_named(tiny_pipeline: Callable[..., Path]) -> None:
     folder = tiny_pipeline("WanPipeline")
     (folder / "vae").rename(folder / "other")
-    with pytest.raises(MissingWeightsError, match="vae of it lacking"):
+    with pytest.raises(MissingWeightsError, match="lacks the folders vae of its components"):
         DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
 
 
@@ -358,7 +359,43 @@ def test_code_from_a_repository_is_refused(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"_class_name": 3}'])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"vae": ["transformers", "pipeline"]}, "cannot be read"),
+        ({"vae": ["diffusers", "NoSuchClass"]}, "has no class `NoSuchClass`"),
+        ({"text_encoder": ["transformers", "AutoModel"]}, "cannot be read"),
+        ({"../WanPipeline-0": ["diffusers", "AutoencoderKLWan"]}, "no name of a folder"),
+        ({"vae": [1, 2]}, "code of its own"),
+        ({"stranger": ["diffusers", "AutoencoderKLWan"]}, "lacks the folders stranger"),
+    ],
+)
+def test_hostile_indices_are_refused_in_one_sentence(
+    tiny_pipeline: Callable[..., Path], changes: dict[str, Any], told: str
+) -> None:
+    folder = tiny_pipeline("WanPipeline")
+    content = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**content, **changes}))
+    with pytest.raises((WeightsError, GenerationError, MissingWeightsError), match=told):
+        DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
+
+
+def test_code_in_weights_is_not_run(tiny_pipeline: Callable[..., Path], tmp_path: Path) -> None:
+    import torch
+
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return open, (str(tmp_path / "written"), "w")
+
+    folder = tiny_pipeline("WanPipeline")
+    (folder / "vae/diffusion_pytorch_model.safetensors").unlink()
+    torch.save({"a": Harmful()}, folder / "vae/diffusion_pytorch_model.bin")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"_class_name": 3}', "[" * 100_000])
 def test_broken_indices_are_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "model_index.json").write_text(text)
     with pytest.raises((WeightsError, GenerationError), match=r"model_index|none that can be driven"):

@@ -139,7 +139,7 @@ def test_what_is_not_there_is_told(checkout: Path, tmp_path: Path) -> None:
     store = WeightStore()
     with pytest.raises(UsageError, match="repo=FOLDER"):
         MMDiffusion().load("cpu", "auto", store)
-    with pytest.raises(UsageError, match="repo=FOLDER"):
+    with pytest.raises(UsageError, match=r"is no checkout.*repo=FOLDER"):
         MMDiffusion(params={"repo": str(tmp_path)}).load("cpu", "auto", store)
     (checkout / "models/AIST++_SR.pt").unlink()
     with pytest.raises(MissingWeightsError, match=r"aist\+\+_sr\.pt"):

@@ -9,12 +9,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from javisbench.baselines.base import Failed, Generated, Plan, Request
 from javisbench.baselines.fingerprint import difference, hash_files
 from javisbench.baselines.javisdit import JavisDiT, text_encoder
 from javisbench.baselines.javisdit.pipeline import Cost
+from javisbench.baselines.javisdit.sampler import sampling_times
 from javisbench.cards import read_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, UsageError, WeightsError
@@ -197,8 +199,17 @@ def test_every_switch_changes_the_clip_and_the_key(generator, version, params):
     assert plain.resolved() != switched.resolved()
 
 
-def test_a_fixed_noise_seed_makes_equal_prompts_equal(generator):
-    model = generator("v1.0", fix_noise_seed="7")
+@pytest.mark.parametrize(("version", "own"), [("v1.0", "432"), ("v0.1", "424")])
+def test_times_follow_the_width_that_was_asked_for(version, own):
+    plans = [JavisDiT(version, params).plan(ClipSpec()) for params in ({}, {"width": own})]
+    assert plans[0].width == plans[1].width == int(own)
+    times = [sampling_times(10, plan.asked, torch.float32) for plan in plans]
+    assert not torch.equal(*times)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_fixed_noise_seed_makes_equal_prompts_equal(generator, version):
+    model = generator(version, fix_noise_seed="7")
     made = clips(model, requests(model, ["a", "a"]))
     assert same(made[0], made[1])
 

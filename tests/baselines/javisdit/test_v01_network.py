@@ -62,6 +62,9 @@ def test_velocities_and_stages_equal_the_reference(golden, inputs, factorised, m
         assert difference(outputs["va_cross_blocks.0"][stream], golden[f"mid.va_cross_blocks.0.{stream}"]) < CLOSE
     for name in ("t_embedder", "fps_embedder"):
         assert difference(outputs[f"{name}.mlp"], golden[f"mid.{name}"]) < CLOSE, name
+    for name in ("x_embedder", "ax_embedder"):
+        tokens = outputs[f"{name}.proj"].flatten(2).transpose(1, 2)
+        assert difference(tokens, golden[f"mid.{name}"]) < CLOSE, name
 
 
 def test_positions_equal_the_reference(golden, difference):
