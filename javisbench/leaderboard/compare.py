@@ -272,6 +272,7 @@ def _facts(result: Result) -> dict[str, Any]:
         manifest = read_manifest(result.folder) or read_manifest(result.folder.parent.parent)
         facts["generation"] = manifest.get("generation")
         facts["generation model"] = manifest.get("model", {}).get("identity")
+        facts["generation files"] = manifest.get("model", {}).get("weights")
         facts["scoring"] = manifest.get("scoring")
     return facts
 

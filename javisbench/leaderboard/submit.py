@@ -72,6 +72,7 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
         "protocol": chosen.protocol,
         "generation": read_manifest(run).get("generation"),
         "identity": read_manifest(run).get("model", {}).get("identity"),
+        "weights": read_manifest(run).get("model", {}).get("weights"),
         "hardware": read_manifest(run).get("scoring", {}).get("hardware"),
         "packed_with": versions(),
         "members": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in sorted(members.items())},

@@ -119,6 +119,17 @@ def test_explain_lists_what_differs(tmp_path: Path) -> None:
     assert not found.comparable
 
 
+def test_explain_names_files_of_the_model_that_differ(tmp_path: Path) -> None:
+    results = []
+    for name, digest in (("a", "1234"), ("b", "5678")):
+        run = write_run(tmp_path / name, name, {"av_align": np.zeros(N)})
+        facts = {"schema": 1, "model": {"weights": {"network": {"model.safetensors": digest, "config.json": "1"}}}}
+        (run / "run.json").write_text(json.dumps(facts))
+        results.append(load_result(run))
+    assert "generation files.network.model.safetensors: 1234 / 5678" in compare(*results).differences
+    assert not any("config.json" in line for line in compare(*results).differences)
+
+
 def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", "one", {"av_align": np.zeros(N)})
     b = write_run(tmp_path / "b", "two", {"desync": np.zeros(N)})
