@@ -224,11 +224,14 @@ def test_a_clip_in_two_parts_is_refused(evaluate: Callable[..., Path], suite: Su
     assert caught.value.kind == "parts_overlap"
 
 
-def test_a_clip_of_another_job_is_refused(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"seed": 5}, {"weights": {"class": {"tiny_noise.py": "0" * 64}}}])
+def test_a_clip_of_another_job_is_refused(
+    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path, change: dict[str, Any]
+) -> None:
     parts = [evaluate("0/2"), evaluate("1/2")]
     sidecar = parts[1] / "clips/sample_0003.json"
-    write_json(sidecar, {**json.loads(sidecar.read_text()), "seed": 5})
-    with pytest.raises(RunError, match="another seed or prompt"):
+    write_json(sidecar, {**json.loads(sidecar.read_text()), **change})
+    with pytest.raises(RunError, match="another seed, prompt or checkpoint"):
         merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
