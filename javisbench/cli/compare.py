@@ -25,7 +25,7 @@ Examples:
 @click.command("compare", epilog=EPILOG)
 @click.argument("run_a", type=click.Path(path_type=Path, exists=True))
 @click.argument("run_b", type=click.Path(path_type=Path, exists=True))
-@click.option("--protocol", help="Which protocol of both runs. [default: the first of each]")
+@click.option("--protocol", help="Which protocol of both runs. [default: the first that both have]")
 @click.option("--explain", is_flag=True, help="List every difference in how the two were made.")
 @click.option("--all", "show_all", is_flag=True, help="Every category, not only the significant ones.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the differences (.png or .svg).")
@@ -46,7 +46,7 @@ def command(
     from javisbench.leaderboard.compare import compare
 
     options.setup_logging(quiet, verbose)
-    found = compare(_load(run_a, protocol), _load(run_b, protocol))
+    found = compare(*_loaded(run_a, run_b, protocol))
     if plot is not None:
         from javisbench.leaderboard.compare_plot import draw_comparison
 
@@ -59,33 +59,45 @@ def command(
     return 0
 
 
-def _load(run: Path, protocol: str | None) -> Result:
+def _loaded(run_a: Path, run_b: Path, protocol: str | None) -> tuple[Result, Result]:
+    """The results to compare: of `protocol`, else of the first protocol that both have, else the first of each."""
     from javisbench.errors import UsageError
-    from javisbench.leaderboard.results import load_result, load_results
+    from javisbench.leaderboard.results import load_results
 
-    if protocol is None:
-        return load_result(run)
-    of_run = load_results(run)
-    for result in of_run:
-        if result.protocol == protocol:
-            return result
-    raise UsageError(f"{run} was not scored under {protocol}; it has {', '.join(r.protocol for r in of_run)}.")
+    a, b = ({result.protocol: result for result in load_results(run)} for run in (run_a, run_b))
+    for run, results in ((run_a, a), (run_b, b)):
+        if protocol is not None and protocol not in results:
+            raise UsageError(f"{run} was not scored under {protocol}; it has {', '.join(results)}.")
+    chosen = protocol or next((name for name in a if name in b), None)
+    if chosen is not None:
+        return a[chosen], b[chosen]
+    return next(iter(a.values())), next(iter(b.values()))
 
 
 def _print(found: Comparison, show_all: bool, explain: bool) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from javisbench.leaderboard.table import OVERALL
 
     rows = [row for row in found.rows if show_all or row.slice == "overall" or row.better]
-    table = Table(box=None, title=f"{found.a} (A) minus {found.b} (B)", title_justify="left")
-    for heading in ("metric", "slice", "A", "B", "A - B", "95 % interval", "n", "p (Holm)", "better"):
-        table.add_column(heading, justify="left" if heading in ("metric", "slice", "better") else "right")
+    title = Text(f"{found.a} (A) minus {found.b} (B)", style="italic")
+    table = Table(box=None, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("")
+    for heading in ("A", "B", "A - B", "95 % interval", "n", "p (Holm)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("better", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(*map(Text, _cells(row)), style="bold" if row.slice == OVERALL else "")
     console = Console(highlight=False)
     console.print(table)
     if not found.comparable:
-        console.print("Protocols or weights differ: these differences are not the models' alone.", style="bold")
+        console.print(
+            "Protocols or weights differ: these differences are not the models' alone. Score both in one way "
+            "(javisbench score RUN --protocol NAME) to compare the models.",
+            style="bold",
+        )
     notes = {row.difference.note for row in rows if row.difference.note}
     for note in sorted(notes):
         console.print(note, style="dim")
@@ -98,19 +110,22 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    from javisbench.leaderboard.table import column
+    from javisbench.leaderboard.table import OVERALL, column
+    from javisbench.taxonomy import category_title
 
-    digits = column(row.metric).digits + 1
+    col = column(row.metric)
+    digits = col.digits + 1
 
     def shown(value: float | None) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
 
     gap = row.difference
-    interval = "-" if gap.ci_low is None else f"{shown(gap.ci_low)} to {shown(gap.ci_high)}"
-    p = "-" if row.p_adjusted is None else f"{row.p_adjusted:.3f}"
+    interval = "-" if gap.ci_low is None else f"[{shown(gap.ci_low)}, {shown(gap.ci_high)}]"
+    p = "-" if row.p_adjusted is None else "<0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}"
+    # A metric's first row is over all samples; its categories follow.
+    label = col.heading if row.slice == OVERALL else f"  {category_title(row.slice.partition('/')[2])}"
     return (
-        row.metric,
-        row.slice.partition("/")[2] or row.slice,
+        label,
         shown(row.a),
         shown(row.b),
         shown(gap.value),

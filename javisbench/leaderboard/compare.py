@@ -87,6 +87,8 @@ class Comparison:
 def compare(a: Result, b: Result) -> Comparison:
     """Paired differences of two results on the samples that both have.
 
+    The same sample is the same prompt: where the suites differ, samples whose prompt changed are left out.
+
     Per-sample metrics: cluster-robust t interval over prompts. FVD, KVD and FAD: recomputed on the common samples from
     the stored rows, with the interval of the paired influences (none where n is too small for one). All rows are one
     family for Holm's adjustment.
@@ -95,7 +97,8 @@ def compare(a: Result, b: Result) -> Comparison:
         UsageError: the results have no sample or no metric in common.
     """
     differences = tuple(explain(a, b))
-    pairs = [*_sample_pairs(a, b), *_set_pairs(a, b)]
+    ground = _Ground.of(a, b)
+    pairs = [*_sample_pairs(a, b, ground), *_set_pairs(a, b, ground)]
     if not pairs:
         raise UsageError(f"{a.path} and {b.path} have no metric with a value for the same samples.")
     adjusted = holm([float("nan") if p.difference.p_value is None else p.difference.p_value for p in pairs])
@@ -104,6 +107,38 @@ def compare(a: Result, b: Result) -> Comparison:
     rows.sort(key=lambda row: (order[row.metric], row.slice != OVERALL))
     comparable = a.protocol == b.protocol and a.stand_in == b.stand_in and not _weights_differ(a, b)
     return Comparison(a.model, b.model, tuple(rows), differences, comparable)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What two results have in common.
+
+    Attributes:
+        changed: ids that stand for different prompts in both.
+        members: category to the ids that both results have in it.
+    """
+
+    changed: frozenset[str]
+    members: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, a: Result, b: Result) -> _Ground:
+        first, second = a.samples_by_id(), b.samples_by_id()
+        changed: frozenset[str] = frozenset()
+        if a.suite_hash != b.suite_hash:
+            if not first or not second:
+                raise UsageError(
+                    f"{a.model} and {b.model} were scored on different suites or revisions of one, and the prompts of "
+                    "one of them are not known here, so that their common samples are not known either. Score both "
+                    "on one suite."
+                )
+            changed = frozenset(i for i in first.keys() & second.keys() if first[i].text != second[i].text)
+        members: dict[str, set[str]] = {}
+        for sample_id in first.keys() | second.keys():
+            known = [set(infos[sample_id].categories) for infos in (first, second) if sample_id in infos]
+            for name in set.intersection(*known):
+                members.setdefault(name, set()).add(sample_id)
+        return cls(changed, {name: frozenset(ids) for name, ids in members.items()})
 
 
 @dataclass(frozen=True)
@@ -126,16 +161,16 @@ def _row(pair: _Pair, p: float) -> Row:
     return Row(pair.metric, pair.slice, pair.a, pair.b, pair.difference, p if tested else None, better)
 
 
-def _sample_pairs(a: Result, b: Result) -> Iterator[_Pair]:
+def _sample_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
     first, second = a.scores(), b.scores()
     if first is None or second is None:
         return
     keys = ["sample_id", "repeat"]
     joined = first.merge(second, on=keys, suffixes=("_a", "_b"))
-    members = _members(a) or _members(b)
+    joined = joined[~joined["sample_id"].isin(ground.changed)]
     for metric in (name for name in first.columns if name not in keys and name in second.columns):
         values = joined[[*keys, f"{metric}_a", f"{metric}_b"]].dropna()
-        for name, rows in _slices(values["sample_id"], members).items():
+        for name, rows in _slices(values["sample_id"], ground.members).items():
             if len(rows):
                 yield _sample_pair(metric, name, values.iloc[rows])
 
@@ -150,15 +185,7 @@ def _sample_pair(metric: str, name: str, values: pd.DataFrame) -> _Pair:
     return _Pair(metric, name, float(first.mean()) if known else None, float(second.mean()) if known else None, found)
 
 
-def _members(result: Result) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for sample_id, info in result.samples_by_id().items():
-        for name in info.categories:
-            found.setdefault(name, set()).add(sample_id)
-    return found
-
-
-def _slices(sample_ids: Any, members: Mapping[str, set[str]]) -> dict[str, NDArray[np.intp]]:
+def _slices(sample_ids: Any, members: Mapping[str, frozenset[str]]) -> dict[str, NDArray[np.intp]]:
     import numpy as np
 
     ids = np.asarray(list(sample_ids), dtype=object)
@@ -168,21 +195,21 @@ def _slices(sample_ids: Any, members: Mapping[str, set[str]]) -> dict[str, NDArr
     return slices
 
 
-def _set_pairs(a: Result, b: Result) -> Iterator[_Pair]:
+def _set_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
     from javisbench.run.set_features import read_set_features
 
     if a.folder is None or b.folder is None or a.protocol != b.protocol:
         return
     first, second = read_set_features(a.folder), read_set_features(b.folder)
-    members = _members(a) or _members(b)
     for encoder in sorted(first.keys() & second.keys()):
         x, y = first[encoder], second[encoder]
-        common = [sample_id for sample_id in x.sample_ids if sample_id in set(y.sample_ids)]
+        both = set(y.sample_ids) - ground.changed
+        common = [sample_id for sample_id in x.sample_ids if sample_id in both]
         if len(common) < 2:
             continue
         left, right = _taken(x, common), _taken(y, common)
         for metric in (m for m in x.metrics if m in y.metrics):
-            for name, rows in _slices(common, members).items():
+            for name, rows in _slices(common, ground.members).items():
                 if len(rows) >= 2:
                     yield _set_pair(metric, name, left, right, rows, a.protocol)
 
@@ -258,6 +285,9 @@ def explain(a: Result, b: Result) -> Iterator[str]:
         for label, only in ((a.model, ids[0] - ids[1]), (b.model, ids[1] - ids[0])):
             if only:
                 yield f"samples: {len(only)} only in {label}, such as {min(only)[0]}"
+    changed = len(_Ground.of(a, b).changed)
+    if changed:
+        yield f"prompts: {changed} samples of both have another prompt and are left out"
     for name in ("sidecar", "container", "none"):
         counts = a.audio.get(name, 0), b.audio.get(name, 0)
         if counts[0] != counts[1]:
@@ -273,7 +303,8 @@ def _facts(result: Result) -> dict[str, Any]:
         facts["generation"] = manifest.get("generation")
         facts["generation model"] = manifest.get("model", {}).get("identity")
         facts["generation files"] = manifest.get("model", {}).get("weights")
-        facts["scoring"] = manifest.get("scoring")
+        scoring = manifest.get("scoring") or {}
+        facts["scoring"] = {name: value for name, value in scoring.items() if name not in _IGNORED_FACTS}
     return facts
 
 

@@ -130,6 +130,62 @@ def test_explain_names_files_of_the_model_that_differ(tmp_path: Path) -> None:
     assert not any("config.json" in line for line in compare(*results).differences)
 
 
+def other_prompts(folder: Path, changed: int) -> None:
+    samples = pd.read_parquet(folder / "samples.parquet")
+    samples.loc[: changed - 1, "text"] = "y"
+    samples.to_parquet(folder / "samples.parquet")
+
+
+def test_samples_whose_prompt_changed_between_revisions_are_left_out(
+    tmp_path: Path, noise: np.random.Generator
+) -> None:
+    base = noise.normal(size=N)
+    other = np.where(np.arange(N) < 5, base + 9, base + noise.normal(0, 0.1, N))
+    a = write_run(tmp_path / "a", "one", {"av_align": base})
+    b = write_run(tmp_path / "b", "two", {"av_align": other}, suite_hash="1" * 64)
+    other_prompts(b, 5)
+    found = compare(load_result(a), load_result(b))
+    assert {row.slice: row.difference.n for row in found.rows}["overall"] == N - 5
+    assert abs(found.rows[0].difference.value or 0) < 0.1
+    assert any("prompts: 5 samples" in line for line in found.differences)
+    assert any(line.startswith("suite_hash") for line in found.differences)
+
+
+def test_two_suites_that_share_nothing_but_ids_are_not_compared(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", "one", {"av_align": np.zeros(N)})
+    b = write_run(tmp_path / "b", "two", {"av_align": np.zeros(N)}, suite="other", suite_hash="1" * 64)
+    other_prompts(b, N)
+    with pytest.raises(UsageError, match="no metric with a value for the same samples"):
+        compare(load_result(a), load_result(b))
+    (b / "samples.parquet").unlink()
+    with pytest.raises(UsageError, match="different suites"):
+        compare(load_result(a), load_result(b))
+
+
+def test_the_protocol_that_both_runs_have_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], noise: np.random.Generator
+) -> None:
+    base = noise.normal(size=N)
+    a = write_run(tmp_path / "a", "one", {"av_align": base}, protocol="javisbench-v1")
+    b = write_run(tmp_path / "b", "two", {"av_align": base + noise.normal(size=N)}, protocol="javisbench-v2")
+    assert cli(["compare", str(a), str(b), "--json"]) == 0
+    assert not json.loads(capsys.readouterr().out)["comparable"]
+    (a / "protocols").mkdir()
+    write_run(a / "protocols" / "javisbench-v2", "one", {"av_align": base}, protocol="javisbench-v2")
+    assert cli(["compare", str(a), str(b), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["comparable"]
+
+
+def test_the_time_of_scoring_is_no_difference(tmp_path: Path) -> None:
+    runs = []
+    for name in ("a", "b"):
+        runs.append(write_run(tmp_path / name, name, {"av_align": np.zeros(N)}))
+        facts = {"schema": 1, "scoring": {"created": f"at {name}", "hardware": {"cpu": name}}}
+        (runs[-1] / "run.json").write_text(json.dumps(facts))
+    found = compare(*map(load_result, runs))
+    assert found.differences == ("scoring.hardware.cpu: a / b",)
+
+
 def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", "one", {"av_align": np.zeros(N)})
     b = write_run(tmp_path / "b", "two", {"desync": np.zeros(N)})
@@ -144,7 +200,7 @@ def test_the_command_prints_draws_and_gives_json(
     a = write_run(tmp_path / "a", "one", {"av_align": base + 0.5})
     b = write_run(tmp_path / "b", "two", {"av_align": base})
     assert cli(["compare", str(a), str(b), "--plot", str(tmp_path / "d.svg"), "--explain"]) == 0
-    assert "av_align" in capsys.readouterr().out
+    assert "AV-Align" in capsys.readouterr().out
     assert (tmp_path / "d.svg").read_text().startswith("<?xml")
     assert cli(["compare", str(a), str(b), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
