@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from javisbench.leaderboard.compare import Comparison, Row
 
+_PANELS_ACROSS = 5
 _COLOURS = {"a": "#0a7d54", "b": "#b3402a", None: "#5a6472"}
 
 
@@ -36,16 +38,21 @@ def draw_comparison(found: Comparison, target: Path) -> None:
         raise UsageError("Plots need matplotlib: pip install 'javisbench[site]'") from error
     metrics = list(dict.fromkeys(row.metric for row in found.rows))
     slices = list(dict.fromkeys(row.slice for row in found.rows))
-    height = 1.4 + 0.24 * len(slices)
-    figure = Figure(figsize=(2.2 + 2.3 * len(metrics), height), layout="constrained")
-    axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
-    for axis, metric in zip(axes, metrics, strict=True):
+    across = min(len(metrics), _PANELS_ACROSS)
+    down = math.ceil(len(metrics) / across)
+    size = (2.2 + 2.3 * across, 0.6 + down * (0.8 + 0.24 * len(slices)))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(down, across, sharey=True, squeeze=False)
+    for axis in axes.flat[len(metrics) :]:
+        axis.set_visible(False)
+    for axis, metric in zip(axes.flat, metrics, strict=False):
         _panel(axis, [row for row in found.rows if row.metric == metric], slices)
     labels = ["All samples" if name == OVERALL else category_title(name.partition("/")[2]) for name in slices]
-    axes[0].set_yticks(range(len(slices)), labels)
-    axes[0].invert_yaxis()
+    axes[0][0].set_yticks(range(len(slices)), labels)
+    axes[0][0].invert_yaxis()
     figure.suptitle(
-        f"{found.a} minus {found.b}: green, the first is better; red, the second; grey, not told apart", fontsize=9
+        f"{found.a} minus {found.b}, 95 % intervals. Green: the first is better; red: the second; grey: not known.",
+        fontsize=9,
     )
     with atomic_path(target) as temporary:
         figure.savefig(temporary, format=target.suffix[1:], dpi=150)
@@ -62,7 +69,7 @@ def _panel(axis: Axes, rows: list[Row], slices: list[str]) -> None:
             axis.hlines(place, gap.ci_low, gap.ci_high, color=colour, linewidth=1.6)
         axis.plot(gap.value, place, "o", color=colour, markersize=4)
     col = column(rows[0].metric)
-    axis.set_title(f"{col.title} {col.arrow}", fontsize=9)
+    axis.set_title(col.heading, fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(axis="y", color="#e3e7eb", linewidth=0.6)
     axis.set_axisbelow(True)

@@ -195,6 +195,7 @@ def push_dataset(results: Sequence[Result], name: str, title: str, *, private: b
             api.upload_folder(
                 repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Results of javisbench"
             )
-        except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+        # A connection that fails is an error of the hub's HTTP client, which changes from version to version: its base.
+        except (*HfHubHTTPError.__bases__, LocalTokenNotFoundError, OSError) as error:
             raise UsageError(f"The hub did not take {name}: {error}. Log in with: hf auth login") from error
     return str(url)
