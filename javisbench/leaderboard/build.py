@@ -560,6 +560,8 @@ def _flat(settings: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[
         for key, value in settings.items():
             yield from _flat(value, f"{prefix}.{key}" if prefix else printable(str(key)), depth + 1)
     elif prefix:
+        if isinstance(settings, list | tuple):
+            settings = ", ".join(map(str, settings)) or "none"
         yield prefix[:200], printable(str(settings))[:200]
 
 

@@ -187,6 +187,8 @@ def push_dataset(results: Sequence[Result], name: str, title: str, *, private: b
 
     if not _HUB_NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a dataset on the hub. Write hub:OWNER/NAME.")
+    # A connection that fails is an error of the hub's HTTP client, which changes from version to version.
+    bases = tuple(base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception)
     with tempfile.TemporaryDirectory() as work:
         folder = write_dataset(results, Path(work) / "dataset", title)
         try:
@@ -195,7 +197,6 @@ def push_dataset(results: Sequence[Result], name: str, title: str, *, private: b
             api.upload_folder(
                 repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Results of javisbench"
             )
-        # A connection that fails is an error of the hub's HTTP client, which changes from version to version: its base.
-        except (*HfHubHTTPError.__bases__, LocalTokenNotFoundError, OSError) as error:
+        except (*bases, LocalTokenNotFoundError, OSError) as error:
             raise UsageError(f"The hub did not take {name}: {error}. Log in with: hf auth login") from error
     return str(url)

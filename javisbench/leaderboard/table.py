@@ -455,7 +455,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
             "(pairwise on the same samples, Holm-adjusted over the pairs of a metric and slice)."
         )
     if any(table.too_few(row) for row in table.rows):
-        notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank.")
+        notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank, and intervals are too narrow.")
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
     valued = {col.id for col, cell in cells if cell.value is not None}

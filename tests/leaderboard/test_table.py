@@ -78,7 +78,7 @@ def test_two_samples_are_shown_not_ranked(write_run):
     (group,) = table.groups
     assert all(row.cells["javis_score"].value is not None for row in group.rows)
     assert all(cell.place is None and cell.rank is None for row in group.rows for cell in row.cells.values())
-    assert "¶ Fewer than 10 samples: too few to rank." in table.notes
+    assert "¶ Fewer than 10 samples: too few to rank, and intervals are too narrow." in table.notes
 
 
 def test_a_metric_with_another_n_is_marked_and_left_out_of_the_ranking(write_run):

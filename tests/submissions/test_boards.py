@@ -56,12 +56,20 @@ def test_two_folders_from_elsewhere_become_a_board_from_their_archives_alone(cli
         archives.append(archive)
         shutil.rmtree(run)
     assert cli(["leaderboard", "build", *map(str, archives), "--out", str(tmp_path / "site"), "--quiet"]) == 0
-    pages = {page.name: text_of(page) for page in (tmp_path / "site").rglob("*.html")}
-    everything = " ".join(pages.values())
     for aspect in TAXONOMY:
-        for category in aspect.categories:
-            assert category.title in everything
-            for summary in summaries.values():
-                cell: dict[str, Any] = summary["metrics"]["av_align"][aspect.id][category.id]
-                if cell["value"] is not None:
-                    assert f"{cell['value']:.3f}".replace("-", "−") in everything.replace("-", "−"), category.id
+        table = json.loads((tmp_path / "site/tables" / f"{aspect.id}.json").read_text())
+        assert [group["title"] for group in table["groups"]] == [category.title for category in aspect.categories]
+        page = text_of(tmp_path / "site/aspects" / f"{aspect.id}.html")
+        for category, group in zip(aspect.categories, table["groups"], strict=True):
+            assert category.title in page
+            rows = {row["label"].removeprefix("model "): row["cells"] for row in group["rows"]}
+            assert rows.keys() == summaries.keys()
+            for name, cells in rows.items():
+                for metric, cell in cells.items():
+                    assert_is_the_run_s(cell, summaries[name]["metrics"][metric][aspect.id][category.id])
+
+
+def assert_is_the_run_s(shown: dict[str, Any], own: dict[str, Any]) -> None:
+    assert {field: shown[field] for field in ("value", "n", "ci_low", "ci_high", "status")} == {
+        field: own[field] for field in ("value", "n", "ci_low", "ci_high", "status")
+    }
