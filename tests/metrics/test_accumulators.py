@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -117,6 +118,15 @@ class TestEveryAccumulator:
         accumulator.update(halves[1], real=True)
         exact = filled(make(), *(half.double().numpy() for half in halves))
         assert accumulator.compute() == pytest.approx(exact.compute(), rel=1e-9)
+
+    def test_a_pickled_or_copied_one_goes_on_by_itself(self, make: Callable[[], SetAccumulator]) -> None:
+        fake, real = sets()
+        first = filled(make(), fake[:40], real)
+        for other in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):  # noqa: S301 - our own bytes
+            assert other.compute() == first.compute()
+            other.update(fake[40:], real=False)
+            assert (other.count(real=False), first.count(real=False)) == (60, 40)
+            assert other.compute() == pytest.approx(filled(make(), fake, real).compute(), rel=1e-10)
 
     def test_only_like_merges_with_like(self, make: Callable[[], SetAccumulator]) -> None:
         with pytest.raises(UsageError, match="width 5"):
