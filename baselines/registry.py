@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from javisbench.errors import UsageError
-from javisbench.registry import Registry
+from javisbench.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator
@@ -39,6 +39,8 @@ def create_generator(spec: str, params: Mapping[str, str] | None = None) -> Gene
     name, _, rest = spec.partition(":")
     if name == "python":
         return _from_python(rest)(None, params)
+    if name == "folder":
+        raise UsageError(f"folder: names clips that are made already. Score them: javisbench score {rest or 'FOLDER'}")
     return GENERATORS.get(name)(rest or None, params)
 
 
@@ -49,9 +51,12 @@ def _from_python(target: str) -> type[Generator]:
     if not module or not attribute:
         raise UsageError(f"A Python model is given as python:module:Class; got 'python:{target}'.")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        imported = importlib.import_module(module)
+    except ImportError as error:
         raise UsageError(f"python:{target} does not import: {error}. Is its folder on PYTHONPATH?") from error
+    found = getattr(imported, attribute, None)
+    if found is None:
+        raise UsageError(f"The module {module} has no {attribute!r}.{did_you_mean(attribute, vars(imported))}")
     if not (isinstance(found, type) and issubclass(found, Generator)):
         raise UsageError(f"{target} is no subclass of javisbench.baselines.base.Generator.")
     return found

@@ -124,6 +124,6 @@ def _max_failures(text: str | None) -> float | None:
         limit = float(text)
     except ValueError:
         limit = -1.0
-    if not 0 <= limit < float("inf"):
+    if not 0 <= limit < float("inf") or (limit > 1 and limit % 1):
         raise UsageError(f"--max-failures is a count, or a share below 1; got {text!r}.")
     return limit
