@@ -240,10 +240,14 @@ def test_a_killed_javisbench_leaves_no_program_behind(tmp_path: Path, sign: sign
     owner.send_signal(sign)
     owner.wait()
     owner.stdin.close()
+    programs = [int(pid) for pid in pids.read_text().split()]
     deadline = time.monotonic() + 60
-    while any(is_running(int(pid)) for pid in pids.read_text().split()):
-        assert time.monotonic() < deadline
+    while any(is_running(pid) for pid in programs) and time.monotonic() < deadline:
         time.sleep(0.01)
+    left = [pid for pid in programs if is_running(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
 
 
 def is_running(pid: int) -> bool:
