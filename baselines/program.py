@@ -222,8 +222,11 @@ class Program:
             self._process.wait(TERM_GRACE_S)
         self._drain.join(TERM_GRACE_S)
         if self._guard is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 self._guard.communicate(b".", TERM_GRACE_S)
+            # The group is gone by now, so that one which hangs has nothing left to guard.
+            self._guard.kill()
+            self._guard.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
