@@ -23,7 +23,7 @@ from javisbench.baselines import program
 from javisbench.baselines.command import ExternalCommand
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
-from javisbench.errors import GenerationError, UsageError
+from javisbench.errors import GenerationError, RunError, UsageError
 from javisbench.media import read_clip, write_clip
 from javisbench.run.generate import GenerateSettings
 from javisbench.suite import Suite, load_suite
@@ -157,10 +157,22 @@ def test_clips_are_kept_as_made_with_their_sound_lossless_beside(run: Run, ready
     assert not (folder / "staging").exists()
 
 
-def test_a_second_run_asks_for_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_second_run_asks_for_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("well")
-    (tmp_path / "program.py").write_text("raise SystemExit(9)")
+
+    def not_again(*_: object, **__: object) -> None:
+        raise AssertionError("the program was started")
+
+    monkeypatch.setattr(ExternalCommand, "_start", not_again)
     assert run("well")[1] == []
+
+
+def test_another_script_is_refused_by_name(run: Run, tmp_path: Path) -> None:
+    run("well")
+    script = tmp_path / "program.py"
+    script.write_text(script.read_text() + "\n# Another model.\n")
+    with pytest.raises(RunError, match=r"other files of the model.*script \(program\.py\)"):
+        run("well")
 
 
 def test_another_revision_makes_the_clips_again(run: Run) -> None:
