@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,24 @@ def test_every_encoder_variant_has_its_entry() -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         WeightStore([tmp_path / "nowhere"])
+
+
+def test_other_weights_under_an_official_name_change_the_protocols_name(
+    store: WeightStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning and a derived name, which boards refuse; the official file keeps the name."""
+    from javisbench.protocol import V1
+    from javisbench.run.plan import make_plan
+    from javisbench.suite import load_suite
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/imagebind_huge.pth").write_bytes(b"my own")
+    mine = hashlib.sha256(b"my own").hexdigest()
+    for known, name in ((hashlib.sha256(CONTENT).hexdigest(), f"{V1.name}+weights={mine[:8]}"), (mine, V1.name)):
+        own = WeightStore([tmp_path / "mine"])
+        files = (WeightsFile("imagebind_huge.pth", sha256=known),)
+        own._entries["imagebind_huge"] = replace(own.entry("imagebind_huge"), files=files)
+        plan = make_plan(load_suite("demo"), [V1], metrics=["av_ib"], variants={}, weights=own, has_reference=False)
+        assert plan.parts[0].protocol.name == name
+        assert ("not the official file" in caplog.text) == (name != V1.name)
+        caplog.clear()

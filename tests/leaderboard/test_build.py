@@ -140,6 +140,9 @@ def test_the_stand_in_and_small_n_are_said(pages):
     text = pages["index.html"].text
     assert "stand-in weights" in text and "too few to rank" in text
     assert "Fetch <i>X</i>." in text
+    (samples,) = (page.text for name, page in pages.items() if name.startswith("samples/toy-"))
+    assert "Stand-in weights" in samples
+    assert not any("Stand-in" in page.text for name, page in pages.items() if name.startswith("samples/alpha-"))
 
 
 def test_reported_results_are_apart_from_measured_ones(write_run, tmp_path):
