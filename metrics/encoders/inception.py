@@ -175,7 +175,7 @@ def _blocks() -> tuple[Any, Any]:
         # A torchvision of another torch does not fail with ImportError: its operators are not there.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(
-            f"FID cannot import pytorch-fid and torchvision ({reason}). Install them with pip install "
+            f"pytorch-fid and its torchvision cannot be imported ({reason}). Install them with pip install "
             "'javisbench[fid]', together with a torchvision built for the installed torch.",
             kind="missing_extra",
         ) from error
