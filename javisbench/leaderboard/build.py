@@ -7,23 +7,19 @@ lets no page run a script that is not a file of the site.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
-from javisbench.leaderboard.export import EXTENSIONS, cell_text, format_interval, format_rank, format_value, render
+from javisbench.leaderboard.export import EXTENSIONS, format_value, render
 from javisbench.leaderboard.published import (
-    EXTRA_COLUMNS,
-    Disagreement,
-    Reported,
     disagreements,
     metric_validation,
     published_results,
@@ -32,11 +28,6 @@ from javisbench.leaderboard.ranking import Ranker
 from javisbench.leaderboard.results import Result, load_results
 from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
 from javisbench.leaderboard.table import (
-    EMPTY,
-    OVERALL,
-    Cell,
-    Column,
-    Row,
     Table,
     board_table,
     column,
@@ -44,9 +35,22 @@ from javisbench.leaderboard.table import (
     metric_order,
     printable,
     run_table,
-    weights_behind,
 )
-from javisbench.protocol import PROTOCOLS, parse_protocol
+from javisbench.leaderboard.views import (
+    Scale,
+    by_suite,
+    digest,
+    disagreement_view,
+    metric_facts,
+    metrics_of,
+    model_facts,
+    protocol_page,
+    protocol_settings,
+    reported_view,
+    row_view,
+    run_facts,
+    spokes,
+)
 from javisbench.taxonomy import TAXONOMY, Aspect
 
 if TYPE_CHECKING:
@@ -157,11 +161,7 @@ def _load(source: Path, work: Path) -> list[Result]:
 
 def result_id(result: Result) -> str:
     """A name for files that no other result of a site has."""
-    return f"{plots.file_name(f'{result.slug}-{result.suite}-{result.protocol}')}-{_digest(result.key)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"{plots.file_name(f'{result.slug}-{result.suite}-{result.protocol}')}-{digest(result.key)}"
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class _Site:
     def build(self) -> None:
         self.ranker = Ranker()
         self.env = _environment()
-        self.protocols = {name: _protocol_page(name) for name in dict.fromkeys(r.protocol for r in self.results)}
+        self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol for r in self.results)}
         self.models = self._models()
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
@@ -213,7 +213,7 @@ class _Site:
         slugs = [members[0].slug for members in by_name.values()]
         # A page belongs to one name alone, however alike two names look in a file's name.
         return [
-            _Model(name, slug if slugs.count(slug) == 1 else f"{slug}-{_digest(name)}", tuple(members))
+            _Model(name, slug if slugs.count(slug) == 1 else f"{slug}-{digest(name)}", tuple(members))
             for slug, (name, members) in zip(slugs, by_name.items(), strict=True)
         ]
 
@@ -247,7 +247,7 @@ class _Site:
             downloads=self._downloads(table, "overall"),
             charts=self._whiskers(table, "overall"),
             filters=self._filters(table),
-            reported=[_reported_view(rows, table.columns, suite) for suite, rows in _by_suite(reported).items()],
+            reported=[reported_view(rows, table.columns, suite) for suite, rows in by_suite(reported).items()],
         )
 
     def _aspect_page(self, aspect: Aspect) -> None:
@@ -267,15 +267,15 @@ class _Site:
         for model in self.models:
             views = [self._result_view(result) for result in model.results]
             reported = [row for row in self.record if row.model.lower() == model.name.lower()]
-            columns = [column(m) for m in metric_order(metric for row in reported for metric in _metrics_of(row))]
+            columns = [column(m) for m in metric_order(metric for row in reported for metric in metrics_of(row))]
             self._page(
                 "model.html.j2",
                 f"models/{model.slug}.html",
                 title=printable(model.name),
                 model=model,
-                facts=_facts(model.results[0]),
+                facts=model_facts(model.results[0]),
                 views=views,
-                reported=[_reported_view(rows, columns, suite) for suite, rows in _by_suite(reported).items()],
+                reported=[reported_view(rows, columns, suite) for suite, rows in by_suite(reported).items()],
             )
             for result in model.results:
                 if result.key in self.samples:
@@ -286,7 +286,7 @@ class _Site:
         name = result_id(result)
         heatmap = plots.heatmap_plot(table, f"heatmap-{name}")
         peers = [other for other in self.results if comparison(other) == comparison(result) and other is not result]
-        radar = plots.radar_plot(f"{table.title}: against {len(peers)} others", _spokes(result, peers), f"radar-{name}")
+        radar = plots.radar_plot(f"{table.title}: against {len(peers)} others", spokes(result, peers), f"radar-{name}")
         failed = {(f.sample_id, f.repeat) for f in result.failures}
         counts: dict[tuple[str, str, str], int] = {}
         for failure in result.failures:
@@ -304,7 +304,7 @@ class _Site:
             "failed": len(failed),
             "failures": result.failures[:MAX_FAILURES_SHOWN],
             "failure_counts": sorted(counts.items()),
-            "facts": _run_facts(result),
+            "facts": run_facts(result),
         }
 
     def _samples_page(self, model: _Model, result: Result) -> None:
@@ -333,7 +333,7 @@ class _Site:
                 derived="+" in name,
                 base=name.split("+", 1)[0],
                 stand_in=any(result.stand_in for result in results),
-                settings=_settings(name, results),
+                settings=protocol_settings(name, results),
             )
 
     def _published_page(self) -> None:
@@ -343,18 +343,18 @@ class _Site:
             for suite in dict.fromkeys(row.suite for row in self.record)
         }
         tables = []
-        for suite, rows in _by_suite(self.record).items():
+        for suite, rows in by_suite(self.record).items():
             own = measured[suite]
-            metrics = metric_order({m for row in rows for m in _metrics_of(row)} | {m for r in own for m in r.metrics})
+            metrics = metric_order({m for row in rows for m in metrics_of(row)} | {m for r in own for m in r.metrics})
             columns = [column(metric) for metric in metrics if not metric.startswith("health_")]
             board = self._board(board_table(own, None)) if own else None
-            tables.append({**_reported_view(rows, columns, suite), "measured": board})
+            tables.append({**reported_view(rows, columns, suite), "measured": board})
         self._page(
             "published.html.j2",
             "published.html",
             title="Published record",
             tables=tables,
-            disagreements=[_disagreement_view(d) for d in found],
+            disagreements=[disagreement_view(d) for d in found],
         )
 
     def _metrics_page(self) -> None:
@@ -363,7 +363,7 @@ class _Site:
             "metrics.html.j2",
             "metrics.html",
             title="Metrics",
-            cards=[card for card in map(_card_facts, metrics) if card is not None],
+            cards=[card for card in map(metric_facts, metrics) if card is not None],
             validation=[(column(v.metric), v) for v in metric_validation()],
         )
 
@@ -407,7 +407,7 @@ class _Site:
     def _board(self, table: Table) -> dict[str, Any]:
         by_key = {result.key: result for result in self.results}
         pages = {model.name: model.slug for model in self.models}
-        scales = {col.id: _Scale.of(table, col) for col in table.columns}
+        scales = {col.id: Scale.of(table, col) for col in table.columns}
         ranked = [col.id for col in table.columns if col.higher_is_better is not None]
         return {
             "table": table,
@@ -417,7 +417,7 @@ class _Site:
             "groups": [
                 {
                     "group": group,
-                    "rows": [_row_view(row, table.columns, scales, by_key.get(row.id)) for row in group.rows],
+                    "rows": [row_view(row, table.columns, scales, by_key.get(row.id)) for row in group.rows],
                 }
                 for group in table.groups
             ],
@@ -448,179 +448,4 @@ def _environment() -> Environment:
     return env
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """The common range of a metric's intervals in a table, so that whiskers of its rows can be compared."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, table: Table, col: Column) -> _Scale | None:
-        ends: list[float] = []
-        for row in table.rows:
-            cell = row.cells.get(col.id)
-            if cell is not None and cell.value is not None and cell.ci_low is not None and cell.ci_high is not None:
-                ends += [cell.ci_low, cell.value, cell.ci_high]
-        return cls(min(ends), max(ends)) if ends and min(ends) < max(ends) else None
-
-    def at(self, value: float) -> float:
-        """Place of `value` on a line from 4 to 96."""
-        return round(4 + 92 * (value - self.low) / (self.high - self.low), 1)
-
-
-def _row_view(
-    row: Row, columns: Sequence[Column], scales: Mapping[str, _Scale | None], result: Result | None
-) -> dict[str, Any]:
-    return {
-        "row": row,
-        "result": result,
-        "cells": [_cell_view(row, row.cells.get(col.id, EMPTY), col, scales[col.id]) for col in columns],
-    }
-
-
-def _cell_view(row: Row, cell: Cell, col: Column, scale: _Scale | None) -> dict[str, Any]:
-    whisker = None
-    if cell.value is not None and cell.ci_low is not None and cell.ci_high is not None and scale is not None:
-        whisker = (scale.at(cell.ci_low), scale.at(cell.ci_high), scale.at(cell.value))
-    return {
-        "text": cell_text(cell, col.digits),
-        "order": "" if cell.value is None else repr(cell.value),
-        "interval": format_interval(cell, col.digits),
-        "rank": format_rank(cell.rank) if cell.rank else "",
-        "place": cell.place or "",
-        "status": cell.status,
-        "note": printable(cell.note or ""),
-        "n": cell.n if cell.value is not None and cell.n != row.n else None,
-        "whisker": whisker,
-    }
-
-
-def _spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
-    spokes = []
-    for metric in metric_order(result.metrics):
-        col, own = column(metric), result.cell(metric)
-        if col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
-            continue
-        behind, *theirs = weights_behind([result, *peers], metric)
-        alike = [peer for peer, weights in zip(peers, theirs, strict=True) if weights == behind]
-        cells = [cell for peer in alike if (cell := peer.cell(metric)) is not None]
-        others = tuple(c.value for c in cells if c.value is not None and c.status == "ok" and c.n == own.n)
-        if others:
-            spokes.append(plots.Spoke(col, own.value, others))
-    return spokes
-
-
-def _facts(result: Result) -> list[tuple[str, str]]:
-    """What the model card says."""
-    facts = [("Family", result.family), ("Licence of the weights", result.licence)]
-    if result.params_b is not None:
-        facts.append(("Parameters", f"{result.params_b:g} B"))
-    card = result.card or {}
-    for name, title in (("title", "Full name"), ("paper", "Paper"), ("code", "Code"), ("status", "Status")):
-        if isinstance(card.get(name), str):
-            facts.append((title, printable(card[name])[:500]))
-    return [(title, value) for title, value in facts if value]
-
-
-def _run_facts(result: Result) -> list[tuple[str, str]]:
-    sources = {"sidecar": "beside the video", "container": "in the container", "none": "no sound"}
-    audio = ", ".join(f"{n:,} {sources[key]}" for key, n in result.audio.items() if n)
-    facts = [
-        ("Suite", f"{result.suite} ({result.suite_hash[:12] or 'no hash'})"),
-        ("Protocol", result.protocol),
-        ("Samples", f"{result.samples:,}"),
-        ("Sound taken from", audio),
-    ]
-    versions = result.run.get("versions")
-    if isinstance(versions, dict):
-        text = ", ".join(f"{name} {found}" for name, found in list(versions.items())[:30] if isinstance(found, str))
-        facts.append(("Versions", printable(text)[:1000]))
-    return [(title, printable(value)) for title, value in facts if value]
-
-
-def _protocol_page(name: str) -> str:
-    digest = "" if name in PROTOCOLS else f"-{_digest(name)}"
-    return f"protocols/{plots.file_name(name)}{digest}.html"
-
-
-def _settings(name: str, results: Sequence[Result]) -> list[tuple[str, str, bool]]:
-    """(setting, value, whether it differs from javisbench-v1) of a protocol; empty when it is not known here."""
-    recorded = next((r.run.get("protocol_settings") for r in results if r.run.get("protocol_settings")), None)
-    try:
-        settings: object = recorded or parse_protocol(name).settings()
-    except UsageError:
-        settings = recorded
-    base = dict(_flat(PROTOCOLS["javisbench-v1"].settings()))
-    return [(key, value, base.get(key) != value) for key, value in list(_flat(settings))[:200]]
-
-
-def _flat(settings: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    if isinstance(settings, dict) and depth < 3:
-        for key, value in settings.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else printable(str(key)), depth + 1)
-    elif prefix:
-        if isinstance(settings, list | tuple):
-            settings = ", ".join(map(str, settings)) or "none"
-        yield prefix[:200], printable(str(settings))[:200]
-
-
-def _card_facts(metric: str) -> dict[str, Any] | None:
-    from javisbench.errors import JavisbenchError
-    from javisbench.metrics.registry import METRICS
-
-    try:
-        card = METRICS.get(metric).card
-    except (JavisbenchError, ImportError, AttributeError):
-        return None
-    low, high = card.value_range
-    ends = ("−∞" if low is None else f"{low:g}", "∞" if high is None else f"{high:g}")
-    direction: Literal["higher", "lower", "neither"] = "neither"
-    if card.higher_is_better is not None:
-        direction = "higher" if card.higher_is_better else "lower"
-    return {"card": card, "range": f"{ends[0]} to {ends[1]}", "better": direction}
-
-
-# The published record
-
-
-def _metrics_of(row: Reported) -> list[str]:
-    return [metric for metric in row.values if metric not in EXTRA_COLUMNS]
-
-
-def _by_suite(record: Sequence[Reported]) -> dict[str, list[Reported]]:
-    found: dict[str, list[Reported]] = {}
-    for row in record:
-        found.setdefault(row.suite, []).append(row)
-    return found
-
-
-def _reported_view(rows: Sequence[Reported], columns: Sequence[Column], suite: str) -> dict[str, Any]:
-    shown = [col for col in columns if any(col.id in row.values for row in rows)]
-    return {
-        "suite": suite,
-        "columns": shown,
-        "rows": [
-            {
-                "model": printable(row.model),
-                "family": row.family,
-                "params": "" if row.params_b is None else f"{row.params_b:g}",
-                "source": printable(f"{row.source}, {row.table}"),
-                "cells": [row.values[col.id][1] if col.id in row.values else "" for col in shown],
-                "runtime": row.runtime_s,
-            }
-            for row in rows
-        ],
-    }
-
-
-def _disagreement_view(found: Disagreement) -> dict[str, Any]:
-    return {
-        "found": found,
-        "metric": column(found.metric).title,
-        "gap": f"{100 * found.ratio:.3g} %" if found.ratio != float("inf") else "from 0",
-        "order": repr(found.ratio) if found.ratio != float("inf") else "1e300",
-    }
-
-
-__all__ = ["OVERALL", "SiteOptions", "SiteReport", "build_site", "result_id"]
+__all__ = ["SiteOptions", "SiteReport", "build_site", "loaded_results", "result_id"]

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.clip import ClipSpec
 from javisbench.errors import JavisbenchError, SubmissionError
-from javisbench.leaderboard.results import DETAILS, SAMPLES, SCORES, Result, load_result, parse_json, read_parquet
+from javisbench.leaderboard.parquet import DETAILS, SAMPLES, SCORES, read_parquet
+from javisbench.leaderboard.results import Result, load_result, parse_json
 from javisbench.leaderboard.submit import SHA256, refuse_unrankable
+from javisbench.leaderboard.table import printable
 from javisbench.run.sources import Item
 from javisbench.suite import Sample, Suite, suite_hash
 
@@ -43,7 +45,8 @@ class Finding:
     refuses: bool = True
 
     def __str__(self) -> str:
-        return f"[{self.kind}] {self.message}"
+        # Names in a message come from the archive: none may start a line of its own or move a terminal's cursor.
+        return printable(f"[{self.kind}] {self.message}")
 
 
 def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:

@@ -11,6 +11,7 @@ import pytest
 
 import javisbench
 from javisbench.errors import RunError
+from javisbench.leaderboard import parquet
 from javisbench.leaderboard import results as results_module
 from javisbench.leaderboard.results import load_result, load_results
 
@@ -132,10 +133,10 @@ def test_what_is_not_json(write_run, text, words):
 
 def test_sizes_are_bounded_before_reading(write_run, monkeypatch):
     path = write_run()
-    monkeypatch.setattr(results_module, "MAX_PARQUET_UNPACKED", 10)
+    monkeypatch.setattr(parquet, "MAX_PARQUET_UNPACKED", 10)
     with pytest.raises(RunError, match="unpacks to"):
         load_result(path).scores()
-    monkeypatch.setattr(results_module, "MAX_PARQUET_BYTES", 10)
+    monkeypatch.setattr(parquet, "MAX_PARQUET_BYTES", 10)
     with pytest.raises(RunError, match="at most 10 are read"):
         load_result(path).scores()
     monkeypatch.setattr(results_module, "MAX_SUMMARY_BYTES", 10)

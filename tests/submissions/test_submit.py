@@ -446,7 +446,7 @@ def test_a_small_table_of_endless_text_is_refused_before_it_fills_the_memory(arc
 
 
 def test_a_table_of_endless_rows_is_refused(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("javisbench.leaderboard.results.MAX_ROWS", N - 1)
+    monkeypatch.setattr("javisbench.leaderboard.parquet.MAX_ROWS", N - 1)
     with pytest.raises(SubmissionError, match="at most 23 are read"):
         unpack_verified(archive, tmp_path)
 
@@ -463,6 +463,15 @@ def test_a_run_over_a_part_of_a_suite_is_not_ranked_with_runs_over_all(
         table = board_table(results)
     assert [len(group.rows) for group in table.groups] == [1, 1]
     assert "24 samples (24 of 25 prompts)" in table.groups[0].title + table.groups[1].title
+
+
+def test_findings_keep_to_their_line(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = members(archive)
+    edit_scores(lambda f: f.assign(**{"x\n::set-env name=PATH::\x1b[2J": 1.0}))(content)
+    bad = rewrite(archive, tmp_path / "bad.zip", content)
+    assert cli(["submit", "verify", str(bad)]) == 2
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and all(line.startswith("refused: [") for line in out.splitlines())
 
 
 def test_copied_or_missing_clips_are_noted(archive: Path, tmp_path: Path) -> None:
