@@ -234,7 +234,7 @@ OWNER = """
 import os, sys
 from pathlib import Path
 from javisbench.baselines.program import Program, ProgramLog
-child = "import os, sys, time; os.fork(); open(sys.argv[1], 'a').write(f'{os.getpid()}\\n'); time.sleep(600)"
+child = "import os, sys, time; os.fork(); print(os.getpid(), file=open(sys.argv[1], 'a'), flush=True); time.sleep(600)"
 Program([sys.executable, "-c", child, sys.argv[1]], os.environ, ProgramLog(Path(os.devnull)), talks=True)
 sys.stdin.read()
 """
@@ -246,8 +246,10 @@ def test_a_killed_javisbench_leaves_no_program_behind(tmp_path: Path, sign: sign
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(pids)], stdin=subprocess.PIPE, env=environment)
     assert owner.stdin is not None
+    begun = time.monotonic()
     while not pids.exists() or len(pids.read_text().split()) < 2:
         assert owner.poll() is None
+        assert time.monotonic() - begun < 60
         time.sleep(0.01)
     owner.send_signal(sign)
     owner.wait()
