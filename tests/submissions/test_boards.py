@@ -58,9 +58,12 @@ def test_two_folders_from_elsewhere_become_a_board_from_their_archives_alone(cli
     assert cli(["leaderboard", "build", *map(str, archives), "--out", str(tmp_path / "site"), "--quiet"]) == 0
     for aspect in TAXONOMY:
         table = json.loads((tmp_path / "site/tables" / f"{aspect.id}.json").read_text())
-        assert [group["title"] for group in table["groups"]] == [category.title for category in aspect.categories]
+        cells = summaries["sidecar"]["metrics"]["av_align"][aspect.id]
+        # 24 prompts leave two of the 19 categories without any; the board of 60 (test_real_board.py) has all.
+        categories = [category for category in aspect.categories if cells[category.id]["n"]]
+        assert [group["title"] for group in table["groups"]] == [category.title for category in categories]
         page = text_of(tmp_path / "site/aspects" / f"{aspect.id}.html")
-        for category, group in zip(aspect.categories, table["groups"], strict=True):
+        for category, group in zip(categories, table["groups"], strict=True):
             assert category.title in page
             rows = {row["label"].removeprefix("model "): row["cells"] for row in group["rows"]}
             assert rows.keys() == summaries.keys()
