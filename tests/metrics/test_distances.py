@@ -508,10 +508,10 @@ def test_the_simulation_runs_and_its_recorded_results_hold(tmp_path: Path) -> No
     made = [(row["distance"], row["n"]) for row in recorded["distances"] + recorded["wide"]]
     assert all(made.count(place) >= 7 for place in smallest)
     for row in recorded["distances"] + recorded["wide"]:
-        # 92 %, less two standard errors of 2,000 repeats: 90.8 %.
+        # 92 to 98 %, give or take two standard errors of 2,000 repeats.
         assert row["coverage"] >= 0.908, row
         if row["scenario"] != "equal":
-            assert row["coverage"] <= 0.98, row
+            assert row["coverage"] <= 0.9863, row
     assert all(row["false_differences"] <= 0.06 for row in recorded["equal_models"])
     assert all(row["family_wise_error"] <= 0.06 for row in recorded["ranks"])
     assert all(abs(row["found"] - row["power"]) <= 0.02 for row in recorded["power"])
