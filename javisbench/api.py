@@ -134,6 +134,7 @@ def score(
     manifest: str | Path | None = None,
     limit: int | None = None,
     repeats: int | None = None,
+    shard: tuple[int, int] = (0, 1),
     allow_outside: bool = False,
     options: ScoringOptions | None = None,
     progress: Progress | None = None,
@@ -150,6 +151,7 @@ def score(
         manifest: CSV that says which file belongs to which sample.
         limit: only the first samples.
         repeats: clips a prompt; default as found.
+        shard: (i, n): every n-th sample from i, into a run folder of its own; `merge_runs` joins them.
         allow_outside: accept paths in the suite that leave its folder.
         options: how to score; or give its fields as keyword arguments.
         progress: where to show progress; default nowhere.
@@ -161,40 +163,58 @@ def score(
     Raises:
         JavisbenchError: bad usage or input. Bad clips do not raise: they are listed in ``failures``.
     """
-    from javisbench.run.sources import match_folder, match_paths
+    from javisbench.run.sources import match_clips
     from javisbench.suite import Suite, load_suite
 
     options = _options(options, settings)
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
     loaded = loaded.limited(limit)
-    folder, run = _clip_folder(clips, name, out, loaded)
-    if folder is None:
-        matched = match_paths(loaded, "pred_video_path")
-    else:
-        matched = match_folder(folder, loaded, manifest=Path(manifest) if manifest else None, repeats=repeats)
+    mine = loaded.shard(*shard)
+    folder, run = _clip_folder(clips, name, out, loaded, shard)
+    in_place = folder is not None and folder.resolve() == (run / "clips").resolve()
+    if in_place and shard[1] > 1:
+        raise UsageError(
+            f"{run} is scored in place, by one process. Score its shards elsewhere with --out FOLDER, another for "
+            f"each, and join them with javisbench merge."
+        )
+    # The whole suite decides how files are named and how many repeats there are.
+    matched = match_clips(folder, loaded, manifest=Path(manifest) if manifest else None, repeats=repeats)
+    matching = {
+        "clips": str(folder.resolve()) if folder else None,
+        "manifest": str(Path(manifest).resolve()) if manifest else None,
+        "repeats": matched.repeats,
+        "shard": list(shard),
+        "limit": None if len(loaded) == loaded.total else len(loaded),
+    }
     title = (
         name or read_manifest(run).get("model", {}).get("name") or (folder.resolve().name if folder else loaded.name)
     )
     with locked(run), run_log(run, progress or Silent()) as shown:
         sweep_temporaries(run)
-        model = {"name": title, "slug": slug(title), "clips": str(folder.resolve()) if folder else None}
-        update_manifest(
-            run, {"model": {**model, **read_manifest(run).get("model", {}), "name": title, "clips": model["clips"]}}
-        )
-        return score_run(run, loaded, matched, options, shown)
+        earlier = read_manifest(run)
+        _check_shard(run, earlier, shard)
+        model = {"slug": slug(title), **earlier.get("model", {}), "name": title, "clips": matching["clips"]}
+        update_manifest(run, {"model": model, **({} if in_place else {"matching": matching})})
+        return score_run(run, mine, matched.of_shard(*shard), options, shown)
+
+
+def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:
+    index, count = manifest.get("matching", {}).get("shard", shard)
+    if (index, count) != shard:
+        raise RunError(f"{run} holds the scores of shard {index}/{count}. Choose another folder with --out.")
 
 
 def _clip_folder(
-    clips: str | Path | None, name: str | None, out: str | Path | None, suite: Suite
+    clips: str | Path | None, name: str | None, out: str | Path | None, suite: Suite, shard: tuple[int, int]
 ) -> tuple[Path | None, Path]:
     if clips is None:
-        title = name or suite.name
-        return None, Path(out) if out else default_run_folder(title, ["columns", suite.source], suite.name)
+        identity = ["columns", suite.source]
+        return None, Path(out) if out else default_run_folder(name or suite.name, identity, suite.name, shard)
     folder = Path(clips)
     if (folder / "run.json").is_file() and (folder / "clips").is_dir():
         return folder / "clips", Path(out) if out else folder
     title = name or folder.resolve().name
-    return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name)
+    return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name, shard)
 
 
 def _options(options: ScoringOptions | None, settings: Mapping[str, Any]) -> ScoringOptions:
@@ -292,21 +312,22 @@ def evaluate(
         if params:
             raise UsageError("folder: takes no -M parameters; the clips are made already.")
         folder = model.removeprefix("folder:")
-        return score(folder, suite=loaded, name=name, out=out, options=options, progress=progress)
+        shard = settings.shard if settings else (0, 1)
+        return score(folder, suite=loaded, name=name, out=out, shard=shard, options=options, progress=progress)
     settings = settings or GenerateSettings()
     job = GenerationJob.prepare(model, params, loaded, settings, out, name)
     # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
     plan = plan_scoring(loaded, options)
-    shard = job.shard_of(loaded)
-    clips = len(shard) * settings.repeats
+    mine = loaded.shard(*settings.shard)
+    clips = len(mine) * settings.repeats
     with locked(job.run), run_log(job.run, progress or Silent()) as shown:
         sweep_temporaries(job.run)
         for line in plan_lines(plan):
             shown.say(line)
         shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
         job.generate(options.weights_dirs, shown)
-        matched = match_generated(job.run / "clips", shard, settings.repeats)
-        return score_run(job.run, shard, matched, options, shown, planned=True)
+        matched = match_generated(job.run / "clips", mine, settings.repeats)
+        return score_run(job.run, mine, matched, options, shown, planned=True)
 
 
 @dataclass
@@ -354,18 +375,10 @@ class GenerationJob:
             "parameters": dict(generator.resolved()),
         }
         decided = [{**identity, "model": model}, settings.seed, settings.repeats, settings.conform]
-        run = Path(out) if out else default_run_folder(name or model, decided, suite.name)
-        index, count = settings.shard
-        if count > 1 and out is None:
-            run = run.with_name(f"{run.name}.shard-{index}-of-{count}")
+        run = Path(out) if out else default_run_folder(name or model, decided, suite.name, settings.shard)
         title = name or model
         facts = {"name": title, "slug": slug(title), "spec": model, "card": generator.card_id, "identity": identity}
         return cls(generator, suite, settings, run, facts)
-
-    def shard_of(self, suite: Suite) -> Suite:
-        """The samples of this job's shard; `Sample.index` keeps the row."""
-        index, count = self.settings.shard
-        return replace(suite, samples=tuple(s for s in suite if s.index % count == index))
 
     def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
         """Make what is missing; the caller holds the folder's lock."""

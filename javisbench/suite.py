@@ -108,6 +108,16 @@ class Suite:
         """The first `limit` samples; the whole suite for None."""
         return self if limit is None else replace(self, samples=self.samples[:limit])
 
+    def shard(self, index: int, count: int) -> Suite:
+        """Every `count`-th sample, from row `index`; `Sample.index` keeps the row.
+
+        Raises:
+            UsageError: `index` is not below `count`.
+        """
+        if not 0 <= index < count:
+            raise UsageError(f"A shard is (i, n) with i from 0 to n-1; got {(index, count)}.")
+        return replace(self, samples=tuple(sample for sample in self if sample.index % count == index))
+
     def slices(self, rows: Iterable[Sample] | None = None) -> dict[tuple[str, str], list[int]]:
         """(aspect, category) to positions in `rows` (default: the samples); every category, also empty ones.
 

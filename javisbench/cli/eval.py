@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from javisbench.cli import options
-from javisbench.cli.generate import by_rank, generate_settings, generating_options
+from javisbench.cli.generate import generate_settings, generating_options
 from javisbench.cli.score import scoring_options, show_result
 
 EPILOG = """\b
@@ -39,7 +39,7 @@ def command(**given: Any) -> int:
     from javisbench.cli.progress import make_progress
 
     options.setup_logging(given["quiet"], given["verbose"])
-    given = by_rank(given)
+    given = options.by_rank(given)
     result = evaluate(
         given["model"],
         suite=given["suite"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,7 +64,7 @@ def command(**given: Any) -> int:
     from javisbench.durable import read_jsonl
 
     options.setup_logging(given["quiet"], given["verbose"])
-    given = by_rank(given)
+    given = options.by_rank(given)
     run = generate(
         given["model"],
         suite=given["suite"],
@@ -98,23 +97,6 @@ def generate_settings(given: dict[str, Any]) -> GenerateSettings:
         device=given["device"],
         dtype=given["dtype"],
     )
-
-
-def by_rank(given: dict[str, Any]) -> dict[str, Any]:
-    """Processes started by torchrun share the work without being told: shard, folder and GPU follow from the rank."""
-    count, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK")
-    if count == "1" or rank is None or given["shard"] is not None:
-        return given
-    changed = {**given, "shard": f"{rank}/{count}"}
-    if given["out"] is not None:
-        # The same --out for all; a run folder takes one process.
-        changed["out"] = given["out"].with_name(f"{given['out'].name}.shard-{rank}-of-{count}")
-    if given["device"] is None:
-        import torch
-
-        if torch.cuda.is_available():
-            changed["device"] = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return changed
 
 
 def _max_failures(text: str | None) -> float | None:

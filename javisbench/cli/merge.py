@@ -37,9 +37,10 @@ Examples:
 def command(runs: tuple[Path, ...], **given: Any) -> int:
     """Join the shards of a run (RUNS) into the run that one machine would have made.
 
-    Parts must be of one model, suite, seed and way of scoring, and must not overlap. Clips and features are linked
-    where the disk allows it, else copied; scores are made anew from the features. The same command again goes on.
-    Other versions of decoder, torch or numpy, and other devices, are told and kept in run.json under "differences".
+    Parts must be of one model (or one folder of clips that was scored), suite, seed and way of scoring, and must not
+    overlap. Clips and features are linked where the disk allows it, else copied; scores are made anew from the
+    features. The same command again goes on. Other versions of decoder, torch or numpy, and other devices, are told and
+    kept in run.json under "differences".
     """
     from javisbench.cli.progress import make_progress
     from javisbench.cli.score import show_result

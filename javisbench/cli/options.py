@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,23 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     if not (first.isdigit() and second.isdigit()) or not 0 <= int(first) < int(second):
         raise UsageError(f"--shard takes I/N with I from 0 to N-1; got {text!r}.")
     return int(first), int(second)
+
+
+def by_rank(given: dict[str, Any]) -> dict[str, Any]:
+    """Processes started by torchrun share the work without being told: shard, folder and GPU follow from the rank."""
+    count, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK")
+    if count == "1" or rank is None or given["shard"] is not None:
+        return given
+    changed = {**given, "shard": f"{rank}/{count}"}
+    if given["out"] is not None:
+        # The same --out for all; a run folder takes one process.
+        changed["out"] = given["out"].with_name(f"{given['out'].name}.shard-{rank}-of-{count}")
+    if given["device"] is None:
+        import torch
+
+        if torch.cuda.is_available():
+            changed["device"] = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return changed
 
 
 def parse_protocols(names: tuple[str, ...], default: str) -> list[Protocol]:

@@ -16,6 +16,7 @@ Examples:
   javisbench score clips/ --suite my.csv --metrics av_align,health_* --json
   javisbench score clips/ --suite my.csv --reference real/ --protocol javisbench-v2
   javisbench score --suite with_pred_video_path.csv
+  javisbench score clips/ --suite javisbench --shard 3/8   one of eight machines; then javisbench merge
 Clips are found by sample id (ID.mp4), else by row (sample_0000.mp4), else by --manifest.
 A wav of the same name beside a clip is its sound; otherwise the clip's own track is.
 """
@@ -33,6 +34,7 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 @options.scoring_options
 @options.out_option
 @options.limit_option
+@options.shard_option
 @options.repeats_option
 @options.workers_option
 @options.device_option
@@ -47,6 +49,7 @@ def command(clips: Path | None, **given: Any) -> int:
     from javisbench.cli.progress import make_progress
 
     options.setup_logging(given["quiet"], given["verbose"])
+    given = options.by_rank(given)
     scoring = scoring_options(given)
     assert isinstance(scoring, ScoringOptions)
     result = score(
@@ -57,6 +60,7 @@ def command(clips: Path | None, **given: Any) -> int:
         manifest=given["manifest"],
         limit=given["limit"],
         repeats=given["repeats"],
+        shard=options.parse_shard(given["shard"]),
         allow_outside=given["allow_outside"],
         options=scoring,
         progress=make_progress(given["quiet"]),

@@ -41,9 +41,11 @@ def hash8(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def default_run_folder(name: str, identity: Any, suite: str) -> Path:
-    """``runs/<model-slug>-<hash8>/<suite>``."""
-    return Path("runs") / f"{slug(name)}-{hash8(identity)}" / slug(suite)
+def default_run_folder(name: str, identity: Any, suite: str, shard: tuple[int, int]) -> Path:
+    """``runs/<model-slug>-<hash8>/<suite>``, and ``.shard-I-of-N`` behind it where there are several."""
+    index, count = shard
+    ending = f".shard-{index}-of-{count}" if count > 1 else ""
+    return Path("runs") / f"{slug(name)}-{hash8(identity)}" / f"{slug(suite)}{ending}"
 
 
 def versions() -> dict[str, str]:

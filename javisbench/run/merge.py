@@ -21,7 +21,7 @@ from javisbench.run.log import run_log
 from javisbench.run.made_with import Differences, differences, made_with, told
 from javisbench.run.manifest import now_text, read_manifest, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
-from javisbench.run.sources import clip_name, match_generated
+from javisbench.run.sources import Matched, clip_name, match_clips, match_generated
 
 if TYPE_CHECKING:
     from javisbench.api import Result, ScoringOptions
@@ -56,7 +56,11 @@ class MergeOptions:
 
 @dataclass
 class _Part:
-    """One run folder: its manifest, its finished clips by place, and what it could not make."""
+    """One run folder: its manifest, its finished clips by place, and what it could not make.
+
+    A generated part holds its clips, each with its facts. A scored one knows only which it scored, bad and missing ones
+    too: they lie where all parts found them.
+    """
 
     folder: Path
     manifest: dict[str, Any]
@@ -66,21 +70,45 @@ class _Part:
     @classmethod
     def read(cls, folder: Path) -> _Part:
         manifest = read_manifest(folder)
-        if "generation" not in manifest or "identity" not in manifest.get("model", {}):
-            raise UsageError(f"{folder} is no run that javisbench generated (or it was not begun).")
         part = cls(folder, manifest)
-        for sidecar in sorted((folder / "clips").glob("[!.]*.json")):
-            facts = read_json(sidecar)
-            part.clips[facts["sample_id"], facts["repeat"]] = facts
-        for row in read_jsonl(folder / "failures.jsonl"):
-            place = str(row.get("sample_id")), int(row.get("repeat", 0))
-            if row.get("stage") == "generate" and place not in part.clips:
-                part.failures[place] = row
+        if part.generated:
+            part._read_generated()
+        elif "matching" in manifest:
+            part._read_scored()
+        else:
+            raise UsageError(f"{folder} is no run that javisbench generated or scored (or it was not begun).")
         return part
+
+    def _read_generated(self) -> None:
+        for sidecar in sorted((self.folder / "clips").glob("[!.]*.json")):
+            facts = read_json(sidecar)
+            self.clips[facts["sample_id"], facts["repeat"]] = facts
+        for row in read_jsonl(self.folder / "failures.jsonl"):
+            place = str(row.get("sample_id")), int(row.get("repeat", 0))
+            if row.get("stage") == "generate" and place not in self.clips:
+                self.failures[place] = row
+
+    def _read_scored(self) -> None:
+        import pandas as pd
+
+        if not (self.folder / "scores.parquet").is_file():
+            raise _not_scored(self.folder)
+        rows = pd.read_parquet(self.folder / "scores.parquet", columns=["sample_id", "repeat"])
+        self.clips = {(str(name), int(repeat)): {} for name, repeat in rows.to_numpy()}
+
+    @property
+    def generated(self) -> bool:
+        return "generation" in self.manifest and "identity" in self.manifest.get("model", {})
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What decided the part's clips: how they were generated, or where they were found; and its shard."""
+        made: dict[str, Any] = self.manifest["generation" if self.generated else "matching"]
+        return made
 
     @property
     def shard(self) -> str:
-        index, count = self.manifest["generation"]["shard"]
+        index, count = self.made["shard"]
         return f"{index}/{count}"
 
     @property
@@ -118,7 +146,7 @@ def merge_runs(
         the scored run; None when the parts were generated but not scored.
 
     Raises:
-        UsageError: a folder is no generated run, or there is no name for the new one.
+        UsageError: a folder is no generated or scored run, or there is no name for the new one.
         RunError: the parts do not fit together, overlap, or miss clips; or one is still in use.
     """
     options = options or MergeOptions()
@@ -128,7 +156,7 @@ def merge_runs(
     with contextlib.ExitStack() as stack:
         for run in runs:
             stack.enter_context(_held(run))
-        parts = sorted((_Part.read(run) for run in runs), key=lambda part: part.manifest["generation"]["shard"])
+        parts = sorted((_Part.read(run) for run in runs), key=lambda part: part.made["shard"])
         _check_alike(parts)
         unlike = _unlike(parts, allow_versions=options.allow_versions)
         suite = _suite(parts[0], options)
@@ -141,7 +169,7 @@ def merge_runs(
         for component, versions in unlike.items():
             shown.say(f"Warning: parts differ in {told(component, versions)}; scores can differ in their last digits")
         _copy(target, parts, chosen, shown)
-        return _score(target, parts[0], suite, options, shown)
+        return _score(target, parts[0], suite, chosen, options, shown)
 
 
 def _default_target(runs: Sequence[Path]) -> Path:
@@ -187,20 +215,20 @@ def _check_alike(parts: Sequence[_Part]) -> None:
             raise RunError(f"{first.folder} and {part.folder} are both shard {part.shard}.", kind="parts_overlap")
 
 
-_FACTS = ("the model", "the suite", "the seed", "the number of repeats", "--conform", "--limit", "--dtype", "shards",
-          "what was scored and how", "encoders and their weights")  # fmt: skip
+_FACTS = ("the model", "the suite", "the folder of clips", "--manifest", "the seed", "the number of repeats",
+          "--conform", "--limit", "--dtype", "shards", "what was scored and how",
+          "encoders and their weights")  # fmt: skip
 
 
 def _facts(part: _Part) -> list[Any]:
-    made = part.manifest["generation"]
     unlike = ("weights_dirs",)
     asked = {name: {k: v for k, v in request.items() if k not in unlike} for name, request in part.requests.items()}
-    keys = ("seed", "repeats", "conform", "limit", "dtype")
+    keys = ("clips", "manifest", "seed", "repeats", "conform", "limit", "dtype")
     return [
-        part.manifest["model"]["identity"],
+        part.manifest["model"].get("identity") if part.generated else None,
         [part.manifest["suite"][key] for key in ("name", "hash", "total")],
-        *(made.get(key) for key in keys),
-        made["shard"][1],
+        *(part.made.get(key) for key in keys),
+        part.made["shard"][1],
         asked,
         _encoders(part),
     ]
@@ -230,9 +258,13 @@ def _encoders(part: _Part) -> dict[str, Any]:
     for name in part.requests:
         path = part.folder if name == first else part.folder / "protocols" / name
         if not (path / "summary.json").is_file():
-            raise RunError(f"{part.folder} was not scored to its end. Run its command again.", kind="parts_missing")
+            raise _not_scored(part.folder)
         found[name] = read_json(path / "summary.json")["run"]["encoders"]
     return found
+
+
+def _not_scored(folder: Path) -> RunError:
+    return RunError(f"{folder} was not scored to its end. Run its command again.", kind="parts_missing")
 
 
 def _short(value: Any) -> str:
@@ -261,7 +293,7 @@ def _suite(part: _Part, options: MergeOptions) -> Suite:
             kind="parts_differ",
         )
     # The name is part of seeds and tables, and a moved file may be called otherwise.
-    return replace(suite, name=facts["name"], source=facts["source"]).limited(part.manifest["generation"].get("limit"))
+    return replace(suite, name=facts["name"], source=facts["source"]).limited(part.made.get("limit"))
 
 
 def _choose(parts: Sequence[_Part], suite: Suite, *, allow_missing: bool) -> dict[Place, _Part]:
@@ -270,7 +302,7 @@ def _choose(parts: Sequence[_Part], suite: Suite, *, allow_missing: bool) -> dic
     Raises:
         RunError: parts overlap, a clip is another job's, or places are in no part.
     """
-    made = parts[0].manifest["generation"]
+    made = parts[0].made
     chosen: dict[Place, _Part] = {}
     missing: list[str] = []
     for sample in suite:
@@ -285,9 +317,9 @@ def _choose(parts: Sequence[_Part], suite: Suite, *, allow_missing: bool) -> dic
                 continue
             chosen[place] = owners[0]
             facts = owners[0].clips.get(place)
-            seed = sample_seed(made["seed"], suite.name, sample.id, repeat)
-            alike = facts is None or (
-                (facts["seed"], facts["prompts"]) == (seed, sample.prompts)
+            alike = not facts or (
+                facts["seed"] == sample_seed(made["seed"], suite.name, sample.id, repeat)
+                and facts["prompts"] == sample.prompts
                 and not difference(facts.get("weights", {}), owners[0].weights)
             )
             if not alike:
@@ -331,9 +363,9 @@ def _begin(target: Path, parts: Sequence[_Part], unlike: Differences) -> None:
         }
         for part in parts
     ]
-    generation = {**first["generation"], "shard": [0, 1]}
     changes: dict[str, Any] = {key: first[key] for key in ("model", "suite")}
-    changes |= {"generation": generation, "merged": merged, "merged_at": now_text(), "versions": versions()}
+    changes["generation" if parts[0].generated else "matching"] = {**parts[0].made, "shard": [0, 1]}
+    changes |= {"merged": merged, "merged_at": now_text(), "versions": versions()}
     changes["differences"] = unlike
     if "first_protocol" in first:
         changes["first_protocol"] = first["first_protocol"]
@@ -343,7 +375,7 @@ def _begin(target: Path, parts: Sequence[_Part], unlike: Differences) -> None:
 def _copy(target: Path, parts: Sequence[_Part], chosen: Mapping[Place, _Part], progress: Progress) -> None:
     with progress.stage("gathering clips", len(chosen)) as stage:
         for place, part in chosen.items():
-            if place in part.clips:
+            if part.generated and place in part.clips:
                 # The sidecar last: it is what makes a clip count as finished.
                 for name in (*part.clips[place]["files"], f"{clip_name(*place)}.json"):
                     _link(part.folder / "clips" / Path(name).name, target / "clips" / Path(name).name)
@@ -372,16 +404,34 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _score(target: Path, part: _Part, suite: Suite, options: MergeOptions, progress: Progress) -> Result | None:
+def _score(
+    target: Path,
+    part: _Part,
+    suite: Suite,
+    chosen: Mapping[Place, _Part],
+    options: MergeOptions,
+    progress: Progress,
+) -> Result | None:
     from javisbench.api import Result, score_run
 
     if not part.requests:
         return None
-    matched = match_generated(target / "clips", suite, part.manifest["generation"]["repeats"])
+    matched = _match(target, part, suite, chosen)
     first = part.manifest["first_protocol"]
     for group in _groups(part.requests, first):
         score_run(target, suite, matched, _scoring(group, options), progress)
     return Result(target, first)
+
+
+def _match(target: Path, part: _Part, suite: Suite, chosen: Mapping[Place, _Part]) -> Matched:
+    made = part.made
+    if part.generated:
+        return match_generated(target / "clips", suite, made["repeats"])
+    folder, manifest = (None if made[key] is None else Path(made[key]) for key in ("clips", "manifest"))
+    matched = match_clips(folder, suite, manifest=manifest, repeats=made["repeats"])
+    # What no part scored counts as missing, though its clip lies there.
+    items = (item if (item.sample.id, item.repeat) in chosen else replace(item, source=None) for item in matched.items)
+    return replace(matched, items=tuple(items))
 
 
 def _groups(requests: Mapping[str, Mapping[str, Any]], first: str) -> list[list[Mapping[str, Any]]]:

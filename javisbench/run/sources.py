@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from javisbench.errors import UsageError
@@ -51,10 +51,31 @@ class Matched:
         """Labels of samples without a clip."""
         return tuple(item.label for item in self.items if item.source is None)
 
+    @property
+    def repeats(self) -> int:
+        """How many clips a sample should have."""
+        return 1 + max((item.repeat for item in self.items), default=0)
+
+    def of_shard(self, index: int, count: int) -> Matched:
+        """The items of every `count`-th row, from row `index`."""
+        return replace(self, items=tuple(item for item in self.items if item.sample.index % count == index))
+
 
 def clip_name(sample_id: str, repeat: int) -> str:
     """File stem of a clip: the sample's id, then ``-1``, ``-2`` for further repeats."""
     return sample_id if repeat == 0 else f"{sample_id}-{repeat}"
+
+
+def match_clips(
+    folder: Path | None, suite: Suite, *, manifest: Path | None = None, repeats: int | None = None
+) -> Matched:
+    """Match clips made elsewhere: those of a folder, or of the suite's ``pred_video_path`` column for None.
+
+    Arguments and errors are those of `match_folder` and `match_paths`.
+    """
+    if folder is None:
+        return match_paths(suite, "pred_video_path")
+    return match_folder(folder, suite, manifest=manifest, repeats=repeats)
 
 
 def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, repeats: int | None = None) -> Matched:

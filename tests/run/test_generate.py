@@ -309,7 +309,7 @@ def test_torchrun_ranks_take_shards_by_themselves(
 def test_each_rank_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from javisbench.cli.generate import by_rank
+    from javisbench.cli.options import by_rank
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for name, value in {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -228,9 +228,7 @@ def _examine_run(report: Report, run: Path, options: DoctorOptions, scoring: Sco
     made = manifest.get("generation")
     if suite is None or made is None:
         return report
-    index, count = made["shard"]
-    shard = replace(suite, samples=tuple(sample for sample in suite if sample.index % count == index))
-    matched = match_generated(run / "clips", shard, made["repeats"])
+    matched = match_generated(run / "clips", suite.shard(*made["shard"]), made["repeats"])
     check_weights(report, suite, scoring)
     check_clips(report, matched)
     if any(item.source is not None for item in matched.items):
