@@ -81,9 +81,13 @@ class Worker:
         except OSError:  # it died between two clips, which is not this clip's fault
             self._stop()
             connection = self._connected()
-            send(connection, request)
+            sent = False
+        else:
+            sent = True
         connection.settimeout(self._limits.deadline_s)
         try:
+            if not sent:
+                send(connection, request)
             reply, descriptors = receive(connection)
         except TimeoutError as failure:
             self._stop()

@@ -152,7 +152,7 @@ def _missing_in_segment(file: BinaryIO, size: int) -> int:
     """Matroska: EBML header, then one segment that holds everything, its size known unless it was streamed."""
     file.seek(4)
     header_length = _read_ebml_size(file)
-    if header_length is None:
+    if header_length is None or header_length > size:  # as said by the file; seeking takes no number above 2^63
         return 0
     file.seek(header_length, os.SEEK_CUR)
     if file.read(4) != _SEGMENT:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from javisbench.errors import MediaError
@@ -122,6 +122,8 @@ def test_any_bytes_are_named_or_refused(tmp_path_factory: pytest.TempPathFactory
         assert signature.format in VIDEO_FORMATS and signature.missing_bytes >= 0
 
 
+@example(head=b"\x1a\x45\xdf\xa3", rest=b"\x01" + b"\xff" * 6 + b"\xfe" + bytes(8))  # 2^56 bytes of header
+@example(head=b"\x1a\x45\xdf\xa3", rest=b"\x02\x10\0\0\0\0\0")
 @given(
     head=st.sampled_from([b"\0\0\0\x18ftyp", b"\x1a\x45\xdf\xa3", b"RIFF\0\x10\0\0AVI "]), rest=st.binary(max_size=99)
 )

@@ -359,20 +359,24 @@ def test_the_log_tells_what_happened(noise: str, suite: Suite, tmp_path: Path, e
 def test_a_decoding_process_that_dies_costs_its_clip(
     noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = process.Worker.decode
+    original, send = process.Worker.decode, process.send
 
     def decode(self: process.Worker, source: Any) -> Any:
-        if source.sample_id == "sample_0003":
-            self._connected()
-            assert self._process is not None
-            os.kill(self._process.pid, signal.SIGKILL)
-            # Seen as its death in the middle of a clip, not between two.
-            monkeypatch.setattr(self, "_connected", lambda: self._connection)
-            try:
-                return original(self, source)
-            finally:
-                monkeypatch.delattr(self, "_connected")
-        return original(self, source)
+        if source.sample_id != "sample_0003":
+            return original(self, source)
+        self._connected()
+        assert self._process is not None
+        pid = self._process.pid
+
+        def send_and_kill(*arguments: Any) -> None:
+            send(*arguments)
+            os.kill(pid, signal.SIGKILL)
+
+        # In the middle of a clip: the process is given its clip, and cannot answer before it dies.
+        os.kill(pid, signal.SIGSTOP)
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "send", send_and_kill)
+            return original(self, source)
 
     monkeypatch.setattr(process.Worker, "decode", decode)
     result = evaluate(noise, suite, tmp_path / "run")
