@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from javisbench.metrics.distances import Distance, distance_error, frechet, kernel_distance
+from javisbench.metrics.distance_slices import distance_error
+from javisbench.metrics.distances import Distance, frechet, kernel_distance
 from javisbench.stats import (
     paired_difference,
     pairwise_p_values,

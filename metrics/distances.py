@@ -1,4 +1,4 @@
-"""Distances between two sets of feature vectors: Fréchet and polynomial-kernel MMD, with slices and intervals.
+"""Distances between two sets of feature vectors: Fréchet and polynomial-kernel MMD, with what each sample adds to them.
 
 All of it is float64 linear algebra on arrays; no model, file or device.
 
@@ -8,11 +8,10 @@ All of it is float64 linear algebra on arrays; no model, file or device.
 * Unbiased squared MMD with the kernel ``(x.y/d + 1)^3``: Gretton et al. (2012), equation 3; as KID: Binkowski et al.
   (2018), section 4.
 * Standard errors: influence function (infinitesimal jackknife) of the Fréchet distance; delete-one jackknife of the
-  MMD. Efron and Tibshirani (1993), chapters 11 and 21. Intervals take off what these count twice where the sets are
-  nearly equal (`javisbench.metrics.second_order`).
+  MMD. Efron and Tibshirani (1993), chapters 11 and 21. What their squares count twice where the sets are nearly equal
+  is given beside them (`javisbench.metrics.second_order`).
 
-Intervals describe sampling noise at the given n. The Fréchet distance is biased upward at every n, so its interval
-is for the value *expected at that n*.
+Slices and intervals are made of these in `javisbench.metrics.distance_slices`.
 """
 
 from __future__ import annotations
@@ -24,9 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from javisbench.errors import MetricError
-from javisbench.metrics.base import SetValue
 from javisbench.metrics.second_order import FrechetGeometry, frechet_excess, frechet_excess_of_first, kernel_excess
-from javisbench.stats import checked_rows, standard_error, t_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,13 +32,9 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
     Rows = NDArray[np.integer[Any]]
 
-KERNEL_FEW = 40
-"""Below this many samples the jackknife interval of the MMD has not been shown to hold; tables say so."""
-
 _DROPPED_EIGENVALUE = 1e-14
 _TILE = 1024
 _LARGEST_FEATURE = 1e100
-_EXTRAPOLATION_SIZES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,23 +89,6 @@ class Distance:
     excess: float = 0.0
 
 
-@dataclass(frozen=True)
-class Extrapolation:
-    """A distance extrapolated to infinite n by a line in 1/n (Chong and Forsyth, 2020, section 3).
-
-    Attributes:
-        value: intercept of the line.
-        r_squared: share of the variance of the points that the line explains, in [0, 1].
-        sizes: subset sizes.
-        values: mean distance at each size.
-    """
-
-    value: float
-    r_squared: float
-    sizes: tuple[int, ...]
-    values: tuple[float, ...]
-
-
 def checked_features(features: NDArray[np.floating[Any]], name: str, *, grouped: bool = False) -> Matrix:
     """The features as a float64 matrix, or where `grouped` also as an array ``(samples, k, features)``.
 
@@ -134,6 +110,41 @@ def checked_features(features: NDArray[np.floating[Any]], name: str, *, grouped:
     return x
 
 
+def two_sets(
+    x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, grouped: bool = False
+) -> tuple[Matrix, Matrix]:
+    """Two sets as `checked_features` gives them, of equal width and at least two samples each.
+
+    Raises:
+        MetricError: they are not.
+    """
+    first = checked_features(x, "The first set", grouped=grouped)
+    second = checked_features(y, "The second set", grouped=grouped)
+    check_widths(first, second)
+    if min(len(first), len(second)) < 2:
+        raise MetricError(
+            f"A distance needs at least two samples in each set; got {len(first)} and {len(second)}.", kind="small_n"
+        )
+    return first, second
+
+
+def check_widths(x: Matrix, y: Matrix) -> None:
+    """Raises `MetricError` unless both sets have equally many features."""
+    if x.shape[-1] != y.shape[-1]:
+        raise MetricError(
+            f"The sets have {x.shape[-1]} and {y.shape[-1]} features; they come from different encoders.", kind="shape"
+        )
+
+
+def check_paired(x: Matrix, y: Matrix, paired: bool) -> None:
+    """Raises `MetricError` where sets are called `paired` and differ in length."""
+    if paired and len(x) != len(y):
+        raise MetricError(
+            f"Paired sets have one real row for each generated one; got {len(x)} generated and {len(y)} real rows.",
+            kind="shape",
+        )
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Fréchet distance
 
@@ -150,7 +161,7 @@ def frechet_distance(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]])
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    return _frechet(*_two_sets(x, y, grouped=True), sides=0).value
+    return _frechet(*two_sets(x, y, grouped=True), sides=0).value
 
 
 def frechet_from_moments(x: Moments, y: Moments) -> float:
@@ -192,7 +203,7 @@ def frechet(
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    first, second = _two_sets(x, y, grouped=True)
+    first, second = two_sets(x, y, grouped=True)
     sampled = len(first) if y_is_population else min(len(first), len(second))
     width = first.shape[-1]
     if sampled < 2 * width:
@@ -218,136 +229,6 @@ def frechet_influence(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]
     if found.influence_x is None or found.influence_y is None:
         raise MetricError(f"The Fréchet distance has no influences here: {found.why_no_influence}.", kind="singular")
     return found.influence_x, found.influence_y
-
-
-def frechet_slices(
-    fake: NDArray[np.floating[Any]],
-    real: NDArray[np.floating[Any]],
-    slices: Mapping[str, Rows],
-    *,
-    factor: float = 1.0,
-    paired: bool = True,
-    real_is_population: bool = False,
-    clusters: Rows | None = None,
-    level: float = 0.95,
-) -> dict[str, SetValue]:
-    """Fréchet distance of every slice, with an interval where n allows one.
-
-    Args:
-        fake: float array ``(n, d)``, or ``(n, k, d)``: see `frechet`.
-        real: float array ``(m, d)``, or ``(m, k, d)``; row i belongs to row i of `fake` when `paired`.
-        slices: name to row indices, of both sides when `paired`, else of `fake` alone.
-        factor: multiplies values and intervals.
-        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
-        real_is_population: take `real` as fixed.
-        clusters: integer prompt of each fake row; None when each row has its own.
-        level: coverage of the intervals.
-
-    Returns:
-        slice name to value. Under two samples on a side: no value, ``small_n``. Under 2d: ``biased``, no interval.
-        Singular covariance: value without an interval; the note says so.
-
-    Raises:
-        MetricError: NaN or infinite features, or sets that do not fit each other.
-    """
-    x, y, parts = _split(fake, real, slices, paired, grouped=True)
-    values: dict[str, SetValue] = {}
-    for name, (rows_x, rows_y) in parts.items():
-        if min(rows_x.size, rows_y.size) < 2:
-            values[name] = _too_few(rows_x.size, rows_y.size)
-            continue
-        found = frechet(x[rows_x], y[rows_y], y_is_population=real_is_population, paired=paired)
-        sampled = rows_x.size if real_is_population else min(rows_x.size, rows_y.size)
-        prompts = None if clusters is None else clusters[rows_x]
-        values[name] = _set_value(found, rows_x.size, paired, prompts, level, factor=factor, floor=0.0)
-        if sampled < 2 * x.shape[-1]:
-            values[name] = replace(values[name], status="biased", note=f"{found.why_no_influence}: biased upward")
-    return values
-
-
-def extrapolate_frechet(
-    fake: NDArray[np.floating[Any]],
-    real: NDArray[np.floating[Any]],
-    *,
-    paired: bool = True,
-    real_is_population: bool = False,
-    seed: int = 0,
-) -> Extrapolation:
-    """The Fréchet distance extrapolated to infinite n.
-
-    Eight subset sizes, evenly spaced in 1/n from n down to 2d; at each size the samples, shuffled once, are cut into
-    as many disjoint subsets as fit, and their distances averaged.
-
-    Args:
-        fake: float array ``(n, d)``, or ``(n, k, d)``.
-        real: float array ``(m, d)``, or ``(m, k, d)``.
-        paired: whether rows correspond; subsets then hold whole pairs.
-        real_is_population: take `real` whole in every subset.
-        seed: of the shuffle.
-
-    Raises:
-        MetricError: fewer than 4d samples, from which a line to infinity would be a guess (``kind="small_n"``), or
-            unusable features.
-    """
-    x, y = _two_sets(fake, real, grouped=True)
-    _check_paired(x, y, paired)
-    n = len(x) if real_is_population else min(len(x), len(y))
-    smallest = 2 * x.shape[-1]
-    if n < 2 * smallest:
-        raise MetricError(
-            f"Extrapolation needs at least 4d = {2 * smallest} samples, so that subsets of 2d = {smallest} and more "
-            f"differ in size; got {n}.",
-            kind="small_n",
-        )
-    rng = np.random.default_rng(seed)
-    order_x = rng.permutation(len(x))
-    order_y = order_x if paired else rng.permutation(len(y))
-    sizes = [round(1 / s) for s in np.linspace(1 / n, 1 / smallest, _EXTRAPOLATION_SIZES)]
-
-    def mean_distance(size: int) -> float:
-        parts = [slice(start, start + size) for start in range(0, n - size + 1, size)]
-        return float(
-            np.mean(
-                [
-                    _frechet(x[order_x[part]], y if real_is_population else y[order_y[part]], sides=0).value
-                    for part in parts
-                ]
-            )
-        )
-
-    values = np.array([mean_distance(size) for size in sizes])
-    inverse = 1 / np.array(sizes, dtype=np.float64)
-    slope, intercept = np.polyfit(inverse, values, 1)
-    residual = values - (intercept + slope * inverse)
-    total = float(((values - values.mean()) ** 2).sum())
-    r_squared = 1.0 if total == 0 else max(0.0, 1 - float(residual @ residual) / total)
-    return Extrapolation(float(intercept), r_squared, tuple(sizes), tuple(values.tolist()))
-
-
-def note_extrapolation(
-    values: Mapping[str, SetValue],
-    fake: NDArray[np.floating[Any]],
-    real: NDArray[np.floating[Any]],
-    *,
-    factor: float = 1.0,
-    paired: bool = True,
-    real_is_population: bool = False,
-) -> dict[str, SetValue]:
-    """`values` with a note on those of the whole set: its distance extrapolated to infinite n, and the line's R².
-
-    Nothing is added below 4d samples, where `extrapolate_frechet` refuses.
-    """
-    n = len(fake) if real_is_population else min(len(fake), len(real))
-    whole = [name for name, value in values.items() if value.n == len(fake)]
-    if n < 4 * np.shape(fake)[-1] or not whole:
-        return dict(values)
-    found = extrapolate_frechet(fake, real, paired=paired, real_is_population=real_is_population)
-    text = f"extrapolated to infinite n: {factor * found.value:.4g} (R² {found.r_squared:.3f})"
-    noted = dict(values)
-    for name in whole:
-        note = noted[name].note
-        noted[name] = replace(noted[name], note=text if note is None else f"{note}; {text}")
-    return noted
 
 
 def _frechet(x: Matrix, y: Matrix, sides: int, paired: bool | None = None) -> Distance:
@@ -450,13 +331,13 @@ def kernel_distance(
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    first, second = _two_sets(x, y)
+    first, second = two_sets(x, y)
     if centred:
-        found = _centred_kernel_distance(first, second, y_is_population)
+        found = centred_kernel_distance(first, second, y_is_population)
     else:
         whole = {"all": (np.arange(len(first)), np.arange(len(second)))}
-        found = _kernel_distances(first, second, whole, y_is_population)["all"]
-    return found if paired is None else _with_kernel_excess(found, first, second, centred, paired)
+        found = kernel_distances(first, second, whole, y_is_population)["all"]
+    return found if paired is None else with_kernel_excess(found, first, second, centred, paired)
 
 
 def kernel_influence(
@@ -474,57 +355,6 @@ def kernel_influence(
     if found.influence_x is None or found.influence_y is None:
         raise MetricError(f"The kernel distance has no influences here: {found.why_no_influence}.", kind="small_n")
     return found.influence_x, found.influence_y
-
-
-def kernel_slices(
-    fake: NDArray[np.floating[Any]],
-    real: NDArray[np.floating[Any]],
-    slices: Mapping[str, Rows],
-    *,
-    centred: bool = False,
-    paired: bool = True,
-    real_is_population: bool = False,
-    clusters: Rows | None = None,
-    level: float = 0.95,
-) -> dict[str, SetValue]:
-    """Polynomial-kernel MMD of every slice, with jackknife intervals.
-
-    Uncentred, the kernel is evaluated once, in tiles, for all slices together. Centred, every slice has its own means
-    and so its own kernel, and is a pass of its own: about three times the work for the JavisBench taxonomy.
-
-    Args:
-        fake: float array ``(n, d)``.
-        real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
-        slices: name to row indices, of both sides when `paired`, else of `fake` alone.
-        centred: subtract each set's (each slice's) own mean first.
-        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
-        real_is_population: take `real` as fixed.
-        clusters: integer prompt of each fake row; None when each row has its own.
-        level: coverage of the intervals.
-
-    Returns:
-        slice name to value. Under two samples on a side: no value, ``small_n``. Under three: no interval.
-
-    Raises:
-        MetricError: NaN or infinite features, or sets that do not fit each other.
-    """
-    x, y, parts = _split(fake, real, slices, paired)
-    usable = {name: rows for name, rows in parts.items() if min(rows[0].size, rows[1].size) >= 2}
-    if centred:
-        found = {name: _centred_kernel_distance(x[i], y[j], real_is_population) for name, (i, j) in usable.items()}
-    else:
-        found = _kernel_distances(x, y, usable, real_is_population)
-    values: dict[str, SetValue] = {}
-    for name, (rows_x, rows_y) in parts.items():
-        if name not in usable:
-            values[name] = _too_few(rows_x.size, rows_y.size)
-            continue
-        prompts = None if clusters is None else clusters[rows_x]
-        distance = _with_kernel_excess(found[name], x[rows_x], y[rows_y], centred, paired)
-        values[name] = _set_value(distance, rows_x.size, paired, prompts, level)
-        if values[name].note is None and rows_x.size < KERNEL_FEW:
-            values[name] = replace(values[name], note=f"n = {rows_x.size} is below {KERNEL_FEW}: rough interval")
-    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -553,14 +383,15 @@ class _KernelSums:
         )
 
 
-def _with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool, paired: bool) -> Distance:
+def with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool, paired: bool) -> Distance:
+    """The distance of `x` and `y` with the excess of its squared influences, where it has any."""
     if found.influence_x is None:
         return found
     drawn = paired if found.influence_y is not None else None
     return replace(found, excess=kernel_excess(x, y, centred=centred, paired=drawn))
 
 
-def _kernel_distances(
+def kernel_distances(
     x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]], y_is_population: bool
 ) -> dict[str, Distance]:
     """All slices from one evaluation of the kernel."""
@@ -575,7 +406,7 @@ def _kernel_distances(
     }
 
 
-def _centred_kernel_distance(x: Matrix, y: Matrix, y_is_population: bool) -> Distance:
+def centred_kernel_distance(x: Matrix, y: Matrix, y_is_population: bool) -> Distance:
     """The distance after each set's own mean is taken out, influences including the effect on that mean."""
     n, width = x.shape
     m = len(y)
@@ -648,114 +479,3 @@ def _kernel_tile(a: Matrix, b: Matrix, powers: tuple[int, ...], *, same: bool) -
     square = base * base
     base *= square
     return [base if power == 3 else square for power in powers]
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Slices
-
-
-def _two_sets(
-    x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, grouped: bool = False
-) -> tuple[Matrix, Matrix]:
-    first = checked_features(x, "The first set", grouped=grouped)
-    second = checked_features(y, "The second set", grouped=grouped)
-    _check_widths(first, second)
-    if min(len(first), len(second)) < 2:
-        raise MetricError(
-            f"A distance needs at least two samples in each set; got {len(first)} and {len(second)}.", kind="small_n"
-        )
-    return first, second
-
-
-def _check_widths(x: Matrix, y: Matrix) -> None:
-    if x.shape[-1] != y.shape[-1]:
-        raise MetricError(
-            f"The sets have {x.shape[-1]} and {y.shape[-1]} features; they come from different encoders.", kind="shape"
-        )
-
-
-def _check_paired(x: Matrix, y: Matrix, paired: bool) -> None:
-    if paired and len(x) != len(y):
-        raise MetricError(
-            f"Paired sets have one real row for each generated one; got {len(x)} generated and {len(y)} real rows.",
-            kind="shape",
-        )
-
-
-def _split(
-    fake: NDArray[np.floating[Any]],
-    real: NDArray[np.floating[Any]],
-    slices: Mapping[str, Rows],
-    paired: bool,
-    *,
-    grouped: bool = False,
-) -> tuple[Matrix, Matrix, dict[str, tuple[Rows, Rows]]]:
-    """Checked sets, and the rows of both that each slice has."""
-    x = checked_features(fake, "The generated set", grouped=grouped)
-    y = checked_features(real, "The real set", grouped=grouped)
-    _check_widths(x, y)
-    _check_paired(x, y, paired)
-    everything = np.arange(len(y))
-    rows = {name: checked_rows(chosen, len(x), name) for name, chosen in slices.items()}
-    return x, y, {name: (chosen, chosen if paired else everything) for name, chosen in rows.items()}
-
-
-def _too_few(n: int, m: int) -> SetValue:
-    side = f"n = {n}" if n < 2 else f"{m} real clips"
-    return SetValue(None, n, status="small_n", note=f"{side}: no value from fewer than two samples")
-
-
-def _set_value(
-    found: Distance,
-    n: int,
-    paired: bool,
-    prompts: Rows | None,
-    level: float,
-    *,
-    factor: float = 1.0,
-    floor: float = -np.inf,
-) -> SetValue:
-    """Value with its interval, both times `factor`; the lower end is never below `floor`."""
-    value = factor * found.value
-    if found.influence_x is None:
-        return SetValue(value, n, note=f"{found.why_no_influence}: no interval")
-    spread = distance_error(found, paired, prompts)
-    if spread is None:
-        return SetValue(value, n, note="all samples are of one prompt: no interval")
-    low, high = t_interval(found.value, *spread, level)
-    return SetValue(value, n, factor * max(low, floor), factor * high)
-
-
-def distance_error(found: Distance, paired: bool, prompts: Rows | None = None) -> tuple[float, int] | None:
-    """Standard error of a distance, less what its squared influences count twice, and degrees of freedom.
-
-    Args:
-        found: with its excess.
-        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
-        prompts: integer prompt of each row of the first set; None when each row has its own.
-
-    Returns:
-        None where the distance has no influences, or all samples are of one prompt.
-    """
-    if found.influence_x is None:
-        return None
-    spread = _first_order(found.influence_x, found.influence_y, paired, prompts)
-    if spread is None:
-        return None
-    error, freedom = spread
-    # Nothing but second-order noise comes exactly twice, so that more than half is never taken off. Repeats of a
-    # prompt are taken as independent here, which takes off too little rather than too much.
-    return float(np.sqrt(max(error**2 - found.excess, error**2 / 2))), freedom
-
-
-def _first_order(
-    influence_x: Vector, influence_y: Vector | None, paired: bool, prompts: Rows | None
-) -> tuple[float, int] | None:
-    if influence_y is None:
-        return standard_error(influence_x, prompts)
-    if paired:
-        return standard_error(influence_x + influence_y, prompts)
-    first, second = standard_error(influence_x, prompts), standard_error(influence_y)
-    if first is None or second is None:
-        return None
-    return float(np.hypot(first[0], second[0])), min(first[1], second[1])

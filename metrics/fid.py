@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.metrics.base import MetricCard, SetMetric, SetValue
-from javisbench.metrics.distances import Moments, frechet_from_moments, frechet_slices, note_extrapolation
+from javisbench.metrics.distance_slices import frechet_slices, note_extrapolation
+from javisbench.metrics.distances import Moments, frechet_from_moments
 from javisbench.metrics.embeddings import embed
 from javisbench.metrics.encoders.set_specs import inception_spec
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.metrics.base import MetricCard, SetMetric, SetValue
-from javisbench.metrics.distances import checked_features, kernel_slices, polynomial_mmd
+from javisbench.metrics.distance_slices import kernel_slices
+from javisbench.metrics.distances import checked_features, polynomial_mmd
 from javisbench.metrics.embeddings import embed
 from javisbench.metrics.encoders.set_specs import i3d_spec
 

@@ -15,18 +15,15 @@ from sklearn.metrics.pairwise import polynomial_kernel
 
 from javisbench.errors import MetricError
 from javisbench.metrics import distances
+from javisbench.metrics.distance_slices import extrapolate_frechet, frechet_slices, kernel_slices, note_extrapolation
 from javisbench.metrics.distances import (
     Moments,
-    extrapolate_frechet,
     frechet,
     frechet_distance,
     frechet_from_moments,
     frechet_influence,
-    frechet_slices,
     kernel_distance,
     kernel_influence,
-    kernel_slices,
-    note_extrapolation,
     polynomial_mmd,
 )
 from javisbench.stats import standard_error, t_interval

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from javisbench.errors import MetricError
-from javisbench.metrics.distances import distance_error, frechet, frechet_distance
+from javisbench.metrics.distance_slices import distance_error
+from javisbench.metrics.distances import frechet, frechet_distance
 from javisbench.metrics.fid import FIDMetric, fid_from_statistics, fid_statistics
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import AIST_LANDSCAPE, V1, V2, parse_protocol

@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from javisbench.metrics.distances import Distance, distance_error, frechet, frechet_slices, kernel_distance
+from javisbench.metrics.distance_slices import distance_error, frechet_slices
+from javisbench.metrics.distances import Distance, frechet, kernel_distance
 from javisbench.metrics.second_order import (
     FrechetGeometry,
     frechet_cross,

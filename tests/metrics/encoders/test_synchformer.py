@@ -116,10 +116,10 @@ def check_network(
         assert found.argmax(axis=1).tolist() == stored[index]["argmax"]
 
 
-def test_logits_of_a_whole_and_a_short_clip_in_one_batch(
+def test_logits_of_a_short_clip(
     small: SynchformerEncoder, golden_json: Callable[[str], Any], fake_clip: Callable[[int], Clip]
 ) -> None:
-    check_network([0, 4], golden_json("desync_small")["clips"], small, fake_clip)
+    check_network([4], golden_json("desync_small")["clips"], small, fake_clip)
 
 
 @pytest.mark.slow
