@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from javisbench.durable import locked, read_json, read_jsonl, sweep_temporaries
 from javisbench.errors import RunError, UsageError
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
+from javisbench.run.generation_job import GenerationJob
 from javisbench.run.log import run_log
 from javisbench.run.manifest import (
     default_run_folder,
@@ -27,8 +28,6 @@ from javisbench.run.progress import GENERATING, Progress, Silent, Step
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.baselines.base import Generator
-    from javisbench.baselines.fingerprint import Hashes
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.plan import ScorePlan
     from javisbench.run.reference import Reference
@@ -328,114 +327,6 @@ def evaluate(
         job.generate(options.weights_dirs, shown)
         matched = match_generated(job.run / "clips", mine, settings.repeats)
         return score_run(job.run, mine, matched, options, shown, planned=True)
-
-
-@dataclass
-class GenerationJob:
-    """A model, a suite and the run folder that they decide.
-
-    Attributes:
-        generator: constructed, not loaded.
-        suite: the prompts, all shards.
-        settings: seeds, shard, limits.
-        run: the run folder.
-        model: facts for the manifest; ``identity`` in it decides the clips.
-    """
-
-    generator: Generator
-    suite: Suite
-    settings: GenerateSettings
-    run: Path
-    model: dict[str, Any]
-
-    @classmethod
-    def prepare(
-        cls,
-        model: str,
-        params: Mapping[str, str] | None,
-        suite: Suite,
-        settings: GenerateSettings,
-        out: str | Path | None,
-        name: str | None,
-    ) -> GenerationJob:
-        """Construct the generator and decide the folder; loads nothing.
-
-        Raises:
-            UsageError: an unknown model or parameter.
-            GenerationError: model and suite do not fit.
-        """
-        from javisbench.baselines.registry import create_generator
-        from javisbench.run.generate import check_suite
-
-        generator = create_generator(model, params)
-        check_suite(generator, suite)
-        identity = {
-            "model": generator.key_name(model),
-            "card": generator.card_id,
-            "parameters": dict(generator.resolved()),
-        }
-        decided = [{**identity, "model": model}, settings.seed, settings.repeats, settings.conform]
-        run = Path(out) if out else default_run_folder(name or model, decided, suite.name, settings.shard)
-        title = name or model
-        facts = {"name": title, "slug": slug(title), "spec": model, "card": generator.card_id, "identity": identity}
-        return cls(generator, suite, settings, run, facts)
-
-    def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
-        """Make what is missing; the caller holds the folder's lock."""
-        from javisbench.run.device import pick_device
-        from javisbench.run.generate import generate_clips
-        from javisbench.weights import WeightStore
-
-        settings = replace(self.settings, device=pick_device(self.settings.device))
-        plan = self.generator.plan(self.suite.setting)
-        progress.say(
-            f"Generating {self.suite.name} with {self.model['name']}: {plan.width}x{plan.height} pixels, {plan.frames} "
-            f"frames at {plan.fps} fps, {plan.audio_samples} samples at {plan.sample_rate} Hz"
-        )
-        for note in plan.notes:
-            progress.say(f"  {note}")
-        self._check_suite()
-        outcome = generate_clips(
-            self.run,
-            self.suite,
-            self.generator,
-            WeightStore(weights_dirs),
-            settings,
-            self.model["identity"],
-            progress,
-            accepted=self._record,
-        )
-        progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
-
-    def _check_suite(self) -> None:
-        earlier = read_manifest(self.run).get("suite", {}).get("hash")
-        if earlier not in (None, self.suite.hash) and not self.settings.overwrite:
-            raise RunError(
-                f"{self.run} was made for another version of {self.suite.name} (its prompts differ). Choose another "
-                f"folder with --out, or replace changed clips with --overwrite."
-            )
-
-    def _record(self, hashes: Hashes | None) -> None:
-        """Write what the clips are made from and with; `hashes` of the model's files, None when they are not here."""
-        if hashes is None:
-            hashes = read_manifest(self.run).get("model", {}).get("weights", {})
-        suite = {"name": self.suite.name, "hash": self.suite.hash, "source": self.suite.source}
-        generation = {
-            "seed": self.settings.seed,
-            "repeats": self.settings.repeats,
-            "shard": list(self.settings.shard),
-            "conform": self.settings.conform,
-            "dtype": self.settings.dtype,
-            "limit": None if len(self.suite) == self.suite.total else len(self.suite),
-        }
-        update_manifest(
-            self.run,
-            {
-                "model": {**self.model, "weights": hashes},
-                "suite": {**suite, "total": self.suite.total},
-                "generation": generation,
-            },
-        )
 
 
 def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
