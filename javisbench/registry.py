@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
 
@@ -26,6 +27,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 class Registry(Generic[T]):
     """Names to lazily imported objects: this package's own, then those of installed plugins.
 
+    Plugins are looked for once, at the first use: that reads a file of every installed package.
+
     Args:
         what: what an entry is, for messages (``"metric"``).
         group: the entry point group of plugins (``"javisbench.metrics"``).
@@ -37,7 +40,8 @@ class Registry(Generic[T]):
         self._group = group
         self._own = dict(entries)
 
-    def _targets(self) -> dict[str, str]:
+    @cached_property
+    def _targets(self) -> Mapping[str, str]:
         targets = dict(self._own)
         for point in entry_points(group=self._group):
             if point.name in self._own:
@@ -49,10 +53,10 @@ class Registry(Generic[T]):
         return targets
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._targets())
+        return iter(self._targets)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._targets()
+        return name in self._targets
 
     def get(self, name: str) -> T:
         """Import and return the entry `name`.
@@ -60,7 +64,7 @@ class Registry(Generic[T]):
         Raises:
             UsageError: no such name (with near matches), or a plugin that does not import.
         """
-        targets = self._targets()
+        targets = self._targets
         if name not in targets:
             raise UsageError(
                 f"There is no {self._what} {name!r}.{did_you_mean(name, targets)} Known: {', '.join(sorted(targets))}."
