@@ -31,7 +31,7 @@ from javisbench.baselines.javisdit.text_encoder import Encoded, encode_prompts
 from javisbench.baselines.javisdit.v01_network import FactorisedDiT
 from javisbench.baselines.javisdit.v10_network import JointDiT
 from javisbench.errors import GenerationError
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
 
 Config = TypeVar("Config", V10Config, V01Config)
@@ -249,7 +249,7 @@ class V10Pipeline(Pipeline[V10Config]):
     network: JointDiT
 
     def _load_network(self) -> JointDiT:
-        with torch.device("meta"):
+        with without_values():
             network = JointDiT(self.config.network).set_dtype(self.dtype)
         _fill(network, self.paths["network"], "JavisDiT v1.0")
         return network
@@ -300,21 +300,21 @@ class V01Pipeline(Pipeline[V01Config]):
     ) -> None:
         super().__init__(config, options, paths, device, dtype)
         self._prior_states: dict[str, Tensor] = {}
-        with torch.device("meta"):
+        with without_values():
             self.prior = PriorEstimator(config.prior)
         # The released file may hold a copy of the text tower; it is read from ImageBind's own file.
         _fill(self.prior, paths["prior"], "JavisDiT v0.1's prior estimator", ignore=("text_encoder.",))
         self.prior.to(device)
 
     def _load_network(self) -> FactorisedDiT:
-        with torch.device("meta"):
+        with without_values():
             network = FactorisedDiT(self.config.network).to(self.dtype)
         _fill(network, self.paths["network"], "JavisDiT v0.1")
         return network
 
     def _load_decoders(self) -> None:
         super()._load_decoders()
-        with torch.device("meta"):
+        with without_values():
             self.video_vae = VideoVAE(self.config.temporal_vae, self.config.spatial_vae)
         _fill(self.video_vae, self.paths["video_vae"], "OpenSora's video VAE 1.2", ignore=UNUSED_TENSORS)
         self.video_vae.to(self.device)
@@ -333,7 +333,7 @@ class V01Pipeline(Pipeline[V01Config]):
     def _encode(self, prompts: Sequence[str]) -> None:
         super()._encode(prompts)
         new = [prompt for prompt in prompts if prompt not in self._prior_states]
-        with torch.device("meta"):
+        with without_values():
             tower = PriorText(self.config.prior_text)
         path = self.paths["prior_text"]
         load_strict(tower, load_checkpoint(path), what="ImageBind's text tower", path=path, ignore=_IMAGEBIND_UNUSED)

@@ -6,14 +6,38 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Networks built inside have names, shapes and types, but no values: `load_strict` fills them.
+
+    Drawing initial values is skipped as well. Even on the meta device that takes PyTorch's compiler, whose import alone
+    takes longer than many a network.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class NotDrawn(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return kwargs["tensor"] if "tensor" in kwargs else args[0]
+            return func(*args, **kwargs)
+
+    with torch.device("meta"), NotDrawn():
+        yield
 
 
 def load_checkpoint(path: Path) -> dict[str, Tensor]:

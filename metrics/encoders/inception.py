@@ -11,7 +11,7 @@ import numpy as np
 from javisbench.errors import JavisbenchError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
 
 if TYPE_CHECKING:
@@ -150,10 +150,9 @@ def inception_network() -> nn.Module:
     Raises:
         UsageError: pytorch-fid, or the torchvision that it needs, cannot be imported.
     """
-    import torch
 
     blocks, torchvision = _blocks()
-    with torch.device("meta"):
+    with without_values():
         network: nn.Module = torchvision.models.inception_v3(
             weights=None, num_classes=1008, aux_logits=False, init_weights=False
         )

@@ -11,7 +11,7 @@ import numpy as np
 from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.preprocessing.kaiser_best import resample_kaiser_best
 
 if TYPE_CHECKING:
@@ -54,13 +54,12 @@ class AudioCLIPEncoder(Encoder):
         Raises:
             WeightsError: no file was given, or it does not hold AudioCLIP's audio branch.
         """
-        import torch
 
         from javisbench.metrics.encoders.audioclip.network import ESResNeXt
 
         if weights is None:
             raise WeightsError("AudioCLIP needs its weights; give the path of the checkpoint.")
-        with torch.device("meta"):
+        with without_values():
             network = ESResNeXt()
         load_strict(network, load_checkpoint(weights), what=self.card.title, path=weights, prefix="audio.")
         self._network = network.eval().requires_grad_(False).to(device)

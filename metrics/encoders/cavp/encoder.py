@@ -54,14 +54,13 @@ class CAVPEncoder(Encoder):
         Raises:
             WeightsError: no file was given, or it does not hold this network.
         """
-        import torch
 
         from javisbench.metrics.encoders.cavp.network import CAVP, VARIANTS
-        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 
         if weights is None:
             raise WeightsError("CAVP needs its weights; give the path of cavp_epoch66.ckpt.")
-        with torch.device("meta"):
+        with without_values():
             network = CAVP(VARIANTS[self.variant])
         state = {name.removeprefix("module."): tensor for name, tensor in load_checkpoint(weights).items()}
         state = {name: tensor for name, tensor in state.items() if name.startswith(_PARTS)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 from javisbench.errors import JavisbenchError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
 
 if TYPE_CHECKING:
@@ -51,13 +51,12 @@ class I3DEncoder(Encoder):
         Raises:
             WeightsError: no file was given, or it does not hold I3D.
         """
-        import torch
 
         from javisbench.metrics.encoders.i3d.network import I3D
 
         if weights is None:
             raise WeightsError("I3D needs its weights; give the path of the checkpoint.")
-        with torch.device("meta"):
+        with without_values():
             network = I3D()
         load_strict(network, load_checkpoint(weights), what=self.card.title, path=weights)
         self._network = network.eval().requires_grad_(False).to(device)

@@ -11,7 +11,7 @@ import numpy as np
 from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, CONFIGS, IMAGE_SIZE
 from javisbench.metrics.encoders.imagebind.windows import Windows, common_windows, separate_windows
 from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
@@ -84,14 +84,13 @@ class ImageBindEncoder(Encoder):
         Raises:
             WeightsError: no file was given, or it does not hold this network.
         """
-        import torch
 
         from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
 
         what = f"{self.card.title} {self.variant}"
         if weights is None:
             raise WeightsError(f"{what} needs its weights; give the path of imagebind_{self.variant}.pth.")
-        with torch.device("meta"):
+        with without_values():
             network = ImageBindNetwork(CONFIGS[self.variant])
         load_strict(network, load_checkpoint(weights), what=what, path=weights)
         network.drop_unused()

@@ -55,14 +55,13 @@ class SynchformerEncoder(Encoder):
         Raises:
             WeightsError: there is no such file, or it does not hold this network.
         """
-        import torch
 
-        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
+        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
         from javisbench.metrics.encoders.synchformer.network import VARIANTS, Synchformer
 
         if weights is None:
             raise WeightsError("Synchformer needs its weights; give the path of synchformer_state_dict.pth.")
-        with torch.device("meta"):
+        with without_values():
             network = Synchformer(VARIANTS[self.variant])
         load_strict(network, load_checkpoint(weights), what=f"Synchformer ({self.variant})", path=weights)
         self._network = network.eval().requires_grad_(False).to(device)
