@@ -89,7 +89,8 @@ class SuiteCard:
         import logging
 
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+        from javisbench.hub import hub_errors
 
         assert self.hub is not None
         logging.getLogger(__name__).info("suite %s: %s from the hub dataset %s", self.name, name, self.hub)
@@ -97,7 +98,7 @@ class SuiteCard:
             path = hf_hub_download(
                 self.hub, name, repo_type="dataset", revision=self.revision, local_files_only=offline
             )
-        except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        except hub_errors() as error:
             raise SuiteError(
                 f"The suite {self.name!r} ({name} of the hub dataset {self.hub}) is not on this machine and could not "
                 f"be fetched ({type(error).__name__}). With a connection, run the command again; without one, put "

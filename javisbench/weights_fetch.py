@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import shutil
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 _RECORD = "fetched.json"
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
+_POLL_S = 0.5
+_GOES_ON = "What came so far is kept; the same command goes on there."
 
 Report = Callable[[str, int, int | None], None]
 
@@ -68,7 +72,7 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
             f"folder and give it with --weights-dir."
         )
     folder = store.cache / entry.id
-    with locked(folder):
+    with _turn(folder):
         record = _read_record(folder)
         hashes = dict(record.get("sha256", {}))
         if _is_folder(entry):
@@ -78,6 +82,25 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
                 hashes[file.path] = _fetch_file(entry, file, folder, hashes.get(file.path), report)
         write_json(folder / _RECORD, {"licence": entry.licence, "source": entry.source, "sha256": hashes})
     return store.find(entry.id)
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """The folder's lock, after whoever fetches into it now: jobs of an array start at the same moment."""
+    told = False
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(locked(folder))
+                break
+            except RunError as error:
+                if error.kind != "locked":
+                    raise
+            if not told:
+                log.warning("another process fetches into %s: waiting for it", folder)
+                told = True
+            time.sleep(_POLL_S)
+        yield
 
 
 @dataclass(frozen=True)
@@ -135,7 +158,8 @@ def _is_folder(entry: WeightsEntry) -> bool:
 
 def _fetch_folder(entry: WeightsEntry, folder: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+
+    from javisbench.hub import hub_errors
 
     log.info("fetching %s of %s", ", ".join(file.path for file in entry.files), entry.source)
     target = folder / entry.source.rpartition("/")[2]
@@ -144,8 +168,8 @@ def _fetch_folder(entry: WeightsEntry, folder: Path) -> None:
         snapshot_download(
             entry.source, revision=entry.revision, allow_patterns=[file.path for file in entry.files], local_dir=target
         )
-    except (HfHubHTTPError, OSError) as error:
-        raise WeightsError(f"{entry.source} could not be fetched: {error}") from error
+    except hub_errors() as error:
+        raise WeightsError(f"{entry.source} could not be fetched: {error}. {_GOES_ON}") from error
 
 
 def _fetch_file(
@@ -175,40 +199,58 @@ def _fetch_file(
 
 def _from_hub(entry: WeightsEntry, file: WeightsFile, part: Path) -> None:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+
+    from javisbench.hub import hub_errors
 
     log.info("fetching %s of %s", file.path, entry.source)
     try:
         # The hub's library resumes and locks by itself; the copy in our cache is what the rest of the house reads.
         fetched = hf_hub_download(entry.source, file.path, revision=entry.revision)
-    except (HfHubHTTPError, OSError) as error:
-        raise WeightsError(f"{file.path} of {entry.source} could not be fetched: {error}") from error
+    except hub_errors() as error:
+        raise WeightsError(f"{file.path} of {entry.source} could not be fetched: {error}. {_GOES_ON}") from error
     shutil.copyfile(fetched, part)
 
 
 def _download(url: str, part: Path, report: Report | None) -> None:
-    """Download to `part`, from where an earlier attempt stopped if the server allows it."""
+    """Download to `part`, from where an earlier attempt stopped if the server still has the same file."""
+    log.info("fetching %s", url)
+    try:
+        if _download_rest(url, part, report):
+            return
+        part.unlink()
+        _download_rest(url, part, report)
+    except urllib.error.HTTPError as error:
+        raise WeightsError(f"{url} could not be fetched: {error}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise WeightsError(f"{url} could not be fetched: {error}. {_GOES_ON}") from error
+
+
+def _download_rest(url: str, part: Path, report: Report | None) -> bool:
+    """Append to `part` what it lacks; False when the server's file is not one that begins with it."""
     start = part.stat().st_size if part.exists() else 0
+    seen = part.with_name(f"{part.name}.etag")
     headers = {"User-Agent": f"javisbench/{__version__}"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    log.info("fetching %s", url)
+        if seen.exists():
+            # The whole file comes instead where it has changed since.
+            headers["If-Range"] = seen.read_text(encoding="latin-1")
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S) as response:
-            if start and response.status != 206:
+            if response.status != 206:
                 start = 0
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length else None
-            _copy(response, part, start, total, report)
+                seen.unlink(missing_ok=True)
+            tag = response.headers.get("ETag", "")
+            if tag.startswith('"'):  # weak tags say nothing of bytes
+                seen.write_text(tag, encoding="latin-1")
+            _copy(response, part, start, None if response.length is None else start + response.length, report)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:
-            # The part is whole already, or longer than the file: its hash decides.
-            return
-        raise WeightsError(f"{url} could not be fetched: {error}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise WeightsError(
-            f"{url} could not be fetched: {error}. What came so far is kept; the same command goes on there."
-        ) from error
+        if error.code != 416 or not start:
+            raise
+        # Nothing is left to send: the part is whole, or longer than the file and so of another one.
+        return bool(error.headers.get("Content-Range") == f"bytes */{start}")
+    seen.unlink(missing_ok=True)
+    return True
 
 
 def _copy(response: Any, part: Path, start: int, total: int | None, report: Report | None) -> None:
@@ -220,8 +262,4 @@ def _copy(response: Any, part: Path, start: int, total: int | None, report: Repo
             if report is not None:
                 report(part.name.removesuffix(".part"), done, total)
     if total is not None and done != total:
-        raise WeightsError(
-            f"The connection ended after {done} of {total} bytes. What came so far is kept; the same command goes on "
-            f"there.",
-            kind="short_download",
-        )
+        raise WeightsError(f"The connection ended after {done} of {total} bytes. {_GOES_ON}", kind="short_download")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,34 +25,51 @@ CONTENT = bytes(range(256)) * 5000
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT, with ranges; the first `cut` answers break off half-way."""
+    """Serves `content`, with ranges; the first `cut` answers break off half-way, each after `delay_s` seconds."""
 
+    content = CONTENT
+    etag: str | None = None
     cut = 0
+    delay_s = 0.0
+    chunked = False
     ranges: list[str | None] = []  # noqa: RUF012 - reset by the fixture
 
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         type(self).ranges.append(asked)
+        if self.headers.get("If-Range") not in (None, self.etag):
+            asked = None
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        if start >= len(CONTENT):
-            self.send_error(416)
+        if start >= len(self.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(self.content)}")
+            self.end_headers()
             return
+        time.sleep(self.delay_s)
         self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        if self.etag:
+            self.send_header("ETag", self.etag)
+        body = self.content[start:]
+        if self.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        body = CONTENT[start:]
         if type(self).cut:
             type(self).cut -= 1
             body = body[: len(body) // 2]
-        self.wfile.write(body)
+        # A chunk that says it is longer than what comes.
+        self.wfile.write(b"%x\r\n%b" % (len(self.content), body) if self.chunked else body)
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    Handler.cut, Handler.ranges = 0, []
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name, usual in (("content", CONTENT), ("etag", None), ("cut", 0), ("delay_s", 0.0), ("chunked", False)):
+        monkeypatch.setattr(Handler, name, usual)
+    monkeypatch.setattr(Handler, "ranges", [])
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=httpd.serve_forever, daemon=True)
     thread.start()
@@ -89,6 +111,86 @@ def test_a_broken_download_goes_on_where_it_stopped(store: WeightStore, server: 
         store.find("w")
     assert fetch(store, weights, accept_licence=True).read_bytes() == CONTENT
     assert Handler.ranges == [None, f"bytes={len(CONTENT) // 2}-"]
+
+
+def test_a_file_that_changed_in_between_is_fetched_whole(store: WeightStore, server: str) -> None:
+    weights = entry(store, server)
+    Handler.cut, Handler.etag = 1, '"one"'
+    with pytest.raises(WeightsError, match="goes on there"):
+        fetch(store, weights, accept_licence=True)
+    Handler.content, Handler.etag = CONTENT[::-1], '"two"'
+    assert fetch(store, weights, accept_licence=True).read_bytes() == CONTENT[::-1]
+    assert Handler.ranges[1] is not None, "the rest was asked for"
+    assert not list(store.cache.rglob("*.etag"))
+
+
+@pytest.mark.parametrize("more", [0, 7])
+def test_a_part_that_lacks_nothing_is_the_file_unless_it_is_longer(store: WeightStore, server: str, more: int) -> None:
+    weights = entry(store, server)
+    folder = store.cache / "w"
+    folder.mkdir(parents=True)
+    (folder / "w.pth.part").write_bytes(CONTENT + bytes(more))
+    assert fetch(store, weights, accept_licence=True).read_bytes() == CONTENT
+    assert Handler.ranges == [f"bytes={len(CONTENT) + more}-", *([None] if more else [])]
+
+
+def test_a_connection_that_breaks_inside_a_chunk_is_said(store: WeightStore, server: str) -> None:
+    Handler.chunked, Handler.cut = True, 1
+    with pytest.raises(WeightsError, match=r"could not be fetched.*goes on there"):
+        fetch(store, entry(store, server), accept_licence=True)
+
+
+def test_processes_that_fetch_the_same_take_turns(
+    store: WeightStore, server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = entry(store, server)
+    Handler.delay_s = 1.5
+    # Locks belong to open files, so that two threads stand for two processes.
+    with ThreadPoolExecutor(3) as pool:
+        paths = {pool.submit(fetch, store, weights, accept_licence=True).result for _ in range(3)}
+        assert {result().read_bytes() for result in paths} == {CONTENT}
+    assert Handler.ranges == [None], "fetched once"
+    assert caplog.text.count("waiting for it") == 2
+
+
+HUB = """
+import http.server, sys
+class Hub(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(200)
+        for name, value in (("ETag", '"abc"'), ("X-Repo-Commit", "a" * 40), ("Content-Length", "1000000")):
+            self.send_header(name, value)
+        self.end_headers()
+    def do_GET(self):
+        self.do_HEAD()
+        self.wfile.write(b"x" * 1000)
+    def log_message(self, *args): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("weights", ["cavp", "javisdit-v1.0-video-vae"])
+def test_a_hub_that_breaks_off_is_an_error_not_a_traceback(weights: str, tmp_path: Path) -> None:
+    # The hub's address is read when its library is imported, in a process of its own.
+    with subprocess.Popen([sys.executable, "-c", HUB], stdout=subprocess.PIPE, text=True) as hub:
+        assert hub.stdout is not None
+        address = f"http://127.0.0.1:{hub.stdout.readline().strip()}"
+        usual = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "JAVISBENCH_"))}
+        places = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "XDG_CACHE_HOME": str(tmp_path)}
+        try:
+            run = subprocess.run(
+                [sys.executable, "-m", "javisbench", "weights", "fetch", weights, "--accept-licence"],
+                env={**usual, **places},
+                capture_output=True,
+                text=True,
+            )
+        finally:
+            hub.kill()
+    assert run.returncode == 2
+    assert "could not be fetched" in run.stderr and "goes on there" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_a_wrong_hash_on_a_download_is_an_error_and_leaves_nothing(store: WeightStore, server: str) -> None:

@@ -183,13 +183,11 @@ def push_dataset(results: Sequence[Result], name: str, title: str, *, private: b
     import tempfile
 
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    from javisbench.hub import hub_errors
 
     if not _HUB_NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a dataset on the hub. Write hub:OWNER/NAME.")
-    # A connection that fails is an error of the hub's HTTP client, which changes from version to version.
-    bases = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)]
-    refused: tuple[type[Exception], ...] = (LocalTokenNotFoundError, OSError, *bases)
     with tempfile.TemporaryDirectory() as work:
         folder = write_dataset(results, Path(work) / "dataset", title)
         try:
@@ -198,6 +196,6 @@ def push_dataset(results: Sequence[Result], name: str, title: str, *, private: b
             api.upload_folder(
                 repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Results of javisbench"
             )
-        except refused as error:
+        except hub_errors() as error:
             raise UsageError(f"The hub did not take {name}: {error}. Log in with: hf auth login") from error
     return str(url)
