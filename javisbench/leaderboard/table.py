@@ -439,6 +439,19 @@ def protocol_line(results: Sequence[Result]) -> str:
     return line + "."
 
 
+def _precision_note(result: Result) -> str:
+    """How a run that kept its protocol's name in a faster precision was compared; empty for others."""
+    records = result.run.get("precision")
+    record = records.get(result.protocol) if isinstance(records, dict) else None
+    if not isinstance(record, dict) or record.get("precision", "fp32") == "fp32" or not record.get("within_tolerance"):
+        return ""
+    precision, clips, tolerance = (str(record.get(key))[:9] for key in ("precision", "clips_tried", "tolerance"))
+    return printable(
+        f"{result.model}: ImageBind in {precision}. On the first {clips} clips no score moved by more than {tolerance} "
+        f"from fp32."
+    )
+
+
 def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
@@ -473,6 +486,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
         if cell.note and cell.status in ("missing_weights", "missing_reference", "failed"):
             reasons.setdefault(printable(cell.note), {})[col.title] = None
     notes += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
+    notes += filter(None, map(_precision_note, results))
     failures = sum(len({(f.sample_id, f.repeat) for f in r.failures}) for r in results)
     if failures:
         notes.append(f"{failures:,} sample{'s' * (failures != 1)} with a failure; each metric has its own n.")

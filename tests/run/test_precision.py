@@ -13,6 +13,8 @@ import pytest
 import javisbench
 from javisbench.api import Result
 from javisbench.errors import UsageError
+from javisbench.leaderboard.results import load_results
+from javisbench.leaderboard.table import run_table
 from javisbench.protocol import V1
 
 
@@ -64,5 +66,10 @@ def test_fp16_is_finer(score: Callable[..., Result]) -> None:
 
 
 def test_a_wide_tolerance_keeps_the_name_and_a_narrow_one_does_not(score: Callable[..., Result]) -> None:
-    assert not score("bf16", tolerance=1.0).protocol.endswith("+bf16")
-    assert score("bf16", tolerance=1e-12).protocol.endswith("+bf16")
+    wide, narrow = score("bf16", tolerance=1.0), score("bf16", tolerance=1e-12)
+    assert not wide.protocol.endswith("+bf16")
+    assert narrow.protocol.endswith("+bf16")
+    # Where the protocol's name does not say it, the table does.
+    notes = {result.protocol: " ".join(run_table(result).notes) for result in load_results(wide.folder)}
+    assert "ImageBind in bf16. On the first 2 clips no score moved by more than 1.0 from" in notes[wide.protocol]
+    assert "bf16" not in notes[narrow.protocol]
