@@ -31,7 +31,6 @@ SAMPLE_METRICS = {
     "av_align": "av_align",
     "avh_score": "avh_score",
     "javis_score": "javis_score",
-    "desync": "desync",
 }
 # file in --weights-dir: (state-dict list, its member, weight preset)
 WEIGHTS = {
@@ -112,14 +111,41 @@ def scored(
 def test_every_clip_and_slice(
     scored: tuple[Path, dict[str, Any]], golden_json: Callable[[str], Any], metric: str
 ) -> None:
-    run, summary = scored
-    reference = golden_json("evaluator_output")[SAMPLE_METRICS[metric]]
+    assert_equal(*scored, metric, golden_json("evaluator_output")[SAMPLE_METRICS[metric]])
+
+
+def assert_equal(run: Path, summary: dict[str, Any], metric: str, reference: dict[str, Any]) -> None:
     column = pd.read_parquet(run / "scores.parquet")[metric]
     # Float32 sums in another order: 2.4e-7 was the largest seen; an in-place mean done once too often gives 5e-5.
     np.testing.assert_allclose(column, reference["all"], rtol=0, atol=1e-6)
     assert summary["metrics"][metric]["overall"]["value"] == pytest.approx(reference["overall"], abs=1e-6)
     for number, aspect in enumerate(slices(summary["metrics"][metric])):
         np.testing.assert_allclose([c["value"] for c in aspect], reference[str(number)], rtol=0, atol=1e-6)
+
+
+def score_desync(folder: Path, golden: Path, *more: str) -> dict[str, Any]:
+    return javisbench(
+        "score", golden / "clips/fake", "--suite", golden / "suite.csv", "--metrics", "desync", *ENCODERS[2:4],
+        "--weights-dir", folder.parent / "weights", "--out", folder, *more,
+    )  # fmt: skip
+
+
+def test_desync_of_some_clips(
+    scored: tuple[Path, dict[str, Any]], golden: Path, golden_json: Callable[[str], Any]
+) -> None:
+    # A clip takes a quarter of a minute: all of them are scored in the slow suite.
+    score_desync(scored[0].parent / "some", golden, "--limit", "2")
+    column = pd.read_parquet(scored[0].parent / "some/scores.parquet")["desync"]
+    np.testing.assert_allclose(column, golden_json("evaluator_output")["desync"]["all"][:2], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_desync_of_every_clip_and_slice(
+    scored: tuple[Path, dict[str, Any]], golden: Path, golden_json: Callable[[str], Any]
+) -> None:
+    folder = scored[0].parent / "desync"
+    summary = score_desync(folder, golden)
+    assert_equal(folder, summary, "desync", golden_json("evaluator_output")["desync"])
 
 
 def test_clap_score_of_every_clip(scored: tuple[Path, dict[str, Any]], golden_json: Callable[[str], Any]) -> None:
