@@ -90,13 +90,13 @@ class TestSliceMeans:
         assert found["many"].note is None
 
     @given(st.floats(-1e6, 1e6), st.integers(2, 40))
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_a_constant_score_has_an_interval_of_no_width(self, value: float, n: int) -> None:
         found = slice_means(np.full(n, value), np.arange(n), everything(n), resamples=100)["overall"]
         assert found.ci_low == found.value == found.ci_high
 
     @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.integers(0, 5))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_the_interval_lies_within_the_scores(self, scores: list[float], seed: int) -> None:
         found = slice_means(scores, np.arange(len(scores)), everything(len(scores)), seed=seed, resamples=100)
         low, high = found["overall"].ci_low, found["overall"].ci_high
