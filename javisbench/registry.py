@@ -41,16 +41,19 @@ class Registry(Generic[T]):
         self._own = dict(entries)
 
     @cached_property
+    def _plugins(self) -> Mapping[str, str]:
+        return {point.name: point.value for point in entry_points(group=self._group)}
+
+    @property
     def _targets(self) -> Mapping[str, str]:
-        targets = dict(self._own)
-        for point in entry_points(group=self._group):
-            if point.name in self._own:
-                raise UsageError(
-                    f"The installed plugin {point.value!r} registers the {self._what} {point.name!r}, which "
-                    f"javisbench has already. Uninstall the plugin, or rename its entry point in {self._group!r}."
-                )
-            targets[point.name] = point.value
-        return targets
+        taken = self._own.keys() & self._plugins.keys()
+        if taken:
+            name = min(taken)
+            raise UsageError(
+                f"The installed plugin {self._plugins[name]!r} registers the {self._what} {name!r}, which javisbench "
+                f"has already. Uninstall the plugin, or rename its entry point in {self._group!r}."
+            )
+        return {**self._own, **self._plugins}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._targets)
