@@ -173,7 +173,8 @@ def whisker_plot(table: Table, col: Column, name: str) -> Plot | None:
         base = alt.Chart(_data(rows)).encode(y=alt.Y("model:N", sort=[r["model"] for r in order], title=None))
         scale = alt.Scale(zero=False, nice=True)
         rule = base.mark_rule(color=ACCENT, strokeWidth=2).encode(
-            x=alt.X("low:Q", scale=scale, title=col.heading), x2="high:Q"
+            x=alt.X("low:Q", scale=scale, title=col.heading, axis=alt.Axis(labelOverlap=True, labelSeparation=6)),
+            x2="high:Q",
         )
         point = base.mark_circle(color=ACCENT, size=55, opacity=1).encode(x=alt.X("value:Q", scale=scale))
         layers = [rule, point]

@@ -71,10 +71,28 @@
     });
   }
 
-  const boards = Array.from(document.querySelectorAll("table[data-board]")).map((node) => ({
-    node: node,
-    table: makeTable(node),
-  }));
+  const boards = Array.from(document.querySelectorAll("table[data-board]")).map((node) => ({ node: node, table: null }));
+
+  function tableOf(board) {
+    board.table = board.table || makeTable(board.node);
+    return board.table;
+  }
+
+  // The first board at once. The others follow while nothing else is to be done, or when a filter asks for them: a page
+  // of six categories and thirty models would stand still for a second.
+  function makeNext(idle) {
+    const next = boards.find((board) => board.table === null);
+    if (next) {
+      tableOf(next);
+      idle(() => makeNext(idle));
+    }
+  }
+
+  boards.slice(0, 1).forEach(tableOf);
+  window.addEventListener("load", function () {
+    const idle = window.requestIdleCallback ? window.requestIdleCallback.bind(window) : setTimeout.bind(window);
+    idle(() => makeNext(idle));
+  });
   document.querySelectorAll("table[data-plain]").forEach(makeTable);
 
   // Filters
@@ -103,16 +121,17 @@
     let [shown, all] = [0, 0];
     const chosen = new Set(Array.from(form.querySelectorAll("[name=metric]:checked"), (box) => box.value));
     for (const board of boards) {
-      board.table.search.fixed("filters", (text, data, index) => matches(board.table.row(index).node()));
-      board.table.columns().every(function () {
+      const table = tableOf(board);
+      table.search.fixed("filters", (text, data, index) => matches(table.row(index).node()));
+      table.columns().every(function () {
         const metric = this.header().dataset.metric;
         if (metric !== undefined && this.visible() !== chosen.has(metric)) {
           this.visible(chosen.has(metric), false);
         }
       });
-      board.table.draw();
-      shown += board.table.rows({ search: "applied" }).count();
-      all += board.table.rows().count();
+      table.draw();
+      shown += table.rows({ search: "applied" }).count();
+      all += table.rows().count();
     }
     document.getElementById("f-count").textContent = shown === all ? "" : shown + " of " + all + " rows shown";
   }
