@@ -85,7 +85,6 @@ def load_strict(
     *,
     what: str,
     path: Path,
-    prefix: str = "",
     ignore: Collection[str] = (),
 ) -> None:
     """Copy `state` into `module`, every tensor of it, or say what does not fit.
@@ -95,29 +94,27 @@ def load_strict(
         state: names and tensors of the file.
         what: the network's name, for messages (``ImageBind huge``).
         path: where `state` came from, for messages.
-        prefix: only names that start with it count; it is removed.
-        ignore: beginnings of names (after the prefix) that the file may hold and the module does not.
+        ignore: beginnings of names that the file may hold and the module does not.
 
     Raises:
         WeightsError: names are missing or unexpected, shapes or kinds of number differ, or parameters are not finite;
             all of them are listed.
     """
-    given = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     wanted = module.state_dict()
     skipped = tuple(ignore)
-    missing = sorted(wanted.keys() - given.keys())
-    unexpected = sorted(name for name in given.keys() - wanted.keys() if not name.startswith(skipped))
+    missing = sorted(wanted.keys() - state.keys())
+    unexpected = sorted(name for name in state.keys() - wanted.keys() if not name.startswith(skipped))
     shapes = [
-        f"{name} is {_shape(given[name])}, not {_shape(tensor)}"
+        f"{name} is {_shape(state[name])}, not {_shape(tensor)}"
         for name, tensor in wanted.items()
-        if name in given and given[name].shape != tensor.shape
+        if name in state and state[name].shape != tensor.shape
     ]
     kinds = [
-        f"{name} is {given[name].dtype}, not {tensor.dtype}"
+        f"{name} is {state[name].dtype}, not {tensor.dtype}"
         for name, tensor in wanted.items()
-        if name in given and _kind(given[name]) != _kind(tensor)
+        if name in state and _kind(state[name]) != _kind(tensor)
     ]
-    broken = [name for name, _ in module.named_parameters() if name in given and not _is_finite(given[name])]
+    broken = [name for name, _ in module.named_parameters() if name in state and not _is_finite(state[name])]
     if missing or unexpected or shapes or kinds or broken:
         parts = (
             ("missing", missing),
@@ -129,7 +126,7 @@ def load_strict(
         found = "\n".join(f"  {title} ({len(names)}): {', '.join(names)}" for title, names in parts if names)
         raise WeightsError(f"{path} does not hold the weights of {what}:\n{found}\nUse the file made for {what}.")
     on_meta = any(tensor.is_meta for tensor in wanted.values())
-    fitting = {name: given[name].to(tensor.dtype) for name, tensor in wanted.items()}
+    fitting = {name: state[name].to(tensor.dtype) for name, tensor in wanted.items()}
     module.load_state_dict(fitting, strict=True, assign=on_meta)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import JavisbenchError, UsageError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
+from javisbench.metrics.encoders.checkpoint import without_values
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _STAGES = (
 )
 
 
-class InceptionEncoder(Encoder):
+class InceptionEncoder(NetworkEncoder["nn.Module"]):
     """The Inception v3 of FID, as the package pytorch-fid ports it from TensorFlow.
 
     Feature ``pool3``: one array ``embedding``, float32, shape ``(frames, 2048)``: outputs of the last average pooling.
@@ -52,11 +52,6 @@ class InceptionEncoder(Encoder):
         extra="fid",
     )
 
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self._network: Any = None
-        self._device = "cpu"
-
     @classmethod
     def lacking(cls) -> str | None:
         """The sentence for a pytorch-fid or torchvision that cannot be imported."""
@@ -66,20 +61,8 @@ class InceptionEncoder(Encoder):
             return error.message
         return None
 
-    def load(self, weights: Path | None, device: str) -> None:
-        """Read the checkpoint and move the network to `device`. Nothing is downloaded.
-
-        Raises:
-            UsageError: pytorch-fid, or the torchvision that it needs, cannot be imported.
-            WeightsError: no file was given, or it does not hold this network.
-        """
-        if weights is None:
-            raise WeightsError("FID needs Inception's weights; give the path of the checkpoint.")
-        state = load_checkpoint(weights)
-        network = inception_network()
-        load_strict(network, state, what=self.card.title, path=weights)
-        self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+    def _build(self) -> nn.Module:
+        return inception_network()
 
     def encode(
         self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
@@ -87,19 +70,14 @@ class InceptionEncoder(Encoder):
         """Features of the sampled frames of each clip, for each spec."""
         import torch
 
-        if self._network is None:
-            raise UsageError("Call InceptionEncoder.load before encode.")
+        network = self._loaded()
         results: list[dict[FeatureSpec, Features | JavisbenchError]] = []
         with torch.inference_mode():
             for clip in cast("Sequence[Clip]", items):
-                results.append({spec: {"embedding": self._features(clip, spec)} for spec in specs})
+                results.append({spec: {"embedding": self._features(network, clip, spec)} for spec in specs})
         return results
 
-    def close(self) -> None:
-        """Drop the network."""
-        self._network = None
-
-    def _features(self, clip: Clip, spec: FeatureSpec) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _features(self, network: nn.Module, clip: Clip, spec: FeatureSpec) -> np.ndarray[Any, np.dtype[np.float32]]:
         import torch
 
         if spec.feature != "pool3" or spec.subject != "clip":
@@ -110,7 +88,7 @@ class InceptionEncoder(Encoder):
             count = frames_shown_within(count, clip.fps, float(settings["max_audio_len_s"]))
         chosen = clip.frames[evenly_spaced_indices(count, int(settings["frames"]))]
         frames = torch.from_numpy(chosen).to(self._device)
-        found = forward_in_batches(lambda batch: pooled(self._network, network_input(batch)), frames, _FRAMES_AT_ONCE)
+        found = forward_in_batches(lambda batch: pooled(network, network_input(batch)), frames, _FRAMES_AT_ONCE)
         return np.asarray(found.cpu().numpy(), dtype=np.float32)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.kaiser_best import resample_kaiser_best
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from javisbench.clip import Clip
     from javisbench.metrics.encoders.audioclip.network import ESResNeXt
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BATCH = 8
 
 
-class AudioCLIPEncoder(Encoder):
+class AudioCLIPEncoder(NetworkEncoder["ESResNeXt"]):
     """The audio branch of AudioCLIP.
 
     Feature ``embedding``: one array ``embedding``, float32, shape ``(1024,)``, not normalised. Settings (see
@@ -43,27 +43,14 @@ class AudioCLIPEncoder(Encoder):
         source="Guzhov et al., ICASSP 2022",
     )
 
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self._network: ESResNeXt | None = None
-        self._device = "cpu"
-
-    def load(self, weights: Path | None, device: str) -> None:
-        """Read the names under ``audio.`` of the checkpoint and move them to `device`.
-
-        Raises:
-            WeightsError: no file was given, or it does not hold AudioCLIP's audio branch.
-        """
-
+    def _build(self) -> ESResNeXt:
         from javisbench.metrics.encoders.audioclip.network import ESResNeXt
 
-        if weights is None:
-            raise WeightsError("AudioCLIP needs its weights; give the path of the checkpoint.")
-        with without_values():
-            network = ESResNeXt()
-        load_strict(network, load_checkpoint(weights), what=self.card.title, path=weights, prefix="audio.")
-        self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        return ESResNeXt()
+
+    def _state(self, checkpoint: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        part = "audio."
+        return {name.removeprefix(part): tensor for name, tensor in checkpoint.items() if name.startswith(part)}
 
     def encode(
         self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
@@ -83,20 +70,14 @@ class AudioCLIPEncoder(Encoder):
                 results[index][spec] = {"embedding": embedding}
         return results
 
-    def close(self) -> None:
-        """Drop the network."""
-        self._network = None
-
     def _embed(self, waveforms: Sequence[NDArray[np.float32]], spec: FeatureSpec) -> Sequence[NDArray[np.float32]]:
         import torch
 
         if spec.feature != "embedding" or spec.subject != "clip":
             raise UsageError(f"The encoder audioclip has the feature 'embedding' of clips only, not {spec.feature!r}.")
-        if self._network is None:
-            raise UsageError("Call AudioCLIPEncoder.load before encode.")
+        network = self._loaded()
         if not waveforms:
             return []
-        network = self._network
         dtype = {"float32": torch.float32, "float64": torch.float64}[str(spec.settings["fbsp_dtype"])]
         batch = torch.from_numpy(np.stack(waveforms)).to(self._device)
         with torch.inference_mode():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.cavp import preparation
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ _CLIPS_AT_ONCE = 4
 _PARTS = ("logit_scale", "video_encoder.", "video_project_head.", "spec_encoder.")
 
 
-class CAVPEncoder(Encoder):
+class CAVPEncoder(NetworkEncoder["CAVP"]):
     """CAVP, trained on VGGSound and AudioSet for Diff-Foley.
 
     Feature ``video``: ``embeddings``, float32, shape ``(4 s, 512)``, L2-normalised, of frames at 4 fps over the s
@@ -43,30 +43,14 @@ class CAVPEncoder(Encoder):
         source="Luo et al., Diff-Foley, NeurIPS 2023, section 4.1",
     )
 
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self._network: CAVP | None = None
-        self._device = "cpu"
-
-    def load(self, weights: Path | None, device: str) -> None:
-        """Read the checkpoint at `weights` and move the network to `device`.
-
-        Raises:
-            WeightsError: no file was given, or it does not hold this network.
-        """
-
+    def _build(self) -> CAVP:
         from javisbench.metrics.encoders.cavp.network import CAVP, VARIANTS
-        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 
-        if weights is None:
-            raise WeightsError("CAVP needs its weights; give the path of cavp_epoch66.ckpt.")
-        with without_values():
-            network = CAVP(VARIANTS[self.variant])
-        state = {name.removeprefix("module."): tensor for name, tensor in load_checkpoint(weights).items()}
-        state = {name: tensor for name, tensor in state.items() if name.startswith(_PARTS)}
-        load_strict(network, state, what=f"CAVP ({self.variant})", path=weights)
-        self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        return CAVP(VARIANTS[self.variant])
+
+    def _state(self, checkpoint: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        named = {name.removeprefix("module."): tensor for name, tensor in checkpoint.items()}
+        return {name: tensor for name, tensor in named.items() if name.startswith(_PARTS)}
 
     def encode(
         self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
@@ -74,8 +58,7 @@ class CAVPEncoder(Encoder):
         """Embeddings of each clip's picture and sound."""
         import torch
 
-        if self._network is None:
-            raise UsageError("Call CAVPEncoder.load before encode.")
+        self._loaded()
         clips = cast("Sequence[Clip]", items)
         results: list[dict[FeatureSpec, Features | JavisbenchError]] = [{} for _ in clips]
         embedders = {"video": self._embed_videos, "audio": self._embed_sounds}
@@ -91,22 +74,18 @@ class CAVPEncoder(Encoder):
                     result[spec] = value if isinstance(value, FeatureError) else {"embeddings": next(embedded).numpy()}
         return results
 
-    def close(self) -> None:
-        """Drop the network."""
-        self._network = None
-
     def _embed_videos(self, videos: Sequence[Tensor]) -> list[Tensor]:
         """Frames ``(T, 3, 224, 224)``, 40 at a time, to ``(T, 512)``."""
         import torch
 
-        network = cast("CAVP", self._network)
+        network = self._loaded()
         pieces = [piece for video in videos for piece in _pieces(video)]
         embedded = iter(_by_length(lambda x: network.embed_video(_pixels(x)), pieces, self._device))
         return [torch.cat([next(embedded) for _ in _pieces(video)]) for video in videos]
 
     def _embed_sounds(self, spectrograms: Sequence[Tensor]) -> list[Tensor]:
         """Spectrograms ``(128, 16 n)`` to ``(n, 512)``."""
-        network = cast("CAVP", self._network)
+        network = self._loaded()
         return _by_length(network.embed_audio, spectrograms, self._device)
 
 

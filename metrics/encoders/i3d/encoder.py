@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from javisbench.errors import JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import JavisbenchError, UsageError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _BATCH = 8
 
 
-class I3DEncoder(Encoder):
+class I3DEncoder(NetworkEncoder["I3D"]):
     """I3D.
 
     Feature ``logits``: one array ``embedding``, float32, shape ``(400,)``: logits without softmax, averaged over time.
@@ -40,27 +39,10 @@ class I3DEncoder(Encoder):
         source="Carreira and Zisserman, CVPR 2017",
     )
 
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self._network: I3D | None = None
-        self._device = "cpu"
-
-    def load(self, weights: Path | None, device: str) -> None:
-        """Read the checkpoint and move it to `device`.
-
-        Raises:
-            WeightsError: no file was given, or it does not hold I3D.
-        """
-
+    def _build(self) -> I3D:
         from javisbench.metrics.encoders.i3d.network import I3D
 
-        if weights is None:
-            raise WeightsError("I3D needs its weights; give the path of the checkpoint.")
-        with without_values():
-            network = I3D()
-        load_strict(network, load_checkpoint(weights), what=self.card.title, path=weights)
-        self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        return I3D()
 
     def encode(
         self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
@@ -76,10 +58,6 @@ class I3DEncoder(Encoder):
                     result[spec] = {"embedding": logits.numpy()}
         return results
 
-    def close(self) -> None:
-        """Drop the network."""
-        self._network = None
-
     def _logits(self, clips: Sequence[Clip], spec: FeatureSpec) -> Tensor:
         import torch
 
@@ -87,9 +65,7 @@ class I3DEncoder(Encoder):
 
         if spec.feature != "logits" or spec.subject != "clip":
             raise UsageError(f"The encoder i3d has the feature 'logits' of clips only, not {spec.feature!r}.")
-        if self._network is None:
-            raise UsageError("Call I3DEncoder.load before encode.")
-        network = self._network
+        network = self._loaded()
         prepared = torch.stack([self._prepare(clip, spec) for clip in clips])
         return forward_in_batches(lambda batch: network(network_input(batch)), prepared, _BATCH).cpu()
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
 from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, CONFIGS, IMAGE_SIZE
 from javisbench.metrics.encoders.imagebind.windows import Windows, common_windows, separate_windows
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
 from javisbench.metrics.encoders.preprocessing.kaldi_mel import frame_count
 from javisbench.metrics.encoders.preprocessing.pil_resize import bicubic_centre_crop
@@ -33,7 +32,7 @@ CLIP_FEATURES = ("audio", "audio_windows", "frames", "video_clips")
 _CROP_CLIPS = 8  # clips whose 15 crops are held at once
 
 
-class ImageBindEncoder(Encoder):
+class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
     """ImageBind's vision, audio and text towers. `d` is 1024 (48 for the tiny test network).
 
     Features of clips:
@@ -75,31 +74,14 @@ class ImageBindEncoder(Encoder):
                 f"ImageBind has no variant {self.variant!r}.{did_you_mean(self.variant, CONFIGS)} "
                 f"Variants: {', '.join(CONFIGS)}."
             )
-        self._network: ImageBindNetwork | None = None
-        self._device = "cpu"
 
-    def load(self, weights: Path | None, device: str) -> None:
-        """Read the checkpoint and move the three towers that run to `device`.
-
-        Raises:
-            WeightsError: no file was given, or it does not hold this network.
-        """
-
+    def _build(self) -> ImageBindNetwork:
         from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
 
-        what = f"{self.card.title} {self.variant}"
-        if weights is None:
-            raise WeightsError(f"{what} needs its weights; give the path of imagebind_{self.variant}.pth.")
-        with without_values():
-            network = ImageBindNetwork(CONFIGS[self.variant])
-        load_strict(network, load_checkpoint(weights), what=what, path=weights)
-        network.drop_unused()
-        self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        return ImageBindNetwork(CONFIGS[self.variant])
 
-    def close(self) -> None:
-        """Drop the network."""
-        self._network = None
+    def _trim(self, network: ImageBindNetwork) -> None:
+        network.drop_unused()
 
     def encode(
         self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
@@ -250,11 +232,6 @@ class ImageBindEncoder(Encoder):
     @property
     def _batch_size(self) -> int:
         return self.batch_size_cpu if self._device == "cpu" else self.batch_size_gpu
-
-    def _loaded(self) -> ImageBindNetwork:
-        if self._network is None:
-            raise UsageError("Call ImageBindEncoder.load before encode.")
-        return self._network
 
     def _upload(self, array: NDArray[np.generic]) -> Tensor:
         import torch

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.synchformer import preparation as prep
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.encoders.synchformer.segments import MelSegments, VideoSegments
 
 
-class SynchformerEncoder(Encoder):
+class SynchformerEncoder(NetworkEncoder["Synchformer"]):
     """Synchformer over the first seconds of a clip.
 
     Feature ``offset_logits``: ``logits``, float32, shape ``(groups, 21)``, one row for each 14 segments of 0.64 s;
@@ -44,28 +44,10 @@ class SynchformerEncoder(Encoder):
     #: Segments that pass through the network at once (0.3 GB of activations for 16).
     segments_at_once: int = 16
 
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self._network: Synchformer | None = None
-        self._device = "cpu"
-
-    def load(self, weights: Path | None, device: str) -> None:
-        """Read the state dict at `weights` and move the network to `device`.
-
-        Raises:
-            WeightsError: there is no such file, or it does not hold this network.
-        """
-
-        from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
+    def _build(self) -> Synchformer:
         from javisbench.metrics.encoders.synchformer.network import VARIANTS, Synchformer
 
-        if weights is None:
-            raise WeightsError("Synchformer needs its weights; give the path of synchformer_state_dict.pth.")
-        with without_values():
-            network = Synchformer(VARIANTS[self.variant])
-        load_strict(network, load_checkpoint(weights), what=f"Synchformer ({self.variant})", path=weights)
-        self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        return Synchformer(VARIANTS[self.variant])
 
     def encode(
         self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
@@ -90,19 +72,13 @@ class SynchformerEncoder(Encoder):
             results[job.item][job.spec] = {"logits": logits}
         return results
 
-    def close(self) -> None:
-        """Drop the network."""
-        self._network = None
-
     def _logits(self, jobs: Sequence[_Job], video: VideoSegments, mels: MelSegments) -> list[NDArray[np.float32]]:
         """The logits of each job, ``(groups, 21)``."""
         import torch
 
-        if self._network is None:
-            raise UsageError("Call SynchformerEncoder.load before encode.")
+        network, at_once = self._loaded(), self.segments_at_once
         if not jobs:
             return []
-        network, at_once = self._network, self.segments_at_once
         with torch.inference_mode():
             chunks = (prep.normalise_pixels(chunk.to(self._device)) for chunk in video.chunks(at_once))
             visual = torch.cat([network.visual_features(chunk) for chunk in chunks])

@@ -24,9 +24,11 @@ def text_tower(spec, state, tmp_path):
     numbers = spec("v01_prior")["imagebind_text"]
     tower = PriorText(PriorTextConfig(dim=numbers["width"], layers=numbers["layers"], heads=numbers["heads"]))
     causal = torch.full((77, 77), float("-inf")).triu(1)
-    text = {**state, "text_encoder.modality_preprocessors.text.mask": causal}
+    part = "text_encoder."
+    text = {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
+    text["modality_preprocessors.text.mask"] = causal
     ignored = ("modality_heads.", "modality_postprocessors.")
-    load_strict(tower, text, what="the text tower", path=tmp_path, prefix="text_encoder.", ignore=ignored)
+    load_strict(tower, text, what="the text tower", path=tmp_path, ignore=ignored)
     return tower.eval()
 
 

@@ -137,14 +137,13 @@ def test_everything_wrong_is_listed() -> None:
         assert part in message
 
 
-def test_prefix_and_ignored_names() -> None:
+def test_ignored_names() -> None:
     module = nn.Linear(3, 2)
-    state = {f"audio.{name}": tensor for name, tensor in STATE.items()}
-    state |= {"image.weight": torch.zeros(9), "audio.head.weight": torch.zeros(9)}
-    load_strict(module, state, what="Net", path=Path("f"), prefix="audio.", ignore=("head.",))
+    state = {**STATE, "head.weight": torch.zeros(9)}
+    load_strict(module, state, what="Net", path=Path("f"), ignore=("head.",))
     assert_equal(dict(module.state_dict()))
     with pytest.raises(WeightsError, match=r"unexpected \(1\): head\.weight"):
-        load_strict(module, state, what="Net", path=Path("f"), prefix="audio.")
+        load_strict(module, state, what="Net", path=Path("f"))
 
 
 def test_half_precision_files_fill_float32_networks() -> None:

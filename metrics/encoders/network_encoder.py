@@ -1,0 +1,63 @@
+"""Encoders that are one PyTorch network, filled from one checkpoint."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from javisbench.errors import UsageError, WeightsError
+from javisbench.metrics.encoders.base import Encoder
+from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Network = TypeVar("Network", bound="nn.Module")
+
+
+class NetworkEncoder(Encoder, Generic[Network]):
+    """Loads strictly, keeps the network for inference on one device, and drops it when closed."""
+
+    def __init__(self, variant: str | None = None) -> None:
+        super().__init__(variant)
+        self._network: Network | None = None
+        self._device = "cpu"
+
+    @abstractmethod
+    def _build(self) -> Network:
+        """The variant's network; its values are filled afterwards."""
+
+    def _state(self, checkpoint: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors of `checkpoint` that belong to the network, under the network's names."""
+        return checkpoint
+
+    def _trim(self, network: Network) -> None:
+        """Drop what never runs, before it is moved."""
+
+    def load(self, weights: Path | None, device: str) -> None:
+        """Read the checkpoint at `weights` and move the network to `device`. Nothing is downloaded.
+
+        Raises:
+            WeightsError: no file was given, or it does not hold this network; every wrong name is listed.
+            UsageError: a package that the network is made of cannot be imported.
+        """
+        what = f"{self.card.title} ({self.variant})"
+        if weights is None:
+            raise WeightsError(f"{what} needs its weights; give the path of the checkpoint.")
+        with without_values():
+            network = self._build()
+        load_strict(network, self._state(load_checkpoint(weights)), what=what, path=weights)
+        self._trim(network)
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._network = None
+
+    def _loaded(self) -> Network:
+        if self._network is None:
+            raise UsageError(f"Call {type(self).__name__}.load before encode.")
+        return self._network
