@@ -33,14 +33,14 @@ demo: $(VENV)/.installed
 	@echo "Next:    $(BIN)/javisbench score YOUR_CLIPS --suite demo --name my-model"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Needs Debian's chromium and chromium-driver, and JAVISBENCH_AXE=.../axe.min.js for the accessibility checks.
 browser: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "browser and not slow" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "browser and not slow" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m slow -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

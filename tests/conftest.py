@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+
+# Librosa and resampy, the oracles of some tests, keep compiled code beside their own files. Two test processes that
+# write there at once can leave each other with code that crashes.
+_COMPILED = tempfile.TemporaryDirectory(prefix="javisbench-tests-numba-")
+os.environ["NUMBA_CACHE_DIR"] = _COMPILED.name
 
 # An example that takes long on a busy machine is no failure.
 settings.register_profile("javisbench", deadline=None)
