@@ -225,6 +225,8 @@ def test_ctrl_c_ends_a_script_and_its_processes(tmp_path: Path, bad_clips: tuple
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         text=True,
+        # A shell's background jobs ignore Ctrl-C, and hand that on to their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     worker = int(process.stdout.readline())
