@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,18 @@ MAX_MANIFEST_BYTES = 1 * 2**20
 MAX_ARCHIVE_BYTES = 2 * 2**30
 _CHUNK = 1 << 20
 SHA256 = re.compile(r"[0-9a-f]{64}")
+# What zipfile raises for damaged, encrypted or exotic archives; its decompressors have errors of their own.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    EOFError,
+    RuntimeError,
+    OSError,
+    UnicodeError,
+)
 
 
 def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
@@ -134,7 +148,7 @@ def unpack(file: Path, folder: Path) -> dict[str, Any]:
             manifest = _manifest(file, archive)
             for name, facts in manifest["members"].items():
                 (folder / name).write_bytes(_member(file, archive, name, facts))
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+    except _UNREADABLE as error:
         raise _refused(file, f"it is no readable zip archive ({error})", "archive") from error
     return manifest
 

@@ -93,7 +93,12 @@ class _Part:
 
         if not (self.folder / "scores.parquet").is_file():
             raise _not_scored(self.folder)
-        rows = pd.read_parquet(self.folder / "scores.parquet", columns=["sample_id", "repeat"])
+        try:
+            rows = pd.read_parquet(self.folder / "scores.parquet", columns=["sample_id", "repeat"])
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            raise RunError(
+                f"{self.folder / 'scores.parquet'} cannot be read ({error}). Score the part again."
+            ) from error
         self.clips = {(str(name), int(repeat)): {} for name, repeat in rows.to_numpy()}
 
     @property

@@ -523,6 +523,23 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     assert cli(["submit", "verify", str(tmp_path / "bad.zip")]) == 2
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_compression_is_refused(archive: Path, tmp_path: Path, method: int) -> None:
+    damaged = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(damaged, "w", method) as file:
+        for name, content in sorted(members(archive).items()):
+            file.writestr(name, content)
+        manifest = file.getinfo("manifest.json")
+    content = bytearray(damaged.read_bytes())
+    start = manifest.header_offset + 30 + len(manifest.filename)
+    for place in range(start, start + 40):
+        content[place] ^= 0xFF
+    damaged.write_bytes(content)
+    with pytest.raises(SubmissionError) as refused:
+        unpack(damaged, tmp_path)
+    assert refused.value.kind == "archive"
+
+
 def test_a_script_in_a_prompt_stays_text(tmp_path: Path) -> None:
     prompt = "<script>alert(1)</script> a bell rings"
     (tmp_path / "s.csv").write_text("text\n" + f'"{prompt}"\n' * 3)
