@@ -6,6 +6,8 @@ DEMO_RUN ?= demo-run
 # One BLAS thread a process: with several, two processes on two cores slow each other down by far.
 export OMP_NUM_THREADS ?= 1
 PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() or 1))")
+# A file of tests stays in one process, the longest begin first (tests/conftest.py), and a process that dies ends the run.
+PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test browser slow lint types wheel clean
 
@@ -33,14 +35,14 @@ demo: $(VENV)/.installed
 	@echo "Next:    $(BIN)/javisbench score YOUR_CLIPS --suite demo --name my-model"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(PYTEST) -m "not slow and not gpu and not browser"
 
 # Needs Debian's chromium and chromium-driver, and JAVISBENCH_AXE=.../axe.min.js for the accessibility checks.
 browser: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "browser and not slow" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(PYTEST) -m "browser and not slow"
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

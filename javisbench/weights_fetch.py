@@ -169,7 +169,7 @@ def _fetch_folder(entry: WeightsEntry, folder: Path) -> None:
             entry.source, revision=entry.revision, allow_patterns=[file.path for file in entry.files], local_dir=target
         )
     except hub_errors() as error:
-        raise WeightsError(f"{entry.source} could not be fetched: {error}. {_GOES_ON}") from error
+        raise _not_fetched(entry.source, error) from error
 
 
 def _fetch_file(
@@ -207,8 +207,16 @@ def _from_hub(entry: WeightsEntry, file: WeightsFile, part: Path) -> None:
         # The hub's library resumes and locks by itself; the copy in our cache is what the rest of the house reads.
         fetched = hf_hub_download(entry.source, file.path, revision=entry.revision)
     except hub_errors() as error:
-        raise WeightsError(f"{file.path} of {entry.source} could not be fetched: {error}. {_GOES_ON}") from error
+        raise _not_fetched(f"{file.path} of {entry.source}", error) from error
     shutil.copyfile(fetched, part)
+
+
+def _not_fetched(what: str, error: Exception) -> WeightsError:
+    """Where a server has answered with a refusal, the same command would get the same answer."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    refused = isinstance(error, (urllib.error.HTTPError, HfHubHTTPError))
+    return WeightsError(f"{what} could not be fetched: {error}" + ("" if refused else f". {_GOES_ON}"))
 
 
 def _download(url: str, part: Path, report: Report | None) -> None:
@@ -219,10 +227,8 @@ def _download(url: str, part: Path, report: Report | None) -> None:
             return
         part.unlink()
         _download_rest(url, part, report)
-    except urllib.error.HTTPError as error:
-        raise WeightsError(f"{url} could not be fetched: {error}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise WeightsError(f"{url} could not be fetched: {error}. {_GOES_ON}") from error
+        raise _not_fetched(url, error) from error
 
 
 def _download_rest(url: str, part: Path, report: Report | None) -> bool:
@@ -248,7 +254,8 @@ def _download_rest(url: str, part: Path, report: Report | None) -> bool:
         if error.code != 416 or not start:
             raise
         # Nothing is left to send: the part is whole, or longer than the file and so of another one.
-        return bool(error.headers.get("Content-Range") == f"bytes */{start}")
+        if error.headers.get("Content-Range") != f"bytes */{start}":
+            return False
     seen.unlink(missing_ok=True)
     return True
 

@@ -386,7 +386,10 @@ class _KernelSums:
 
 
 def with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool, paired: bool) -> Distance:
-    """The distance of `x` and `y` with the excess of its squared influences, where it has any."""
+    """`found`, the kernel distance of `x`, ``(n, d)``, and `y`, ``(m, d)``, with the excess of its squared influences.
+
+    Unchanged where it has no influences.
+    """
     if found.influence_x is None:
         return found
     drawn = paired if found.influence_y is not None else None
@@ -398,7 +401,14 @@ def with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool, pai
 def kernel_distances(
     x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]], y_is_population: bool
 ) -> dict[str, Distance]:
-    """All slices from one evaluation of the kernel."""
+    """Uncentred distance and influences of every slice, from one evaluation of the kernel.
+
+    Args:
+        x: float64, shape ``(n, d)``.
+        y: float64, shape ``(m, d)``.
+        parts: slice name to its rows of `x` and of `y`, at least two of each.
+        y_is_population: take `y` as fixed: no influence of its rows.
+    """
     weights_x, weights_y = np.zeros((len(x), len(parts))), np.zeros((len(y), len(parts)))
     for column, (rows_x, rows_y) in enumerate(parts.values()):
         weights_x[rows_x, column] = 1
@@ -411,7 +421,10 @@ def kernel_distances(
 
 
 def centred_kernel_distance(x: Matrix, y: Matrix, y_is_population: bool) -> Distance:
-    """The distance after each set's own mean is taken out, influences including the effect on that mean."""
+    """The distance after each set's own mean is taken out, influences including the effect on that mean.
+
+    Shapes and arguments are those of `kernel_distance`.
+    """
     n, width = x.shape
     m = len(y)
     rows_x, rows_y = x - x.mean(axis=0), y - y.mean(axis=0)
