@@ -1,14 +1,17 @@
-"""Running a network over many inputs, a few at a time."""
+"""Running a network over many inputs, a few at a time, and a CPU's cores at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+R = TypeVar("R")
 
 
 def forward_in_batches(forward: Callable[[Tensor], Tensor], inputs: Tensor, batch_size: int) -> Tensor:
@@ -54,3 +57,34 @@ def _try(forward: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor | None:
         return forward(batch)
     except torch.cuda.OutOfMemoryError:
         return None
+
+
+def on_cores(jobs: Sequence[Callable[[], R]], device: str) -> list[R]:
+    """What each job returns, in order.
+
+    On a CPU as many jobs run at once as PyTorch has threads, which they share: the operations on a small batch are too
+    short to be worth cutting up, whole batches are not. On any other device one runs after another.
+
+    Args:
+        jobs: must not depend on one another. They run under the caller's inference mode and autocast.
+        device: where they run.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    at_once = min(threads, len(jobs)) if device == "cpu" else 1
+    if at_once <= 1:
+        return [job() for job in jobs]
+    modes = torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def run(job: Callable[[], R]) -> R:
+        inference, autocast, dtype = modes  # PyTorch keeps them by thread
+        with torch.inference_mode(inference), torch.autocast("cpu", dtype=dtype, enabled=autocast):
+            return job()
+
+    pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,))
+    try:
+        return list(pool.map(run, jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # threads of others that start later take over what was set last

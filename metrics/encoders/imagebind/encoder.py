@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
 from javisbench.errors import FeatureError, JavisbenchError, UsageError
 from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
-from javisbench.metrics.encoders.batching import forward_in_batches
+from javisbench.metrics.encoders.batching import forward_in_batches, on_cores
 from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, CONFIGS, IMAGE_SIZE
 from javisbench.metrics.encoders.imagebind.windows import Windows, common_windows, separate_windows
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
@@ -111,15 +113,14 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
             wanted.setdefault(spec.feature, []).append(spec)
         if not clips:
             return
-        makers: dict[str, Callable[[Sequence[Clip]], list[Features]]] = {
-            "frames": self._frames,
-            "video_clips": self._video_clips,
-        }
-        for feature, make in makers.items():
-            if feature in wanted:
-                for result, made in zip(results, make(clips), strict=True):
-                    result.update(dict.fromkeys(wanted[feature], made))
-        self._encode_audio(clips, [*wanted.get("audio", ()), *wanted.get("audio_windows", ())], results)
+        jobs: list[Callable[[], None]] = []
+        if "frames" in wanted:
+            jobs += self._frame_jobs(clips, wanted["frames"], results)
+        if "video_clips" in wanted:
+            jobs += self._video_clip_jobs(clips, wanted["video_clips"], results)
+        if audio := [*wanted.get("audio", ()), *wanted.get("audio_windows", ())]:
+            jobs.append(lambda: self._encode_audio(clips, audio, results))
+        on_cores(jobs, self._device)
 
     def _encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
         import torch
@@ -141,46 +142,48 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
         for result, place in zip(results, places, strict=True):
             result.update({spec: {"embedding": embeddings[row]} for spec, row in place.items()})
 
-    def _frames(self, clips: Sequence[Clip]) -> list[Features]:
-        embed = self._loaded().embed_vision
-        counts = [int(clip.frames.shape[0]) for clip in clips]
-        rows = [self._forward(embed, crops).cpu().numpy() for crops in self._frame_batches(clips)]
-        embeddings = np.concatenate(rows)
-        return [{"embeddings": part} for part in np.split(embeddings, np.cumsum(counts)[:-1])]
-
-    def _frame_batches(self, clips: Sequence[Clip]) -> Iterator[Tensor]:
-        """Cropped frames of all clips, uint8 ``(batch, 3, 224, 224)``, in full batches."""
+    def _frame_jobs(
+        self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]
+    ) -> list[Callable[[], None]]:
+        """One for each batch of frames, full ones as far as they reach; a batch may hold frames of several clips."""
         import torch
 
+        offsets = np.cumsum([0, *(clip.frames.shape[0] for clip in clips)]).tolist()
+        embeddings = np.empty((offsets[-1], CONFIGS[self.variant].embedding), dtype=np.float32)
+        for result, (first, end) in zip(results, pairwise(offsets), strict=True):
+            result.update({spec: {"embeddings": embeddings[first:end]} for spec in specs})
         size = self._batch_size
-        pending: list[Tensor] = []
-        for clip in clips:
-            start, total = 0, int(clip.frames.shape[0])
-            while start < total:
-                take = min(size - sum(len(part) for part in pending), total - start)
-                pending.append(bicubic_centre_crop(self._upload(clip.frames[start : start + take]), IMAGE_SIZE))
-                start += take
-                if sum(len(part) for part in pending) == size:
-                    yield torch.cat(pending)
-                    pending = []
-        if pending:
-            yield torch.cat(pending)
 
-    def _video_clips(self, clips: Sequence[Clip]) -> list[Features]:
+        def embed(start: int) -> None:
+            """Fills in the embeddings of the frames `start` to ``start + size``, counted over all clips."""
+            parts = [
+                clip.frames[max(start - offset, 0) : max(start + size - offset, 0)]
+                for clip, offset in zip(clips, offsets, strict=False)
+            ]
+            crops = [bicubic_centre_crop(self._upload(part), IMAGE_SIZE) for part in parts if len(part)]
+            batch = crops[0] if len(crops) == 1 else torch.cat(crops)
+            embeddings[start : start + size] = self._forward(self._loaded().embed_vision, batch).cpu().numpy()
+
+        return [partial(embed, start) for start in range(0, offsets[-1], size)]
+
+    def _video_clip_jobs(
+        self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]
+    ) -> list[Callable[[], None]]:
+        """One for each few clips."""
         import torch
 
         from javisbench.metrics.encoders.imagebind.preprocessing import video_crops
 
-        features: list[Features] = []
-        for start in range(0, len(clips), _CROP_CLIPS):
+        def embed(start: int) -> None:
             made = [video_crops(clip.frames, clip.fps, self._device) for clip in clips[start : start + _CROP_CLIPS]]
             embeddings = self._forward(self._loaded().embed_vision, torch.cat([crops for crops, _ in made]))
             first = 0
-            for crops, rows in made:
+            for result, (crops, rows) in zip(results[start : start + _CROP_CLIPS], made, strict=True):
                 mean = embeddings[first : first + len(crops)][torch.tensor(rows, device=embeddings.device)].mean(dim=0)
-                features.append({"embedding": mean.cpu().numpy()})
+                result.update({spec: {"embedding": mean.cpu().numpy()} for spec in specs})
                 first += len(crops)
-        return features
+
+        return [partial(embed, start) for start in range(0, len(clips), _CROP_CLIPS)]
 
     def _encode_audio(self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
         from javisbench.metrics.encoders.imagebind.preprocessing import AudioSegments

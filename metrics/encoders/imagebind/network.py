@@ -176,7 +176,9 @@ class VideoStem(nn.Module):
         offset = 128 / 255 - torch.tensor(PIXEL_MEAN, device=weight.device)
         bias = (weight.sum(dim=(2, 3)) * offset).sum(dim=1)
         grid = pixels.reshape(*pixels.shape[:2], _SIDE, PATCH, _SIDE, PATCH)
-        patches = grid.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2).to(torch.float32) - 128.0
+        patches = grid.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        # 128 less, still in bytes: flipping the highest bit does it, in a quarter of the memory that floats take.
+        patches = patches.bitwise_xor(128).view(torch.int8).to(torch.float32)
         return F.linear(patches, (weight / 255).permute(0, 2, 3, 1).flatten(1), bias)
 
 

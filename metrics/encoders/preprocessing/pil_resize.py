@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
+from javisbench.metrics.encoders.batching import on_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,26 +78,20 @@ def _resize(frames: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
 
     if frames.device.type != "cpu":
         return _by_products(frames, rows, columns)
-    return torch.from_numpy(_by_taps(frames.numpy(), rows, columns, torch.get_num_threads())).permute(0, 3, 1, 2)
+    return torch.from_numpy(_by_taps(frames.numpy(), rows, columns)).permute(0, 3, 1, 2)
 
 
 # On a CPU
 
 
-def _by_taps(frames: NDArray[np.uint8], rows: _Axis, columns: _Axis, threads: int) -> NDArray[np.uint8]:
-    """``(T, H, W, 3)`` to ``(T, rows.count, columns.count, 3)``, whole frames in each of `threads`."""
+def _by_taps(frames: NDArray[np.uint8], rows: _Axis, columns: _Axis) -> NDArray[np.uint8]:
+    """``(T, H, W, 3)`` to ``(T, rows.count, columns.count, 3)``."""
     out = np.empty((len(frames), rows.count, columns.count, 3), dtype=np.uint8)
 
     def resize(index: int) -> None:
         out[index] = _resize_frame(frames[index], _taps(rows), _taps(columns))
 
-    if threads == 1 or len(frames) == 1:
-        for index in range(len(frames)):
-            resize(index)
-    else:
-        # NumPy, SciPy and OpenCV release the GIL.
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(resize, range(len(frames))))
+    on_cores([partial(resize, index) for index in range(len(frames))], "cpu")
     return out
 
 
@@ -118,11 +113,12 @@ class _Taps:
 
     def apply(self, pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
         """``(inputs, n, 3)`` to ``(outputs, n, 3)``. Sums stay below 1.25 * 255 * 2**22, within int32."""
-        sums = self.coefficients @ pixels.reshape(pixels.shape[0], -1).astype(np.int32)
-        sums += 1 << (_COEFFICIENT_BITS - 1)
-        sums >>= _COEFFICIENT_BITS
-        np.clip(sums, 0, 255, out=sums)
-        return np.asarray(sums.astype(np.uint8).reshape(-1, *pixels.shape[1:]))
+        import torch
+
+        sums = torch.from_numpy(self.coefficients @ pixels.reshape(pixels.shape[0], -1).astype(np.int32))
+        # In torch, which does each of these in a third of NumPy's time.
+        sums.add_(1 << (_COEFFICIENT_BITS - 1)).bitwise_right_shift_(_COEFFICIENT_BITS).clamp_(0, 255)
+        return sums.to(torch.uint8).numpy().reshape(-1, *pixels.shape[1:])
 
 
 @lru_cache(maxsize=64)

@@ -157,6 +157,23 @@ class Counting:
         return call
 
 
+def test_cores_change_nothing(encoder: ImageBindEncoder, noise_clip: Make) -> None:
+    """Whole batches run beside one another, each as it would alone."""
+    clips = [noise_clip(2.0, 1), noise_clip(0.5, 2)]
+    specs = clip_specs(V1, V2)
+    before, made = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            made.append(encoder.encode(clips, specs))
+    finally:
+        torch.set_num_threads(before)
+    for alone, together in zip(*made, strict=True):
+        assert alone.keys() == together.keys() == set(specs)
+        for spec in specs:
+            np.testing.assert_equal(alone[spec], together[spec])
+
+
 def test_equal_inputs_run_once(weights: Path, noise_clip: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = loaded(weights)
     count = Counting(encoder, monkeypatch).counts
