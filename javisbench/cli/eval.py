@@ -36,9 +36,11 @@ The same command again goes on where it stopped.
 def command(**given: Any) -> int:
     """Generate the clips of a suite, score them and print the table by aspect and category."""
     from javisbench.api import evaluate
+    from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
 
     options.setup_logging(given["quiet"], given["verbose"])
+    keep_freed_memory()
     given = options.by_rank(given)
     result = evaluate(
         given["model"],

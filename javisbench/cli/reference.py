@@ -48,11 +48,13 @@ _clips_option = click.option(
 def build(suite: str, clips: str, out: Path, allow_outside: bool, **given: Any) -> int:
     """Encode real clips and write their features with what made them."""
     from javisbench.api import ScoringOptions
+    from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
     from javisbench.run.build_reference import build_reference
     from javisbench.suite import load_suite
 
     options.setup_logging(given["quiet"], given["verbose"])
+    keep_freed_memory()
     scoring = ScoringOptions(
         protocols=given["protocols"],
         metrics=options.parse_metrics(given["metrics"]),

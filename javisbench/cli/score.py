@@ -46,9 +46,11 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 def command(clips: Path | None, **given: Any) -> int:
     """Score the clips of folder CLIPS against a suite's prompts and print the table."""
     from javisbench.api import ScoringOptions, score
+    from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
 
     options.setup_logging(given["quiet"], given["verbose"])
+    keep_freed_memory()
     given = options.by_rank(given)
     scoring = scoring_options(given)
     assert isinstance(scoring, ScoringOptions)

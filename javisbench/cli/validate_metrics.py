@@ -41,11 +41,13 @@ Each clip is stored once as it is and once for every damage: late=SECONDS and ea
 def command(clips: Path | None, suite: str, limit: int, damage: str | None, out: Path | None, **given: Any) -> int:
     """Measure what each metric notices: good clips against damaged copies of themselves."""
     from javisbench.api import ScoringOptions
+    from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
     from javisbench.run.validate_metrics import DEFAULT_DAMAGES, validate_metrics
     from javisbench.suite import load_suite
 
     options.setup_logging(given["quiet"], given["verbose"])
+    keep_freed_memory()
     scoring = ScoringOptions(
         metrics=options.parse_metrics(given["metrics"]),
         protocols=(given["protocol"],) if given["protocol"] else (),
