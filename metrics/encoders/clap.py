@@ -86,7 +86,7 @@ class CLAPEncoder(Encoder):
 
     Feature ``text`` (of a prompt): ``embedding`` of the same shape; prompts are cut to 512 tokens.
 
-    Weights: a folder with ``model.safetensors`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them; or one
+    Weights: a folder with ``pytorch_model.bin`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them; or one
     file with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``.
 
     Source: Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023.
@@ -121,7 +121,8 @@ class CLAPEncoder(Encoder):
             raise WeightsError("CLAP needs its weights; give the path of their folder.")
         config = VARIANTS[self.variant]
         network = build_clap(config)
-        path = weights_file(weights)
+        # The file whose SHA-256 is known comes first: what is compared is what is read.
+        path = weights_file(weights, ("pytorch_model.bin", "model.safetensors"))
         # Integer tensors are tables that the network computes; files of some versions of transformers leave them out.
         tables = {name: tensor for name, tensor in network.state_dict().items() if not tensor.is_floating_point()}
         ignored = ("text_model.embeddings.position_ids", "text_model.embeddings.token_type_ids")

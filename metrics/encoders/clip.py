@@ -262,18 +262,18 @@ def build_clip(config: CLIPConfig) -> nn.Module:
         return cast("nn.Module", transformers.CLIPModel(both))
 
 
-def weights_file(path: Path) -> Path:
-    """`path` itself, or the weights file in the folder `path`.
+def weights_file(path: Path, names: Sequence[str] = ("model.safetensors", "pytorch_model.bin")) -> Path:
+    """`path` itself, or the weights file in the folder `path`: the first of `names` that it holds.
 
     Raises:
         WeightsError: the folder holds none.
     """
     if not path.is_dir():
         return path
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in names:
         if (path / name).is_file():
             return path / name
-    raise WeightsError(f"The folder {path} holds neither model.safetensors nor pytorch_model.bin. Fetch one of them.")
+    raise WeightsError(f"The folder {path} holds neither {' nor '.join(names)}. Fetch one of them.")
 
 
 # Tensor names: OpenAI's to the left, transformers' to the right.

@@ -39,7 +39,7 @@ class CAVPEncoder(NetworkEncoder["CAVP"]):
         name="cavp",
         title="CAVP",
         variants={"full": "cavp"},
-        licence="Apache-2.0",
+        licence="MIT",
         source="Luo et al., Diff-Foley, NeurIPS 2023, section 4.1",
     )
 

@@ -205,6 +205,18 @@ def test_prompts_are_cut_to_the_positions_there_are(
     assert whole == [0, *(byte + 4 for byte in b"ab c"), 2]
 
 
+def test_of_a_folder_that_file_is_read_whose_hash_is_known(
+    seeded_weights: ModuleType,
+    golden_json: Callable[[str], Any],
+    tmp_path: Path,
+    save_stand_in_tokenizer: Callable[[Path], None],
+) -> None:
+    torch.save(seeded_state(seeded_weights, golden_json, 0), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").write_bytes(b"another form, of unknown hash")
+    save_stand_in_tokenizer(tmp_path / "tokenizer.json")
+    assert loaded(tmp_path).encode(["a prompt"], [PROMPT])
+
+
 def test_wrong_weights_and_misuse_are_said(
     seeded_weights: ModuleType, golden_json: Callable[[str], Any], tmp_path: Path
 ) -> None:
