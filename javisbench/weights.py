@@ -46,6 +46,7 @@ class WeightsEntry:
         noncommercial: whether it forbids commercial use.
         stand_in: True for seeded weights that are no trained model's: results with them are never ranked.
         estimated_bytes: about how much is fetched, where exact sizes are not known.
+        accepted: other files of the same weights that count as official where they lie; they are not fetched.
     """
 
     id: str
@@ -59,6 +60,24 @@ class WeightsEntry:
     noncommercial: bool = False
     stand_in: bool = False
     estimated_bytes: int | None = None
+    accepted: tuple[WeightsFile, ...] = ()
+
+    @property
+    def hashed(self) -> tuple[WeightsFile, ...]:
+        """The files whose official SHA-256 is known."""
+        return tuple(file for file in (*self.files, *self.accepted) if file.sha256)
+
+    def root(self, path: Path) -> Path:
+        """The folder that stands for the source's repository: `path`, or what it lies in for a part (``repo/vae``)."""
+        for parts in (Path(name).parts for name in self.local_names):
+            if len(parts) > 1 and path.parts[-len(parts) :] == parts:
+                return path.parents[len(parts) - 2]
+        return path
+
+    def lacking(self, path: Path) -> list[str]:
+        """The named files that the local folder `path` does not hold."""
+        named = (file.path for file in self.files if "*" not in file.path)
+        return [name for name in named if not (self.root(path) / name).is_file()]
 
     @property
     def total_bytes(self) -> int | None:
@@ -100,13 +119,15 @@ class Located:
         entry: what they are.
         path: file or folder.
         sha256: of the file (of all files' hashes for a folder).
-        official: True when the hash is the registry's, False when it differs, None when the registry knows none.
+        official: True when the hashes are the registry's, False when one differs, None when the registry knows none.
+        difference: what differs, for messages; empty where nothing does.
     """
 
     entry: WeightsEntry
     path: Path
     sha256: str
     official: bool | None
+    difference: str = ""
 
 
 def weights_registry() -> dict[str, WeightsEntry]:
@@ -115,11 +136,11 @@ def weights_registry() -> dict[str, WeightsEntry]:
 
 
 def _entry(name: str, card: Mapping[str, Any]) -> WeightsEntry:
-    files = tuple(WeightsFile(**file) for file in card.get("files", ()))
+    files, accepted = (tuple(WeightsFile(**file) for file in card.get(key, ())) for key in ("files", "accepted"))
     fields = ("title", "source", "licence", "revision", "licence_url", "noncommercial", "stand_in", "estimated_bytes")
     known = {key: card[key] for key in fields if key in card}
     local = tuple(card.get("local_names", ())) or tuple(Path(file.path).name for file in files[:1])
-    return WeightsEntry(id=name, files=files, local_names=local, **known)
+    return WeightsEntry(id=name, files=files, local_names=local, accepted=accepted, **known)
 
 
 def default_cache() -> Path:
@@ -170,9 +191,10 @@ class WeightStore:
         """
         entry = self.entry(entry_id)
         for folder in (*self.dirs, self.cache / entry_id):
-            for name in entry.local_names:
-                if (folder / name).exists():
-                    return folder / name
+            for path in (folder / name for name in entry.local_names):
+                # A fetch that ended early leaves a folder that lacks files.
+                if path.exists() and (folder in self.dirs or path.is_file() or not entry.lacking(path)):
+                    return path
         by_hand = f"put {' or '.join(entry.local_names)} into a folder and give it with --weights-dir"
         if not entry.fetchable:
             raise MissingWeightsError(
@@ -185,19 +207,44 @@ class WeightStore:
         )
 
     def locate(self, entry_id: str) -> Located:
-        """Like `find`, with the file's hash compared to the registry's."""
-        path = self.find(entry_id)
-        entry = self.entry(entry_id)
-        digest = self.sha256(path)
-        known = {file.sha256 for file in entry.files if file.sha256}
-        official = None if not known or path.is_dir() else digest in known
-        return Located(entry, path, digest, official)
+        """Like `find`, with the hashes compared to the registry's.
+
+        A folder is official when it holds files whose SHA-256 the registry knows, and all of these agree. Of a folder
+        that holds an entry's one file, that file is meant.
+        """
+        entry, path = self.entry(entry_id), self.find(entry_id)
+        if len(entry.files) == 1 and (path / entry.files[0].path).is_file():
+            path = path / entry.files[0].path
+        difference = self._difference(entry, path) if entry.hashed else ""
+        return Located(entry, path, self.sha256(path), not difference if entry.hashed else None, difference)
+
+    def _difference(self, entry: WeightsEntry, path: Path) -> str:
+        """How the local `path` differs from what the registry knows, or an empty text."""
+        if path.is_file():
+            found, known = self.sha256(path), [str(file.sha256) for file in entry.hashed]
+            return "" if found in known else f"its SHA-256 is {_short(found)}, not {' or '.join(map(_short, known))}"
+        root = entry.root(path)
+        here = [file for file in entry.hashed if (root / file.path).is_file()]
+        for file in here:
+            if (found := self.sha256(root / file.path)) != file.sha256:
+                return f"the SHA-256 of {file.path} is {_short(found)}, not {_short(str(file.sha256))}"
+        return "" if here else f"it holds none of {', '.join(file.path for file in entry.hashed)}"
 
     def sha256(self, path: Path) -> str:
         """SHA-256 of a file; of a folder, over the names and hashes of its files."""
         if path.is_dir():
             digest = hashlib.sha256()
-            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            for file in content_files(path):
                 digest.update(f"{file.relative_to(path)}:{self.sha256(file)}\n".encode())
             return digest.hexdigest()
         return self.hashes.sha256(path)
+
+
+def content_files(folder: Path) -> list[Path]:
+    """The files below `folder`, without the hub's notes on its downloads (hidden) and what is for readers (``.md``)."""
+    shown = (path for path in folder.rglob("[!.]*") if path.suffix != ".md" and path.is_file())
+    return sorted(path for path in shown if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _short(digest: str) -> str:
+    return f"{digest[:8]}..."

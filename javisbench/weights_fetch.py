@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import http.client
 import logging
-import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from javisbench import __version__
 from javisbench.durable import locked, read_json, write_json
 from javisbench.errors import RunError, UsageError, WeightsError
 from javisbench.hash_cache import file_sha256
-from javisbench.weights import WeightsEntry, WeightsFile, WeightStore
+from javisbench.weights import WeightsEntry, WeightsFile, WeightStore, content_files
 
 log = logging.getLogger(__name__)
 _RECORD = "fetched.json"
+_HUB_FOLDER = ".hub"
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
 _POLL_S = 0.5
@@ -76,7 +77,7 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
         record = _read_record(folder)
         hashes = dict(record.get("sha256", {}))
         if _is_folder(entry):
-            _fetch_folder(entry, folder)
+            hashes |= _fetch_folder(store, entry, folder, hashes)
         else:
             for file in entry.files:
                 hashes[file.path] = _fetch_file(entry, file, folder, hashes.get(file.path), report)
@@ -110,10 +111,12 @@ class Verdict:
     Attributes:
         problems: everything that does not hold; empty when all does.
         unknown: files whose SHA-256 nobody has recorded, each with the one that it has.
+        good: files that are as recorded.
     """
 
     problems: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    good: tuple[str, ...] = ()
 
 
 def verify(store: WeightStore, entry: WeightsEntry) -> Verdict:
@@ -123,22 +126,45 @@ def verify(store: WeightStore, entry: WeightsEntry) -> Verdict:
         MissingWeightsError: there are none.
     """
     path = store.find(entry.id)
-    if _is_folder(entry):
-        return Verdict(unknown=(f"{path} (a folder): {store.sha256(path)}",))
     recorded = _read_record(store.cache / entry.id).get("sha256", {})
-    problems, unknown = [], []
-    for file in entry.files:
-        local = path
-        expected = file.sha256 or recorded.get(file.path)
-        if not local.is_file():
-            problems.append(f"{local} is missing")
-        elif file.bytes is not None and local.stat().st_size != file.bytes:
-            problems.append(f"{local} has {local.stat().st_size} bytes, expected {file.bytes}")
-        elif expected is None:
-            unknown.append(f"{local}: {file_sha256(local)}")
-        elif (found := file_sha256(local)) != expected:
-            problems.append(f"{local} has SHA-256 {found}, expected {expected}")
-    return Verdict(tuple(problems), tuple(unknown))
+    found: dict[str, list[str]] = {"problems": [], "unknown": [], "good": []}
+    files = _local_files(entry, path)
+    if not files:
+        return Verdict(problems=(f"{path} holds nothing of {entry.title}",))
+    for file, local in files:
+        kind, told = _compare(local, file, recorded.get(file.path))
+        found[kind].append(told)
+    return Verdict(**{kind: tuple(told) for kind, told in found.items()})
+
+
+def _compare(local: Path, file: WeightsFile, recorded: str | None) -> tuple[str, str]:
+    """Which of a verdict's lists a local file belongs to, and what is said of it. The file is read anew."""
+    if not local.is_file():
+        return "problems", f"{local} is missing"
+    if file.bytes is not None and local.stat().st_size != file.bytes:
+        return "problems", f"{local} has {local.stat().st_size} bytes, expected {file.bytes}"
+    found, expected = file_sha256(local), file.sha256 or recorded
+    if expected is None:
+        return "unknown", f"{local}: {found}"
+    if found != expected:
+        return "problems", f"{local} has SHA-256 {found}, expected {expected}"
+    return "good", str(local)
+
+
+def _local_files(entry: WeightsEntry, path: Path) -> list[tuple[WeightsFile, Path]]:
+    """What an entry has at `path`, each file with its place; those that it names even where they are missing."""
+    if not path.is_dir():
+        forms = entry.hashed or entry.files[:1] or (WeightsFile(path.name),)
+        return [(next((form for form in forms if form.bytes == path.stat().st_size), forms[0]), path)]
+    root = entry.root(path)
+    files = {file.path: file for file in entry.accepted if (root / file.path).is_file()}
+    # Where another form of the weights lies, the files that would be fetched need not.
+    named = (file for file in entry.files if "*" not in file.path)
+    files |= {file.path: file for file in named if not files or (root / file.path).is_file()}
+    for name in (local.relative_to(root).as_posix() for local in content_files(path)):
+        if any(fnmatch.fnmatch(name, file.path) for file in entry.files):
+            files.setdefault(name, WeightsFile(name))
+    return [(file, root / name) for name, file in files.items()]
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -156,13 +182,30 @@ def _is_folder(entry: WeightsEntry) -> bool:
     return not entry.is_url and (len(entry.files) > 1 or any("*" in file.path for file in entry.files))
 
 
-def _fetch_folder(entry: WeightsEntry, folder: Path) -> None:
+def _fetch_folder(store: WeightStore, entry: WeightsEntry, folder: Path, recorded: Mapping[str, str]) -> dict[str, str]:
+    """Fetch part of a hub repository; returns the SHA-256 of every file of it."""
+    target = folder / entry.source.rpartition("/")[2]
+    _snapshot(entry, target)
+    lacking = entry.lacking(target)
+    if lacking:
+        at = f" at {entry.revision}" if entry.revision else ""
+        raise WeightsError(
+            f"{entry.source}{at} has no {', '.join(lacking)}: the registry and the repository disagree. Put the files "
+            f"of {entry.title} into a folder and give it with --weights-dir.",
+            kind="incomplete",
+        )
+    return {
+        file.path: _checked(local, store.hashes.sha256(local), entry, file, recorded.get(file.path))
+        for file, local in _local_files(entry, target)
+    }
+
+
+def _snapshot(entry: WeightsEntry, target: Path) -> None:
     from huggingface_hub import snapshot_download
 
     from javisbench.hub import hub_errors
 
     log.info("fetching %s of %s", ", ".join(file.path for file in entry.files), entry.source)
-    target = folder / entry.source.rpartition("/")[2]
     try:
         # The hub's library resumes, locks and checks by itself.
         snapshot_download(
@@ -185,15 +228,25 @@ def _fetch_file(
         _download(entry.source, part, report)
     else:
         _from_hub(entry, file, part)
-    digest = file_sha256(part)
+    digest = _checked(part, file_sha256(part), entry, file, recorded)
+    part.replace(target)
+    return digest
+
+
+def _checked(fetched: Path, digest: str, entry: WeightsEntry, file: WeightsFile, recorded: str | None) -> str:
+    """The digest of a fetched file, which is removed when it is not the registry's, or else the recorded one.
+
+    Raises:
+        WeightsError: it is not.
+    """
+    expected = file.sha256 or recorded
     if expected is not None and digest != expected:
-        part.unlink()
+        fetched.unlink()
         raise WeightsError(
             f"{file.path} from {entry.source} has SHA-256 {digest}, expected {expected}. It was removed; fetch it "
             f"again, and if this persists, do not trust the source.",
             kind="wrong_hash",
         )
-    part.replace(target)
     return digest
 
 
@@ -204,11 +257,12 @@ def _from_hub(entry: WeightsEntry, file: WeightsFile, part: Path) -> None:
 
     log.info("fetching %s of %s", file.path, entry.source)
     try:
-        # The hub's library resumes and locks by itself; the copy in our cache is what the rest of the house reads.
-        fetched = hf_hub_download(entry.source, file.path, revision=entry.revision)
+        # The hub's library resumes and locks by itself. It has a folder of our own: from its cache, a file that was
+        # refused for its hash would come again.
+        fetched = hf_hub_download(entry.source, file.path, revision=entry.revision, local_dir=part.parent / _HUB_FOLDER)
     except hub_errors() as error:
         raise _not_fetched(f"{file.path} of {entry.source}", error) from error
-    shutil.copyfile(fetched, part)
+    Path(fetched).replace(part)
 
 
 def _not_fetched(what: str, error: Exception) -> WeightsError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -97,7 +98,7 @@ def test_fetching_checks_the_hash_and_records_it(store: WeightStore, server: str
     path = fetch(store, entry(store, server, digest), accept_licence=True)
     assert path.read_bytes() == CONTENT
     assert store.locate("w").official is True
-    assert verify(store, store.entry("w")) == Verdict()
+    assert verify(store, store.entry("w")) == Verdict(good=(str(path),))
     fetch(store, store.entry("w"), accept_licence=False)
     assert len(Handler.ranges) == 1, "a whole file is not fetched again, its licence not asked again"
 
@@ -153,17 +154,29 @@ def test_processes_that_fetch_the_same_take_turns(
     assert caplog.text.count("waiting for it") == 2
 
 
+# Its arguments: the size that it announces for every file, of which it sends 1000 bytes, and the names of all files.
 HUB = """
-import http.server, sys
+import http.server, json, re, sys
+size, names = sys.argv[1], sys.argv[2:]
 class Hub(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self):
+    def head(self, size):
+        print(self.path, flush=True)
         self.send_response(200)
-        for name, value in (("ETag", '"abc"'), ("X-Repo-Commit", "a" * 40), ("Content-Length", "1000000")):
+        commit = re.search("[0-9a-f]{40}", self.path)
+        for name, value in (("ETag", '"abc"'), ("X-Repo-Commit", commit[0] if commit else "a" * 40)):
             self.send_header(name, value)
+        self.send_header("Content-Length", size)
         self.end_headers()
+    def do_HEAD(self):
+        self.head(size)
     def do_GET(self):
-        self.do_HEAD()
-        self.wfile.write(b"x" * 1000)
+        body, told = b"x" * 1000, size
+        if self.path.startswith("/api/"):
+            files = [{"type": "file", "path": name, "size": int(size), "oid": "0" * 40} for name in names]
+            body = json.dumps(files if "/tree/" in self.path else {"id": "of/any", "sha": "a" * 40}).encode()
+            told = len(body)
+        self.head(told)
+        self.wfile.write(body)
     def log_message(self, *args): pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
 print(server.server_address[1], flush=True)
@@ -171,14 +184,16 @@ server.serve_forever()
 """
 
 
-@pytest.mark.parametrize("weights", ["cavp", "javisdit-v1.0-video-vae"])
-def test_a_hub_that_breaks_off_is_an_error_not_a_traceback(weights: str, tmp_path: Path) -> None:
+def fetch_from_hub(weights: str, folder: Path, size: int) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """What `javisbench weights fetch` says to a hub that announces files of `size` bytes, and what it asks for."""
     # The hub's address is read when its library is imported, in a process of its own.
-    with subprocess.Popen([sys.executable, "-c", HUB], stdout=subprocess.PIPE, text=True) as hub:
+    names = [file.path for file in weights_registry()[weights].files]
+    command = [sys.executable, "-c", HUB, str(size), *names]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hub:
         assert hub.stdout is not None
         address = f"http://127.0.0.1:{hub.stdout.readline().strip()}"
         usual = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "JAVISBENCH_"))}
-        places = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "XDG_CACHE_HOME": str(tmp_path)}
+        places = {"HF_ENDPOINT": address, "HF_HOME": str(folder / "hf"), "XDG_CACHE_HOME": str(folder)}
         try:
             run = subprocess.run(
                 [sys.executable, "-m", "javisbench", "weights", "fetch", weights, "--accept-licence"],
@@ -188,9 +203,40 @@ def test_a_hub_that_breaks_off_is_an_error_not_a_traceback(weights: str, tmp_pat
             )
         finally:
             hub.kill()
+        asked = hub.stdout.read().split()
+    assert "Traceback" not in run.stderr
+    return run, asked
+
+
+@pytest.mark.parametrize("weights", ["cavp", "javisdit-v1.0-video-vae"])
+def test_a_hub_that_breaks_off_is_an_error_not_a_traceback(weights: str, tmp_path: Path) -> None:
+    run, _ = fetch_from_hub(weights, tmp_path, 1_000_000)
     assert run.returncode == 2
     assert "could not be fetched" in run.stderr and "goes on there" in run.stderr
-    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("weights", ["cavp", "clip_vit_b_32", "clap_htsat_unfused"])
+def test_a_hub_that_sends_another_file_is_refused_and_asked_for_the_revision(weights: str, tmp_path: Path) -> None:
+    """One file, and folders; neither leaves what was refused, or makes its weights look present."""
+    known = weights_registry()[weights]
+    run, asked = fetch_from_hub(weights, tmp_path, 1000)
+    assert run.returncode == 2
+    first = known.hashed[0]
+    found = hashlib.sha256(b"x" * 1000).hexdigest()
+    assert (
+        f"{first.path} from {known.source} has SHA-256 {found}, expected {first.sha256}. It was removed" in run.stderr
+    )
+    left = [path for path in (tmp_path / "javisbench").rglob(f"{Path(first.path).name}*") if ".cache" not in path.parts]
+    assert not left
+    files = [path for path in asked if "/resolve/" in path]
+    assert files and all(f"/{known.source}/resolve/{known.revision or 'main'}/" in path for path in files), asked
+    shown = subprocess.run(
+        [sys.executable, "-m", "javisbench", "weights", "path", weights],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 2 and "not on this machine" in shown.stderr
 
 
 def test_a_wrong_hash_on_a_download_is_an_error_and_leaves_nothing(store: WeightStore, server: str) -> None:
@@ -204,7 +250,7 @@ def test_a_wrong_hash_on_a_download_is_an_error_and_leaves_nothing(store: Weight
 
 def test_the_first_hash_is_recorded_where_none_is_known(store: WeightStore, server: str) -> None:
     path = fetch(store, entry(store, server), accept_licence=True)
-    assert verify(store, store.entry("w")) == Verdict()
+    assert verify(store, store.entry("w")) == Verdict(good=(str(path),))
     path.write_bytes(CONTENT[:-1] + b"x")
     assert "SHA-256" in verify(store, store.entry("w")).problems[0]
 
@@ -282,6 +328,28 @@ def test_the_registry_is_complete_and_its_commands_exist(capsys: pytest.CaptureF
     assert "Did you mean 'imagebind_huge'" in capsys.readouterr().err
 
 
+def test_known_hashes_are_hashes_and_belong_to_files_of_known_size() -> None:
+    registry = weights_registry().values()
+    for known in registry:
+        for file in known.hashed:
+            assert re.fullmatch(r"[0-9a-f]{64}", str(file.sha256)), (known.id, file.path)
+            assert "*" not in file.path and (file.bytes or known.estimated_bytes), (known.id, file.path)
+        assert known.revision is None or (re.fullmatch(r"[0-9a-f]{40}", known.revision) and not known.is_url), known.id
+        assert not known.hashed or known.fetchable, known.id
+    hashes = [file.sha256 for known in registry for file in known.hashed]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_every_metric_of_javisbench_has_weights_of_known_hash() -> None:
+    """Those of VideoReward excepted, which a program of the user's reads."""
+    from javisbench.metrics.encoders import ENCODERS
+
+    cards = [ENCODERS.get(name).card for name in ENCODERS]
+    entries = {card.variants[card.default_variant] for card in cards} - {None, "videoreward"}
+    assert len(entries) == 9
+    assert all(weights_registry()[str(name)].hashed for name in entries), entries
+
+
 def test_every_encoder_variant_has_its_entry() -> None:
     from javisbench.metrics.encoders import ENCODERS
 
@@ -300,18 +368,170 @@ def test_other_weights_under_an_official_name_change_the_protocols_name(
     store: WeightStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A warning and a derived name, which boards refuse; the official file keeps the name."""
-    from javisbench.protocol import V1
+    from javisbench.protocol import V1, V2
     from javisbench.run.plan import make_plan
     from javisbench.suite import load_suite
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/imagebind_huge.pth").write_bytes(b"my own")
-    mine = hashlib.sha256(b"my own").hexdigest()
-    for known, name in ((hashlib.sha256(CONTENT).hexdigest(), f"{V1.name}+weights={mine[:8]}"), (mine, V1.name)):
+    (tmp_path / "mine/synchformer_state_dict.pth").write_bytes(b"mine too")
+    one, two = (hashlib.sha256(content).hexdigest() for content in (b"my own", b"mine too"))
+    other = hashlib.sha256(CONTENT).hexdigest()
+    for known, name in (
+        (other, f"{V1.name}+weights={one[:8]}+weights={two[:8]}"),
+        (one, f"{V1.name}+weights={two[:8]}"),
+    ):
         own = WeightStore([tmp_path / "mine"])
         files = (WeightsFile("imagebind_huge.pth", sha256=known),)
         own._entries["imagebind_huge"] = replace(own.entry("imagebind_huge"), files=files)
-        plan = make_plan(load_suite("demo"), [V1], metrics=["av_ib"], variants={}, weights=own, has_reference=False)
-        assert plan.parts[0].protocol.name == name
-        assert ("not the official file" in caplog.text) == (name != V1.name)
+        metrics = ["desync", "av_ib"]
+        plan = make_plan(load_suite("demo"), [V1, V2], metrics=metrics, variants={}, weights=own, has_reference=False)
+        assert plan.parts[0].protocol.name == name, "in the order of the encoders' names"
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == name.count("weights="), "once, whatever the number of protocols"
+        assert (
+            f"synchformer_state_dict.pth is not the official file of Synchformer: its SHA-256 is {two[:8]}..., not 8aff"
+            in told[-1]
+        )
+        assert f"gets +weights={two[:8]}, and boards refuse" in told[-1]
+        assert "javisbench weights fetch synchformer" in told[-1]
         caplog.clear()
+
+
+@pytest.fixture
+def folder_entry(store: WeightStore) -> WeightsEntry:
+    """Weights `w` in several files: two of known hash, one of which is another form, one of unknown hash."""
+    files = (known_file("model.safetensors", b"official"), WeightsFile("config.json"))
+    made = WeightsEntry(
+        "w",
+        "Weights W",
+        "owner/w",
+        files,
+        ("w",),
+        "MIT",
+        revision="c" * 40,
+        accepted=(known_file("model.bin", b"same"),),
+    )
+    store._entries["w"] = made
+    return made
+
+
+def known_file(path: str, content: bytes) -> WeightsFile:
+    return WeightsFile(path, len(content), hashlib.sha256(content).hexdigest())
+
+
+def write(folder: Path, **content: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in content.items():
+        (folder / name.replace("_", ".")).write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What the hub has under each path, for downloads of folders."""
+    content: dict[str, bytes] = {}
+
+    def snapshot(repo: str, *, revision: str | None, allow_patterns: list[str], local_dir: Path) -> None:
+        assert (repo, revision) == ("owner/w", "c" * 40)
+        assert allow_patterns == ["model.safetensors", "config.json"]
+        for name, data in content.items():
+            write(local_dir / ".cache", metadata=str(time.time()).encode())
+            (local_dir / name).write_bytes(data)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    return content
+
+
+def test_a_folders_files_are_checked_one_by_one(
+    store: WeightStore, folder_entry: WeightsEntry, hub: dict[str, bytes]
+) -> None:
+    hub.update({"model.safetensors": b"official", "config.json": b"{}"})
+    path = fetch(store, folder_entry, accept_licence=True)
+    assert sorted(Path(name).name for name in verify(store, folder_entry).good) == ["config.json", "model.safetensors"]
+    first = store.locate("w")
+    assert first.official is True and not first.difference
+    fetch(store, folder_entry, accept_licence=True)
+    assert store.locate("w").sha256 == first.sha256, "the hub's notes on its downloads do not count"
+    hub["config.json"] = b"{} "
+    with pytest.raises(WeightsError, match=r"config.json from owner/w has SHA-256.*It was removed"):
+        fetch(store, folder_entry, accept_licence=True)
+    with pytest.raises(MissingWeightsError):
+        store.find("w")
+    write(path, config_json=b"[]")
+    (problem,) = verify(store, folder_entry).problems
+    assert "config.json" in problem and "expected" in problem
+
+
+def test_a_folder_that_the_hub_has_but_in_part_is_an_error(
+    store: WeightStore, folder_entry: WeightsEntry, hub: dict[str, bytes]
+) -> None:
+    hub["config.json"] = b"{}"
+    with pytest.raises(WeightsError, match=r"owner/w at c+ has no model.safetensors"):
+        fetch(store, folder_entry, accept_licence=True)
+    with pytest.raises(MissingWeightsError):
+        store.find("w")
+
+
+@pytest.mark.parametrize(
+    ("content", "difference", "problem"),
+    [
+        ({"model_safetensors": b"official"}, "", "config.json is missing"),
+        ({"model_bin": b"same", "notes_md": b"mine"}, "", None),
+        ({"model_bin": b"same", "model_safetensors": b"official", "config_json": b"{}"}, "", None),
+        ({"model_safetensors": b"my own!!"}, "the SHA-256 of model.safetensors is", "expected"),
+        ({"model_safetensors": b"official", "model_bin": b"mine"}, "the SHA-256 of model.bin is", "expected"),
+        ({"weights_pt": b"official"}, "it holds none of model.safetensors, model.bin", "model.safetensors is missing"),
+    ],
+)
+def test_local_folders_are_compared_with_what_is_known(
+    store: WeightStore,
+    folder_entry: WeightsEntry,
+    tmp_path: Path,
+    content: dict[str, bytes],
+    difference: str,
+    problem: str | None,
+) -> None:
+    write(tmp_path / "mine/w", **content)
+    store.dirs = (tmp_path / "mine",)
+    found = store.locate("w")
+    assert found.official is (not difference)
+    assert found.difference.startswith(difference) and bool(found.difference) == bool(difference)
+    told = verify(store, folder_entry).problems
+    assert (not told) if problem is None else any(problem in line for line in told), told
+
+
+def test_parts_of_a_repository_are_compared_by_their_path_in_it(store: WeightStore, tmp_path: Path) -> None:
+    part = write(tmp_path / "mine/repo/vae", model_safetensors=b"official", more_json=b"{}")
+    files = (known_file("vae/model.safetensors", b"official"), WeightsFile("vae/*.json"))
+    made = WeightsEntry("w", "Weights W", "owner/repo", files, ("repo/vae",), "MIT")
+    store._entries["w"], store.dirs = made, (tmp_path / "mine",)
+    assert store.locate("w").official is True
+    verdict = verify(store, made)
+    assert verdict.good == (str(part / "model.safetensors"),)
+    assert len(verdict.unknown) == 1 and "more.json" in verdict.unknown[0]
+    write(part, model_safetensors=b"my own!!")
+    assert store.locate("w").official is False
+
+
+def test_a_folder_around_the_one_file_is_that_file(store: WeightStore, tmp_path: Path) -> None:
+    made = WeightsEntry("w", "Weights W", "owner/w", (known_file("w.pt", b"official"),), ("w",), "MIT")
+    store._entries["w"], store.dirs = made, (tmp_path / "mine",)
+    folder = write(tmp_path / "mine/w", w_pt=b"official", other_pt=b"not read")
+    found = store.locate("w")
+    assert (found.path, found.official, found.sha256) == (folder / "w.pt", True, made.files[0].sha256)
+    assert verify(store, made) == Verdict(good=(str(folder / "w.pt"),))
+
+
+def test_large_weights_are_hashed_once_not_once_a_run(
+    store: WeightStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from javisbench import hash_cache
+
+    monkeypatch.setattr(hash_cache, "LARGE_BYTES", 8)
+    monkeypatch.setattr(hash_cache, "_SETTLED_S", -1.0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/imagebind_huge.pth").write_bytes(b"many gigabytes")
+    assert WeightStore([tmp_path / "mine"]).locate("imagebind_huge").official is False
+    monkeypatch.setattr(hash_cache, "file_sha256", lambda file: pytest.fail(f"{file} is read again"))
+    assert WeightStore([tmp_path / "mine"]).locate("imagebind_huge").official is False

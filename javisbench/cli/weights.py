@@ -64,7 +64,9 @@ def _facts(store: WeightStore, entry: WeightsEntry) -> dict[str, Any]:
         "id": entry.id,
         "title": entry.title,
         "source": entry.source,
+        "revision": entry.revision,
         "bytes": entry.total_bytes,
+        "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in entry.files],
         "licence": entry.licence,
         "noncommercial": entry.noncommercial,
         "stand_in": entry.stand_in,
@@ -95,6 +97,8 @@ def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
     store = WeightStore(weights_dirs)
     verdicts = [check(store, store.entry(entry)) for entry in entries]
     for verdict in verdicts:
+        for held in verdict.good:
+            click.echo(f"As recorded: {held}")
         for problem in verdict.problems:
             click.echo(problem)
         for found in verdict.unknown:

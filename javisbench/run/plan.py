@@ -171,7 +171,9 @@ def make_plan(
     chosen = {name: choice for name, choice in encoders.items() if isinstance(choice, EncoderChoice)}
     for part in parts:
         part.protocol = _derived(part, chosen)
-    return ScorePlan(parts, chosen)
+    plan = ScorePlan(parts, chosen)
+    _warn_of_other_weights(plan)
+    return plan
 
 
 def fit_reference(plan: ScorePlan, reference: Reference, suite: Suite, *, required: bool) -> None:
@@ -256,18 +258,33 @@ def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoi
 
 
 def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Protocol:
-    """The protocol's name tells of every encoder that is not the official one."""
+    """The protocol's name tells of every encoder that is not the official one, in the order of the encoders' names."""
     protocol = part.protocol
     for name in sorted({spec.encoder for spec in part.all_specs()}):
         choice = encoders[name]
         if choice.variant != choice.cls.card.default_variant:
             protocol = protocol.derived(f"{name}={choice.variant}")
-        elif choice.weights is not None and choice.weights.official is False:
-            log.warning(
-                "%s is not the official file of %s (SHA-256 %s...): the protocol's name says so, and boards refuse it.",
-                choice.weights.path,
-                choice.weights.entry.title,
-                choice.weights.sha256[:8],
-            )
-            protocol = protocol.derived(f"weights={choice.weights.sha256[:8]}")
+        if choice.weights is not None and choice.weights.official is False:
+            protocol = protocol.derived(_other_weights(choice.weights))
     return protocol
+
+
+def _other_weights(weights: Located) -> str:
+    """What weights that are not the official ones add to a protocol's name: the first digits of the hash recorded."""
+    return f"weights={weights.sha256[:8]}"
+
+
+def _warn_of_other_weights(plan: ScorePlan) -> None:
+    """Say once of each encoder in use that its weights are not the official ones, and what follows."""
+    for name in sorted({spec.encoder for part in plan.parts for spec in part.all_specs()}):
+        weights = plan.encoders[name].weights
+        if weights is not None and weights.official is False:
+            log.warning(
+                "%s is not the official file of %s: %s. The protocol's name gets +%s, and boards refuse the run. The "
+                "official file: %s",
+                weights.path,
+                weights.entry.title,
+                weights.difference,
+                _other_weights(weights),
+                weights.entry.fetch_command,
+            )

@@ -5,6 +5,7 @@ Reference numbers: commit b505b37 of the reference evaluation, clips in tests/go
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -67,14 +68,18 @@ def write_weights(folder: Path, golden_json: Callable[[str], Any], seeded: Modul
     return folder
 
 
-def javisbench(*args: str | Path) -> dict[str, Any]:
-    result = subprocess.run(
-        [sys.executable, "-m", "javisbench", *map(str, args), "--json", "--quiet", "--workers", "1"],
+def call(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "javisbench", *map(str, args)],
         capture_output=True,
         text=True,
         timeout=900,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def javisbench(*args: str | Path) -> dict[str, Any]:
+    result = call(*args, "--json", "--quiet", "--workers", "1")
     assert result.returncode == 0, result.stderr
     summary: dict[str, Any] = json.loads(result.stdout)
     return summary
@@ -207,6 +212,28 @@ def test_stand_in_weights_are_said_everywhere(scored: tuple[Path, dict[str, Any]
         [sys.executable, "-m", "javisbench", "report", str(run)], capture_output=True, text=True, check=True
     )
     assert "stand-in" in shown.stdout
+
+
+def test_other_weights_under_an_official_name_are_told_named_and_refused(
+    scored: tuple[Path, dict[str, Any]], tmp_path: Path, golden: Path
+) -> None:
+    weights = scored[0].parent / "weights"
+    digest = hashlib.sha256((weights / "i3d_pretrained_400.pt").read_bytes()).hexdigest()
+    result = call(
+        "score", golden / "clips/fake", "--suite", golden / "suite.csv", "--limit", "2", "--metrics", "fvd",
+        "--weights-dir", weights, "--reference", golden / "clips/real", "--out", tmp_path / "run", "--json",
+        "--workers", "1",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    protocol = f"javisbench-v1+weights={digest[:8]}"
+    facts = json.loads(result.stdout)["run"]
+    assert (facts["protocol"], facts["encoders"]["i3d"]["weights_sha256"]) == (protocol, digest)
+    told = f"pretrained_400.pt is not the official file of I3D, Kinetics-400: its SHA-256 is {digest[:8]}..., not 5509"
+    assert result.stderr.count(told) == 1, result.stderr
+    assert "boards refuse the run" in result.stderr and "javisbench weights fetch i3d" in result.stderr
+    packed = call("submit", "pack", tmp_path / "run", "--out", tmp_path / "a.zip")
+    assert packed.returncode == 2 and not (tmp_path / "a.zip").exists()
+    assert f"{protocol} is a derived protocol" in packed.stderr and "with the official weights" in packed.stderr
 
 
 def test_another_weight_seed_gives_other_valid_scores(
