@@ -110,10 +110,13 @@ def refuse_unrankable(result: Result) -> None:
             f"official weights.",
             kind="stand_in",
         )
-    if "+" in result.protocol:
+    base, *derivations = result.protocol.split("+")
+    if derivations:
+        other_weights = any(part.startswith("weights=") for part in derivations)
+        with_what = " with the official weights (`javisbench weights fetch`)" if other_weights else ""
         raise SubmissionError(
             f"{result.protocol} is a derived protocol, which boards do not rank. Score the run under "
-            f"{result.protocol.partition('+')[0]}.",
+            f"{base}{with_what}.",
             kind="derived_protocol",
         )
 

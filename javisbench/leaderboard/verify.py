@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from javisbench.run.set_features import SetRows
+    from javisbench.weights import WeightsEntry
 
 # Means are sums of at most some ten thousand float64 values; another order of the sum moves them by less.
 SAMPLE_TOLERANCE = 1e-9
@@ -123,6 +124,12 @@ def _check_facts(result: Result) -> Iterator[Finding]:
             yield Finding("stand_in", f"{name} ran with {entry.title}, although stand_in is false")
         elif facts["weights_sha256"] is None:
             yield Finding("weights", f"{name} ran without weights; it needs {entry.title}")
+        elif not _may_be_official(entry, facts["weights_sha256"]):
+            yield Finding(
+                "weights",
+                f"{name} ran with other weights ({facts['weights_sha256'][:8]}...) than the official ones of "
+                f"{entry.title}, which the protocol's name must say",
+            )
 
 
 def _is_encoder(facts: object) -> bool:
@@ -130,6 +137,11 @@ def _is_encoder(facts: object) -> bool:
         return False
     digest = facts.get("weights_sha256")
     return digest is None or (isinstance(digest, str) and SHA256.fullmatch(digest) is not None)
+
+
+def _may_be_official(entry: WeightsEntry, digest: str) -> bool:
+    """False where the registry knows the hash of the entry's one file, and it is another."""
+    return len(entry.files) != 1 or not entry.hashed or digest in {file.sha256 for file in entry.hashed}
 
 
 def _check_manifest(result: Result, manifest: Mapping[str, Any]) -> Iterator[Finding]:

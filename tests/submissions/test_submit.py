@@ -255,6 +255,10 @@ TAMPERED: dict[str, tuple[Callable[[Members], None], str]] = {
         edit_summary(lambda s: s["run"].update(protocol="javisbench-v1+top_k=0.5")),
         "derived_protocol",
     ),
+    "other weights": (
+        edit_summary(lambda s: s["run"].update(protocol="javisbench-v1+weights=1a2b3c4d")),
+        "derived_protocol",
+    ),
     "stand-in weights": (edit_summary(lambda s: s["run"].update(stand_in=True)), "stand_in"),
     "another name in the manifest": (edit_manifest(model="a better model"), "manifest"),
     "another schema": (edit_manifest(schema=99), "schema"),
@@ -268,6 +272,10 @@ TAMPERED: dict[str, tuple[Callable[[Members], None], str]] = {
     ),
     "a network without weights": (
         edit_summary(lambda s: s["run"]["encoders"].update(imagebind={"variant": "huge", "weights_sha256": None})),
+        "weights",
+    ),
+    "other weights under the protocol's own name": (
+        edit_summary(lambda s: s["run"]["encoders"].update(imagebind={"variant": "huge", "weights_sha256": "0" * 64})),
         "weights",
     ),
     "a protocol that looks alike": (
