@@ -23,7 +23,7 @@ from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.i3d import I3DEncoder
 from javisbench.metrics.encoders.i3d import preparation as prep
 from javisbench.metrics.encoders.i3d.encoder import sampled_frames
-from javisbench.metrics.encoders.i3d.network import I3D, I3DConfig, MixedWidths, pad_same
+from javisbench.metrics.encoders.i3d.network import I3D, I3DConfig, MixedWidths, SamePool, pad_same
 from javisbench.metrics.encoders.set_specs import i3d_spec
 from javisbench.protocol import V1, V2
 
@@ -315,3 +315,16 @@ def test_an_unknown_feature_is_refused(encoder: I3DEncoder) -> None:
 def test_registered_under_its_name() -> None:
     assert ENCODERS.get("i3d") is I3DEncoder
     assert I3DEncoder.card.default_variant == "kinetics400"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [((1, 3, 3), (1, 2, 2)), ((3, 3, 3), (1, 1, 1)), ((3, 3, 3), (2, 2, 2)), ((2, 2, 2), (2, 2, 2))],
+)
+@pytest.mark.parametrize("size", [(9, 14, 14), (2, 7, 15)])
+def test_a_pool_is_torchs(
+    kernel: tuple[int, int, int], stride: tuple[int, int, int], size: tuple[int, int, int]
+) -> None:
+    x = torch.randn(2, 3, *size).relu()
+    expected = torch.nn.functional.max_pool3d(pad_same(x, kernel, stride), kernel, stride)
+    assert torch.equal(SamePool(kernel, stride)(x), expected)
