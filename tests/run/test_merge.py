@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,24 @@ def evaluate(noise: str, suite: Suite, tmp_path: Path) -> Callable[..., Path]:
     return go
 
 
+@pytest.fixture(scope="module")
+def made_halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("halves")
+
+
+@pytest.fixture
+def halves(evaluate: Callable[..., Path], made_halves: Path, tmp_path: Path) -> list[Path]:
+    """Both shards of two, in folders of the test's own. They are evaluated once."""
+    parts = []
+    for index in range(2):
+        made = made_halves / str(index)
+        if not made.exists():
+            evaluate(f"{index}/2", out=made)
+        parts.append(tmp_path / f"runs/tiny.shard-{index}-of-2")
+        shutil.copytree(made, parts[-1])
+    return parts
+
+
 def files(run: Path) -> dict[str, bytes]:
     """Everything in which numbers are, by name."""
     found = [*run.glob("*.parquet"), *run.rglob("failures.jsonl"), *run.rglob("summary.json"), *run.rglob("clips/*.*4")]
@@ -75,12 +94,13 @@ def test_merged_shards_equal_one_run(
     assert [part["shard"] for part in manifest["merged"]] == [f"{index}/{count}" for index in range(count)]
 
 
-def test_a_merged_run_goes_on_like_any_other(evaluate: Callable[..., Path], suite: Suite, noise: str) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    merged = merge_runs(parts, options=MergeOptions(suite=suite))
+def test_a_merged_run_goes_on_like_any_other(
+    evaluate: Callable[..., Path], halves: list[Path], suite: Suite, noise: str
+) -> None:
+    merged = merge_runs(halves, options=MergeOptions(suite=suite))
     assert merged is not None
     before = files(merged.folder)
-    again = merge_runs(parts, options=MergeOptions(suite=suite))
+    again = merge_runs(halves, options=MergeOptions(suite=suite))
     assert again is not None
     assert files(again.folder) == before
     sidecar = merged.folder / "clips/sample_0000.json"
@@ -91,11 +111,10 @@ def test_a_merged_run_goes_on_like_any_other(evaluate: Callable[..., Path], suit
     assert files(merged.folder) == before
 
 
-def test_clips_are_linked_not_copied(evaluate: Callable[..., Path], suite: Suite) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    merged = merge_runs(parts, options=MergeOptions(suite=suite))
+def test_clips_are_linked_not_copied(halves: list[Path], suite: Suite) -> None:
+    merged = merge_runs(halves, options=MergeOptions(suite=suite))
     assert merged is not None
-    assert (merged.folder / "clips/sample_0003.mp4").samefile(parts[1] / "clips/sample_0003.mp4")
+    assert (merged.folder / "clips/sample_0003.mp4").samefile(halves[1] / "clips/sample_0003.mp4")
 
 
 def test_missing_shards_are_refused_or_said(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
@@ -138,38 +157,33 @@ def _set(*path: str, to: Any) -> Change:
     ],
 )  # fmt: skip
 def test_parts_that_do_not_fit_are_refused(
-    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path, change: Change, told: str
+    halves: list[Path], suite: Suite, tmp_path: Path, change: Change, told: str
 ) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    manifest = read_json(parts[1] / "run.json")
+    manifest = read_json(halves[1] / "run.json")
     change(manifest)
-    write_json(parts[1] / "run.json", manifest)
+    write_json(halves[1] / "run.json", manifest)
     with pytest.raises(RunError, match=told):
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert not (tmp_path / "merged" / "clips").exists()
 
 
-def test_other_weights_do_not_fit(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    summary = read_json(parts[1] / "summary.json")
+def test_other_weights_do_not_fit(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
+    summary = read_json(halves[1] / "summary.json")
     summary["run"]["encoders"]["flow"]["weights_sha256"] = "0" * 64
-    write_json(parts[1] / "summary.json", summary)
+    write_json(halves[1] / "summary.json", summary)
     with pytest.raises(RunError, match="encoders and their weights differs"):
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
-def test_another_javisbench_is_refused_unless_allowed(
-    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path
-) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
+def test_another_javisbench_is_refused_unless_allowed(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
     # One clip from before an update is enough.
-    sidecar = parts[1] / "clips/sample_0003.json"
+    sidecar = halves[1] / "clips/sample_0003.json"
     facts = read_json(sidecar)
     write_json(sidecar, {**facts, "versions": {**facts["versions"], "javisbench": "0.0.9"}})
     with pytest.raises(RunError, match=r"javisbench 0\.1\.0 \(0/2, 1/2, this one\), 0\.0\.9 \(1/2\).*--allow-versions"):
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert not (tmp_path / "merged" / "clips").exists()
-    merged = merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite, allow_versions=True))
+    merged = merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite, allow_versions=True))
     assert merged is not None
     unlike = read_json(merged.folder / "run.json")["differences"]
     assert unlike == {"javisbench": {"0.1.0": ["0/2", "1/2", "this one"], "0.0.9": ["1/2"]}}
@@ -188,7 +202,7 @@ def test_another_javisbench_is_refused_unless_allowed(
     ],
 )  # fmt: skip
 def test_what_else_computed_the_parts_is_compared_told_and_kept(
-    evaluate: Callable[..., Path],
+    halves: list[Path],
     suite: Suite,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -197,15 +211,14 @@ def test_what_else_computed_the_parts_is_compared_told_and_kept(
 ) -> None:
     from javisbench.cli.progress import Lines
 
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    alike = merge_runs(parts, tmp_path / "alike", options=MergeOptions(suite=suite), progress=Lines())
+    alike = merge_runs(halves, tmp_path / "alike", options=MergeOptions(suite=suite), progress=Lines())
     assert alike is not None
     assert read_json(alike.folder / "run.json")["differences"] == {}
     assert "Warning" not in capsys.readouterr().err
-    manifest = read_json(parts[1] / "run.json")
+    manifest = read_json(halves[1] / "run.json")
     change(manifest)
-    write_json(parts[1] / "run.json", manifest)
-    merged = merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite), progress=Lines())
+    write_json(halves[1] / "run.json", manifest)
+    merged = merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite), progress=Lines())
     assert merged is not None
     kept = read_json(merged.folder / "run.json")["differences"]
     said = capsys.readouterr().err
@@ -216,59 +229,52 @@ def test_what_else_computed_the_parts_is_compared_told_and_kept(
     assert set(kept) == set(told)
 
 
-def test_a_clip_in_two_parts_is_refused(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    (parts[0] / "clips/sample_0003.json").write_bytes((parts[1] / "clips/sample_0003.json").read_bytes())
+def test_a_clip_in_two_parts_is_refused(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
+    (halves[0] / "clips/sample_0003.json").write_bytes((halves[1] / "clips/sample_0003.json").read_bytes())
     with pytest.raises(RunError, match="sample_0003 is in more than one part") as caught:
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert caught.value.kind == "parts_overlap"
 
 
 @pytest.mark.parametrize("change", [{"seed": 5}, {"weights": {"class": {"tiny_noise.py": "0" * 64}}}])
 def test_a_clip_of_another_job_is_refused(
-    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path, change: dict[str, Any]
+    halves: list[Path], suite: Suite, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    sidecar = parts[1] / "clips/sample_0003.json"
+    sidecar = halves[1] / "clips/sample_0003.json"
     write_json(sidecar, {**json.loads(sidecar.read_text()), **change})
     with pytest.raises(RunError, match="another seed, prompt or checkpoint"):
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
-def test_a_part_in_use_is_refused(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
-    with locked(parts[1]), pytest.raises(RunError, match="in use by process"):
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+def test_a_part_in_use_is_refused(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
+    with locked(halves[1]), pytest.raises(RunError, match="in use by process"):
+        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
 def test_targets_that_hold_something_else_are_refused(
-    evaluate: Callable[..., Path], suite: Suite, tmp_path: Path
+    evaluate: Callable[..., Path], halves: list[Path], suite: Suite, tmp_path: Path
 ) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
     chosen = MergeOptions(suite=suite)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.tex").write_text("mine")
     refused: list[tuple[Path, type[JavisbenchError], str]] = [
         (tmp_path / "full", RunError, "not empty"),
-        (parts[0], JavisbenchError, "one of the parts|in use"),
+        (halves[0], JavisbenchError, "one of the parts|in use"),
         (evaluate(out="other"), RunError, "another run"),
     ]
     for target, error, told in refused:
         with pytest.raises(error, match=told):
-            merge_runs(parts, target, options=chosen)
+            merge_runs(halves, target, options=chosen)
     with pytest.raises(UsageError, match="two or more"):
-        merge_runs([parts[0], parts[0]], options=chosen)
+        merge_runs([halves[0], halves[0]], options=chosen)
     with pytest.raises(UsageError, match="no run folder"):
-        merge_runs([parts[0], tmp_path / "full"], tmp_path / "merged", options=chosen)
+        merge_runs([halves[0], tmp_path / "full"], tmp_path / "merged", options=chosen)
 
 
-def test_a_changed_suite_is_refused(
-    evaluate: Callable[..., Path], tiny_suite: Callable[..., Suite], tmp_path: Path
-) -> None:
-    parts = [evaluate("0/2"), evaluate("1/2")]
+def test_a_changed_suite_is_refused(halves: list[Path], tiny_suite: Callable[..., Suite], tmp_path: Path) -> None:
     other = tiny_suite(*PROMPTS[:-1], "a flute")
     with pytest.raises(RunError, match="prompts differ"):
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=other))
+        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=other))
 
 
 def test_unscored_parts_are_gathered(noise: str, suite: Suite, tmp_path: Path) -> None:
