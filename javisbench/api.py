@@ -334,8 +334,8 @@ def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
     return _plan(suite, options)[0]
 
 
-def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
-    from javisbench.run.plan import fit_reference, make_plan
+def _plan(suite: Suite, options: ScoringOptions, *, warn: bool = True) -> tuple[ScorePlan, Reference]:
+    from javisbench.run.plan import fit_reference, make_plan, warn_of_other_weights
     from javisbench.run.reference import default_reference, open_reference
     from javisbench.weights import WeightStore
 
@@ -349,6 +349,8 @@ def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
         weights=WeightStore(options.weights_dirs),
         has_reference=named is not None,
     )
+    if warn:
+        warn_of_other_weights(plan)
     reference = open_reference(named, suite)
     fit_reference(plan, reference, suite, required=options.reference is not None)
     return plan, reference
@@ -365,7 +367,7 @@ def score_run(
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
     device = pick_device(options.device)
-    plan, reference = _plan(suite, options)
+    plan, reference = _plan(suite, options, warn=not planned)
     for line in (*matched_lines(matched), *([] if planned else plan_lines(plan))):
         progress.say(line)
     settings = ScoreSettings(

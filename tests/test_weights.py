@@ -369,7 +369,7 @@ def test_other_weights_under_an_official_name_change_the_protocols_name(
 ) -> None:
     """A warning and a derived name, which boards refuse; the official file keeps the name."""
     from javisbench.protocol import V1, V2
-    from javisbench.run.plan import make_plan
+    from javisbench.run.plan import make_plan, warn_of_other_weights
     from javisbench.suite import load_suite
 
     (tmp_path / "mine").mkdir()
@@ -386,6 +386,7 @@ def test_other_weights_under_an_official_name_change_the_protocols_name(
         own._entries["imagebind_huge"] = replace(own.entry("imagebind_huge"), files=files)
         metrics = ["desync", "av_ib"]
         plan = make_plan(load_suite("demo"), [V1, V2], metrics=metrics, variants={}, weights=own, has_reference=False)
+        warn_of_other_weights(plan)
         assert plan.parts[0].protocol.name == name, "in the order of the encoders' names"
         told = [record.getMessage() for record in caplog.records]
         assert len(told) == name.count("weights="), "once, whatever the number of protocols"

@@ -171,9 +171,7 @@ def make_plan(
     chosen = {name: choice for name, choice in encoders.items() if isinstance(choice, EncoderChoice)}
     for part in parts:
         part.protocol = _derived(part, chosen)
-    plan = ScorePlan(parts, chosen)
-    _warn_of_other_weights(plan)
-    return plan
+    return ScorePlan(parts, chosen)
 
 
 def fit_reference(plan: ScorePlan, reference: Reference, suite: Suite, *, required: bool) -> None:
@@ -274,7 +272,7 @@ def _other_weights(weights: Located) -> str:
     return f"weights={weights.sha256[:8]}"
 
 
-def _warn_of_other_weights(plan: ScorePlan) -> None:
+def warn_of_other_weights(plan: ScorePlan) -> None:
     """Say once of each encoder in use that its weights are not the official ones, and what follows."""
     for name in sorted({spec.encoder for part in plan.parts for spec in part.all_specs()}):
         weights = plan.encoders[name].weights
