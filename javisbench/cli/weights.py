@@ -36,7 +36,8 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
     from javisbench.weights import WeightStore, weights_registry
 
     store = WeightStore(weights_dirs)
-    facts = [_facts(store, entry) for entry in weights_registry().values()]
+    entries = list(weights_registry().values())
+    facts = [_facts(store, entry) for entry in entries]
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
         return 0
@@ -45,10 +46,14 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
 
     table = Table(box=None)
     table.add_column("id", no_wrap=True)
-    for heading in ("weights", "licence", "here"):
+    table.add_column("weights", overflow="fold")
+    table.add_column("size", no_wrap=True, justify="right")
+    for heading in ("licence", "here"):
         table.add_column(heading, overflow="fold")
-    for fact in facts:
-        table.add_row(fact["id"], fact["title"], fact["licence"], fact["path"] or "no")
+    for entry, fact in zip(entries, facts, strict=True):
+        # Of what cannot be fetched, only the user can know the size.
+        size = entry.size_text.replace("about ", "~") if entry.fetchable else ""
+        table.add_row(entry.id, entry.title, size, entry.licence, fact["path"] or "no")
     Console(highlight=False).print(table)
     return 0
 
