@@ -321,8 +321,7 @@ def evaluate(
     clips = len(mine) * settings.repeats
     with locked(job.run), run_log(job.run, progress or Silent()) as shown:
         sweep_temporaries(job.run)
-        for line in plan_lines(plan):
-            shown.say(line)
+        _tell(plan, shown)
         shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
         job.generate(options.weights_dirs, shown)
         matched = match_generated(job.run / "clips", mine, settings.repeats)
@@ -334,8 +333,8 @@ def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
     return _plan(suite, options)[0]
 
 
-def _plan(suite: Suite, options: ScoringOptions, *, warn: bool = True) -> tuple[ScorePlan, Reference]:
-    from javisbench.run.plan import fit_reference, make_plan, warn_of_other_weights
+def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
+    from javisbench.run.plan import fit_reference, make_plan
     from javisbench.run.reference import default_reference, open_reference
     from javisbench.weights import WeightStore
 
@@ -349,8 +348,6 @@ def _plan(suite: Suite, options: ScoringOptions, *, warn: bool = True) -> tuple[
         weights=WeightStore(options.weights_dirs),
         has_reference=named is not None,
     )
-    if warn:
-        warn_of_other_weights(plan)
     reference = open_reference(named, suite)
     fit_reference(plan, reference, suite, required=options.reference is not None)
     return plan, reference
@@ -367,9 +364,11 @@ def score_run(
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
     device = pick_device(options.device)
-    plan, reference = _plan(suite, options, warn=not planned)
-    for line in (*matched_lines(matched), *([] if planned else plan_lines(plan))):
+    plan, reference = _plan(suite, options)
+    for line in matched_lines(matched):
         progress.say(line)
+    if not planned:
+        _tell(plan, progress)
     settings = ScoreSettings(
         device=device,
         workers=options.workers or os.cpu_count() or 1,
@@ -450,6 +449,15 @@ def matched_lines(matched: Matched) -> list[str]:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             lines.append(f"  {len(names)} {what}: {', '.join(names[:5])}{more}")
     return lines
+
+
+def _tell(plan: ScorePlan, progress: Progress) -> None:
+    """Say what will be computed, and warn of what keeps it off boards; within a run's log, which keeps both."""
+    from javisbench.run.plan import warn_of_other_weights
+
+    for line in plan_lines(plan):
+        progress.say(line)
+    warn_of_other_weights(plan)
 
 
 def plan_lines(plan: ScorePlan) -> list[str]:

@@ -52,6 +52,7 @@ def build_reference(
 
     from javisbench.api import plan_scoring
     from javisbench.run.device import pick_device
+    from javisbench.run.plan import warn_of_other_weights
 
     if out.suffix != ".safetensors":
         raise UsageError(f"--out is a .safetensors file; got {out}.")
@@ -59,6 +60,7 @@ def build_reference(
     if not isinstance(real, RealClips):
         raise UsageError("A statistics file is built from real clips: --clips FOLDER, or the suite's path column.")
     plan = plan_scoring(suite, dataclasses.replace(options, metrics=options.metrics or _SET_METRICS))
+    warn_of_other_weights(plan)
     needless = sorted({metric_id for part in plan.parts for metric_id in part.sample_metrics})
     if needless:
         raise UsageError(f"Only set metrics have a real side; {', '.join(needless)} score clip by clip.")

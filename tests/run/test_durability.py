@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import javisbench
+from javisbench.api import Result
 from javisbench.durable import locked, read_json, read_jsonl
 from javisbench.errors import RunError
 from javisbench.media import process
@@ -354,6 +355,19 @@ def test_the_log_tells_what_happened(noise: str, suite: Suite, tmp_path: Path, e
     for told in ("generating: 6 clips", "sample_0002 failed: refused: no refuse this", "decoding and encoding: 5 of 5"):
         assert told in text
     assert every_message.handlers == handlers
+
+
+def test_what_keeps_a_run_off_boards_is_told_once_and_in_its_log(
+    noise: str, tiny_suite: Callable[..., Suite], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = logging.getLogger("javisbench.run.plan")
+    monkeypatch.setattr("javisbench.run.plan.warn_of_other_weights", lambda plan: package.warning("other weights"))
+    options = {"suite": tiny_suite("rain"), "metrics": ["health_silence"], "workers": 1}
+    made = javisbench.evaluate(noise, out=tmp_path / "made", **options).folder
+    scored = javisbench.score(made / "clips", out=tmp_path / "scored", **options)
+    assert isinstance(scored, Result)
+    for run in (made, scored.folder):
+        assert (run / "log.txt").read_text().count("other weights") == 1
 
 
 def test_a_decoding_process_that_dies_costs_its_clip(

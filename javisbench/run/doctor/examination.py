@@ -91,12 +91,14 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
 def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None:
     """Which metrics would have no value, and why."""
     from javisbench.api import plan_scoring
+    from javisbench.run.plan import warn_of_other_weights
 
     try:
         plan = plan_scoring(suite, scoring)
     except JavisbenchError as error:
         report.add("problem", "weights", error.message)
         return
+    warn_of_other_weights(plan)
     for part in plan.parts:
         reasons: dict[str, list[str]] = {}
         for metric_id, reason in part.unavailable.items():
