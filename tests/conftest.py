@@ -9,11 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from javisbench.weights import WeightStore
 
 # Librosa and resampy, the oracles of some tests, keep compiled code beside their own files. Two test processes that
 # write there at once can leave each other with code that crashes.
@@ -65,6 +68,17 @@ def golden_npz() -> Callable[[str], dict[str, np.ndarray]]:
             return {key: arrays[key] for key in arrays.files}
 
     return read
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightStore:
+    """A store that has nothing, with a cache of the test's own."""
+    from javisbench.weights import WeightStore
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAVISBENCH_WEIGHTS", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return WeightStore()
 
 
 def _module(path: Path) -> ModuleType:
