@@ -246,7 +246,7 @@ def reference_kind(spec: str | None) -> Kind | None:
     if path.is_file() and path.suffix == ".safetensors":
         return "statistics"
     raise UsageError(
-        f"--reference is a folder of real clips, `suite`, a .safetensors file of `javisbench reference build`, or the "
+        f"A reference is a folder of real clips, `suite`, a .safetensors file of `javisbench reference build`, or the "
         f"reference evaluation's .pt cache; {spec} is none of these."
     )
 

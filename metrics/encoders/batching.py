@@ -68,6 +68,9 @@ def on_cores(jobs: Sequence[Callable[[], R]], device: str) -> list[R]:
     Args:
         jobs: must not depend on one another. They run under the caller's inference mode and autocast.
         device: where they run.
+
+    Raises:
+        what the first job that fails raises; jobs that have not begun by then never do.
     """
     import torch
 

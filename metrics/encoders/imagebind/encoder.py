@@ -158,7 +158,7 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
             """Fills in the embeddings of the frames `start` to ``start + size``, counted over all clips."""
             parts = [
                 clip.frames[max(start - offset, 0) : max(start + size - offset, 0)]
-                for clip, offset in zip(clips, offsets, strict=False)
+                for clip, offset in zip(clips, offsets[:-1], strict=True)
             ]
             crops = [bicubic_centre_crop(self._upload(part), IMAGE_SIZE) for part in parts if len(part)]
             batch = crops[0] if len(crops) == 1 else torch.cat(crops)
