@@ -35,7 +35,9 @@ def evenly_spaced_indices(frame_count: int, n: int) -> NDArray[np.int64]:
     last = np.float32(frame_count - 1)
     step = last / np.float32(n - 1)
     order = np.arange(n, dtype=np.float32)
-    positions = np.where(order < n // 2, step * order, last - step * order[::-1])
+    # From the end, product and difference are rounded once, as a fused multiply-add does it.
+    from_end = (np.float64(last) - np.float64(step) * order[::-1].astype(np.float64)).astype(np.float32)
+    positions = np.where(order < n // 2, step * order, from_end)
     return np.rint(positions).astype(np.int64)
 
 

@@ -28,6 +28,11 @@ def test_indices_equal_float32_linspace(frame_count: int, n: int) -> None:
     np.testing.assert_array_equal(evenly_spaced_indices(frame_count, n), expected)
 
 
+def test_positions_from_the_end_are_rounded_once() -> None:
+    """27075.4987, which a product rounded by itself makes a half."""
+    assert evenly_spaced_indices(37314, 278)[201] == 27075
+
+
 def test_an_odd_number_of_frames_tells_float32_from_float64() -> None:
     """With 25 frames positions can fall on halves, which the two precisions round apart."""
     differing = [
