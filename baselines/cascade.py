@@ -379,7 +379,7 @@ def _condition(first: Stage, second: Stage, clip: Clip) -> Clip | None:
         return None
     if first.makes_picture:
         return replace(clip, audio=None, sample_rate=None)
-    return replace(clip, frames=np.zeros((0, 0, 0, 3), np.uint8), frame_times_s=None)
+    return clip.with_frames(np.zeros((0, 0, 0, 3), np.uint8))
 
 
 def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | Failed]:

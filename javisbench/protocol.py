@@ -139,6 +139,9 @@ class Protocol:
         name: stored with every result and printed on every table.
         max_audio_len_s: seconds of audio that FAD, DeSync and audio quality see.
         precision_tolerance: how far a score may move in a faster precision for the name to be kept.
+        frame_times: ``declared`` takes frame i to be shown at i over the rate in the file's header, as the reference's
+            decoders do; ``shown`` goes by when frames are shown.
+        revision: raised when what the protocol computes changes; values of two revisions never rank beside each other.
         metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
         suffixes: what makes the name a derived one besides overrides (``weights=1a2b3c4d``, ``bf16``, ``stand-in``).
     """
@@ -146,6 +149,8 @@ class Protocol:
     name: str
     max_audio_len_s: float = 4.0
     precision_tolerance: float = 5e-4
+    frame_times: Literal["declared", "shown"] = "declared"
+    revision: int = 1
     fvd: FVDSettings = field(default_factory=FVDSettings)
     fad: FADSettings = field(default_factory=FADSettings)
     imagebind: ImageBindSettings = field(default_factory=ImageBindSettings)
@@ -180,6 +185,8 @@ class Protocol:
 V1 = Protocol("javisbench-v1")
 V2 = Protocol(
     "javisbench-v2",
+    frame_times="shown",
+    revision=2,
     fvd=FVDSettings(video_range="unit", video_span="audio_span", kvd_centred=False),
     fad=FADSettings(fad_sample_rate=44100, fad_scale=32768.0, fbsp_dtype="float64"),
     imagebind=ImageBindSettings(long_prompts="keep_end", channels="mean", mean_removal="per_clip"),
@@ -190,7 +197,10 @@ V2 = Protocol(
     audio_quality=AudioQualitySettings(quality_resampling="resample"),
 )
 AIST_LANDSCAPE = Protocol(
-    "aist-landscape", metrics=("fvd", "kvd", "fad", "av_ib", "avh_score", "javis_score", "av_align", "desync")
+    "aist-landscape",
+    frame_times="shown",
+    revision=2,
+    metrics=("fvd", "kvd", "fad", "av_ib", "avh_score", "javis_score", "av_align", "desync"),
 )
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (V1, V2, AIST_LANDSCAPE)}
@@ -240,7 +250,11 @@ def _override(protocol: Protocol, override: str) -> Protocol:
 
 
 def _setting_places() -> dict[str, tuple[str | None, Any]]:
-    places: dict[str, tuple[str | None, Any]] = {"max_audio_len_s": (None, float), "precision_tolerance": (None, float)}
+    places: dict[str, tuple[str | None, Any]] = {
+        "max_audio_len_s": (None, float),
+        "precision_tolerance": (None, float),
+        "frame_times": (None, Literal["declared", "shown"]),
+    }
     for concern, cls in get_type_hints(Protocol).items():
         if dataclasses.is_dataclass(cls):
             hints = get_type_hints(cls)

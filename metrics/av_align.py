@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -18,61 +19,84 @@ if TYPE_CHECKING:
 EPSILON = 1e-6
 
 
-def motion_peaks(magnitude: NDArray[np.floating], fps: float) -> NDArray[np.float64]:
-    """Times at which motion is strongest: strict local maxima i of a trajectory, at i / fps.
+def motion_peaks(magnitude: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Frames at which motion is strongest: strict local maxima of a trajectory.
 
     Args:
         magnitude: motion of each frame, shape ``(T,)``.
-        fps: frames per second.
 
     Returns:
-        Seconds, float64, ascending; the first and last frames are never peaks.
+        Indices, int64, ascending; the first and last frames are never peaks.
     """
     inner = magnitude[1:-1]
-    peaks = 1 + np.flatnonzero((inner > magnitude[:-2]) & (inner > magnitude[2:]))
-    return peaks / np.float64(fps)
+    return 1 + np.flatnonzero((inner > magnitude[:-2]) & (inner > magnitude[2:]))
 
 
-def count_near(onsets_s: Sequence[float], peaks_s: Sequence[float], tolerance_s: float) -> int:
-    """Number of onsets a with some peak v, v - tolerance < a < v + tolerance; a peak may serve several onsets."""
-    onsets, peaks = np.asarray(onsets_s, dtype=np.float64), np.asarray(peaks_s, dtype=np.float64)
-    near = (peaks[None] - tolerance_s < onsets[:, None]) & (onsets[:, None] < peaks[None] + tolerance_s)
+def peak_windows(
+    peaks: NDArray[np.int64], motion: Features, frame_times: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """When peaks are, and how much earlier and later an onset still belongs to each: one frame.
+
+    Args:
+        peaks: indices of frames.
+        motion: the feature ``motion`` of the encoder ``flow``.
+        frame_times: ``declared``: frame i is at i / fps by the file's header, and a frame lasts 1 / fps. ``shown``: a
+            frame is where it is shown; the frame before it says how much earlier, its own time how much later.
+
+    Returns:
+        times, and what is allowed before and after, in seconds, float64, each of the shape of `peaks`.
+    """
+    if frame_times == "declared":
+        fps = np.float64(motion["declared_fps"][0])
+        frame = np.full(len(peaks), 1.0 / fps)
+        return peaks / fps, frame, frame
+    times = motion["times_s"].astype(np.float64)
+    return times[peaks], times[peaks] - times[peaks - 1], times[peaks + 1] - times[peaks]
+
+
+def count_near(onsets_s: NDArray[np.float64], first_s: NDArray[np.float64], last_s: NDArray[np.float64]) -> int:
+    """Number of onsets a within some window, first < a < last; a window may serve several onsets."""
+    near = (first_s[None] < onsets_s[:, None]) & (onsets_s[:, None] < last_s[None])
     return int(near.any(axis=1).sum())
 
 
-def count_matched(onsets_s: Sequence[float], peaks_s: Sequence[float], tolerance_s: float) -> int:
-    """Largest number of pairs of onset a and peak v, v - tolerance < a < v + tolerance, each in one pair at most.
+def count_matched(onsets_s: NDArray[np.float64], first_s: NDArray[np.float64], last_s: NDArray[np.float64]) -> int:
+    """Largest number of pairs of onset a and window, first < a < last, each in one pair at most.
 
-    All windows have the same width, so giving each peak the earliest onset left in its window is a maximum matching.
+    Giving each onset, in order, the window around it that ends first is a maximum matching (Glover, Maximum matching
+    in a convex bipartite graph, 1967).
 
     Args:
         onsets_s: seconds, ascending.
-        peaks_s: seconds, ascending.
-        tolerance_s: seconds.
+        first_s: where windows begin, in seconds, ascending.
+        last_s: where they end.
     """
-    matched = 0
-    remaining = iter(onsets_s)
-    onset = next(remaining, None)
-    for peak in peaks_s:
-        while onset is not None and onset <= peak - tolerance_s:
-            onset = next(remaining, None)
-        if onset is None:
-            break
-        if onset < peak + tolerance_s:
+    matched, begun = 0, 0
+    ends: list[float] = []
+    for onset in onsets_s.tolist():
+        while begun < len(first_s) and first_s[begun] < onset:
+            heapq.heappush(ends, float(last_s[begun]))
+            begun += 1
+        while ends and ends[0] <= onset:
+            heapq.heappop(ends)
+        if ends:
+            heapq.heappop(ends)
             matched += 1
-            onset = next(remaining, None)
     return matched
 
 
 class AVAlign(SampleMetric):
     """Overlap of audio onsets and motion peaks, within one frame's duration.
 
-    With A onsets, V peaks and d = 1 / fps seconds:
+    With A onsets and V peaks:
 
-    * ``many_to_one``: I onsets have a peak less than d away; score = I / (A + V - I + 1e-6). Several onsets may claim
-      one peak, so the score may exceed 1.
-    * ``one_to_one``: I is the size of the largest set of pairs less than d apart in which no onset and no peak
+    * ``many_to_one``: I onsets have a peak less than a frame away; score = I / (A + V - I + 1e-6). Several onsets may
+      claim one peak, so the score may exceed 1.
+    * ``one_to_one``: I is the size of the largest set of pairs less than a frame apart in which no onset and no peak
       stands twice; score = I / (A + V - I), within [0, 1].
+
+    A frame is 1 / fps by the header where the protocol goes by that (`javisbench-v1`), else the time since the frame
+    before the peak, and to the one behind it.
 
     Silence has no onsets and a still picture no peaks: the score is 0 (also where there are neither).
 
@@ -100,13 +124,13 @@ class AVAlign(SampleMetric):
 
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """The score, with the onset and peak times in seconds as details."""
-        fps = float(features["motion"]["fps"][0])
-        onsets: list[float] = features["onsets"]["times_s"].tolist()
-        peaks: list[float] = motion_peaks(features["motion"]["magnitude"].astype(np.float64), fps).tolist()
+        motion, onsets = features["motion"], features["onsets"]["times_s"].astype(np.float64)
+        peaks = motion_peaks(motion["magnitude"].astype(np.float64))
+        times, before, after = peak_windows(peaks, motion, context.protocol.frame_times)
         if context.protocol.av_align.matching == "many_to_one":
-            hits = count_near(onsets, peaks, 1.0 / fps)
+            hits = count_near(onsets, times - before, times + after)
             value = hits / (len(onsets) + len(peaks) - hits + EPSILON)
         else:
-            hits = count_matched(onsets, peaks, 1.0 / fps)
+            hits = count_matched(onsets, times - before, times + after)
             value = hits / max(1, len(onsets) + len(peaks) - hits)
-        return SampleScore(value, {"onset_times_s": tuple(onsets), "peak_times_s": tuple(peaks)})
+        return SampleScore(value, {"onset_times_s": tuple(onsets.tolist()), "peak_times_s": tuple(times.tolist())})

@@ -36,7 +36,7 @@ class AVIB(SampleMetric):
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         """The embeddings of audio and video."""
-        return {"audio": audio_spec(protocol), "video": video_spec()}
+        return {"audio": audio_spec(protocol), "video": video_spec(protocol)}
 
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """The cosine, in [-1, 1]."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
-from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.metrics.encoders.base import Features, FeatureSpec, timed
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -37,7 +37,7 @@ class CAVPScore(SampleMetric):
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         """Embeddings of picture and sound."""
-        return {"video": FeatureSpec.of("cavp", "video"), "audio": FeatureSpec.of("cavp", "audio")}
+        return {role: timed(FeatureSpec.of("cavp", role), protocol) for role in ("video", "audio")}
 
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """Mean cosine, in [-1, 1]."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
-from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.metrics.encoders.base import Features, FeatureSpec, timed
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -37,10 +37,11 @@ class CLIPScore(SampleMetric):
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         """Frame embeddings of the clip and the prompt's embedding."""
         text = protocol.text
+        frames = FeatureSpec.of(
+            "clip", "frame_embeddings", clip_frames=text.clip_frames, channel_order=text.channel_order
+        )
         return {
-            "frames": FeatureSpec.of(
-                "clip", "frame_embeddings", clip_frames=text.clip_frames, channel_order=text.channel_order
-            ),
+            "frames": timed(frames, protocol),
             "prompt": FeatureSpec.of("clip", "text_embedding", subject="text"),
         }
 

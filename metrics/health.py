@@ -25,6 +25,7 @@ FROZEN_CHANGE = 0.1
 FROZEN_PIXELS = 1e-4
 BLACK_PIXELS = 0.98
 GATE_LUFS = -70.0
+TIMING_FAULT_FRAMES = 0.5
 
 
 class _HealthMetric(SampleMetric):
@@ -169,7 +170,7 @@ class DurationRatio(_HealthMetric):
         higher_is_better=None,
         value_range=(0.0, None),
         kind="sample",
-        measures="Length of the video (frames / fps) over the length that the suite asks for; 1 is as asked.",
+        measures="Length of the video, its last frame's own time included, over that which the suite asks for.",
         blind_to="The length of the sound, which stands in the details.",
         source="javisbench",
         unit="ratio",
@@ -242,3 +243,47 @@ class SampleRateRatio(_HealthMetric):
         if not rate:
             raise MetricError("The clip has no sound, so it has no sample rate.", kind="no_audio")
         return SampleScore(rate / context.setting.sample_rate, {"sample_rate": (rate,)})
+
+
+class TimingFault(_HealthMetric):
+    """Whether the frame rate in the file's header is wrong: 1 where it puts a frame over half a frame from its time."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_timing",
+        title="Timing",
+        higher_is_better=False,
+        value_range=(0.0, 1.0),
+        kind="sample",
+        measures=(
+            "1 for a clip of which any frame is shown more than half a frame from its index over the rate in the "
+            "file's header (variable rates, wrong headers), else 0. There javisbench-v1 goes by other times than v2."
+        ),
+        blind_to="Whether the times in the file are right.",
+        source="javisbench",
+        unit="share",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        fault = float(health["timing_fault_frames"][0])
+        return SampleScore(float(fault > TIMING_FAULT_FRAMES), {"timing_fault_frames": (fault,)})
+
+
+class Damaged(_HealthMetric):
+    """Whether the file promises more than it holds, although what it holds can be read."""
+
+    card: ClassVar[MetricCard] = MetricCard(
+        id="health_damaged",
+        title="Damaged",
+        higher_is_better=False,
+        value_range=(0.0, 1.0),
+        kind="sample",
+        measures="1 for a clip whose file lacks frames or sound that it should hold, else 0.",
+        blind_to="Files that lost something without a trace; files that cannot be read at all are failures.",
+        source="javisbench; docs/damage.md has the rules",
+        unit="share",
+    )
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        frames, seconds = health["lost_frames"], health["lost_s"]
+        details = {"lost_frames": (float(frames.sum()),), "lost_s": (float(seconds.sum()),)}
+        return SampleScore(float(frames.size > 0), details)

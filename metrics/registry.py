@@ -39,5 +39,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "health_fps": "javisbench.metrics.health:FrameRateRatio",
         "health_size": "javisbench.metrics.health:SizeRatio",
         "health_rate": "javisbench.metrics.health:SampleRateRatio",
+        "health_timing": "javisbench.metrics.health:TimingFault",
+        "health_damaged": "javisbench.metrics.health:Damaged",
     },
 )

@@ -38,7 +38,7 @@ class TVIB(SampleMetric):
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         """The embeddings of prompt and video."""
-        return {"text": prompt_spec(protocol, "text"), "video": video_spec()}
+        return {"text": prompt_spec(protocol, "text"), "video": video_spec(protocol)}
 
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """The cosine, in [-1, 1]."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.media.pool import ClipReader, probe, read_clip
+    from javisbench.media.pool import ClipReader, probe, read_clip, stream_clip
     from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, content_hash, sidecar_for
     from javisbench.media.write import write_clip
 
@@ -30,6 +30,7 @@ _LAZY = {
     "probe": "javisbench.media.pool",
     "read_clip": "javisbench.media.pool",
     "sidecar_for": "javisbench.media.source",
+    "stream_clip": "javisbench.media.pool",
     "write_clip": "javisbench.media.write",
 }
 
@@ -42,6 +43,7 @@ __all__ = [
     "probe",
     "read_clip",
     "sidecar_for",
+    "stream_clip",
     "write_clip",
 ]
 

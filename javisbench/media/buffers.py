@@ -28,6 +28,12 @@ def create() -> int:
     return descriptor
 
 
+def close(descriptor: int) -> None:
+    """Give a buffer back; -1 stands for none."""
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
 def aligned(size: int) -> int:
     """The next multiple of 64, so that every array in a buffer starts aligned."""
     return -(-size // _ALIGNMENT) * _ALIGNMENT

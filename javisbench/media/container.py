@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _ATTACHED_PICTURE = 0x400
+_BYTES_OF_A_TIME = 128  # a frame in the index, and its packet without its data
 _REFUSED_SIZE = re.compile(r"(?<=Picture size )\d+x\d+(?= is invalid)")
 
 
@@ -116,18 +117,32 @@ def reason(failure: av.error.FFmpegError) -> str:
     return (complaint or type(failure).__name__).strip().rstrip(".")
 
 
-def check_size(path: Path, size: int, limits: DecodeLimits, how: str) -> None:
-    """Refuse a clip (``too_large``) that takes ``size`` bytes when decoded; ``how`` says how that is known."""
-    if size > limits.max_decoded_bytes:
+def check_sound(path: Path, size: int, limits: DecodeLimits, how: str) -> None:
+    """Refuse a clip (``too_large``) whose sound takes ``size`` bytes when decoded; ``how`` says how that is known."""
+    if size > limits.sound_bytes:
         raise media_error(
             "too_large",
-            f"{path}: the clip decodes to {size / 2**20:,.0f} MiB or more{how}; the limit is "
-            f"{limits.max_decoded_bytes / 2**20:,.0f} MiB.",
+            f"{path}: the sound decodes to {size / 2**20:,.0f} MiB or more{how}; the limit is "
+            f"{limits.sound_bytes / 2**20:,.0f} MiB, half of what one clip may take (--clip-memory).",
         )
 
 
-def check_header(path: Path, stream: VideoStream, limits: DecodeLimits, frames: int) -> None:
-    """Refuse a clip by the size that its header declares, before anything is decoded."""
-    context = stream.codec_context
-    how = f" ({frames} frames of {context.width}x{context.height}, by its header)"
-    check_size(path, context.width * context.height * 3 * frames, limits, how)
+def check_pixels(path: Path, width: int, height: int, frames: int, limits: DecodeLimits) -> None:
+    """Refuse a clip (``too_large``) by its number of pixels, before anything is decoded."""
+    if frames * width * height > limits.max_pixels:
+        raise media_error(
+            "too_large",
+            f"{path}: {frames} frames of {width}x{height} are {frames * width * height / 1e9:,.1f} thousand million "
+            f"pixels; the limit is {limits.max_pixels / 1e9:,.1f}.",
+        )
+    if _BYTES_OF_A_TIME * frames > limits.frame_bytes:
+        raise media_error(
+            "too_large",
+            f"{path}: {frames} frames; the limit is {limits.frame_bytes // _BYTES_OF_A_TIME} (--clip-memory).",
+        )
+    if 3 * width * height > limits.frame_bytes:
+        raise media_error(
+            "too_large",
+            f"{path}: one frame of {width}x{height} takes {3 * width * height / 2**20:,.0f} MiB; the limit is "
+            f"{limits.frame_bytes / 2**20:,.0f} MiB, an eighth of what one clip may take (--clip-memory).",
+        )

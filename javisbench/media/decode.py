@@ -1,139 +1,265 @@
-"""Decoding one clip with PyAV, inside a worker process: picture and sound into one buffer.
+"""Decoding one clip with PyAV, inside a worker process: first its sound and its timeline, then its frames in runs.
+
+The packets are read once. They tell when each frame is shown, so that encoders can say which frames they need before
+any is decoded; small files keep them for the decoder, larger ones are read again. Frames that nobody needs are decoded
+(damage is found that way) but neither converted nor handed over. If the decoder gives other frames than the packets
+told of, the clip is begun again with what it gave.
 
 One thread decodes: with several, FFmpeg turns truncated files into silently shorter ones.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
+from javisbench.clip import Damage
 from javisbench.media import buffers
 from javisbench.media.container import (
     audio_stream,
-    check_header,
-    check_size,
+    check_pixels,
     open_media,
     packets,
     refuse_truncated,
     video_stream,
 )
-from javisbench.media.pictures import Picture, declared_fps, display_matrix, first_frame, turn
+from javisbench.media.errors import media_error
+from javisbench.media.pictures import (
+    PictureDecoder,
+    PictureIndex,
+    Ticks,
+    declared_fps,
+    display_matrix,
+    first_frame,
+    timeline_of,
+    turn,
+)
 from javisbench.media.signature import VIDEO_FORMATS, identify
 from javisbench.media.sound import Sound, SoundTrack, read_sidecar
 from javisbench.media.source import DecodeLimits, MediaInfo
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
+    from typing import Self
+
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class ClipLayout:
-    """Where the arrays of a decoded clip lie in its buffer: frames at 0, then times, then samples.
-
-    Attributes:
-        frames: shape (T, H, W) of the uint8 RGB frames.
-        fps: numerator and denominator of the average frame rate.
-        times_at: offset in bytes of T float64 seconds.
-        samples_at: offset in bytes of the float32 samples.
-        channels: number of channels; 0 without sound.
-        samples: samples per channel.
-        sample_rate: Hz; None without sound.
-        audio_source: ``sidecar``, ``container`` or ``none``.
-    """
-
-    frames: tuple[int, int, int]
-    fps: tuple[int, int]
-    times_at: int
-    samples_at: int
-    channels: int
-    samples: int
-    sample_rate: int | None
-    audio_source: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, for the way to the parent process."""
-        return asdict(self)
+_KEPT_PACKET_BYTES = 64 * 2**20
 
 
-def decode_clip(video: Path, audio: Path | None, limits: DecodeLimits, descriptor: int) -> ClipLayout:
-    """Decode a clip into the buffer behind ``descriptor``.
+class ClipDecoder:
+    """One clip on its way out of its files; a context manager.
 
     Args:
         video: a video file.
         audio: the sound file that goes with it; None: the sound in the video's container, if any.
-        limits: how many bytes may come out.
-        descriptor: an empty file (see `javisbench.media.buffers`).
+        limits: how much it may cost.
+        known: when its frames are shown, where an earlier attempt has found out.
 
     Raises:
-        MediaError: the clip cannot be read; `javisbench.media.errors.KINDS` lists the kinds.
+        MediaError: (by all methods) the clip cannot be read; `javisbench.media.errors.KINDS` lists the kinds.
     """
-    signature = refuse_truncated(video, identify(video, VIDEO_FORMATS))
-    with open_media(video, signature) as container:
-        stream = video_stream(container, video)
-        track = None if audio is not None else SoundTrack.of(container, video, limits)
-        picture = Picture(stream, video, limits, descriptor)
-        wanted: list[VideoStream | AudioStream] = [stream]
-        if track is not None:
-            wanted.append(track.stream)
-        for packet in packets(container, wanted, video):
-            if packet.stream_index == stream.index:
-                picture.feed(packet)
-            elif track is not None:
-                track.feed(packet)
-        fps, times = picture.finish(signature)
-        sound = None if track is None else track.finish(None if signature.format == "avi" else times[0])
-    if audio is not None:
-        sound = read_sidecar(audio, limits)
-    source = "none" if sound is None else "container" if audio is None else "sidecar"
-    return _store(descriptor, picture, fps, times, sound, source, limits)
+
+    def __init__(self, video: Path, audio: Path | None, limits: DecodeLimits, known: Ticks | None = None) -> None:
+        self._video = video
+        self._audio = audio
+        self._limits = limits
+        self._known = known
+        self._stack = ExitStack()
+        self._signature = refuse_truncated(video, identify(video, VIDEO_FORMATS))
+        self._kept: list[Packet[Any]] | None = []
+        self._picture = PictureDecoder(video, by_slot=self._by_slot)
+        self._frames: Iterator[VideoFrame] = iter(())
+        self.sound: Sound | None = None
+        self.audio_source = "none"
+
+    @property
+    def _by_slot(self) -> bool:
+        """AVI has no time stamps: a frame's place among the slots is its time, and sound follows without a gap."""
+        return self._signature.format == "avi"
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._frames = iter(())
+        self._kept = None
+        self._stack.close()
+
+    def _open(self) -> None:
+        container = self._stack.enter_context(open_media(self._video, self._signature))
+        stream = video_stream(container, self._video)
+        self._declared = declared_fps(stream)
+        self._samples = stream.frames
+        check_pixels(self._video, *_coded_size(stream), max(self._samples, 1), self._limits)
+        self._index = PictureIndex(stream, by_slot=self._by_slot)
+        self._slots = int(stream.duration or 0) if self._by_slot else 0
+        track = None if self._audio is not None else SoundTrack.of(container, self._video, self._limits)
+        self._scan(packets(container, [stream, *([track.stream] if track else [])], self._video), stream, track)
+        check_pixels(self._video, *_coded_size(stream), len(self._index), self._limits)
+        if self._kept is None:
+            container = self._stack.enter_context(open_media(self._video, self._signature))
+            stream = video_stream(container, self._video)
+            source = packets(container, [stream], self._video)
+        else:
+            source = iter(self._kept)
+        self._frames = self._picture.frames(source)
+        self._begin()
+        self._take_sound(track)
+
+    def _scan(self, source: Iterator[Packet[Any]], stream: VideoStream, track: SoundTrack | None) -> None:
+        """Take note of every packet of the picture, keep them if they are small enough, decode the sound."""
+        size = 0
+        for packet in source:
+            if packet.stream_index != stream.index:
+                if track is not None:
+                    track.feed(packet)
+                continue
+            self._index.add(packet)
+            size += packet.size
+            if size > _KEPT_PACKET_BYTES:
+                self._kept = None
+            if self._kept is not None:
+                self._kept.append(packet)
+
+    def _begin(self) -> None:
+        """Decode the first frame, for the picture's size, and lay out the timeline."""
+        first = next(self._frames, None)
+        if first is None:
+            raise media_error("no_frames", f"{self._video}: the video track holds no frames.")
+        self.height, self.width = self._picture.upright_size(first)
+        self._frames = chain([first], self._frames)
+        ticks = self._known or self._index.ticks()
+        if ticks is None:  # the packets do not tell: only decoding does
+            for _ in self._frames:
+                pass
+            ticks = self._picture.shown(self._declared)
+            self._restart()
+        self._ticks = ticks
+        self.timeline = timeline_of(ticks, self._declared, self._slots)
+
+    def _restart(self) -> None:
+        container = self._stack.enter_context(open_media(self._video, self._signature))
+        stream = video_stream(container, self._video)
+        self._picture = PictureDecoder(self._video, by_slot=self._by_slot)
+        self._frames = self._picture.frames(packets(container, [stream], self._video))
+
+    def _take_sound(self, track: SoundTrack | None) -> None:
+        if self._audio is not None:
+            self.sound, self.audio_source = read_sidecar(self._audio, self._limits), "sidecar"
+        elif track is not None:
+            start = float(self._ticks.stamps[0] * self._ticks.base)
+            self.sound = track.finish(start, timed=not self._by_slot)
+            self.audio_source = "none" if self.sound is None else "container"
+
+    def runs(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], int]]:
+        """The wanted frames, in runs.
+
+        Args:
+            wanted: for each frame of the timeline whether somebody needs it, shape ``(T,)``.
+
+        Yields:
+            indices of frames, and the descriptor of a buffer (see `javisbench.media.buffers`) that holds their pixels;
+            the caller closes it.
+        """
+        at_once = max(1, self._limits.run_bytes // (self.height * self.width * 3))
+        indices: list[int] = []
+        descriptor, used = -1, 0
+        try:
+            for index, frame in enumerate(self._frames):
+                if index >= len(wanted) or not wanted[index]:
+                    continue
+                if descriptor < 0:
+                    descriptor, used = buffers.create(), 0
+                used = buffers.append(descriptor, used, self._picture.pixels(frame))
+                indices.append(index)
+                if len(indices) == at_once:
+                    ready, descriptor = descriptor, -1
+                    yield np.array(indices, np.int64), ready
+                    indices = []
+            if descriptor >= 0:
+                ready, descriptor = descriptor, -1
+                yield np.array(indices, np.int64), ready
+        finally:
+            buffers.close(descriptor)
+
+    def corrected(self) -> Ticks | None:
+        """When the frames that came are shown, if that is not what was told before; to be asked after the last run.
+
+        Raises:
+            MediaError: ``short_read``: fewer frames came than the file declares.
+        """
+        self._check_missing()
+        if self._known is None:
+            found = self._picture.shown(self._declared)
+            same = len(found.stamps) == len(self._ticks.stamps)
+            if not same or not (self._by_slot or np.array_equal(found.stamps, self._ticks.stamps)):
+                return found
+        return None
+
+    def damage(self) -> tuple[Damage, ...]:
+        """What the file should hold and does not; to be asked after the last run."""
+        return ()
+
+    def _check_missing(self) -> None:
+        missing = self._missing_frames()
+        if missing > 0:
+            raise media_error(
+                "short_read",
+                f"{self._video}: only {self._picture.count} frames could be read; {missing} more are declared by the "
+                "file.",
+            )
+
+    def _missing_frames(self) -> int:
+        if self._samples <= 0 or self._picture.count >= self._samples:
+            return 0
+        if self._by_slot:
+            # AVI counts time slots, empty ones included; the last one must have been reached.
+            return self._samples - (self._index.last_dts + 1) - 1
+        # An edit list may leave frames out: of the samples in the file none may lack, and of those that were
+        # decoded and not marked as hidden each must have become a frame.
+        lost = self._samples - self._count_samples()
+        return max(lost, self._index.packets - self._index.hidden - self._picture.count)
+
+    def _count_samples(self) -> int:
+        """How many video samples the file really holds, edit list or not."""
+        with open_media(self._video, self._signature, {"ignore_editlist": "1"}) as container:
+            found = packets(container, [video_stream(container, self._video)], self._video)
+            return sum(packet.size > 0 for packet in found)
 
 
-def _store(
-    descriptor: int,
-    picture: Picture,
-    fps: Fraction,
-    times: NDArray[np.float64],
-    sound: Sound | None,
-    source: str,
-    limits: DecodeLimits,
-) -> ClipLayout:
-    times_at = buffers.aligned(picture.used_bytes)
-    samples_at = buffers.aligned(buffers.append(descriptor, times_at, times))
-    if sound is not None:
-        check_size(picture.path, picture.used_bytes + sound.samples.nbytes, limits, "")
-        buffers.append(descriptor, samples_at, sound.samples)
-    channels, samples = sound.samples.shape if sound is not None else (0, 0)
-    return ClipLayout(
-        frames=(picture.count, *picture.size),
-        fps=(fps.numerator, fps.denominator),
-        times_at=times_at,
-        samples_at=samples_at,
-        channels=channels,
-        samples=samples,
-        sample_rate=None if sound is None else sound.rate,
-        audio_source=source,
-    )
+def _coded_size(stream: VideoStream) -> tuple[int, int]:
+    return stream.codec_context.width, stream.codec_context.height
 
 
 def probe_headers(video: Path, limits: DecodeLimits) -> MediaInfo:
     """Read a video's headers, and its first frame for the display matrix.
 
     Raises:
-        MediaError: as for `decode_clip`, as far as the headers and the first frame show it.
+        MediaError: as for `ClipDecoder`, as far as the headers and the first frame show it.
     """
     signature = refuse_truncated(video, identify(video, VIDEO_FORMATS))
     with open_media(video, signature) as container:
         stream = video_stream(container, video)
         sound = audio_stream(container)
-        check_header(video, stream, limits, 1)
+        check_pixels(video, *_coded_size(stream), 1, limits)
         first = first_frame(container, stream, video)
         height, width = turn(np.empty((first.height, first.width, 1), np.uint8), display_matrix(first)).shape[:2]
         return MediaInfo(

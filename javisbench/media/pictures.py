@@ -1,13 +1,19 @@
-"""Decoding the picture: frames in the order shown, to RGB, turned upright, with their times.
+"""Decoding the picture: frames in the order shown, to RGB, turned upright, each at its own time.
 
-Frames come as the container's edit list shows them, are converted to RGB with FFmpeg's default scaler settings
-(bit-identical to OpenCV and ffmpeg for 8-bit video), never resized, and turned by the display matrix when it is a
-multiple of 90 degrees or a mirror image of one (any other matrix is ignored, as OpenCV does). Pixels that are not
-square stay as stored.
+Frames come as the container's edit list shows them, are converted to RGB, never resized, and turned by the display
+matrix when it is a multiple of 90 degrees or a mirror image of one (any other matrix is ignored, as OpenCV does).
+Pixels that are not square stay as stored.
+
+Times come from the packets, before anything is decoded: the presentation times of those that are shown. AVI has none: a
+frame's place there is its slot, and slots may be empty. What really comes out of the decoder is compared with that in
+the end.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +23,9 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from javisbench.media import buffers
-from javisbench.media.container import check_header, check_size, open_media, packets, reason, video_stream
+from javisbench.clip import Timeline
+from javisbench.media.container import reason
 from javisbench.media.errors import media_error
-from javisbench.media.signature import Signature
-from javisbench.media.source import DecodeLimits
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -33,94 +37,190 @@ if TYPE_CHECKING:
 ONE_SCALER_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
 """Options of every `VideoReformatter.reformat`: PyAV 17 and later start threads, older ones know no such option."""
 
+_NONE = -(2**63)
+# A last frame without a duration of its own is shown as long as these before it, on average.
+_STEPS_BEFORE_THE_LAST = 5
 
-class Picture:
-    """Collects the frames of a video track in the clip's buffer."""
 
-    def __init__(self, stream: VideoStream, path: Path, limits: DecodeLimits, descriptor: int) -> None:
+class PictureIndex:
+    """What the packets of a video track say of its frames, before any is decoded."""
+
+    def __init__(self, stream: VideoStream, *, by_slot: bool) -> None:
+        self.base = Fraction(stream.time_base or Fraction(1, 1000))
+        self.packets = 0
+        self.hidden = 0
+        self.last_dts = -1
+        self._by_slot = by_slot
+        self._ticks = array("q")
+        self._durations = array("q")
+
+    def add(self, packet: Packet[Any]) -> None:
+        """Take note of a packet."""
+        if packet.dts is not None:
+            self.last_dts = max(self.last_dts, packet.dts)
+        if not packet.size:
+            return
+        self.packets += 1
+        self.hidden += packet.is_discard
+        if packet.is_discard:
+            return
+        stamp = packet.dts if self._by_slot else packet.pts
+        self._ticks.append(_NONE if stamp is None else stamp)
+        self._durations.append(packet.duration or 0)
+
+    def __len__(self) -> int:
+        return len(self._ticks)
+
+    def ticks(self) -> Ticks | None:
+        """When the frames are shown, in that order; None where a time is unknown."""
+        stamps, durations = np.array(self._ticks, np.int64), np.array(self._durations, np.int64)
+        if not len(stamps) or (stamps == _NONE).any():
+            return None
+        order = np.argsort(stamps, kind="stable")
+        return Ticks(stamps[order], durations[order], self.base)
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """When frames are shown, as a container counts it.
+
+    Attributes:
+        stamps: int64, shape ``(T,)``, ascending.
+        durations: of the frames, int64; 0 where unknown.
+        base: seconds of a tick.
+    """
+
+    stamps: NDArray[np.int64]
+    durations: NDArray[np.int64]
+    base: Fraction
+
+
+def timeline_of(ticks: Ticks, declared_fps: Fraction | None, slots: int = 0) -> Timeline:
+    """The times of frames.
+
+    Args:
+        ticks: of at least one frame. Of the durations only the last one counts.
+        declared_fps: of the header.
+        slots: ticks in the whole track, as far as a header tells.
+    """
+    base = ticks.base
+    passed = ticks.stamps - ticks.stamps[0]
+    times = passed.astype(np.float64) * base.numerator / base.denominator
+    last_ticks = _last_duration(passed, ticks.durations, max(slots - int(passed[-1]), 0))
+    if passed[-1] > 0:
+        fps = Fraction(len(passed) - 1) / (int(passed[-1]) * base)
+    elif declared_fps:
+        fps = declared_fps
+    else:
+        fps = 1 / (last_ticks * base) if last_ticks else Fraction(1)
+    if declared_fps and _follows(passed, base, declared_fps):
+        fps = declared_fps
+    last_s = float(last_ticks * base) if last_ticks else float(1 / fps)
+    return Timeline(times, last_s, fps, declared_fps or fps)
+
+
+def _follows(passed: NDArray[np.int64], base: Fraction, fps: Fraction) -> bool:
+    """Whether every frame stands within a tick of its place at a rate."""
+    if len(passed) < 2 or fps * base > 1:
+        return False
+    places = np.arange(len(passed)) * float(1 / (fps * base))
+    return bool(np.abs(passed - places).max() <= 1.001)
+
+
+def _last_duration(passed: NDArray[np.int64], durations: NDArray[np.int64], rest: int) -> Fraction:
+    """Ticks for which the last frame is shown; 0 where nothing tells.
+
+    Containers state it, or a rate from which it follows for every frame alike. A rate that the frames do not keep
+    says nothing of the last one either.
+    """
+    own = int(durations[-1])
+    steps = np.diff(passed[-_STEPS_BEFORE_THE_LAST - 1 :])
+    usual = Fraction(int(steps.sum()), len(steps)) if len(steps) else Fraction(0)
+    if not usual:
+        return Fraction(max(own, rest))
+    if rest:
+        return Fraction(rest)
+    stated = len(durations) < 2 or own != int(np.median(durations[:-1]))
+    plausible = usual / 2 <= own <= usual * 2
+    return Fraction(own) if own > 0 and (stated or plausible) else usual
+
+
+class PictureDecoder:
+    """Turns the packets of a video track into frames."""
+
+    def __init__(self, path: Path, *, by_slot: bool) -> None:
         self.path = path
         self.count = 0
-        self.size = (0, 0)
-        self._stream = stream
-        self._limits = limits
-        self._declared = stream.frames
-        self._packets = 0
-        self._discarded = 0
-        self._last_dts = -1
+        self._by_slot = by_slot
+        self.ticks = array("q")
+        self.durations = array("q")
+        self.base = Fraction(1, 1000)
         self._coded_size = (0, 0)
         self._matrix: tuple[int, ...] | None = None
-        self._times: list[float | None] = []
         self._reformatter = VideoReformatter()
-        check_header(path, stream, limits, max(self._declared, 1))
-        self._descriptor = descriptor
 
-    @property
-    def used_bytes(self) -> int:
-        """Bytes of pixels so far."""
-        return self.count * self.size[0] * self.size[1] * 3
+    def frames(self, packets: Iterator[Packet[Any]]) -> Iterator[VideoFrame]:
+        """The frames that come out of `packets`, as the decoder gives them.
 
-    def feed(self, packet: Packet[Any]) -> None:
-        """Decode a packet; store the frames that come out."""
-        self._packets += packet.size > 0
-        self._discarded += packet.is_discard
-        if packet.dts is not None:
-            self._last_dts = max(self._last_dts, packet.dts)
-        if packet.is_corrupt:
-            raise media_error("short_read", f"{self.path}: the file is cut off within frame {self.count}.")
-        try:
-            for frame in packet.decode():
-                self._add(frame)
-        except av.error.FFmpegError as failure:
-            raise media_error(
-                "decode_error", f"{self.path}: damaged picture data near frame {self.count} ({reason(failure)})."
-            ) from failure
+        Raises:
+            MediaError: ``decode_error`` or ``short_read``: a frame lacks, in part or whole.
+        """
+        for packet in packets:
+            if packet.is_corrupt:
+                raise media_error("short_read", f"{self.path}: the file is cut off within frame {self.count}.")
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError as failure:
+                raise media_error(
+                    "decode_error", f"{self.path}: damaged picture data near frame {self.count} ({reason(failure)})."
+                ) from failure
+            for frame in decoded:
+                self._check(frame)
+                self.count += 1
+                yield frame
 
-    def _add(self, frame: VideoFrame) -> None:
+    def _check(self, frame: VideoFrame) -> None:
         if frame.is_corrupt:
             # The decoder has patched over a hole with what it had.
             raise media_error("decode_error", f"{self.path}: damaged picture data in frame {self.count}.")
         if self.count == 0:
             self._coded_size = (frame.height, frame.width)
             self._matrix = display_matrix(frame)
+            self.base = Fraction(frame.time_base or self.base)
         elif (frame.height, frame.width) != self._coded_size:
             raise media_error("decode_error", f"{self.path}: the picture size changes at frame {self.count}.")
+        stamp = frame.dts if self._by_slot else frame.pts
+        self.ticks.append(_NONE if stamp is None else stamp)
+        self.durations.append(frame.duration or 0)
+
+    def pixels(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """A frame as RGB, upright, ``(H, W, 3)``; valid until the next call."""
         rgb = self._reformatter.reformat(frame, format="rgb24", **ONE_SCALER_THREAD)
         plane = rgb.planes[0]
         pixels = np.ndarray(
             (rgb.height, rgb.width, 3), np.uint8, buffer=memoryview(plane), strides=(plane.line_size, 3, 1)
         )
-        pixels = turn(pixels, self._matrix)
-        if self.count == 0:
-            self.size = pixels.shape[:2]
-        used = self.used_bytes
-        check_size(self.path, used + pixels.size, self._limits, f" ({self.count + 1} frames and no end yet)")
-        buffers.append(self._descriptor, used, pixels)
-        self._times.append(frame.time)
-        self.count += 1
+        return turn(pixels, self._matrix)
 
-    def finish(self, signature: Signature) -> tuple[Fraction, NDArray[np.float64]]:
-        """Check that everything came; returns the frame rate and the time of each frame in seconds."""
-        if self.count == 0:
-            raise media_error("no_frames", f"{self.path}: the video track holds no frames.")
-        missing = self._missing_frames(signature)
-        if missing > 0:
-            raise media_error(
-                "short_read",
-                f"{self.path}: only {self.count} frames could be read; {missing} more are declared by the file.",
-            )
-        fps = declared_fps(self._stream) or _fps_from_times(self._times)
-        return fps, _complete_times(self._times, fps)
+    def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
+        """Height and width of a frame once it is turned."""
+        height, width = turn(np.empty((frame.height, frame.width, 0), np.uint8), self._matrix).shape[:2]
+        return int(height), int(width)
 
-    def _missing_frames(self, signature: Signature) -> int:
-        if self._declared <= 0 or self.count >= self._declared:
-            return 0
-        if signature.format == "avi":
-            # AVI counts time slots, empty ones included; the last one must have been reached.
-            return self._declared - (self._last_dts + 1) - 1
-        # An edit list may leave frames out: of the samples in the file none may lack, and of those that were
-        # decoded and not marked as hidden each must have become a frame.
-        lost = self._declared - _count_samples(self.path, signature)
-        return max(lost, self._packets - self._discarded - self.count)
+    def shown(self, declared_fps: Fraction | None) -> Ticks:
+        """When the frames that came are shown, missing times filled in; without any, at the declared rate."""
+        stamps, durations = np.array(self.ticks, np.int64), np.array(self.durations, np.int64)
+        known = np.flatnonzero(stamps != _NONE)
+        if not len(known):
+            return Ticks(np.arange(len(stamps)), np.ones(len(stamps), np.int64), 1 / (declared_fps or Fraction(1)))
+        if len(known) < len(stamps):
+            step = max(1, int(np.median(durations)))
+            first = int(known[0])
+            stamps[:first] = stamps[first] - step * np.arange(first, 0, -1)
+            for index in range(first + 1, len(stamps)):
+                if stamps[index] == _NONE:
+                    stamps[index] = stamps[index - 1] + step
+        return Ticks(np.sort(stamps), durations, self.base)
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
@@ -156,36 +256,6 @@ def declared_fps(stream: VideoStream) -> Fraction | None:
     return None
 
 
-def _fps_from_times(times: list[float | None]) -> Fraction:
-    """Frames per second over the known times; 1 for a single frame, whose rate nobody knows."""
-    known = [(index, time) for index, time in enumerate(times) if time is not None]
-    if len(known) < 2 or known[-1][1] <= known[0][1]:
-        return Fraction(1)
-    (first, start), (last, end) = known[0], known[-1]
-    rate = Fraction((last - first) / (end - start)).limit_denominator(1001)
-    return max(rate, Fraction(1, 1001))
-
-
-def _complete_times(times: list[float | None], fps: Fraction) -> NDArray[np.float64]:
-    """Times in order, those that the container lacks filled in, one frame period from their neighbours.
-
-    Frames come in the order in which they are shown. Times do not where the container has none and FFmpeg guesses
-    them from the order in which frames are stored (AVI).
-    """
-    step = float(1 / fps)
-    first = next((index for index, time in enumerate(times) if time is not None), None)
-    if first is None:
-        return np.arange(len(times), dtype=np.float64) * step
-    known = times[first]
-    assert known is not None
-    result = np.empty(len(times), np.float64)
-    previous = known - (first + 1) * step
-    for index, time in enumerate(times):
-        previous = previous + step if time is None else time
-        result[index] = previous
-    return np.sort(result)
-
-
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
     """Decode no further than the first frame."""
     try:
@@ -196,9 +266,3 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
             "decode_error", f"{path}: the first frame cannot be decoded ({reason(failure)})."
         ) from failure
     raise media_error("no_frames", f"{path}: the video track holds no frames.")
-
-
-def _count_samples(path: Path, signature: Signature) -> int:
-    """How many video samples a file really holds, edit list or not."""
-    with open_media(path, signature, {"ignore_editlist": "1"}) as container:
-        return sum(packet.size > 0 for packet in packets(container, [video_stream(container, path)], path))

@@ -1,22 +1,38 @@
-"""Decoding processes seen from the caller: `ClipReader`, `read_clip` and `probe`."""
+"""Decoding processes seen from the caller: `ClipReader`, `read_clip`, `stream_clip` and `probe`."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from javisbench.clip import Clip
+from javisbench.clip import Clip, ClipHead, Damage, FrameRun
 from javisbench.errors import JavisbenchError, MediaError
-from javisbench.media.process import Worker
+from javisbench.media.errors import media_error
+from javisbench.media.process import C, Consumer, Worker
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, sidecar_for
 
 if TYPE_CHECKING:
     from typing import Self
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class HeldConsumer(Consumer, Protocol):
+    """A consumer that says how much it keeps in memory until the caller takes it."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of pixels, samples and whatever was made of them."""
+
+
+H = TypeVar("H", bound=HeldConsumer)
 
 
 def read_clip(video: Path | str, audio: Path | str | None = None, *, limits: DecodeLimits | None = None) -> Clip:
@@ -28,7 +44,8 @@ def read_clip(video: Path | str, audio: Path | str | None = None, *, limits: Dec
         video: mp4, mov, mkv, webm or avi, whatever its name.
         audio: wav, flac, mp3 or m4a; None takes the sound file beside the video (`sidecar_for`) if there is one, else
             the sound in the video's container.
-        limits: bytes, seconds and memory that the clip may cost; `DecodeLimits()` by default.
+        limits: bytes, seconds and memory that the clip may cost; `DecodeLimits()` by default. A clip of more than
+            ``limits.max_decoded_bytes`` is refused; `stream_clip` reads it in pieces.
 
     Returns:
         A clip with at least one frame. Its arrays are the caller's: writing to them changes nothing else.
@@ -38,9 +55,19 @@ def read_clip(video: Path | str, audio: Path | str | None = None, *, limits: Dec
     """
     video = Path(video)
     sound = sidecar_for(video) if audio is None else Path(audio)
+    limits = limits or DecodeLimits()
+    return stream_clip(ClipSource(video.stem, video, sound), _whole(limits), limits=limits).clip()
+
+
+def stream_clip(source: ClipSource, open_clip: Callable[[ClipHead], C], *, limits: DecodeLimits | None = None) -> C:
+    """Read one clip into a consumer (`javisbench.media.process.Consumer`), in a process of its own.
+
+    Raises:
+        MediaError: the clip cannot be read.
+    """
     worker = Worker(limits or DecodeLimits())
     try:
-        return worker.decode(ClipSource(video.stem, video, sound))
+        return worker.stream(source, open_clip)
     finally:
         worker.end()
 
@@ -58,8 +85,54 @@ def probe(video: Path | str, *, limits: DecodeLimits | None = None) -> MediaInfo
         worker.end()
 
 
+class WholeClip:
+    """Collects all frames of a clip."""
+
+    def __init__(self, head: ClipHead, limits: DecodeLimits) -> None:
+        size = len(head.timeline) * head.frame_bytes + (0 if head.audio is None else head.audio.nbytes)
+        if size > limits.max_decoded_bytes:
+            raise media_error(
+                "too_large",
+                f"{head.name}: the whole clip takes {size / 2**20:,.0f} MiB in memory; the limit is "
+                f"{limits.max_decoded_bytes / 2**20:,.0f} MiB. Raise DecodeLimits.max_decoded_bytes, or read it in "
+                "pieces with stream_clip.",
+            )
+        self._head = head
+        self._frames: NDArray[np.uint8] | None = None
+        self._damage: tuple[Damage, ...] = ()
+        self.held_bytes = size
+
+    @property
+    def wanted(self) -> None:
+        """All frames."""
+
+    def take(self, run: FrameRun) -> None:
+        """Keep the frames."""
+        if len(run.indices) == len(self._head.timeline):
+            self._frames = run.frames
+            return
+        if self._frames is None:
+            import numpy as np
+
+            self._frames = np.empty((len(self._head.timeline), self._head.height, self._head.width, 3), np.uint8)
+        self._frames[run.indices] = run.frames
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        """Keep what was said of the file."""
+        self._damage = damage
+
+    def clip(self) -> Clip:
+        """The clip, after its last frame."""
+        assert self._frames is not None
+        return Clip.of(self._head, self._frames, self._damage)
+
+
+def _whole(limits: DecodeLimits) -> Callable[[ClipHead], WholeClip]:
+    return lambda head: WholeClip(head, limits)
+
+
 class ClipReader:
-    """Decodes many clips in worker processes, in order, a little ahead of the caller.
+    """Reads many clips in worker processes, in order, a little ahead of the caller.
 
     Use it as a context manager. A clip that cannot be read comes back as its `MediaError` in its place; a process that
     dies or exceeds the deadline costs its own clip and is replaced. The result does not depend on the number of
@@ -69,7 +142,7 @@ class ClipReader:
         workers: number of decoding processes, one thread each.
         limits: what one clip may cost.
         lookahead: how many clips may be decoded or in work before the caller asks for them; ``4 * workers`` by
-            default, 8 at least. Besides, no clip is begun ahead of time while decoded ones that wait hold
+            default, 8 at least. Besides, no clip is begun ahead of time while those that wait hold
             ``limits.max_decoded_bytes`` or more.
     """
 
@@ -116,7 +189,7 @@ class ClipReader:
             return self._waiting_bytes
 
     def read(self, sources: Iterable[ClipSource]) -> Iterator[tuple[ClipSource, Clip | MediaError]]:
-        """Decode clips, in the order given.
+        """Decode whole clips, in the order given.
 
         Args:
             sources: taken one by one, ``lookahead`` ahead of what is yielded.
@@ -127,13 +200,33 @@ class ClipReader:
         Raises:
             MediaError: ``worker_start``: no decoding process can be started at all.
         """
+        whole = _whole(self._limits)
+        for source, outcome in self.stream(sources, lambda _, head: whole(head)):
+            yield source, outcome if isinstance(outcome, MediaError) else outcome.clip()
+
+    def stream(
+        self, sources: Iterable[ClipSource], open_clip: Callable[[ClipSource, ClipHead], H]
+    ) -> Iterator[tuple[ClipSource, H | MediaError]]:
+        """Read clips into consumers, in the order given.
+
+        Args:
+            sources: taken one by one, ``lookahead`` ahead of what is yielded.
+            open_clip: makes the consumer of a clip (see `javisbench.media.process.Consumer`). It and the consumer are
+                called in the thread of a decoding process, several clips at a time but each clip in one thread.
+
+        Yields:
+            Each source with its consumer, when it has seen all its frames, or with the `MediaError` that says why not.
+
+        Raises:
+            MediaError: ``worker_start``: no decoding process can be started at all.
+        """
         self._start_threads()
         pending: deque[_Job] = deque()
         upcoming = iter(sources)
         try:
             while True:
                 while len(pending) < self._lookahead and (source := next(upcoming, None)) is not None:
-                    pending.append(self._submit(source))
+                    pending.append(self._submit(source, open_clip))
                 if not pending:
                     return
                 outcome = self._result(pending[0])
@@ -153,14 +246,14 @@ class ClipReader:
             for thread in self._threads:
                 thread.start()
 
-    def _submit(self, source: ClipSource) -> _Job:
-        job = _Job(source)
+    def _submit(self, source: ClipSource, open_clip: Callable[[ClipSource, ClipHead], HeldConsumer]) -> _Job:
+        job = _Job(source, partial(open_clip, source))
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
         return job
 
-    def _result(self, job: _Job) -> Clip | MediaError:
+    def _result(self, job: _Job) -> Any:
         with self._changed:
             job.wanted = True
             self._changed.notify_all()
@@ -174,9 +267,9 @@ class ClipReader:
         outcome = job.outcome
         if outcome is None:
             raise JavisbenchError(f"{job.source.video}: reading failed inside javisbench; see the traceback above.")
-        if isinstance(outcome, Clip) or (isinstance(outcome, MediaError) and outcome.kind != "worker_start"):
-            return outcome
-        raise outcome
+        if isinstance(outcome, OSError) or (isinstance(outcome, MediaError) and outcome.kind == "worker_start"):
+            raise outcome
+        return outcome
 
     def _cancel(self, pending: Iterable[_Job]) -> None:
         with self._changed:
@@ -191,9 +284,9 @@ class ClipReader:
     def _serve(self, worker: Worker) -> None:
         """One thread per process: take a job, wait for its clip."""
         while (job := self._take()) is not None:
-            outcome: Clip | MediaError | OSError | None = None
+            outcome: HeldConsumer | MediaError | OSError | None = None
             try:
-                outcome = worker.decode(job.source)
+                outcome = worker.stream(job.source, job.open_clip)
             except (MediaError, OSError) as failure:
                 outcome = failure
             finally:
@@ -212,29 +305,24 @@ class ClipReader:
                 self._changed.wait()
         return None
 
-    def _finish(self, job: _Job, outcome: Clip | MediaError | OSError | None) -> None:
+    def _finish(self, job: _Job, outcome: HeldConsumer | MediaError | OSError | None) -> None:
         with self._changed:
             job.done = True
             if not job.cancelled:
                 job.outcome = outcome
-                job.size = _bytes_of(outcome)
+                job.size = 0 if outcome is None or isinstance(outcome, Exception) else outcome.held_bytes
                 self._waiting_bytes += job.size
             self._changed.notify_all()
 
 
 @dataclass(eq=False)
 class _Job:
-    """A clip to decode. ``wanted``: the caller is waiting for it now."""
+    """A clip to read. ``wanted``: the caller is waiting for it now."""
 
     source: ClipSource
+    open_clip: Callable[[ClipHead], HeldConsumer]
     wanted: bool = False
     done: bool = False
     cancelled: bool = False
-    outcome: Clip | MediaError | OSError | None = None
+    outcome: HeldConsumer | MediaError | OSError | None = None
     size: int = 0
-
-
-def _bytes_of(outcome: object) -> int:
-    if not isinstance(outcome, Clip):
-        return 0
-    return outcome.frames.nbytes + (0 if outcome.audio is None else outcome.audio.nbytes)

@@ -4,27 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 
-from javisbench.clip import Clip
+from javisbench.clip import ClipHead, Damage, FrameRun, Timeline
 from javisbench.errors import MediaError
 from javisbench.media import buffers
 from javisbench.media.errors import media_error
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo
 from javisbench.media.wire import receive, send
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 _START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 5.0
+_MESSAGE_TIMEOUT_S = 30.0  # for the rest of a message that has begun
 _MODULE = "javisbench.media.worker"
+_NONSENSE = (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError)
+
+
+class Consumer(Protocol):
+    """What a clip's frames are handed to, run by run."""
+
+    @property
+    def wanted(self) -> NDArray[np.int64] | None:
+        """Indices of the frames to hand over, ascending; None for all. Asked once, before the first run."""
+
+    def take(self, run: FrameRun) -> None:
+        """See some frames, in the order shown. Their memory may be kept; it is the consumer's."""
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        """All frames were handed over."""
+
+
+C = TypeVar("C", bound=Consumer)
+T = TypeVar("T")
 
 
 class Worker:
@@ -35,32 +62,76 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._errors: IO[bytes] | None = None
+        self._talking = False
         # `end` may come from another thread than the one that uses the process.
         self._ended = False
         self._starting = threading.Lock()
 
-    def decode(self, source: ClipSource) -> Clip:
-        """One clip. Raises `MediaError`."""
+    def stream(self, source: ClipSource, open_clip: Callable[[ClipHead], C]) -> C:
+        """Read one clip into a consumer.
+
+        Args:
+            source: its files.
+            open_clip: makes the consumer from what is known of the clip before its frames; called again, for a new one,
+                if decoding shows that to be wrong.
+
+        Returns:
+            the consumer, after it has seen all the frames that it wanted.
+
+        Raises:
+            MediaError: the clip cannot be read. What the consumer raises passes through.
+        """
         request = {
-            "do": "decode",
+            "do": "stream",
             "video": str(source.video.absolute()),
             "audio": None if source.audio is None else str(source.audio.absolute()),
         }
-        reply, descriptors = self._ask(request, source.video)
+        talk = _Talk(self, source.video, self._limits)
+        with self._conversation():
+            reply = talk.say(request)
+            while True:
+                head = talk.understood(_head_from, reply, str(source.video))
+                talk.pixels = len(head.timeline) * head.height * head.width
+                consumer = open_clip(head)
+                reply = self._hand_over(consumer, head, talk)
+                if "end" in reply:
+                    consumer.end(talk.understood(_damage_from, reply))
+                    return consumer
+
+    def _hand_over(self, consumer: Consumer, head: ClipHead, talk: _Talk) -> dict[str, Any]:
+        """Ask for the consumer's frames and hand them over; returns the first message that is no run."""
+        wanted = consumer.wanted
+        if wanted is None:
+            reply = talk.say({"wanted": "all"})
+        else:
+            with _mask(wanted, len(head.timeline)) as buffer:
+                reply = talk.say({"wanted": "some"}, [buffer])
+        while "run" in reply:
+            consumer.take(talk.understood(_run_from, reply, head))
+            reply = talk.say({"run": "next"})
+        return reply
+
+    @contextmanager
+    def _conversation(self) -> Iterator[None]:
+        """A conversation that is cut short ends the process: what it would say next is about this clip."""
+        self._talking = True
         try:
-            return _clip_from(reply["clip"], descriptors[0], str(source.video))
-        except (KeyError, IndexError, TypeError, ValueError) as failure:
-            self._stop()
-            raise media_error("worker_died", f"{source.video}: the decoding process sent nonsense.") from failure
+            yield
         finally:
-            _close(descriptors)
+            if self._talking:
+                self._talking = False
+                self._stop()
 
     def probe(self, video: Path) -> MediaInfo:
         """The headers of a file. Raises `MediaError`."""
-        reply, descriptors = self._ask({"do": "probe", "video": str(video.absolute())}, video)
-        _close(descriptors)
-        values = reply["info"]
-        return MediaInfo(**{**values, "fps": Fraction(*values["fps"])})
+        with self._conversation():
+            reply = _Talk(self, video, self._limits).say({"do": "probe", "video": str(video.absolute())})
+            values = reply["info"]
+            return MediaInfo(**{**values, "fps": Fraction(*values["fps"])})
+
+    def settle(self) -> None:
+        """The conversation has come to its end, a good one or not."""
+        self._talking = False
 
     def kill(self) -> None:
         """End the process for good; whoever waits for it gets an error. `end` afterwards."""
@@ -74,36 +145,20 @@ class Worker:
         self.kill()
         self._stop()
 
-    def _ask(self, request: dict[str, Any], video: Path) -> tuple[dict[str, Any], list[int]]:
+    def begin(self, message: dict[str, Any]) -> socket.socket:
+        """Send the first message about a clip; returns the connection. A process that has died since is replaced.
+
+        Raises:
+            OSError: the new one is gone, too.
+        """
         connection = self._connected()
         try:
-            send(connection, request)
+            send(connection, message)
         except OSError:  # it died between two clips, which is not this clip's fault
             self._stop()
             connection = self._connected()
-            sent = False
-        else:
-            sent = True
-        connection.settimeout(self._limits.deadline_s)
-        try:
-            if not sent:
-                send(connection, request)
-            reply, descriptors = receive(connection)
-        except TimeoutError as failure:
-            self._stop()
-            message = f"{video}: not read within {self._limits.deadline_s:g} s; the decoding process was ended."
-            raise media_error("timeout", message) from failure
-        except (EOFError, OSError) as failure:
-            reason = self._cause_of_death()
-            self._stop()
-            raise media_error("worker_died", f"{video}: the decoding process {reason}.") from failure
-        except ValueError as failure:
-            self._stop()
-            raise media_error("worker_died", f"{video}: the decoding process sent nonsense.") from failure
-        if "kind" in reply:
-            _close(descriptors)
-            raise MediaError(str(reply["message"]), kind=str(reply["kind"]))
-        return reply, descriptors
+            send(connection, message)
+        return connection
 
     def _connected(self) -> socket.socket:
         if self._process is not None and self._process.poll() is not None:
@@ -123,11 +178,11 @@ class Worker:
             send(self._connection, asdict(self._limits))
             receive(self._connection)
         except (EOFError, OSError, ValueError) as failure:
-            reason = self._cause_of_death()
+            reason = self.cause_of_death()
             self._stop()
             raise media_error("worker_start", f"The decoding process {reason} before it was ready.") from failure
 
-    def _cause_of_death(self) -> str:
+    def cause_of_death(self) -> str:
         """How the process ended, with the last line that it wrote, if any."""
         if self._process is None or self._errors is None:
             return "was ended"
@@ -145,13 +200,89 @@ class Worker:
         self._process = self._connection = self._errors = None
         if process is not None:
             process.kill()
-            # One that is stuck in the kernel goes when its file system answers.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_END_TIMEOUT_S)
         if connection is not None:
             connection.close()
         if errors is not None:
             errors.close()
+
+
+class _Talk:
+    """The messages about one clip, and the time that the process has taken for its answers.
+
+    Attributes:
+        video: for messages.
+        pixels: of the whole clip, once known.
+    """
+
+    def __init__(self, worker: Worker, video: Path, limits: DecodeLimits) -> None:
+        self.video = video
+        self.pixels = 0
+        self._worker = worker
+        self._limits = limits
+        self._spent_s = 0.0
+        self._connection: socket.socket | None = None
+
+    def say(self, message: dict[str, Any], descriptors: list[int] | None = None) -> dict[str, Any]:
+        """Send a message; returns the answer, with the buffers that came with it under ``buffers``.
+
+        Raises:
+            MediaError: the process says that the clip cannot be read, or it died, or it took too long.
+        """
+        try:
+            if self._connection is None:
+                self._connection = self._worker.begin(message)
+            else:
+                send(self._connection, message, descriptors)
+            self._await(self._connection)
+            reply, buffers_of_reply = receive(self._connection)
+        except (EOFError, OSError) as failure:
+            reason = self._worker.cause_of_death()
+            raise media_error("worker_died", f"{self.video}: the decoding process {reason}.") from failure
+        except ValueError as failure:
+            raise self._nonsense() from failure
+        if not reply.keys() & {"head", "run"}:
+            self._worker.settle()
+        if "kind" in reply:
+            _close(buffers_of_reply)
+            raise MediaError(str(reply["message"]), kind=str(reply["kind"]))
+        return {**reply, "buffers": buffers_of_reply}
+
+    def understood(self, parse: Callable[..., T], *arguments: Any) -> T:
+        """What `parse` makes of an answer; what it cannot read is a defect of the process, or its hijacker's."""
+        try:
+            return parse(*arguments)
+        except _NONSENSE as failure:
+            raise self._nonsense() from failure
+
+    def _nonsense(self) -> MediaError:
+        return media_error("worker_died", f"{self.video}: the decoding process sent nonsense.")
+
+    def _await(self, connection: socket.socket) -> None:
+        """Wait until an answer begins, no longer than the clip may take.
+
+        A machine with more to do than it has cores gets the same work done later, which is no fault of the clip.
+        """
+        while True:
+            left = self._limits.time_s(self.pixels) * _load() - self._spent_s
+            if left <= 0:
+                raise media_error(
+                    "timeout",
+                    f"{self.video}: not read within {self._spent_s:.0f} s; the decoding process was ended "
+                    "(--clip-deadline allows more).",
+                )
+            begun = time.monotonic()
+            ready, _, _ = select.select([connection], [], [], min(left, 1.0))
+            self._spent_s += time.monotonic() - begun
+            if ready:
+                connection.settimeout(_MESSAGE_TIMEOUT_S)
+                return
+
+
+def _load() -> float:
+    """Processes that want a core for each core there is, over the last minute; at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def _launch() -> tuple[socket.socket, IO[bytes], subprocess.Popen[bytes]]:
@@ -186,28 +317,62 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **single, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _clip_from(layout: dict[str, Any], descriptor: int, name: str) -> Clip:
-    """Arrays over the buffer behind ``descriptor``, without a copy."""
+@contextmanager
+def _mask(wanted: NDArray[np.int64], frames: int) -> Iterator[int]:
+    """A buffer with a byte for each frame: whether it is wanted."""
     import numpy as np
 
-    mapping = buffers.map_for_reading(descriptor)
-    count, height, width = (int(size) for size in layout["frames"])
-    frames = np.frombuffer(mapping, np.uint8, count * height * width * 3).reshape(count, height, width, 3)
-    times = np.frombuffer(mapping, np.float64, count, layout["times_at"])
-    audio = None
-    if layout["channels"]:
-        channels, samples = int(layout["channels"]), int(layout["samples"])
-        audio = np.frombuffer(mapping, np.float32, channels * samples, layout["samples_at"])
-        audio = audio.reshape(channels, samples)
-    return Clip(
-        frames=frames,
-        fps=Fraction(*layout["fps"]),
-        audio=audio,
-        sample_rate=layout["sample_rate"],
-        audio_source=layout["audio_source"],
-        frame_times_s=times,
-        name=name,
-    )
+    mask = np.zeros(frames, np.bool_)
+    mask[wanted] = True
+    descriptor = buffers.create()
+    try:
+        buffers.append(descriptor, 0, mask)
+        yield descriptor
+    finally:
+        buffers.close(descriptor)
+
+
+def _head_from(reply: dict[str, Any], name: str) -> ClipHead:
+    """Arrays over the buffer that came with a head, without a copy."""
+    import numpy as np
+
+    head = reply["head"]
+    with _mapped(reply) as mapping:
+        times = np.frombuffer(mapping, np.float64, int(head["frames"]))
+        audio = None
+        if head["channels"]:
+            channels, samples = int(head["channels"]), int(head["samples"])
+            audio = np.frombuffer(mapping, np.float32, channels * samples, int(head["samples_at"]))
+            audio = audio.reshape(channels, samples)
+    height, width = (int(size) for size in head["size"])
+    line = Timeline(times, float(head["last_frame_s"]), Fraction(*head["fps"]), Fraction(*head["declared_fps"]))
+    return ClipHead(line, height, width, audio, head["sample_rate"], head["audio_source"], name)
+
+
+def _run_from(reply: dict[str, Any], head: ClipHead) -> FrameRun:
+    """Frames over the buffer that came with a run, without a copy."""
+    import numpy as np
+
+    count = int(reply["run"])
+    indices = np.concatenate([np.arange(first, end, dtype=np.int64) for first, end in reply["spans"]])
+    if len(indices) != count or not 0 <= indices[0] <= indices[-1] < len(head.timeline):
+        raise ValueError("frames that were not asked for")
+    with _mapped(reply) as mapping:
+        frames = np.frombuffer(mapping, np.uint8, count * head.frame_bytes)
+    return FrameRun(indices, frames.reshape(count, head.height, head.width, 3))
+
+
+def _damage_from(reply: dict[str, Any]) -> tuple[Damage, ...]:
+    return tuple(Damage(str(d["message"]), int(d["frames"]), float(d["seconds"])) for d in reply["end"])
+
+
+@contextmanager
+def _mapped(reply: dict[str, Any]) -> Iterator[Any]:
+    (descriptor,) = reply["buffers"]
+    try:
+        yield buffers.map_for_reading(descriptor)
+    finally:
+        buffers.close(descriptor)
 
 
 def _close(descriptors: Iterable[int]) -> None:

@@ -1,15 +1,16 @@
-"""Decoding the sound: every channel at the file's own rate.
+"""Decoding the sound: every channel at the file's own rate, on the picture's clock.
 
-Samples come as decoded (a lossy codec may overshoot [-1, 1] a little), without the encoder's delay as far as FFmpeg
-knows it. A container's sound is lined up with its picture: sample 0 belongs to the first frame. Sound that starts
-later is led in by zeros, sound that starts earlier is cut; differences below `ALIGNMENT_TOLERANCE_S` are left
-alone, and so is AVI, which has no time stamps. A file beside the video starts with the first frame by definition.
-Gaps inside a track are not filled.
+Samples come as decoded (a lossy codec may overshoot [-1, 1] a little), without the encoder's delay and padding as far
+as FFmpeg knows them. Sample 0 belongs to the first frame's presentation: sound that starts later is led in by silence,
+sound that starts earlier is cut. Where the times of a track leave a gap, there is silence; where they overlap, what
+comes later is cut at its start. Times that waver about a steady course, as containers round them, make neither. A file
+beside the video starts with the first frame by definition.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import av.error
 import numpy as np
 
 from javisbench.errors import MediaError
-from javisbench.media.container import audio_stream, check_size, open_media, packets, reason
+from javisbench.media.container import audio_stream, check_sound, open_media, packets, reason
 from javisbench.media.errors import media_error
 from javisbench.media.signature import AUDIO_FORMATS, Signature, identify
 from javisbench.media.source import DecodeLimits
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 ALIGNMENT_TOLERANCE_S = 0.002
 """Seconds; Matroska rounds every time stamp to 1 ms, so two of them may be off by that much."""
+
+_FRAMES_OF_A_COURSE = 5
+_WAVERING = 6.0
 
 # PyAV (14 to 18 at least) crashes on frames with this many separate channels.
 _TOO_MANY_PLANES = 8
@@ -48,6 +52,15 @@ class Sound:
     rate: int
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Sound without a gap: when it starts on the container's clock, in seconds; its first sample, and past its last."""
+
+    start_s: float
+    first: int
+    end: int
+
+
 class SoundTrack:
     """Collects the samples of a sound track."""
 
@@ -57,11 +70,11 @@ class SoundTrack:
         self._limits = limits
         self._kind = kind
         self._chunks: list[NDArray[np.float32]] = []
+        self._starts: list[float | None] = []
         self._interleave: av.AudioResampler | None = None
         self._bytes = 0
         self._packets = 0
         self._rate = 0
-        self._start: float | None = None
 
     @classmethod
     def of(
@@ -98,18 +111,38 @@ class SoundTrack:
                 self._interleave = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
             (frame,) = self._interleave.resample(frame)
         samples = _as_float(frame)
-        if not self._chunks:
-            self._rate = frame.sample_rate
-            self._start = start
+        self._rate = frame.sample_rate
         self._bytes += samples.nbytes
-        check_size(self._path, self._bytes, self._limits, " of sound alone")
+        check_sound(self._path, self._bytes, self._limits, " of sound alone")
         self._chunks.append(samples)
+        self._starts.append(start)
 
     def _length(self) -> int:
         return sum(chunk.shape[1] for chunk in self._chunks)
 
-    def finish(self, video_start_s: float | None) -> Sound | None:
-        """All samples, lined up with a picture that starts at ``video_start_s`` (None: no lining up).
+    def stretches(self, *, timed: bool = True) -> tuple[Stretch, ...]:
+        """The track's sound, cut where its times leave gaps or overlap.
+
+        Args:
+            timed: False for a container whose times mean nothing (AVI): one stretch from the first time on.
+        """
+        if not self._chunks:
+            return ()
+        lengths = np.array([chunk.shape[1] for chunk in self._chunks], np.int64)
+        firsts = np.concatenate([[0], np.cumsum(lengths)])
+        starts = np.array([np.nan if start is None else start for start in self._starts])
+        if not timed or np.isnan(starts).all():
+            begin = 0.0 if np.isnan(starts[0]) else float(starts[0])
+            return (Stretch(begin, 0, int(firsts[-1])),)
+        lag = _filled(starts - firsts[:-1] / self._rate)
+        cuts = [0, *_steps(lag), len(lag)]
+        return tuple(
+            Stretch(float(np.median(lag[a:b])) + float(firsts[a]) / self._rate, int(firsts[a]), int(firsts[b]))
+            for a, b in pairwise(cuts)
+        )
+
+    def finish(self, video_start_s: float | None, *, timed: bool = True) -> Sound | None:
+        """All samples on the clock of a picture that starts at ``video_start_s`` (None: the sound starts with it).
 
         Returns None when the track is empty or over before the picture starts.
         """
@@ -117,18 +150,83 @@ class SoundTrack:
             if self._packets:
                 raise media_error(self._kind, f"{self._path}: no sound comes out of the sound track.")
             return None
-        offset = 0.0
-        if video_start_s is not None and self._start is not None:
-            offset = self._start - video_start_s
-        shift = round(offset * self._rate) if abs(offset) >= ALIGNMENT_TOLERANCE_S else 0
-        channels = self._chunks[0].shape[0]
-        if shift > 0:
-            check_size(self._path, self._bytes + shift * channels * 4, self._limits, ", the lead-in included")
-            self._chunks.insert(0, np.zeros((channels, shift), np.float32))
-        samples = np.concatenate(self._chunks, axis=1)[:, max(0, -shift) :]
-        if samples.shape[1] == 0:
+        stretches = self.stretches(timed=timed)
+        zero = stretches[0].start_s if video_start_s is None else video_start_s
+        samples = np.concatenate(self._chunks, axis=1)
+        self._chunks.clear()
+        placed = _places(stretches, zero, self._rate)
+        length = max((place + stretch.end - stretch.first for place, stretch in placed), default=0)
+        if length <= 0:
             return None
+        if len(placed) > 1 or placed[0][0]:
+            samples = self._laid_out(samples, placed, length)
         return Sound(_finite(np.ascontiguousarray(samples), self._path, self._kind), self._rate)
+
+    def _laid_out(
+        self, samples: NDArray[np.float32], placed: list[tuple[int, Stretch]], length: int
+    ) -> NDArray[np.float32]:
+        """Samples at their places, silence between them; what overlaps with earlier sound is cut."""
+        size = samples.shape[0] * length * 4
+        check_sound(self._path, size, self._limits, ", silence before and within the sound included")
+        out = np.zeros((samples.shape[0], length), np.float32)
+        end = 0
+        for place, stretch in placed:
+            skipped = max(end - place, 0)
+            count = stretch.end - stretch.first - skipped
+            if count > 0:
+                out[:, place + skipped : place + skipped + count] = samples[:, stretch.first + skipped : stretch.end]
+                end = place + skipped + count
+        return out
+
+
+def _filled(lag: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unknown values taken from the one before (the first known one at the start)."""
+    known = np.flatnonzero(~np.isnan(lag))
+    return np.asarray(lag[known[np.maximum(np.searchsorted(known, np.arange(len(lag)), side="right") - 1, 0)]])
+
+
+def _steps(lag: NDArray[np.float64]) -> list[int]:
+    """Where a track's times leave the course that they had, and stay off it.
+
+    A single frame off its course, or times that waver from frame to frame, are no steps.
+
+    Args:
+        lag: seconds by which each frame's time is behind the samples before it, shape ``(n,)``.
+    """
+    wavering = float(np.median(np.abs(np.diff(lag)))) if len(lag) > 1 else 0.0
+    tolerance = max(ALIGNMENT_TOLERANCE_S, _WAVERING * wavering)
+    cuts: list[int] = []
+    level = _course(lag, 0, tolerance)
+    values = lag.tolist()
+    for index in range(1, len(values)):
+        off = values[index] - level
+        if abs(off) < tolerance:
+            continue
+        if index + 1 < len(values):
+            next_off = values[index + 1] - level
+            if abs(next_off) < tolerance or (next_off > 0) != (off > 0):
+                continue
+        cuts.append(index)
+        level = _course(lag, index, tolerance)
+    return cuts
+
+
+def _course(lag: NDArray[np.float64], index: int, tolerance: float) -> float:
+    """The lag that holds from a frame on: the median of the few frames that agree with it."""
+    ahead = lag[index : index + _FRAMES_OF_A_COURSE]
+    return float(np.median(ahead[np.abs(ahead - ahead[0]) < tolerance]))
+
+
+def _places(stretches: tuple[Stretch, ...], zero_s: float, rate: int) -> list[tuple[int, Stretch]]:
+    """Stretches with the samples at which they start, cut where they begin before `zero_s`, left out when over then."""
+    placed = []
+    for stretch in stretches:
+        offset = stretch.start_s - zero_s
+        place = round(offset * rate) if abs(offset) >= ALIGNMENT_TOLERANCE_S else 0
+        first = stretch.first + max(-place, 0)
+        if first < stretch.end:
+            placed.append((max(place, 0), Stretch(stretch.start_s, first, stretch.end)))
+    return placed
 
 
 def _as_float(frame: AudioFrame) -> NDArray[np.float32]:
@@ -175,7 +273,7 @@ def _read_uncompressed(path: Path, limits: DecodeLimits) -> Sound:
     try:
         with soundfile.SoundFile(str(path)) as file:
             declared, rate = file.frames, file.samplerate
-            check_size(path, declared * file.channels * 4, limits, " of sound, by its header")
+            check_sound(path, declared * file.channels * 4, limits, " of sound, by its header")
             samples = file.read(dtype="float32", always_2d=True)
     except soundfile.SoundFileError as failure:
         raise media_error("bad_sidecar", f"{path}: the sound file cannot be read ({failure}).") from failure

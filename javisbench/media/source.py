@@ -15,32 +15,60 @@ from javisbench.media.errors import media_error
 
 SIDECAR_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
 
-# What a decoding process needs besides the pixels it hands over: the interpreter and its libraries, and the
-# decoder's own reference frames (16 of them at 8K, 10 bit, are 1.6 GiB).
+# What a decoding process needs besides what it hands over: the interpreter and its libraries, and the decoder's own
+# reference frames (16 of them at 8K, 10 bit, are 1.6 GiB).
 _ADDRESS_SPACE_BESIDES = 3 * 2**30
+_MOST_RUN_BYTES = 64 * 2**20
+_PIXELS_PER_S = 4e6
 
 
 @dataclass(frozen=True)
 class DecodeLimits:
     """How much one clip may cost.
 
+    Clips are read as streams: frames are handed over in runs, so that memory does not grow with a clip's length.
+
     Attributes:
-        max_decoded_bytes: most bytes of decoded pixels and samples. A clip that declares more is refused before
-            anything is allocated; one that turns out to hold more is given up at that point.
-        deadline_s: seconds that reading one clip may take; then its process is ended and replaced.
+        memory_bytes: bound on what one clip may take in memory while it is read: its sound (at most half) and two runs
+            of frames (an eighth each, at most 64 MiB).
+        max_decoded_bytes: most bytes of pixels and samples of a clip that is read whole (`read_clip`).
+        max_pixels: most pixels over all frames; more is refused before anything is decoded.
+        deadline_s: seconds that reading a clip may take, beside a second for each four million pixels; on a machine
+            with more to do than it has cores, in proportion longer. Then the decoding process is ended and replaced.
         address_space_bytes: address space of a decoding process (Linux; other systems may not enforce it).
-            By default ``max_decoded_bytes`` and 3 GiB for the decoder itself.
+            By default ``memory_bytes`` and 3 GiB for the decoder itself.
     """
 
+    memory_bytes: int = 2**30
     max_decoded_bytes: int = 2 * 2**30
+    max_pixels: int = 2**36
     deadline_s: float = 60.0
     address_space_bytes: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_decoded_bytes <= 0 or self.deadline_s <= 0:
-            raise ValueError("max_decoded_bytes and deadline_s must be above 0")
+        if min(self.memory_bytes, self.max_decoded_bytes, self.max_pixels, self.deadline_s) <= 0:
+            raise ValueError("memory_bytes, max_decoded_bytes, max_pixels and deadline_s must be above 0")
         if self.address_space_bytes <= 0:
-            object.__setattr__(self, "address_space_bytes", self.max_decoded_bytes + _ADDRESS_SPACE_BESIDES)
+            object.__setattr__(self, "address_space_bytes", self.memory_bytes + _ADDRESS_SPACE_BESIDES)
+
+    @property
+    def sound_bytes(self) -> int:
+        """Most bytes of decoded sound."""
+        return self.memory_bytes // 2
+
+    @property
+    def frame_bytes(self) -> int:
+        """Most bytes of a single frame."""
+        return self.memory_bytes // 8
+
+    @property
+    def run_bytes(self) -> int:
+        """Most bytes of frames handed over at a time, unless a single one takes more."""
+        return min(self.frame_bytes, _MOST_RUN_BYTES)
+
+    def time_s(self, pixels: int) -> float:
+        """Seconds that a clip of so many pixels may take on a machine that has nothing else to do."""
+        return self.deadline_s + pixels / _PIXELS_PER_S
 
 
 @dataclass(frozen=True)

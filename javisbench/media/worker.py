@@ -1,7 +1,8 @@
 """The decoding process: ``python -m javisbench.media.worker``, started by `javisbench.media.pool`.
 
 Standard input is a socket that carries messages as `javisbench.media.wire` says. The process takes its limits first,
-then one clip after the other, and ends when the socket closes.
+then one clip after the other, and ends when the socket closes. A clip is a conversation: head, wanted frames, runs,
+end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from javisbench.media.source import DecodeLimits
 from javisbench.media.wire import receive, send
 
 _GRACE_S = 5.0
+_BEYOND_DEADLINE = 8.0
 
 
 def main() -> None:
@@ -47,19 +49,14 @@ def main() -> None:
 
 
 def _answer(connection: socket.socket, request: dict[str, Any], limits: DecodeLimits, decode: Any) -> None:
-    from javisbench.media import buffers
-
     video = Path(request["video"])
     audio = None if request.get("audio") is None else Path(request["audio"])
-    # The parent keeps the deadline; this ends the process if the parent is gone, even within the decoder.
-    signal.setitimer(signal.ITIMER_REAL, limits.deadline_s + _GRACE_S)
-    descriptor = buffers.create()
+    _keep_alive(limits, 0)
     try:
         if request["do"] == "probe":
-            reply = {"info": _info_as_json(decode.probe_headers(video, limits))}
+            send(connection, {"info": _info_as_json(decode.probe_headers(video, limits))})
         else:
-            reply = {"clip": decode.decode_clip(video, audio, limits, descriptor).as_json()}
-        send(connection, reply, [descriptor])
+            _stream(connection, video, audio, limits, decode)
     except MediaError as failure:
         send(connection, {"kind": failure.kind, "message": failure.message})
     except MemoryError:
@@ -68,7 +65,103 @@ def _answer(connection: socket.socket, request: dict[str, Any], limits: DecodeLi
         send(connection, {"kind": "too_large", "message": message})
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        os.close(descriptor)
+
+
+def _keep_alive(limits: DecodeLimits, pixels: int) -> None:
+    """The parent keeps the deadline; this ends the process if the parent is gone, even within the decoder."""
+    signal.setitimer(signal.ITIMER_REAL, _BEYOND_DEADLINE * limits.time_s(pixels) + _GRACE_S)
+
+
+def _stream(connection: socket.socket, video: Path, audio: Path | None, limits: DecodeLimits, decode: Any) -> None:
+    """Hand a clip over: its head, and, once the parent has said which frames it wants, these in runs, when asked for.
+
+    If the frames turn out to be others than the head told, everything is handed over once more.
+    """
+    known = None
+    while True:
+        with decode.ClipDecoder(video, audio, limits, known) as clip:
+            _keep_alive(limits, len(clip.timeline) * clip.height * clip.width)
+            _send_head(connection, clip)
+            wanted = _wanted(*receive(connection), len(clip.timeline))
+            if wanted is None or not _send_runs(connection, clip, wanted):
+                return
+            known = clip.corrected()
+            if known is None:
+                send(connection, {"end": [vars(damage) for damage in clip.damage()]})
+                return
+
+
+def _send_head(connection: socket.socket, clip: Any) -> None:
+    from javisbench.media import buffers
+
+    line, sound = clip.timeline, clip.sound
+    head = {
+        "frames": len(line),
+        "size": [clip.height, clip.width],
+        "fps": [line.fps.numerator, line.fps.denominator],
+        "declared_fps": [line.declared_fps.numerator, line.declared_fps.denominator],
+        "last_frame_s": line.last_frame_s,
+        "channels": 0 if sound is None else sound.samples.shape[0],
+        "samples": 0 if sound is None else sound.samples.shape[1],
+        "sample_rate": None if sound is None else sound.rate,
+        "audio_source": clip.audio_source,
+    }
+    descriptor = buffers.create()
+    try:
+        head["samples_at"] = buffers.aligned(buffers.append(descriptor, 0, line.times_s))
+        if sound is not None:
+            buffers.append(descriptor, head["samples_at"], sound.samples)
+            clip.sound = None
+        send(connection, {"head": head}, [descriptor])
+    finally:
+        buffers.close(descriptor)
+
+
+def _wanted(message: dict[str, Any], descriptors: list[int], frames: int) -> Any:
+    """Which frames the parent wants, as an array of booleans; None when it has given the clip up."""
+    import numpy as np
+
+    from javisbench.media import buffers
+
+    if message["wanted"] == "stop":
+        return None
+    if message["wanted"] == "all":
+        return np.ones(frames, np.bool_)
+    (descriptor,) = descriptors
+    try:
+        return np.frombuffer(buffers.map_for_reading(descriptor), np.bool_, frames)
+    finally:
+        buffers.close(descriptor)
+
+
+def _send_runs(connection: socket.socket, clip: Any, wanted: Any) -> bool:
+    """Hand over the wanted frames; False when the parent has given the clip up.
+
+    While the parent works on one run, the next one is decoded, and no more than that.
+    """
+    from javisbench.media import buffers
+
+    waiting = False
+    for indices, descriptor in clip.runs(wanted):
+        try:
+            if waiting and receive(connection)[0]["run"] != "next":
+                return False
+            # Consecutive for the most part; a sparse choice of frames of a long clip is short.
+            spans = _spans(indices)
+            send(connection, {"run": len(indices), "spans": spans}, [descriptor])
+            waiting = True
+        finally:
+            buffers.close(descriptor)
+    return not waiting or bool(receive(connection)[0]["run"] == "next")
+
+
+def _spans(indices: Any) -> list[list[int]]:
+    """Ascending integers as [first, past the last] of stretches without a gap."""
+    import numpy as np
+
+    cuts = np.flatnonzero(np.diff(indices) != 1) + 1
+    starts, ends = np.append(0, cuts), np.append(cuts, len(indices))
+    return [[int(indices[a]), int(indices[b - 1]) + 1] for a, b in zip(starts, ends, strict=True)]
 
 
 def _info_as_json(info: Any) -> dict[str, Any]:

@@ -27,17 +27,13 @@ def conform_clip(clip: Clip, setting: ClipSpec) -> Clip:
 
     count = round(setting.duration_s * float(setting.fps))
     times = np.arange(count) / float(setting.fps)
-    picked = np.clip(np.round(times * float(clip.fps)), 0, clip.frames.shape[0] - 1).astype(np.int64)
+    # The frame whose time is nearest: the boundary lies halfway between two.
+    shown = clip.timeline.times_s
+    picked = np.searchsorted((shown[1:] + shown[:-1]) / 2, times, side="right")
     frames = _resized(clip.frames[picked], setting.width, setting.height)
     audio = None if clip.audio is None or clip.sample_rate is None else _audio(clip.audio, clip.sample_rate, setting)
-    return replace(
-        clip,
-        frames=frames,
-        fps=setting.fps,
-        audio=audio,
-        sample_rate=None if audio is None else setting.sample_rate,
-        frame_times_s=None,
-    )
+    rate = None if audio is None else setting.sample_rate
+    return replace(clip.with_frames(frames, setting.fps), audio=audio, sample_rate=rate)
 
 
 def _resized(frames: NDArray[Any], width: int, height: int) -> NDArray[Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
@@ -18,13 +17,17 @@ from javisbench.run.features import FeatureStore, feature_key
 from javisbench.run.progress import ENCODING, READING
 
 if TYPE_CHECKING:
-    from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Encoder, EncoderCard
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from javisbench.clip import ClipHead, Damage, FrameRun
+    from javisbench.metrics.encoders.base import Encoder, EncoderCard, Intake
     from javisbench.run.plan import EncoderChoice
     from javisbench.run.progress import Progress, Stage
 
 log = logging.getLogger(__name__)
 Encoded = dict["FeatureSpec", Any]
+T = TypeVar("T")
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -45,7 +48,7 @@ class EncodeSession:
         encoders: by name.
         store: where features go.
         device: torch device of the networks.
-        workers: decoding processes, and threads for encoders without a network.
+        workers: decoding processes, each with a thread in which frames are prepared and encoders without a network run.
         precision: ``bf16`` and ``fp16`` are for the networks whose card allows it; the others stay in ``fp32``.
         batch_clips: clips or prompts a forward pass. On a CPU 1, so that results do not depend on sharding or resuming.
         limits: of decoding.
@@ -71,15 +74,46 @@ class EncodeSession:
         """Whether an encoder computes in less than fp32 here."""
         return self.precision != "fp32" and card.reduced_precision
 
-    def encode(self, encoder: Encoder, items: list[Any], specs: list[FeatureSpec]) -> list[Encoded]:
-        """Encode a batch in the session's precision; a defect on one item costs that item, not the run."""
-        if not self.reduces(encoder.card):
-            return _guarded(encoder, items, specs)
+    def encode(self, encoder: Encoder, items: Sequence[str], specs: list[FeatureSpec]) -> list[Encoded]:
+        """Encode prompts in the session's precision; a defect on one item costs that item, not the run."""
+        return self._guarded(encoder, items, specs, lambda some: encoder.encode(some, specs))
+
+    def features(self, encoder: Encoder, intakes: Sequence[Intake], specs: list[FeatureSpec]) -> list[Encoded]:
+        """Features of clips whose frames have come, in the session's precision; a defect costs its clip alone."""
+        return self._guarded(encoder, intakes, specs, encoder.features)
+
+    @contextmanager
+    def precise(self, encoder: Encoder) -> Iterator[None]:
+        """Inside, the encoder's network computes in the session's precision. Holds for the calling thread."""
+        if encoder.card.host:
+            yield
+            return
         import torch
 
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        with torch.autocast(torch.device(self.device).type, dtype):
-            return _guarded(encoder, items, specs)
+        with torch.inference_mode():
+            if not self.reduces(encoder.card):
+                yield
+                return
+            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+            with torch.autocast(torch.device(self.device).type, dtype):
+                yield
+
+    def _guarded(
+        self,
+        encoder: Encoder,
+        items: Sequence[T],
+        specs: list[FeatureSpec],
+        make: Callable[[Sequence[T]], list[Encoded]],
+    ) -> list[Encoded]:
+        try:
+            with self.precise(encoder):
+                return list(make(items))
+        except Exception as error:
+            if len(items) > 1:
+                log.warning("%s failed on a batch of %d (%s); trying one by one", encoder.card.name, len(items), error)
+                return [made for item in items for made in self._guarded(encoder, [item], specs, make)]
+            log.exception("%s failed", encoder.card.name)
+            return [dict.fromkeys(specs, _defect(encoder, error))]
 
     def encoder(self, name: str) -> Encoder:
         """The encoder, loaded.
@@ -188,7 +222,9 @@ def encode_prompts(
                     groups.setdefault((name, tuple(wanted)), []).append(prompt)
             for (name, wanted_of_all), members in groups.items():
                 contents = [prompt_hash(prompt) for prompt in members]
-                _run(session.encoder(name), members, contents, list(wanted_of_all), session)
+                made = session.encode(session.encoder(name), members, list(wanted_of_all))
+                for content, encoded in zip(contents, made, strict=True):
+                    session.keep(content, encoded)
             for _ in batch:
                 stage.advance()
     session.store.flush()
@@ -212,12 +248,8 @@ def encode_clips(
         return
     for name in sorted({name for missing in todo.values() for name in missing}):
         session.encoder(name)
-    with (
-        progress.stage(ENCODING, len(todo)) as stage,
-        ClipReader(session.workers, session.limits) as reader,
-        ThreadPoolExecutor(session.workers) as threads,
-    ):
-        _ClipLoop(todo, index, session, stage, threads).run(reader)
+    with progress.stage(ENCODING, len(todo)) as stage, ClipReader(session.workers, session.limits) as reader:
+        _ClipLoop(todo, index, session, stage).run(reader)
     session.store.flush()
     broken = {index.hashes[source]: error for source, error in index.errors.items() if source in index.hashes}
     for source in wanted:
@@ -226,80 +258,127 @@ def encode_clips(
             index.errors.setdefault(source, broken[index.hashes[source]])
 
 
+class _Visit:
+    """One clip on its way through all the encoders that need it; what runs on the host is finished with its last frame.
+
+    Lives in the thread of a decoding process until then (`javisbench.media.process.Consumer`).
+
+    Attributes:
+        head: the clip without its pixels.
+        intakes: encoder name to the clip's way into it, for networks.
+        made: features of host encoders, and of encoders that refused the clip or failed on it.
+    """
+
+    def __init__(self, head: ClipHead, todo: Mapping[str, list[FeatureSpec]], session: EncodeSession) -> None:
+        self.head = head
+        self.intakes: dict[str, Intake] = {}
+        self.made: list[Encoded] = []
+        self._session = session
+        self._wanted: dict[str, NDArray[np.int64] | None] = {}
+        for name, specs in todo.items():
+            with self._costing_no_more_than(name, specs):
+                intake = session.encoder(name).intake(head, specs)
+                self._wanted[name] = intake.wanted
+                self.intakes[name] = intake
+
+    @property
+    def wanted(self) -> NDArray[np.int64] | None:
+        """The frames that any encoder needs."""
+        import numpy as np
+
+        chosen = [wanted for wanted in self._wanted.values() if wanted is not None]
+        if len(chosen) < len(self._wanted):
+            return None
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *chosen]))
+
+    def take(self, run: FrameRun) -> None:
+        """Show each encoder its frames."""
+        for name, intake in list(self.intakes.items()):
+            part = run.only(self._wanted[name])
+            if len(part.indices):
+                with self._costing_no_more_than(name, intake.specs):
+                    intake.take(part)
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        """Finish what runs on the host."""
+        for name, intake in list(self.intakes.items()):
+            encoder = self._session.encoder(name)
+            with self._costing_no_more_than(name, intake.specs):
+                intake.end(damage)
+            if encoder.card.host and name in self.intakes:
+                self.made += self._session.features(encoder, [self.intakes.pop(name)], list(intake.specs))
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits for the networks, and the sound."""
+        sound = 0 if self.head.audio is None else self.head.audio.nbytes
+        return sound + sum(intake.held_bytes for intake in self.intakes.values())
+
+    @contextmanager
+    def _costing_no_more_than(self, name: str, specs: Sequence[FeatureSpec]) -> Iterator[None]:
+        """A defect of an encoder costs its own features of this clip."""
+        encoder = self._session.encoder(name)
+        try:
+            with self._session.precise(encoder):
+                yield
+        except FeatureError as error:
+            self._give_up(name, specs, error)
+        except Exception as error:
+            log.exception("%s failed on %s", encoder.card.name, self.head.name)
+            self._give_up(name, specs, _defect(encoder, error))
+
+    def _give_up(self, name: str, specs: Sequence[FeatureSpec], error: JavisbenchError) -> None:
+        self.intakes.pop(name, None)
+        self._wanted.pop(name, None)
+        self.made.append(dict.fromkeys(specs, error))
+
+
 @dataclass
 class _ClipLoop:
     todo: dict[ClipSource, dict[str, list[FeatureSpec]]]
     index: ContentIndex
     session: EncodeSession
     stage: Stage
-    threads: ThreadPoolExecutor
-    _batch: list[tuple[ClipSource, Clip]] = field(default_factory=list)
-    _host: deque[tuple[str, Future[list[Encoded]]]] = field(default_factory=deque)
+    _batch: list[tuple[ClipSource, _Visit]] = field(default_factory=list)
 
     def run(self, reader: ClipReader) -> None:
-        for source, outcome in reader.read(self.todo):
+        def visit(source: ClipSource, head: ClipHead) -> _Visit:
+            return _Visit(head, self.todo[source], self.session)
+
+        for source, outcome in reader.stream(self.todo, visit):
             if isinstance(outcome, MediaError):
                 self.index.errors[source] = outcome
                 self.stage.advance(failed=str(source.video))
                 continue
-            self._keep_facts(source, outcome)
-            self._start_host(source, outcome)
+            self._keep_facts(source, outcome.head)
+            for encoded in outcome.made:
+                self.session.keep(self.index.hashes[source], encoded)
             self._batch.append((source, outcome))
             if len(self._batch) >= self.session.batch_clips:
                 self._finish_batch()
-            # Clips waiting for a thread hold their pixels: only a few may wait.
-            self._drain(at_most=2 * self.session.workers)
         self._finish_batch()
-        self._drain(at_most=0)
 
-    def _keep_facts(self, source: ClipSource, clip: Clip) -> None:
+    def _keep_facts(self, source: ClipSource, head: ClipHead) -> None:
         import numpy as np
 
-        kind = {"none": 0, "sidecar": 1, "container": 2}[clip.audio_source]
-        facts = {"audio_source": np.asarray(kind), "durations_s": np.asarray([clip.duration_s, clip.audio_duration_s])}
+        kind = {"none": 0, "sidecar": 1, "container": 2}[head.audio_source]
+        facts = {"audio_source": np.asarray(kind), "durations_s": np.asarray([head.duration_s, head.audio_duration_s])}
         self.session.store.put(media_facts_key(self.index.hashes[source]), facts)
-
-    def _start_host(self, source: ClipSource, clip: Clip) -> None:
-        for name, specs in self.todo[source].items():
-            encoder = self.session.encoder(name)
-            if encoder.card.host:
-                content = self.index.hashes[source]
-                self._host.append((content, self.threads.submit(_guarded, encoder, [clip], specs)))
-
-    def _drain(self, at_most: int) -> None:
-        while len(self._host) > at_most:
-            content, future = self._host.popleft()
-            self.session.keep(content, future.result()[0])
 
     def _finish_batch(self) -> None:
         batch, self._batch = self._batch, []
-        groups: dict[tuple[str, tuple[FeatureSpec, ...]], list[tuple[ClipSource, Clip]]] = {}
-        for source, clip in batch:
-            for name, specs in self.todo[source].items():
-                if not self.session.encoder(name).card.host:
-                    groups.setdefault((name, tuple(specs)), []).append((source, clip))
-        for (name, wanted), members in groups.items():
-            contents = [self.index.hashes[source] for source, _ in members]
-            _run(self.session.encoder(name), [clip for _, clip in members], contents, list(wanted), self.session)
+        groups: dict[tuple[str, tuple[FeatureSpec, ...]], list[tuple[ClipSource, Intake]]] = {}
+        for source, visit in batch:
+            for name, intake in visit.intakes.items():
+                groups.setdefault((name, intake.specs), []).append((source, intake))
+        for (name, specs), members in groups.items():
+            made = self.session.features(self.session.encoder(name), [intake for _, intake in members], list(specs))
+            for (source, _), encoded in zip(members, made, strict=True):
+                self.session.keep(self.index.hashes[source], encoded)
         for _ in batch:
             self.stage.advance()
 
 
-def _run(
-    encoder: Encoder, items: list[Any], contents: list[str], specs: list[FeatureSpec], session: EncodeSession
-) -> None:
-    for content, encoded in zip(contents, session.encode(encoder, items, specs), strict=True):
-        session.keep(content, encoded)
-
-
-def _guarded(encoder: Encoder, items: list[Any], specs: list[FeatureSpec]) -> list[Encoded]:
-    """Encode a batch; a defect of the encoder on one item costs that item, not the run."""
-    try:
-        return list(encoder.encode(items, specs))
-    except Exception as error:
-        if len(items) > 1:
-            log.warning("%s failed on a batch of %d (%s); trying one by one", encoder.card.name, len(items), error)
-            return [encoded for item in items for encoded in _guarded(encoder, [item], specs)]
-        log.exception("%s failed", encoder.card.name)
-        message = f"{encoder.card.title} failed: {type(error).__name__}: {error}. The log has the details."
-        return [{spec: FeatureError(message, kind="encoder_failed") for spec in specs}]
+def _defect(encoder: Encoder, error: Exception) -> FeatureError:
+    message = f"{encoder.card.title} failed: {type(error).__name__}: {error}. The log has the details."
+    return FeatureError(message, kind="encoder_failed")

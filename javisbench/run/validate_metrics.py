@@ -284,7 +284,7 @@ def _with_next(clips: Iterator[_Good]) -> Iterator[tuple[_Good, Clip]]:
 
 
 def _sound_only(clip: Clip) -> Clip:
-    return replace(clip, frames=clip.frames[:1].copy(), frame_times_s=None)
+    return clip.with_frames(clip.frames[:1].copy())
 
 
 def _spoiled(clip: Clip, name: str, other: Clip, rng: np.random.Generator) -> Clip:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, UsageError, WeightsError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
 
 AXES = ("CE", "CU", "PC", "PQ")
 SAMPLE_RATE = 16000
@@ -25,7 +25,7 @@ _FILTER_HEIGHT = 0.99
 _SOUNDS_AT_ONCE = 16
 
 
-class AudioboxEncoder(Encoder):
+class AudioboxEncoder(SoundEncoder):
     """Audiobox Aesthetics.
 
     Feature ``axes``: ``ratings``, float64, shape ``(4,)``: content enjoyment (CE), content usefulness (CU), production
@@ -83,21 +83,19 @@ class AudioboxEncoder(Encoder):
         predictor.device = torch.device(device)
         self._predictor = predictor
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """The ratings of each clip's sound."""
         if self._predictor is None:
             raise UsageError("Call AudioboxEncoder.load before encode.")
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = [{} for _ in items]
+        results: list[Encoded] = [{} for _ in heads]
         for spec in specs:
             if spec.feature != "axes" or spec.subject != "clip":
                 raise UsageError(f"The encoder audiobox has 'axes' of clips only, not {spec.feature!r}.")
             waveforms: list[Tensor] = []
             places: list[int] = []
-            for place, clip in enumerate(cast("Sequence[Clip]", items)):
+            for place, head in enumerate(heads):
                 try:
-                    waveforms.append(waveform(clip, spec))
+                    waveforms.append(waveform(head, spec))
                     places.append(place)
                 except FeatureError as error:
                     results[place][spec] = error
@@ -117,7 +115,7 @@ class AudioboxEncoder(Encoder):
         return [np.array([row[axis] for axis in AXES], dtype=np.float64) for row in rows]
 
 
-def waveform(clip: Clip, spec: FeatureSpec) -> Tensor:
+def waveform(clip: ClipHead, spec: FeatureSpec) -> Tensor:
     """What the network hears of `clip`: float32, shape ``(1, floor(16000 max_audio_len_s))``.
 
     Raises:

@@ -8,19 +8,22 @@ are equal share the features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
-from javisbench.errors import JavisbenchError
+from javisbench.clip import FrameRun
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
+    from javisbench.clip import Clip, ClipHead, Damage, Timeline
+    from javisbench.protocol import Protocol
 
+WHOLE_CLIP_BYTES = 2 * 2**30
 Setting: TypeAlias = str | int | float | bool
 Subject: TypeAlias = Literal["clip", "text", "audio_text"]
 Features: TypeAlias = "Mapping[str, NDArray[np.generic]]"
@@ -54,6 +57,26 @@ class FeatureSpec:
         return dict(self.prep)
 
 
+def timed(spec: FeatureSpec, protocol: Protocol) -> FeatureSpec:
+    """A spec whose feature depends on when frames are shown, with the protocol's word on that.
+
+    Frames at the declared rate are not named: features that were stored before there was a choice keep their keys.
+    """
+    if protocol.frame_times == "declared":
+        return spec
+    return replace(spec, prep=tuple(sorted((*spec.prep, ("frame_times", protocol.frame_times)))))
+
+
+def timeline_for(timeline: Timeline, spec: FeatureSpec) -> Timeline:
+    """The times that a feature goes by: with the setting ``frame_times`` = ``shown`` when frames are shown, else their
+    indices over the rate that the file declares.
+    """
+    return timeline if spec.settings.get("frame_times") == "shown" else timeline.declared
+
+
+Encoded: TypeAlias = "dict[FeatureSpec, Features | JavisbenchError]"
+
+
 @dataclass(frozen=True)
 class EncoderCard:
     """Facts about an encoder, for `javisbench metrics show`, docs and the planner.
@@ -66,7 +89,8 @@ class EncoderCard:
         licence: of the weights; empty when there are none.
         source: paper or project.
         extra: the optional dependency group that it needs (``clip``), or None.
-        host: True when it computes on the CPU without torch: the runner then calls it clip by clip in threads.
+        host: True when it computes on the CPU without torch: the runner then makes its features as the frames come, in
+            the threads that read clips.
         reduced_precision: True when its network may run in half precision where the user asks for it (`--precision`).
         revision: raised when the computation changes, so that stored features of an older one are not used.
     """
@@ -87,8 +111,41 @@ class EncoderCard:
         return next(iter(self.variants))
 
 
+class Intake(ABC):
+    """One clip on its way into an encoder: it says which frames it needs, sees them run by run, and keeps what is made.
+
+    Attributes:
+        head: the clip without its pixels; its sound is complete.
+        specs: the features to make.
+    """
+
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        self.head = head
+        self.specs = tuple(specs)
+
+    @property
+    @abstractmethod
+    def wanted(self) -> NDArray[np.int64] | None:
+        """Indices of the frames that are needed, ascending; None for all of them."""
+
+    @abstractmethod
+    def take(self, run: FrameRun) -> None:
+        """See some of the wanted frames, in the order shown. What is kept of them should be small."""
+
+    def end(self, damage: tuple[Damage, ...]) -> None:  # noqa: B027 - few need to know
+        """All frames have come; what the file should have held besides."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what is kept of the frames."""
+        return 0
+
+
 class Encoder(ABC):
     """Base of all encoders. Constructing one is cheap; `load` reads weights; `encode` may be called many times.
+
+    An encoder of clips that says no more than this class gets whole clips, and cannot have long ones. `StreamEncoder`
+    and `SoundEncoder` are for those that need not keep every frame.
 
     Args:
         variant: a key of ``card.variants``; None for the default.
@@ -112,9 +169,7 @@ class Encoder(ABC):
         """
 
     @abstractmethod
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def encode(self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """Features of a batch: all `items` are clips, or all are prompts, as the specs' subjects say.
 
         All specs on the same items come in one call, so that work they share is done once. One entry an item, holding
@@ -122,5 +177,135 @@ class Encoder(ABC):
         raise. Results do not depend on the other items of the batch beyond float rounding (1e-5 on cosines).
         """
 
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """Begin a clip whose frames will come in runs. Called, as the intake is, in any thread.
+
+        Raises:
+            FeatureError: the clip has none of the features, whatever its frames show.
+        """
+        return _WholeIntake(head, specs)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
+        """Features of a batch of clips of which all frames have come; all intakes have the same specs."""
+        clips = [cast("_WholeIntake", intake).clip() for intake in intakes]
+        return self.encode(clips, intakes[0].specs) if clips else []
+
     def close(self) -> None:  # noqa: B027 - most encoders hold nothing but memory
         """Free what `load` took."""
+
+
+class StreamEncoder(Encoder):
+    """Base of encoders that see a clip's frames in runs and keep little of them."""
+
+    @abstractmethod
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """Begin a clip; see `Encoder.intake`."""
+
+    @abstractmethod
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
+        """Features of a batch of clips; see `Encoder.features`."""
+
+    def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+        """Features of prompts, for encoders that have any.
+
+        Raises:
+            UsageError: this one has none.
+        """
+        raise UsageError(f"{self.card.name} has no features of prompts; {specs[0].feature!r} was asked for.")
+
+    def encode(self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+        """Features of whole clips, or of prompts."""
+        if not items or not specs:
+            return [{} for _ in items]
+        if specs[0].subject != "clip":
+            return self.encode_prompts(cast("Sequence[str]", items), specs)
+        results: list[Encoded] = [{} for _ in items]
+        intakes: dict[int, Intake] = {}
+        for place, clip in enumerate(cast("Sequence[Clip]", items)):
+            try:
+                intakes[place] = self._shown(clip, specs)
+            except FeatureError as error:
+                results[place] = dict.fromkeys(specs, error)
+        made = self.features(list(intakes.values())) if intakes else []
+        return [results[place] | found for place, found in zip_places(len(items), intakes, made)]
+
+    def _shown(self, clip: Clip, specs: Sequence[FeatureSpec]) -> Intake:
+        import numpy as np
+
+        intake = self.intake(clip.head, specs)
+        run = FrameRun(np.arange(len(clip.frames)), clip.frames).only(intake.wanted)
+        if len(run.indices):
+            intake.take(run)
+        intake.end(clip.damage)
+        return intake
+
+
+class SoundEncoder(StreamEncoder):
+    """Base of encoders that see nothing of a clip but its sound."""
+
+    @abstractmethod
+    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+        """Features of a batch of clips from their sound; see `Encoder.encode`."""
+
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """A clip of which no frame is asked for."""
+        return _SoundIntake(head, specs)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
+        """Features from the sound of each clip."""
+        return self.encode_sounds([intake.head for intake in intakes], intakes[0].specs) if intakes else []
+
+
+class _SoundIntake(Intake):
+    @property
+    def wanted(self) -> NDArray[np.int64]:
+        import numpy as np
+
+        return np.zeros(0, np.int64)
+
+    def take(self, run: FrameRun) -> None:
+        raise AssertionError("no frames were asked for")
+
+
+class _WholeIntake(Intake):
+    """Keeps every frame, for encoders that do not say what they need."""
+
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        super().__init__(head, specs)
+        size = len(head.timeline) * head.frame_bytes
+        if size > WHOLE_CLIP_BYTES:
+            raise FeatureError(
+                f"{head.name} takes {size / 2**20:,.0f} MiB as a whole, and an encoder that wants it whole may have "
+                f"{WHOLE_CLIP_BYTES / 2**20:,.0f} MiB; it should say which frames it needs (StreamEncoder).",
+                kind="too_large",
+            )
+        self._frames: list[NDArray[np.uint8]] = []
+        self._damage: tuple[Damage, ...] = ()
+
+    @property
+    def wanted(self) -> None:
+        return None
+
+    def take(self, run: FrameRun) -> None:
+        self._frames.append(run.frames)
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        self._damage = damage
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(frames.nbytes for frames in self._frames)
+
+    def clip(self) -> Clip:
+        import numpy as np
+
+        from javisbench.clip import Clip
+
+        frames = self._frames[0] if len(self._frames) == 1 else np.concatenate(self._frames)
+        return Clip.of(self.head, frames, self._damage)
+
+
+def zip_places(count: int, places: Iterable[int], made: Sequence[Encoded]) -> Iterator[tuple[int, Encoded]]:
+    """Every place below `count` with what was made for it; nothing for those that do not stand in `places`."""
+    found = dict(zip(places, made, strict=True))
+    return ((place, found.get(place, {})) for place in range(count))

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, UsageError, WeightsError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
 
 SAMPLE_RATE = 48000
 SAMPLES = 10 * SAMPLE_RATE
@@ -77,7 +77,7 @@ VARIANTS = {
 }
 
 
-class CLAPEncoder(Encoder):
+class CLAPEncoder(SoundEncoder):
     """CLAP with the HTSAT audio network, unfused.
 
     Feature ``audio`` (of a clip): ``embedding``, float32, shape ``(512,)``, L2-normalised, of the channels' mean at
@@ -132,52 +132,50 @@ class CLAPEncoder(Encoder):
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
-        """Embeddings of clips' sound, or of prompts."""
+    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+        """Embeddings of clips' sound."""
         import torch
 
-        if self._network is None:
-            raise UsageError("Call CLAPEncoder.load before encode.")
-        sounds = [spec for spec in specs if spec.feature == "audio" and spec.subject == "clip"]
-        prompts = [spec for spec in specs if spec.feature == "text" and spec.subject != "clip"]
-        for spec in specs:
-            if spec not in sounds and spec not in prompts:
-                raise UsageError(
-                    f"The encoder clap has 'audio' of clips and 'text' of prompts, not {spec.feature!r} of "
-                    f"{spec.subject!r}."
-                )
-        with torch.inference_mode():
-            if sounds:
-                return self._encode_clips(cast("Sequence[Clip]", items), sounds)
-            if not items or not prompts:
-                return [{} for _ in items]
-            embedded = self._embed_prompts(cast("Sequence[str]", items))
-            return [{spec: {"embedding": embedding} for spec in prompts} for embedding in embedded]
-
-    def close(self) -> None:
-        """Drop the network."""
-        self._network = self._tokenizer = None
-
-    def _encode_clips(
-        self, clips: Sequence[Clip], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = []
+        self._check(specs, "audio")
+        results: list[Encoded] = []
         mels: list[Tensor] = []
         places: list[tuple[int, FeatureSpec]] = []
-        for clip in clips:
+        for head in heads:
             try:
-                sound = resampled(clip)
+                sound = resampled(head)
             except FeatureError as error:
                 results.append(dict.fromkeys(specs, error))
                 continue
             places += [(len(results), spec) for spec in specs]
             mels += [log_mel(ten_seconds(sound, repeat=spec.settings["clap_padding"] == "repeatpad")) for spec in specs]
             results.append({})
-        for (item, spec), embedding in zip(places, self._embed_sounds(mels), strict=True):
-            results[item][spec] = {"embedding": embedding}
+        with torch.inference_mode():
+            for (item, spec), embedding in zip(places, self._embed_sounds(mels), strict=True):
+                results[item][spec] = {"embedding": embedding}
         return results
+
+    def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+        """Embeddings of prompts."""
+        import torch
+
+        self._check(specs, "text")
+        with torch.inference_mode():
+            embedded = self._embed_prompts(prompts)
+        return [{spec: {"embedding": embedding} for spec in specs} for embedding in embedded]
+
+    def _check(self, specs: Sequence[FeatureSpec], feature: str) -> None:
+        if self._network is None:
+            raise UsageError("Call CLAPEncoder.load before encode.")
+        for spec in specs:
+            if spec.feature != feature or (spec.subject == "clip") != (feature == "audio"):
+                raise UsageError(
+                    f"The encoder clap has 'audio' of clips and 'text' of prompts, not {spec.feature!r} of "
+                    f"{spec.subject!r}."
+                )
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._network = self._tokenizer = None
 
     def _embed_sounds(self, mels: Sequence[Tensor]) -> NDArray[np.float32]:
         """Log-mels ``(1, 1001, 64)`` to ``(n, 512)``."""
@@ -212,7 +210,7 @@ class CLAPEncoder(Encoder):
         return forward_in_batches(embed, torch.tensor(rows, device=self._device), _PROMPTS_AT_ONCE).cpu().numpy()
 
 
-def resampled(clip: Clip) -> NDArray[np.float32]:
+def resampled(clip: ClipHead) -> NDArray[np.float32]:
     """The channels' mean at 48 kHz, first 10 s, of the length that librosa gives it.
 
     Raises:

@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import JavisbenchError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
-from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices
+from javisbench.errors import UsageError, WeightsError
+from javisbench.metrics.encoders.base import (
+    Encoded,
+    EncoderCard,
+    Features,
+    FeatureSpec,
+    Intake,
+    StreamEncoder,
+    timeline_for,
+)
+from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
+from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead, Timeline
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -62,27 +71,12 @@ VARIANTS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class _Crops:
-    """Sampled frames of many clips, each once.
-
-    Attributes:
-        pixels: RGB, uint8, shape ``(sum of counts, 3, 224, 224)``.
-        counts: of each clip.
-        places: for each clip, where each sample stands among its frames.
-    """
-
-    pixels: Tensor
-    counts: list[int]
-    places: list[NDArray[np.int64]]
-
-
-class CLIPEncoder(Encoder):
+class CLIPEncoder(StreamEncoder):
     """CLIP ViT-B/32.
 
     Feature ``frame_embeddings`` (of a clip): ``embeddings``, float32, shape ``(clip_frames, 512)``, L2-normalised, of
     frames evenly spaced over the whole clip, both ends included. Settings: ``clip_frames`` and ``channel_order``
-    (``rgb``, or ``bgr`` for the reference's swapped channels).
+    (``rgb``, or ``bgr`` for the reference's swapped channels); ``frame_times``.
 
     Feature ``text_embedding`` (of a prompt): ``embedding``, float32, shape ``(512,)``, L2-normalised; long prompts are
     cut to 77 tokens, the end token kept.
@@ -128,62 +122,70 @@ class CLIPEncoder(Encoder):
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
-        """Embeddings of clips' frames, or of prompts."""
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """Crops of the sampled frames."""
+        from javisbench.metrics.encoders.preprocessing.pil_resize import bicubic_centre_crop
+
+        for spec in specs:
+            if spec.feature != "frame_embeddings" or spec.subject != "clip":
+                raise self._no_such(spec)
+        size = VARIANTS[self.variant].image_size
+        wanted = np.concatenate([sampled_frames(head.timeline, spec) for spec in specs])
+        return ChosenFrames(
+            head, specs, wanted, lambda pixels: bicubic_centre_crop(on_device(pixels, self._device), size)
+        )
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
+        """Embeddings of clips' frames."""
         import torch
 
+        self._check_loaded()
+        clips = cast("Sequence[ChosenFrames]", intakes)
+        results: list[Encoded] = [{} for _ in clips]
+        if not clips:
+            return results
+        crops = torch.cat([clip.prepared() for clip in clips])
+        counts = [len(clip.wanted) for clip in clips]
+        with torch.inference_mode():
+            embedded = {
+                order: torch.split(self._embed_crops(crops, swapped=order == "bgr"), counts)
+                for order in sorted({str(spec.settings["channel_order"]) for spec in clips[0].specs})
+            }
+        for place, (clip, result) in enumerate(zip(clips, results, strict=True)):
+            for spec in clip.specs:
+                rows = clip.rows(sampled_frames(clip.head.timeline, spec))
+                result[spec] = {"embeddings": embedded[str(spec.settings["channel_order"])][place].numpy()[rows]}
+        return results
+
+    def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+        """Embeddings of prompts."""
+        import torch
+
+        self._check_loaded()
+        for spec in specs:
+            if spec.feature != "text_embedding":
+                raise self._no_such(spec)
+        with torch.inference_mode():
+            return [dict.fromkeys(specs, features) for features in self._prompts(prompts)]
+
+    def _check_loaded(self) -> None:
         if self._network is None:
             raise UsageError("Call CLIPEncoder.load before encode.")
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = [{} for _ in items]
-        crops: dict[int, _Crops] = {}  # by number of frames: settings of the channels share them
-        with torch.inference_mode():
-            for spec in specs if items else ():
-                for result, features in zip(results, self._features(items, spec, crops), strict=True):
-                    result[spec] = features
-        return results
+
+    def _no_such(self, spec: FeatureSpec) -> UsageError:
+        return UsageError(
+            "The encoder clip has the features 'frame_embeddings' of clips and 'text_embedding' of prompts, "
+            f"not {spec.feature!r} of {spec.subject!r}."
+        )
 
     def close(self) -> None:
         """Drop the network."""
         self._network = None
 
-    def _features(
-        self, items: Sequence[Clip] | Sequence[str], spec: FeatureSpec, crops: dict[int, _Crops]
-    ) -> list[Features]:
-        if spec.feature == "text_embedding" and spec.subject != "clip":
-            return self._prompts(cast("Sequence[str]", items))
-        if spec.feature == "frame_embeddings" and spec.subject == "clip":
-            count = int(spec.settings["clip_frames"])
-            if count not in crops:
-                crops[count] = self._crop(cast("Sequence[Clip]", items), count)
-            return self._frames(crops[count], swapped=spec.settings["channel_order"] == "bgr")
-        raise UsageError(
-            "The encoder clip has the features 'frame_embeddings' of clips and 'text_embedding' of prompts, "
-            f"not {spec.feature!r} of {spec.subject!r}."
-        )
-
-    def _crop(self, clips: Sequence[Clip], count: int) -> _Crops:
-        import torch
-
-        from javisbench.metrics.encoders.preprocessing.pil_resize import bicubic_centre_crop
-
-        crops, places = [], []
-        for clip in clips:
-            chosen, place = np.unique(evenly_spaced_indices(clip.frames.shape[0], count), return_inverse=True)
-            frames = torch.from_numpy(clip.frames[chosen]).to(self._device)
-            crops.append(bicubic_centre_crop(frames, VARIANTS[self.variant].image_size))
-            places.append(place)
-        return _Crops(torch.cat(crops), [len(crop) for crop in crops], places)
-
-    def _frames(self, crops: _Crops, *, swapped: bool) -> list[Features]:
-        import torch
-
+    def _embed_crops(self, crops: Tensor, *, swapped: bool) -> Tensor:
         from javisbench.metrics.encoders.batching import forward_in_batches
 
-        pixels = crops.pixels.flip(1) if swapped else crops.pixels
-        embedded = torch.split(forward_in_batches(self._embed_frames, pixels, _FRAMES_AT_ONCE).cpu(), crops.counts)
-        return [{"embeddings": part.numpy()[place]} for part, place in zip(embedded, crops.places, strict=True)]
+        return forward_in_batches(self._embed_frames, crops.flip(1) if swapped else crops, _FRAMES_AT_ONCE).cpu()
 
     def _embed_frames(self, frames: Tensor) -> Tensor:
         pooled = self._network.vision_model(pixel_values=normalise(frames)).pooler_output
@@ -203,6 +205,11 @@ class CLIPEncoder(Encoder):
     def _embed_tokens(self, tokens: Tensor) -> Tensor:
         pooled = self._network.text_model(input_ids=tokens).pooler_output
         return _unit(self._network.text_projection(pooled))
+
+
+def sampled_frames(timeline: Timeline, spec: FeatureSpec) -> NDArray[np.int64]:
+    """Indices of the frames that CLIP sees of a clip."""
+    return evenly_spaced_frames(timeline_for(timeline, spec), int(spec.settings["clip_frames"]))
 
 
 def normalise(frames: Tensor) -> Tensor:

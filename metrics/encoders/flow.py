@@ -7,63 +7,74 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead, FrameRun
 
 
-def motion_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean optical-flow magnitude of each frame against the one before it.
+class Motion:
+    """Mean optical-flow magnitude of each frame against the one before it, frame by frame.
 
     Farnebäck flow on luma (pyramid 0.5 with 3 levels, window 15, 3 iterations, polynomial 5 with sigma 1.2).
-
-    Args:
-        frames: uint8 RGB, shape ``(T, H, W, 3)``, T >= 1.
-
-    Returns:
-        Pixels per frame, float64, shape ``(T,)``. The first frame has none before it and takes the second one's
-        value; a single frame moves by 0.
 
     Source:
         Farnebäck, "Two-frame motion estimation based on polynomial expansion", SCIA 2003, as in OpenCV.
     """
-    import cv2
 
-    magnitude = np.zeros(len(frames), dtype=np.float64)
-    earlier = cv2.cvtColor(frames[0], cv2.COLOR_RGB2GRAY)
-    for index in range(1, len(frames)):
-        later = cv2.cvtColor(frames[index], cv2.COLOR_RGB2GRAY)
-        flow = cv2.calcOpticalFlowFarneback(
-            earlier,
-            later,
-            None,  # type: ignore[call-overload,unused-ignore]
-            pyr_scale=0.5,
-            levels=3,
-            winsize=15,
-            iterations=3,
-            poly_n=5,
-            poly_sigma=1.2,
-            flags=0,
-        )
-        # Not cv2.magnitude, whose last bit depends on memory alignment: equal flow must give equal values, or a
-        # still picture gets peaks.
-        magnitude[index] = np.sqrt(np.square(flow).sum(axis=2)).mean(dtype=np.float64)
-        earlier = later
-    if len(frames) > 1:
-        magnitude[0] = magnitude[1]
-    return magnitude
+    def __init__(self) -> None:
+        self._magnitudes: list[float] = []
+        self._earlier: NDArray[np.uint8] | None = None
+
+    def add(self, frame: NDArray[np.uint8]) -> None:
+        """See the next frame: uint8 RGB, shape ``(H, W, 3)``."""
+        import cv2
+
+        later = cast("NDArray[np.uint8]", cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        if self._earlier is not None:
+            flow = cv2.calcOpticalFlowFarneback(
+                self._earlier,
+                later,
+                None,  # type: ignore[call-overload,unused-ignore]
+                pyr_scale=0.5,
+                levels=3,
+                winsize=15,
+                iterations=3,
+                poly_n=5,
+                poly_sigma=1.2,
+                flags=0,
+            )
+            # Not cv2.magnitude, whose last bit depends on memory alignment: equal flow must give equal values, or a
+            # still picture gets peaks.
+            self._magnitudes.append(float(np.sqrt(np.square(flow).sum(axis=2)).mean(dtype=np.float64)))
+        self._earlier = later
+
+    def magnitudes(self) -> NDArray[np.float64]:
+        """Pixels per frame, float64, shape ``(T,)``.
+
+        The first frame has none before it and takes the second one's value; a single frame moves by 0.
+        """
+        return np.array([self._magnitudes[0] if self._magnitudes else 0.0, *self._magnitudes])
 
 
-class FlowEncoder(Encoder):
+def motion_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """`Motion` of uint8 RGB frames of shape ``(T, H, W, 3)``, T >= 1: pixels per frame, shape ``(T,)``."""
+    motion = Motion()
+    for frame in frames:
+        motion.add(frame)
+    return motion.magnitudes()
+
+
+class FlowEncoder(StreamEncoder):
     """Motion of a clip's picture, from all frames at native size.
 
     Features:
         ``motion``: ``magnitude``, float64 ``(T,)``, mean flow in pixels per frame, index i for the motion from frame
-        i - 1 to i (index 0 repeats index 1); ``fps``, float64 ``(1,)``, the clip's average frame rate.
+        i - 1 to i (index 0 repeats index 1); ``times_s``, float64 ``(T + 1,)``, when each frame is shown and when the
+        last one's time is over, in seconds; ``declared_fps``, float64 ``(1,)``, frames per second by the file's header.
     """
 
     card: ClassVar[EncoderCard] = EncoderCard(
@@ -72,21 +83,48 @@ class FlowEncoder(Encoder):
         variants={"default": None},
         source="Farnebäck, SCIA 2003, as in OpenCV",
         host=True,
+        revision=2,
     )
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """A clip of which every frame is seen once."""
+        return _FlowIntake(head, specs)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
         """Features of each clip; all specs ask for the same ones."""
-        return [dict.fromkeys(specs, _features(clip)) for clip in cast("Sequence[Clip]", items)]
+        return [cast("_FlowIntake", intake).features() for intake in intakes]
 
 
-def _features(clip: Clip) -> Features | JavisbenchError:
-    import cv2
+class _FlowIntake(Intake):
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        super().__init__(head, specs)
+        self._motion = Motion()
+        self._error: FeatureError | None = None
 
-    try:
-        magnitude = motion_magnitude(clip.frames)
-    except cv2.error as error:
-        _, height, width, _ = clip.frames.shape
-        return FeatureError(f"No optical flow for {clip.name} ({width}x{height} pixels): {error}.", kind="flow")
-    return {"magnitude": magnitude, "fps": np.asarray([float(clip.fps)])}
+    @property
+    def wanted(self) -> None:
+        return None
+
+    def take(self, run: FrameRun) -> None:
+        import cv2
+
+        if self._error is not None:
+            return
+        try:
+            for frame in run.frames:
+                self._motion.add(frame)
+        except cv2.error as error:
+            head = self.head
+            message = f"No optical flow for {head.name} ({head.width}x{head.height} pixels): {error}."
+            self._error = FeatureError(message, kind="flow")
+
+    def features(self) -> Encoded:
+        if self._error is not None:
+            return dict.fromkeys(self.specs, self._error)
+        line = self.head.timeline
+        arrays = {
+            "magnitude": self._motion.magnitudes(),
+            "times_s": np.array([line.start_of(frame) for frame in range(len(line) + 1)]),
+            "declared_fps": np.asarray([float(line.declared_fps)]),
+        }
+        return dict.fromkeys(self.specs, arrays)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
-    from javisbench.errors import JavisbenchError
+    from javisbench.clip import ClipHead, Damage, FrameRun
 
 LEVEL_WINDOW_S = 0.02
 LEVEL_FLOOR_DBFS = -120.0
@@ -25,7 +24,7 @@ LOUDNESS_BLOCK_S = 0.4
 _LFE_OF_SIX = 3
 
 
-class HealthEncoder(Encoder):
+class HealthEncoder(StreamEncoder):
     """Facts about a clip, taken from every frame and sample in one pass.
 
     Features:
@@ -36,7 +35,9 @@ class HealthEncoder(Encoder):
         ``(1,)``, 0 without sound; ``level_dbfs``, ``(windows,)``, RMS of each 20 ms over all channels, at least -120
         (the last window may be shorter; none without sound); ``clipped_share``, ``(1,)``, share of samples at 99.9 % of
         full scale or beyond, ``(0,)`` without sound; ``loudness_lufs``, ``(1,)``, integrated loudness, -inf where all
-        is below the gate of -70 LUFS, ``(0,)`` where there are no 0.4 s of sound.
+        is below the gate of -70 LUFS, ``(0,)`` where there are no 0.4 s of sound; ``timing_fault_frames``, ``(1,)``,
+        how far any frame is shown from its index over the rate in the header, in frames; ``lost_frames`` and
+        ``lost_s``, ``(n,)``, what each of the n faults of a damaged file has cost.
     """
 
     card: ClassVar[EncoderCard] = EncoderCard(
@@ -45,48 +46,70 @@ class HealthEncoder(Encoder):
         variants={"default": None},
         source="ITU-R BS.1770-4 for loudness",
         host=True,
+        revision=2,
     )
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """A clip of which every frame is seen once."""
+        return _HealthIntake(head, specs)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
         """Features of each clip; all specs ask for the same ones."""
-        return [dict.fromkeys(specs, _features(clip)) for clip in cast("Sequence[Clip]", items)]
+        return [cast("_HealthIntake", intake).features() for intake in intakes]
 
 
-def _features(clip: Clip) -> Features | JavisbenchError:
-    if clip.audio is not None and not np.isfinite(clip.audio).all():
-        return FeatureError(f"The sound of {clip.name} holds values that are not numbers.", kind="non_finite")
-    height, width = clip.frames.shape[1:3]
-    return {
-        "size": np.asarray([width, height], dtype=np.float64),
-        "fps": np.asarray([float(clip.fps)]),
-        "duration_s": np.asarray([clip.duration_s]),
-        **_picture(clip.frames),
-        **_sound(clip),
-    }
+class _HealthIntake(Intake):
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        super().__init__(head, specs)
+        frames = len(head.timeline)
+        self._dark = np.zeros(frames)
+        self._change, self._changed = np.zeros(frames - 1), np.zeros(frames - 1)
+        self._earlier: NDArray[np.uint8] | None = None
+        self._damage: tuple[Damage, ...] = ()
+
+    @property
+    def wanted(self) -> None:
+        return None
+
+    def take(self, run: FrameRun) -> None:
+        import cv2
+
+        pixels = self.head.height * self.head.width
+        for index, frame in zip(run.indices.tolist(), run.frames, strict=True):
+            luma = cast("NDArray[np.uint8]", cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+            bright = cv2.countNonZero(cv2.threshold(luma, DARK_LUMA, 1, cv2.THRESH_BINARY)[1])
+            self._dark[index] = 1 - bright / pixels
+            if self._earlier is not None:
+                difference = cv2.absdiff(luma, self._earlier)
+                self._change[index - 1] = cv2.mean(difference)[0]
+                moved = cv2.threshold(difference, CHANGED_LUMA, 1, cv2.THRESH_BINARY)[1]
+                self._changed[index - 1] = cv2.countNonZero(moved) / pixels
+            self._earlier = luma
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        self._damage = damage
+
+    def features(self) -> Encoded:
+        head, line = self.head, self.head.timeline
+        if head.audio is not None and not np.isfinite(head.audio).all():
+            error = FeatureError(f"The sound of {head.name} holds values that are not numbers.", kind="non_finite")
+            return dict.fromkeys(self.specs, error)
+        arrays = {
+            "size": np.asarray([head.width, head.height], dtype=np.float64),
+            "fps": np.asarray([float(line.fps)]),
+            "duration_s": np.asarray([line.duration_s]),
+            "timing_fault_frames": np.asarray([line.timing_fault_frames]),
+            "lost_frames": np.asarray([damage.frames for damage in self._damage], dtype=np.float64),
+            "lost_s": np.asarray([damage.seconds for damage in self._damage], dtype=np.float64),
+            "dark_share": self._dark,
+            "change": self._change,
+            "changed_share": self._changed,
+            **_sound(head),
+        }
+        return dict.fromkeys(self.specs, arrays)
 
 
-def _picture(frames: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    import cv2
-
-    pixels = frames.shape[1] * frames.shape[2]
-    dark = np.zeros(len(frames))
-    change, changed = np.zeros(len(frames) - 1), np.zeros(len(frames) - 1)
-    earlier = None
-    for index, frame in enumerate(frames):
-        luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        dark[index] = 1 - cv2.countNonZero(cv2.threshold(luma, DARK_LUMA, 1, cv2.THRESH_BINARY)[1]) / pixels
-        if earlier is not None:
-            difference = cv2.absdiff(luma, earlier)
-            change[index - 1] = cv2.mean(difference)[0]
-            moved = cv2.threshold(difference, CHANGED_LUMA, 1, cv2.THRESH_BINARY)[1]
-            changed[index - 1] = cv2.countNonZero(moved) / pixels
-        earlier = luma
-    return {"dark_share": dark, "change": change, "changed_share": changed}
-
-
-def _sound(clip: Clip) -> dict[str, NDArray[np.float64]]:
+def _sound(clip: ClipHead) -> dict[str, NDArray[np.float64]]:
     none = np.zeros(0)
     if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
         silence = {"level_dbfs": none, "clipped_share": none, "loudness_lufs": none}

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import JavisbenchError, UsageError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.errors import UsageError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
 from javisbench.metrics.encoders.batching import forward_in_batches
 from javisbench.metrics.encoders.checkpoint import without_values
+from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
-from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
+from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead, Timeline
 
 WIDTH = 2048
 _SIDE = 299
@@ -31,14 +33,14 @@ _STAGES = (
 )
 
 
-class InceptionEncoder(NetworkEncoder["nn.Module"]):
+class InceptionEncoder(NetworkEncoder["nn.Module"], StreamEncoder):
     """The Inception v3 of FID, as the package pytorch-fid ports it from TensorFlow.
 
     Feature ``pool3``: one array ``embedding``, float32, shape ``(frames, 2048)``: outputs of the last average pooling.
     Frames are RGB in [0, 1], brought to 299 x 299 by bilinear interpolation without antialiasing (`align_corners`
     False, aspect ratio not kept), and scaled to [-1, 1], as pytorch-fid's own network does it.
     Settings: ``frames``, evenly spaced with both ends; ``video_span`` and, when that is ``audio_span``,
-    ``max_audio_len_s`` (see `FVDSettings`).
+    ``max_audio_len_s`` (see `FVDSettings`); ``frame_times``.
 
     Source: Heusel et al. 2017 (arXiv:1706.08500), section 3; pytorch-fid.
     """
@@ -64,32 +66,34 @@ class InceptionEncoder(NetworkEncoder["nn.Module"]):
     def _build(self) -> nn.Module:
         return inception_network()
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """Sampled frames at the network's size."""
+        for spec in specs:
+            if spec.feature != "pool3" or spec.subject != "clip":
+                raise UsageError(f"The encoder inception has the feature 'pool3' of clips only, not {spec.feature!r}.")
+        wanted = np.concatenate([sampled_frames(head.timeline, spec) for spec in specs])
+        return ChosenFrames(head, specs, wanted, lambda pixels: network_input(on_device(pixels, self._device)))
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
         """Features of the sampled frames of each clip, for each spec."""
         import torch
 
         network = self._loaded()
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = []
+        results: list[Encoded] = []
         with torch.inference_mode():
-            for clip in cast("Sequence[Clip]", items):
-                results.append({spec: {"embedding": self._features(network, clip, spec)} for spec in specs})
+            for intake in cast("Sequence[ChosenFrames]", intakes):
+                found = forward_in_batches(lambda batch: pooled(network, batch), intake.prepared(), _FRAMES_AT_ONCE)
+                rows = {spec: intake.rows(sampled_frames(intake.head.timeline, spec)) for spec in intake.specs}
+                pool3 = np.asarray(found.cpu().numpy(), dtype=np.float32)
+                results.append({spec: {"embedding": pool3[chosen]} for spec, chosen in rows.items()})
         return results
 
-    def _features(self, network: nn.Module, clip: Clip, spec: FeatureSpec) -> np.ndarray[Any, np.dtype[np.float32]]:
-        import torch
 
-        if spec.feature != "pool3" or spec.subject != "clip":
-            raise UsageError(f"The encoder inception has the feature 'pool3' of clips only, not {spec.feature!r}.")
-        settings = spec.settings
-        count = len(clip.frames)
-        if settings["video_span"] == "audio_span":
-            count = frames_shown_within(count, clip.fps, float(settings["max_audio_len_s"]))
-        chosen = clip.frames[evenly_spaced_indices(count, int(settings["frames"]))]
-        frames = torch.from_numpy(chosen).to(self._device)
-        found = forward_in_batches(lambda batch: pooled(network, network_input(batch)), frames, _FRAMES_AT_ONCE)
-        return np.asarray(found.cpu().numpy(), dtype=np.float32)
+def sampled_frames(timeline: Timeline, spec: FeatureSpec) -> NDArray[np.int64]:
+    """Indices of the frames that Inception sees of a clip."""
+    settings = spec.settings
+    seconds = float(settings["max_audio_len_s"]) if settings["video_span"] == "audio_span" else None
+    return evenly_spaced_frames(timeline_for(timeline, spec), int(settings["frames"]), seconds)
 
 
 def network_input(frames: Tensor) -> Tensor:

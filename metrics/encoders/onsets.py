@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError, JavisbenchError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, Features, FeatureSpec, SoundEncoder
 from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
 
 N_FFT = 2048
 HOP = 512
@@ -115,7 +115,7 @@ def _stands_out(values: NDArray[np.float32], around: int) -> NDArray[np.bool_]:
     return cast("NDArray[np.bool_]", values >= (sums[high] - sums[low]) / (high - low) + THRESHOLD)
 
 
-class OnsetEncoder(Encoder):
+class OnsetEncoder(SoundEncoder):
     """Onsets of a clip's sound, mixed to mono at its own rate.
 
     Features:
@@ -134,14 +134,12 @@ class OnsetEncoder(Encoder):
         host=True,
     )
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """Features of each clip; all specs ask for the same ones."""
-        return [dict.fromkeys(specs, _features(clip)) for clip in cast("Sequence[Clip]", items)]
+        return [dict.fromkeys(specs, _features(head)) for head in heads]
 
 
-def _features(clip: Clip) -> Features | JavisbenchError:
+def _features(clip: ClipHead) -> Features | JavisbenchError:
     if clip.audio is None or clip.sample_rate is None or clip.audio.shape[1] == 0:
         return FeatureError(f"{clip.name} has no sound, so there are no onsets to look for.", kind="no_audio")
     samples = clip.audio.mean(axis=0, dtype=np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from javisbench.metrics.encoders.base import FeatureSpec, Setting
+from javisbench.metrics.encoders.base import FeatureSpec, Setting, timed
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -21,16 +21,19 @@ def i3d_spec(protocol: Protocol) -> FeatureSpec:
     }
     if fvd.video_span == "audio_span":
         prep["max_audio_len_s"] = protocol.max_audio_len_s
-    return FeatureSpec("i3d", "logits", tuple(sorted(prep.items())))
+    return timed(FeatureSpec("i3d", "logits", tuple(sorted(prep.items()))), protocol)
 
 
 def inception_spec(protocol: Protocol) -> FeatureSpec:
     """Pooled Inception features for FID: one array ``embedding`` of shape ``(fid_frames, 2048)`` a clip."""
     fvd = protocol.fvd
-    prep: dict[str, Setting] = {"frames": fvd.fid_frames, "video_span": fvd.video_span}
+    prep: dict[str, Setting] = {
+        "frames": fvd.fid_frames,
+        "video_span": fvd.video_span,
+    }
     if fvd.video_span == "audio_span":
         prep["max_audio_len_s"] = protocol.max_audio_len_s
-    return FeatureSpec("inception", "pool3", tuple(sorted(prep.items())))
+    return timed(FeatureSpec("inception", "pool3", tuple(sorted(prep.items()))), protocol)
 
 
 def audioclip_spec(protocol: Protocol) -> FeatureSpec:

@@ -140,9 +140,9 @@ def test_a_clip_beyond_the_deadline(bad_clips: tuple[Path, dict[str, str]], clip
     started = time.monotonic()
     with ClipReader(1, DecodeLimits(deadline_s=2)) as reader:
         (_, late), (_, good) = reader.read([ClipSource("late", bad_clips[0] / "stalls.mp4"), _sources(clips_fake)[0]])
-    assert isinstance(late, MediaError) and late.kind == "timeout" and "2 s" in late.message
+    assert isinstance(late, MediaError) and late.kind == "timeout" and "--clip-deadline" in late.message
     assert isinstance(good, Clip)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
 
 
 def test_a_clip_over_the_limit_of_bytes(encode: Encode) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, UsageError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
 from javisbench.metrics.encoders.batching import forward_in_batches
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.kaiser_best import resample_kaiser_best
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
     from javisbench.metrics.encoders.audioclip.network import ESResNeXt
 
 # What the reference evaluation uses; larger batches gain nothing once a GPU is busy.
 _BATCH = 8
 
 
-class AudioCLIPEncoder(NetworkEncoder["ESResNeXt"]):
+class AudioCLIPEncoder(NetworkEncoder["ESResNeXt"], SoundEncoder):
     """The audio branch of AudioCLIP.
 
     Feature ``embedding``: one array ``embedding``, float32, shape ``(1024,)``, not normalised. Settings (see
@@ -52,17 +52,14 @@ class AudioCLIPEncoder(NetworkEncoder["ESResNeXt"]):
         part = "audio."
         return {name.removeprefix(part): tensor for name, tensor in checkpoint.items() if name.startswith(part)}
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """The embedding of each clip for each spec; a clip without usable audio gets a `FeatureError`."""
-        clips = cast("Sequence[Clip]", items)
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = [{} for _ in clips]
+        results: list[Encoded] = [{} for _ in heads]
         for spec in specs:
             waveforms: dict[int, NDArray[np.float32]] = {}
-            for index, clip in enumerate(clips):
+            for index, head in enumerate(heads):
                 try:
-                    waveforms[index] = prepare_waveform(clip, spec)
+                    waveforms[index] = prepare_waveform(head, spec)
                 except FeatureError as error:
                     results[index][spec] = error
             embeddings = self._embed(list(waveforms.values()), spec)
@@ -85,7 +82,7 @@ class AudioCLIPEncoder(NetworkEncoder["ESResNeXt"]):
         return list(embeddings.cpu().numpy())
 
 
-def prepare_waveform(clip: Clip, spec: FeatureSpec) -> NDArray[np.float32]:
+def prepare_waveform(clip: ClipHead, spec: FeatureSpec) -> NDArray[np.float32]:
     """The mono mix of `clip`, resampled, cut or filled with zeros to ``max_audio_len_s`` and multiplied by ``scale``.
 
     Returns:

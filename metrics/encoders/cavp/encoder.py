@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+import numpy as np
+
+from javisbench.errors import FeatureError, UsageError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
 from javisbench.metrics.encoders.cavp import preparation
+from javisbench.metrics.encoders.intakes import ChosenFrames
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
     from javisbench.metrics.encoders.cavp.network import CAVP
 
 #: Frames that the network sees together; the published features were made so.
@@ -23,12 +26,12 @@ _CLIPS_AT_ONCE = 4
 _PARTS = ("logit_scale", "video_encoder.", "video_project_head.", "spec_encoder.")
 
 
-class CAVPEncoder(NetworkEncoder["CAVP"]):
+class CAVPEncoder(NetworkEncoder["CAVP"], StreamEncoder):
     """CAVP, trained on VGGSound and AudioSet for Diff-Foley.
 
     Feature ``video``: ``embeddings``, float32, shape ``(4 s, 512)``, L2-normalised, of frames at 4 fps over the s
-    whole seconds of video. Feature ``audio``: ``embeddings`` of the same shape, of the sound in the same seconds. No
-    settings.
+    whole seconds of video. Feature ``audio``: ``embeddings`` of the same shape, of the sound in the same seconds.
+    Setting ``frame_times``.
 
     Weights: ``cavp_epoch66.ckpt``; entries of other parts of the training are passed over.
 
@@ -52,22 +55,27 @@ class CAVPEncoder(NetworkEncoder["CAVP"]):
         named = {name.removeprefix("module."): tensor for name, tensor in checkpoint.items()}
         return {name: tensor for name, tensor in named.items() if name.startswith(_PARTS)}
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """The frames at 4 fps, squeezed."""
+        for spec in specs:
+            if spec.feature not in ("video", "audio") or spec.subject != "clip":
+                raise UsageError(f"The encoder cavp has 'video' and 'audio' of clips, not {spec.feature!r}.")
+        shown = [preparation.frame_indices(head, timeline_for(head.timeline, s)) for s in specs if s.feature == "video"]
+        wanted = np.concatenate([np.zeros(0, np.int64), *shown])
+        return ChosenFrames(head, specs, wanted, preparation.prepare_frames)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
         """Embeddings of each clip's picture and sound."""
         import torch
 
         self._loaded()
-        clips = cast("Sequence[Clip]", items)
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = [{} for _ in clips]
+        clips = cast("Sequence[ChosenFrames]", intakes)
+        results: list[Encoded] = [{} for _ in clips]
         embedders = {"video": self._embed_videos, "audio": self._embed_sounds}
-        prepare = {"video": preparation.prepare_video, "audio": preparation.prepare_audio}
+        prepare = {"video": _video, "audio": _sound}
         with torch.inference_mode():
-            for spec in specs:
-                if spec.feature not in embedders or spec.subject != "clip":
-                    raise UsageError(f"The encoder cavp has 'video' and 'audio' of clips, not {spec.feature!r}.")
-                inputs = [_input_or_error(prepare[spec.feature], clip) for clip in clips]
+            for spec in clips[0].specs if clips else ():
+                inputs = [_input_or_error(prepare[spec.feature], clip, spec) for clip in clips]
                 usable = [value for value in inputs if not isinstance(value, FeatureError)]
                 embedded = iter(embedders[spec.feature](usable))
                 for result, value in zip(results, inputs, strict=True):
@@ -89,9 +97,21 @@ class CAVPEncoder(NetworkEncoder["CAVP"]):
         return _by_length(network.embed_audio, spectrograms, self._device)
 
 
-def _input_or_error(prepare: Callable[[Clip], Tensor], clip: Clip) -> Tensor | FeatureError:
+def _video(clip: ChosenFrames, spec: FeatureSpec) -> Tensor:
+    """uint8, shape ``(4 seconds, 3, 224, 224)``."""
+    line = timeline_for(clip.head.timeline, spec)
+    return clip.prepared()[clip.rows(preparation.frame_indices(clip.head, line))]
+
+
+def _sound(clip: ChosenFrames, spec: FeatureSpec) -> Tensor:
+    return preparation.prepare_audio(clip.head, timeline_for(clip.head.timeline, spec))
+
+
+def _input_or_error(
+    prepare: Callable[[ChosenFrames, FeatureSpec], Tensor], clip: ChosenFrames, spec: FeatureSpec
+) -> Tensor | FeatureError:
     try:
-        return prepare(clip)
+        return prepare(clip, spec)
     except FeatureError as error:
         return error
 

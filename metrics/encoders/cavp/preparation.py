@@ -6,13 +6,12 @@ Source: Luo et al., Diff-Foley, NeurIPS 2023, section 4.1.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, frame_times, shown_frames
+from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, shown_frames
 from javisbench.metrics.encoders.preprocessing.kaiser_best import resample_kaiser_best
 from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead, Timeline
 
 FPS = 4
 SIZE = 224
@@ -29,38 +28,38 @@ N_FFT, HOP, BINS = 1024, 250, 128
 LOWEST_HZ, HIGHEST_HZ = 125.0, 7600.0
 
 
-def whole_seconds(clip: Clip) -> int:
+def whole_seconds(head: ClipHead, timeline: Timeline) -> int:
     """Whole seconds of video.
+
+    Args:
+        head: the clip.
+        timeline: the times to go by.
 
     Raises:
         FeatureError: not even one.
     """
-    seconds: int = math.floor(clip.frames.shape[0] / Fraction(clip.fps))
+    if timeline.is_regular:
+        seconds: int = math.floor(len(timeline) / timeline.fps)
+    else:
+        seconds = math.floor(timeline.duration_s)
     if seconds < 1:
         raise FeatureError(
-            f"{clip.name} has {clip.duration_s:.3f} s of video; CAVP needs at least one second.", kind="too_short"
+            f"{head.name} has {timeline.duration_s:.3f} s of video; CAVP needs at least one second.", kind="too_short"
         )
     return seconds
 
 
-def frame_indices(clip: Clip) -> NDArray[np.int64]:
+def frame_indices(head: ClipHead, timeline: Timeline) -> NDArray[np.int64]:
     """The source frames shown at 4 fps: int64, shape ``(4 seconds,)``; of 24 fps 2, 8, 14, ..."""
-    times = frame_times(clip)
-    return shown_frames(due_positions(times - times[0], FPS), np.arange(FPS * whole_seconds(clip)))
+    due = due_positions(head.timeline.times_s, FPS)
+    return shown_frames(due, np.arange(FPS * whole_seconds(head, timeline)))
 
 
-def prepare_video(clip: Clip) -> Tensor:
-    """The frames at 4 fps, squeezed to 224 x 224 whatever their shape.
-
-    Returns:
-        uint8, shape ``(4 seconds, 3, 224, 224)``.
-    """
+def prepare_frames(frames: NDArray[np.uint8]) -> Tensor:
+    """Frames squeezed to 224 x 224 whatever their shape: uint8 ``(n, H, W, 3)`` to ``(n, 3, 224, 224)``."""
     import torch
 
-    indices = frame_indices(clip)
-    chosen, places = np.unique(indices, return_inverse=True)
-    squeezed = np.stack([_squeeze(frame) for frame in clip.frames[chosen]])
-    return torch.from_numpy(squeezed[places]).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack([_squeeze(frame) for frame in frames])).permute(0, 3, 1, 2)
 
 
 def _squeeze(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -71,7 +70,7 @@ def _squeeze(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(across.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
 
-def prepare_audio(clip: Clip) -> Tensor:
+def prepare_audio(clip: ClipHead, timeline: Timeline) -> Tensor:
     """Log-mel spectrogram of the channels' mean over the video's whole seconds, zeros behind the sound's end.
 
     Returns:
@@ -84,7 +83,7 @@ def prepare_audio(clip: Clip) -> Tensor:
 
     if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
         raise FeatureError(f"{clip.name} has no sound, so CAVP has no audio features.", kind="no_audio")
-    length = SAMPLE_RATE * whole_seconds(clip)
+    length = SAMPLE_RATE * whole_seconds(clip, timeline)
     mono = np.mean(clip.audio, axis=0)
     mono = resample_kaiser_best(mono, clip.sample_rate, SAMPLE_RATE, max_samples=length)
     signal = torch.zeros(length - 1)

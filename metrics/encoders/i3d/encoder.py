@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from javisbench.errors import JavisbenchError, UsageError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+import numpy as np
+
+from javisbench.errors import UsageError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
 from javisbench.metrics.encoders.batching import forward_in_batches
+from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
-from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
+from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead, FrameRun, Timeline
     from javisbench.metrics.encoders.i3d.network import I3D
 
 # What the reference evaluation uses; larger batches gain nothing once a GPU is busy.
 _BATCH = 8
 
 
-class I3DEncoder(NetworkEncoder["I3D"]):
+class I3DEncoder(NetworkEncoder["I3D"], StreamEncoder):
     """I3D.
 
     Feature ``logits``: one array ``embedding``, float32, shape ``(400,)``: logits without softmax, averaged over time.
     Settings (see `FVDSettings`): ``max_frames``, ``image_size``, ``video_range``, ``video_span`` and, when that is
-    ``audio_span``, ``max_audio_len_s``. Clips with fewer frames than ``max_frames`` repeat some.
+    ``audio_span``, ``max_audio_len_s``; ``frame_times``. Clips with fewer frames than ``max_frames`` repeat some.
     """
 
     card: ClassVar[EncoderCard] = EncoderCard(
@@ -44,47 +47,75 @@ class I3DEncoder(NetworkEncoder["I3D"]):
 
         return I3D()
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """Sampled frames as padded squares, for each spec."""
+        for spec in specs:
+            if spec.feature != "logits" or spec.subject != "clip":
+                raise UsageError(f"The encoder i3d has the feature 'logits' of clips only, not {spec.feature!r}.")
+        return _I3DIntake(head, specs, self._device)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
         """Logits of each clip for each spec."""
         import torch
 
-        clips = cast("Sequence[Clip]", items)
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = [{} for _ in clips]
+        results: list[Encoded] = [{} for _ in intakes]
         with torch.inference_mode():
-            for spec in specs if clips else ():
-                for result, logits in zip(results, self._logits(clips, spec), strict=True):
+            for spec in intakes[0].specs if intakes else ():
+                for result, logits in zip(results, self._logits(intakes, spec), strict=True):
                     result[spec] = {"embedding": logits.numpy()}
         return results
 
-    def _logits(self, clips: Sequence[Clip], spec: FeatureSpec) -> Tensor:
+    def _logits(self, intakes: Sequence[Intake], spec: FeatureSpec) -> Tensor:
         import torch
 
         from javisbench.metrics.encoders.i3d.preparation import network_input
 
-        if spec.feature != "logits" or spec.subject != "clip":
-            raise UsageError(f"The encoder i3d has the feature 'logits' of clips only, not {spec.feature!r}.")
         network = self._loaded()
-        prepared = torch.stack([self._prepare(clip, spec) for clip in clips])
+        prepared = torch.stack([cast("_I3DIntake", intake).input(spec) for intake in intakes])
         return forward_in_batches(lambda batch: network(network_input(batch)), prepared, _BATCH).cpu()
 
-    def _prepare(self, clip: Clip, spec: FeatureSpec) -> Tensor:
-        """The clip's sampled frames as uint8 ``(max_frames, 3, image_size, image_size)``."""
-        import torch
 
-        from javisbench.metrics.encoders.i3d.preparation import pad_to_square, quantise
+class _I3DIntake(Intake):
+    """Specs mostly differ in which frames they take, and may differ in how: each has its own."""
 
-        settings = spec.settings
-        frames = torch.from_numpy(clip.frames[sampled_frames(clip, spec)]).to(self._device)
-        pixels = pad_to_square(frames, int(settings["image_size"]))
-        return quantise(pixels, cast("Literal['signed', 'unit']", settings["video_range"]))
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec], device: str) -> None:
+        super().__init__(head, specs)
+        self._sampled = {spec: sampled_frames(head.timeline, spec) for spec in self.specs}
+        self._parts = {
+            spec: ChosenFrames(head, (spec,), chosen, partial(_prepare, spec, device))
+            for spec, chosen in self._sampled.items()
+        }
+
+    @property
+    def wanted(self) -> NDArray[np.int64]:
+        return np.unique(np.concatenate(list(self._sampled.values())))
+
+    def take(self, run: FrameRun) -> None:
+        for part in self._parts.values():
+            chosen = run.only(part.wanted)
+            if len(chosen.indices):
+                part.take(chosen)
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(part.held_bytes for part in self._parts.values())
+
+    def input(self, spec: FeatureSpec) -> Tensor:
+        """uint8 ``(max_frames, 3, image_size, image_size)``."""
+        part = self._parts[spec]
+        return part.prepared()[part.rows(self._sampled[spec])]
 
 
-def sampled_frames(clip: Clip, spec: FeatureSpec) -> NDArray[np.int64]:
-    """Indices of the frames that I3D sees of `clip`."""
+def _prepare(spec: FeatureSpec, device: str, pixels: NDArray[np.uint8]) -> Tensor:
+    from javisbench.metrics.encoders.i3d.preparation import pad_to_square, quantise
+
     settings = spec.settings
-    count = clip.frames.shape[0]
-    if settings["video_span"] == "audio_span":
-        count = frames_shown_within(count, clip.fps, float(settings["max_audio_len_s"]))
-    return evenly_spaced_indices(count, int(settings["max_frames"]))
+    squares = pad_to_square(on_device(pixels, device), int(settings["image_size"]))
+    return quantise(squares, cast("Literal['signed', 'unit']", settings["video_range"]))
+
+
+def sampled_frames(timeline: Timeline, spec: FeatureSpec) -> NDArray[np.int64]:
+    """Indices of the frames that I3D sees of a clip."""
+    settings = spec.settings
+    seconds = float(settings["max_audio_len_s"]) if settings["video_span"] == "audio_span" else None
+    return evenly_spaced_frames(timeline_for(timeline, spec), int(settings["max_frames"]), seconds)

@@ -4,50 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, UsageError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
 from javisbench.metrics.encoders.batching import forward_in_batches, on_cores
-from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, CONFIGS, IMAGE_SIZE
+from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, CONFIGS
+from javisbench.metrics.encoders.imagebind.intake import ImageBindIntake
 from javisbench.metrics.encoders.imagebind.windows import Windows, common_windows, separate_windows
+from javisbench.metrics.encoders.intakes import on_device
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
 from javisbench.metrics.encoders.preprocessing.kaldi_mel import frame_count
-from javisbench.metrics.encoders.preprocessing.pil_resize import bicubic_centre_crop
 from javisbench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
     from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
     from javisbench.metrics.encoders.imagebind.preprocessing import AudioSegments
-
-Encoded = dict[FeatureSpec, "Features | JavisbenchError"]
 
 CLIP_FEATURES = ("audio", "audio_windows", "frames", "video_clips")
 _CROP_CLIPS = 8  # clips whose 15 crops are held at once
 
 
-class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
+class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"], StreamEncoder):
     """ImageBind's vision, audio and text towers. `d` is 1024 (48 for the tiny test network).
 
     Features of clips:
 
     * ``video_clips``: ``embedding`` ``(d,)``, mean of the unit embeddings of 15 crops: five 2-s clips of two frames in
-      three squares. No settings.
+      three squares. Setting ``frame_times``.
     * ``frames``: ``embeddings`` ``(T, d)``, the unit embedding of every frame as a still. No settings.
     * ``audio``: ``embedding`` ``(d,)``, mean of the embeddings (of length 20) of three 2-s clips. Settings ``channels``
       and ``mean_removal`` (see `ImageBindSettings`).
     * ``audio_windows``: ``embeddings`` ``(W, d)`` of JavisScore's windows; ``video_windows`` ``(W, 2)``, each window's
       first frame and the one past its last; ``audio_windows`` ``(W, 2)``, the same in samples at 16 kHz;
       ``window_times_s`` ``(W, 2)``, the start and end of each window's frames in seconds. Settings ``window_s``,
-      ``overlap_s``, ``windows``, ``channels``, ``mean_removal``.
+      ``overlap_s``, ``windows``, ``channels``, ``mean_removal``, ``frame_times``.
 
     Feature of prompts: ``text``: ``embedding`` ``(d,)``, with the learned factor. Setting ``long_prompts``.
 
@@ -85,42 +83,45 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
     def _trim(self, network: ImageBindNetwork) -> None:
         network.drop_unused()
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
-        """Features of clips or prompts; see the class.
-
-        Raises:
-            UsageError: a feature that ImageBind does not have, or `load` was not called.
-        """
-        import torch
-
-        results: list[Encoded] = [{} for _ in items]
-        with torch.inference_mode():
-            if all(spec.subject == "clip" for spec in specs):
-                self._encode_clips(cast("Sequence[Clip]", items), specs, results)
-            else:
-                self._encode_prompts(cast("Sequence[str]", items), specs, results)
-        return results
-
-    def _encode_clips(self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
-        wanted: dict[str, list[FeatureSpec]] = {}
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """Every frame for ``frames``, the ends of five clips for ``video_clips``, none for sound."""
         for spec in specs:
             if spec.feature not in CLIP_FEATURES or spec.subject != "clip":
                 raise UsageError(
                     f"ImageBind has no feature {spec.feature!r} of clips.{did_you_mean(spec.feature, CLIP_FEATURES)}"
                 )
-            wanted.setdefault(spec.feature, []).append(spec)
+        return ImageBindIntake(head, specs, self._device, self._batch_size, self._embed_crops)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
+        """Features of clips; see the class."""
+        import torch
+
+        clips = cast("Sequence[ImageBindIntake]", intakes)
+        results: list[Encoded] = [{} for _ in clips]
         if not clips:
-            return
-        jobs: list[Callable[[], None]] = []
-        if "frames" in wanted:
-            jobs += self._frame_jobs(clips, wanted["frames"], results)
-        if "video_clips" in wanted:
-            jobs += self._video_clip_jobs(clips, wanted["video_clips"], results)
-        if audio := [*wanted.get("audio", ()), *wanted.get("audio_windows", ())]:
-            jobs.append(lambda: self._encode_audio(clips, audio, results))
-        on_cores(jobs, self._device)
+            return results
+        wanted: dict[str, list[FeatureSpec]] = {}
+        for spec in clips[0].specs:
+            wanted.setdefault(spec.feature, []).append(spec)
+        with torch.inference_mode():
+            jobs: list[Callable[[], None]] = []
+            if "frames" in wanted:
+                jobs += self._still_jobs(clips, wanted["frames"], results)
+            if "video_clips" in wanted:
+                jobs += self._video_clip_jobs(clips, wanted["video_clips"], results)
+            if audio := [*wanted.get("audio", ()), *wanted.get("audio_windows", ())]:
+                jobs.append(lambda: self._encode_audio([clip.head for clip in clips], audio, results))
+            on_cores(jobs, self._device)
+        return results
+
+    def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+        """Features of prompts; see the class."""
+        import torch
+
+        results: list[Encoded] = [{} for _ in prompts]
+        with torch.inference_mode():
+            self._encode_prompts(prompts, specs, results)
+        return results
 
     def _encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
         import torch
@@ -142,50 +143,57 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
         for result, place in zip(results, places, strict=True):
             result.update({spec: {"embedding": embeddings[row]} for spec, row in place.items()})
 
-    def _frame_jobs(
-        self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]
+    def _still_jobs(
+        self, clips: Sequence[ImageBindIntake], specs: Sequence[FeatureSpec], results: list[Encoded]
     ) -> list[Callable[[], None]]:
         """One for each batch of frames, full ones as far as they reach; a batch may hold frames of several clips."""
         import torch
 
-        offsets = np.cumsum([0, *(clip.frames.shape[0] for clip in clips)]).tolist()
-        embeddings = np.empty((offsets[-1], CONFIGS[self.variant].embedding), dtype=np.float32)
-        for result, (first, end) in zip(results, pairwise(offsets), strict=True):
-            result.update({spec: {"embeddings": embeddings[first:end]} for spec in specs})
+        stills = [clip.stills for clip in clips]
+        embeddings = [still.room(CONFIGS[self.variant].embedding) for still in stills]
+        for result, embedded in zip(results, embeddings, strict=True):
+            result.update({spec: {"embeddings": embedded} for spec in specs})
+        places = [(clip, frame) for clip, still in enumerate(stills) for frame in range(still.done, still.seen)]
         size = self._batch_size
 
         def embed(start: int) -> None:
-            """Fills in the embeddings of the frames `start` to ``start + size``, counted over all clips."""
-            parts = [
-                clip.frames[max(start - offset, 0) : max(start + size - offset, 0)]
-                for clip, offset in zip(clips, offsets[:-1], strict=True)
-            ]
-            crops = [bicubic_centre_crop(self._upload(part), IMAGE_SIZE) for part in parts if len(part)]
-            batch = crops[0] if len(crops) == 1 else torch.cat(crops)
-            embeddings[start : start + size] = self._forward(self._loaded().embed_vision, batch).cpu().numpy()
+            """Fills in the embeddings of `size` frames that are left, counted over all clips."""
+            batch = places[start : start + size]
+            spans = [(clip, [frame for c, frame in batch if c == clip]) for clip in dict.fromkeys(c for c, _ in batch)]
+            crops = [stills[clip].crops(frames[0], frames[-1] + 1) for clip, frames in spans]
+            made = self._embed_crops(crops[0] if len(crops) == 1 else torch.cat(crops))
+            first = 0
+            for clip, frames in spans:
+                embeddings[clip][frames[0] : frames[-1] + 1] = made[first : first + len(frames)]
+                first += len(frames)
 
-        return [partial(embed, start) for start in range(0, offsets[-1], size)]
+        return [partial(embed, start) for start in range(0, len(places), size)]
 
     def _video_clip_jobs(
-        self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]
+        self, clips: Sequence[ImageBindIntake], specs: Sequence[FeatureSpec], results: list[Encoded]
     ) -> list[Callable[[], None]]:
-        """One for each few clips."""
+        """One for each few clips. Specs that come to the same frames of a clip share its crops."""
         import torch
 
-        from javisbench.metrics.encoders.imagebind.preprocessing import video_crops
+        cut = [(place, alike) for place, clip in enumerate(clips) for alike in clip.specs_by_frames(specs)]
 
         def embed(start: int) -> None:
-            made = [video_crops(clip.frames, clip.fps, self._device) for clip in clips[start : start + _CROP_CLIPS]]
+            some = cut[start : start + _CROP_CLIPS]
+            made = [clips[place].video_crops(alike[0]) for place, alike in some]
             embeddings = self._forward(self._loaded().embed_vision, torch.cat([crops for crops, _ in made]))
             first = 0
-            for result, (crops, rows) in zip(results[start : start + _CROP_CLIPS], made, strict=True):
+            for (place, alike), (crops, rows) in zip(some, made, strict=True):
                 mean = embeddings[first : first + len(crops)][torch.tensor(rows, device=embeddings.device)].mean(dim=0)
-                result.update({spec: {"embedding": mean.cpu().numpy()} for spec in specs})
+                results[place].update({spec: {"embedding": mean.cpu().numpy()} for spec in alike})
                 first += len(crops)
 
-        return [partial(embed, start) for start in range(0, len(clips), _CROP_CLIPS)]
+        return [partial(embed, start) for start in range(0, len(cut), _CROP_CLIPS)]
 
-    def _encode_audio(self, clips: Sequence[Clip], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
+    def _embed_crops(self, crops: Tensor) -> NDArray[np.float32]:
+        """uint8 squares ``(n, 3, 224, 224)`` as stills: ``(n, d)``."""
+        return np.asarray(self._forward(self._loaded().embed_vision, crops).cpu().numpy(), dtype=np.float32)
+
+    def _encode_audio(self, clips: Sequence[ClipHead], specs: Sequence[FeatureSpec], results: list[Encoded]) -> None:
         from javisbench.metrics.encoders.imagebind.preprocessing import AudioSegments
 
         segments = AudioSegments()
@@ -204,10 +212,10 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
             if windows is None:
                 results[index][spec] = {"embedding": means[0]}
             else:
-                results[index][spec] = {"embeddings": means, **_window_arrays(windows, clips[index])}
+                results[index][spec] = {"embeddings": means, **_window_arrays(windows, clips[index], spec)}
 
     def _plan_audio(
-        self, index: int, clip: Clip, spec: FeatureSpec, segments: AudioSegments
+        self, index: int, clip: ClipHead, spec: FeatureSpec, segments: AudioSegments
     ) -> tuple[list[int], Windows | None]:
         """Rows of `segments`, three a window, and the windows (None: the whole clip)."""
         from javisbench.metrics.encoders.imagebind.preprocessing import prepare_waveform
@@ -216,7 +224,7 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
             raise FeatureError(f"{clip.name} has no sound: there is nothing for ImageBind to hear.", kind="no_audio")
         settings = spec.settings
         channels = str(settings["channels"])
-        waveform = prepare_waveform(self._upload(clip.audio), clip.sample_rate, channels)
+        waveform = prepare_waveform(on_device(clip.audio, self._device), clip.sample_rate, channels)
         samples = int(waveform.shape[1])
         windows = _windows(clip, samples, spec) if spec.feature == "audio_windows" else None
         spans = [(0, samples)] if windows is None else list(windows.audio)
@@ -236,23 +244,17 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
     def _batch_size(self) -> int:
         return self.batch_size_cpu if self._device == "cpu" else self.batch_size_gpu
 
-    def _upload(self, array: NDArray[np.generic]) -> Tensor:
-        import torch
 
-        # Decoded frames may lie in read-only mapped memory, of which torch makes no tensor without a warning.
-        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
-
-
-def _windows(clip: Clip, samples: int, spec: FeatureSpec) -> Windows:
+def _windows(clip: ClipHead, samples: int, spec: FeatureSpec) -> Windows:
     settings = spec.settings
     lay = common_windows if settings["windows"] == "common" else separate_windows
-    return lay(int(clip.frames.shape[0]), clip.fps, samples, float(settings["window_s"]), float(settings["overlap_s"]))
+    return lay(timeline_for(clip.timeline, spec), samples, float(settings["window_s"]), float(settings["overlap_s"]))
 
 
-def _window_arrays(windows: Windows, clip: Clip) -> dict[str, NDArray[np.generic]]:
-    video = np.asarray(windows.video, dtype=np.int64)
+def _window_arrays(windows: Windows, clip: ClipHead, spec: FeatureSpec) -> dict[str, NDArray[np.generic]]:
+    line = timeline_for(clip.timeline, spec)
     return {
-        "video_windows": video,
+        "video_windows": np.asarray(windows.video, dtype=np.int64),
         "audio_windows": np.asarray(windows.audio, dtype=np.int64),
-        "window_times_s": video / float(clip.fps),
+        "window_times_s": np.array([[line.start_of(first), line.start_of(end)] for first, end in windows.video]),
     }

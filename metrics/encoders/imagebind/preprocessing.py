@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,8 +24,7 @@ from javisbench.metrics.encoders.preprocessing.kaldi_mel import log_mel
 from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from javisbench.clip import Timeline
 
 _MEL_MEAN, _MEL_STD = -4.268, 9.138
 
@@ -38,27 +36,38 @@ def normalise(pixels: Tensor) -> Tensor:
     return (pixels - mean).div_(std)
 
 
-def video_crops(frames: NDArray[np.uint8], fps: Fraction, device: str = "cpu") -> tuple[Tensor, list[int]]:
-    """The distinct ones of the 15 crops of a video, and which of them each of the 15 is.
-
-    Five clips of two frames (their first and last), each in three squares along the longer side. Bilinear, not
-    antialiased.
+def scaled_frames(frames: Tensor) -> Tensor:
+    """Frames with a shorter side of 224 pixels, bilinear, not antialiased.
 
     Args:
-        frames: uint8, shape ``(T, H, W, 3)``.
-        fps: frames per second.
-        device: where the crops are made.
+        frames: uint8, shape ``(n, H, W, 3)``.
+
+    Returns:
+        normalised float32, shape ``(n, 3, h, w)``.
+    """
+    # Planes first, then floats: with channels last all that follows takes a CPU twice as long.
+    pixels = frames.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255.0)
+    return normalise(_scale_shorter_side(pixels))
+
+
+def clip_pairs(timeline: Timeline) -> list[Span]:
+    """The first and the last frame of each of five 2-second clips."""
+    return [(first, end - 1) for first, end in video_clip_spans(timeline)]
+
+
+def video_crops(scaled: Tensor, pairs: Sequence[Span]) -> tuple[Tensor, list[int]]:
+    """The distinct ones of the 15 crops of a video, and which of them each of the 15 is.
+
+    Five clips of two frames, each in three squares along the longer side.
+
+    Args:
+        scaled: frames as `scaled_frames` gives them.
+        pairs: for each clip the rows of its two frames in `scaled`.
 
     Returns:
         normalised float32, shape ``(distinct, 3, 2, 224, 224)``, and 15 rows of it, clip by clip.
     """
-    pairs = [(first, end - 1) for first, end in video_clip_spans(int(frames.shape[0]), fps)]
-    taken = sorted({index for pair in pairs for index in pair})
-    # Planes first, then floats: with channels last all that follows takes a CPU twice as long.
-    pixels = torch.from_numpy(frames[taken]).to(device).permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255.0)
-    scaled = normalise(_scale_shorter_side(pixels))
-    row_of = {index: row for row, index in enumerate(taken)}
-    crops = [(row_of[a], row_of[b], *offset) for a, b in pairs for offset in _crop_offsets(scaled)]
+    crops = [(a, b, *offset) for a, b in pairs for offset in _crop_offsets(scaled)]
     distinct = list(dict.fromkeys(crops))
     cropped = scaled.new_empty(len(distinct), 3, CLIP_FRAMES, IMAGE_SIZE, IMAGE_SIZE)
     for out, (first, last, top, left) in zip(cropped, distinct, strict=True):

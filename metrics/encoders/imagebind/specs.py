@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.metrics.encoders.base import FeatureSpec, timed
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
 
 
-def video_spec() -> FeatureSpec:
-    """The clip's video: one array ``embedding``, the same under every protocol."""
-    return FeatureSpec.of("imagebind", "video_clips")
+def video_spec(protocol: Protocol) -> FeatureSpec:
+    """The clip's video: one array ``embedding``."""
+    return timed(FeatureSpec.of("imagebind", "video_clips"), protocol)
 
 
 def frames_spec() -> FeatureSpec:
@@ -29,7 +29,7 @@ def audio_spec(protocol: Protocol) -> FeatureSpec:
 def audio_windows_spec(protocol: Protocol) -> FeatureSpec:
     """JavisScore's audio windows and the frames that belong to them."""
     settings, javis = protocol.imagebind, protocol.javis_score
-    return FeatureSpec.of(
+    spec = FeatureSpec.of(
         "imagebind",
         "audio_windows",
         channels=settings.channels,
@@ -38,6 +38,7 @@ def audio_windows_spec(protocol: Protocol) -> FeatureSpec:
         window_s=float(javis.window_s),
         windows=javis.windows,
     )
+    return timed(spec, protocol)
 
 
 def prompt_spec(protocol: Protocol, subject: Literal["text", "audio_text"]) -> FeatureSpec:

@@ -9,18 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
-
 # Time stamps are rationals; their float64 may lie a hair below the half that rounds up.
 _TIE_SLACK = 1e-8
-
-
-def frame_times(clip: Clip) -> NDArray[np.float64]:
-    """When each frame is shown, in seconds: the container's time stamps, else from the frame rate."""
-    if clip.frame_times_s is not None:
-        return clip.frame_times_s
-    times: NDArray[np.float64] = np.arange(clip.frames.shape[0]) / float(clip.fps)
-    return times
 
 
 def due_positions(times_s: NDArray[np.float64], fps: int) -> NDArray[np.int64]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.errors import FeatureError, UsageError
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder
+from javisbench.metrics.encoders.intakes import ChosenFrames
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.synchformer import preparation as prep
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
     from javisbench.metrics.encoders.synchformer.network import Synchformer
     from javisbench.metrics.encoders.synchformer.segments import MelSegments, VideoSegments
 
 
-class SynchformerEncoder(NetworkEncoder["Synchformer"]):
+class SynchformerEncoder(NetworkEncoder["Synchformer"], StreamEncoder):
     """Synchformer over the first seconds of a clip.
 
     Feature ``offset_logits``: ``logits``, float32, shape ``(groups, 21)``, one row for each 14 segments of 0.64 s;
@@ -49,25 +50,26 @@ class SynchformerEncoder(NetworkEncoder["Synchformer"]):
 
         return Synchformer(VARIANTS[self.variant])
 
-    def encode(
-        self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]
-    ) -> list[dict[FeatureSpec, Features | JavisbenchError]]:
-        """Logits of each clip; segments of many clips pass through the network together."""
-        from javisbench.metrics.encoders.synchformer.segments import MelSegments, VideoSegments
-
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """The pictures of all segments."""
         for spec in specs:
             if spec.feature != "offset_logits" or spec.subject != "clip":
                 raise UsageError(f"The encoder synchformer has 'offset_logits' of clips only, not {spec.feature!r}.")
+        return _SegmentIntake(head, specs)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
+        """Logits of each clip; segments of many clips pass through the network together."""
+        from javisbench.metrics.encoders.synchformer.segments import MelSegments, VideoSegments
+
         video, mels = VideoSegments(), MelSegments()
         jobs: list[_Job] = []
-        results: list[dict[FeatureSpec, Features | JavisbenchError]] = []
-        for clip in cast("Sequence[Clip]", items):
-            inputs, errors = _prepare(clip, specs)
-            results.append(dict(errors))
-            if inputs:
-                rows = video.add(clip, [sources for sources, _ in inputs.values()])
-                for (spec, (_, mel)), visual in zip(inputs.items(), rows, strict=True):
-                    jobs.append(_Job(len(results) - 1, spec, visual, mels.add(mel)))
+        results: list[Encoded] = []
+        for place, clip in enumerate(cast("Sequence[_SegmentIntake]", intakes)):
+            results.append(dict(clip.errors))
+            if clip.sources:
+                rows = video.add(clip, list(clip.sources.values()))
+                for (spec, mel), visual in zip(clip.mels(), rows, strict=True):
+                    jobs.append(_Job(place, spec, visual, mels.add(mel)))
         for job, logits in zip(jobs, self._logits(jobs, video, mels), strict=True):
             results[job.item][job.spec] = {"logits": logits}
         return results
@@ -104,19 +106,26 @@ class _Job:
     audio: NDArray[np.int64]
 
 
-def _prepare(
-    clip: Clip, specs: Sequence[FeatureSpec]
-) -> tuple[dict[FeatureSpec, tuple[NDArray[np.int64], Tensor]], dict[FeatureSpec, FeatureError]]:
-    """For each spec the source frames of its video segments and its mel segments, or why there are none."""
-    inputs: dict[FeatureSpec, tuple[NDArray[np.int64], Tensor]] = {}
-    errors: dict[FeatureSpec, FeatureError] = {}
-    for spec in specs:
-        seconds = float(spec.settings["max_audio_len_s"])
-        try:
-            sources = prep.segment_sources(clip, seconds, keep_last=spec.settings["fps_conversion"] == "round_up")
-            samples = prep.prepare_audio(clip, seconds)
-        except FeatureError as error:
-            errors[spec] = error
-            continue
-        inputs[spec] = sources, prep.normalise_mel(prep.log_mel_segments(samples, len(sources)))
-    return inputs, errors
+class _SegmentIntake(ChosenFrames):
+    """The source frames of each spec's segments, resized and cropped; a spec without segments or sound has an error."""
+
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        self.sources: dict[FeatureSpec, NDArray[np.int64]] = {}
+        self.errors: dict[FeatureSpec, FeatureError] = {}
+        self._samples: dict[FeatureSpec, Tensor] = {}
+        for spec in specs:
+            seconds = float(spec.settings["max_audio_len_s"])
+            try:
+                keep_last = spec.settings["fps_conversion"] == "round_up"
+                sources = prep.segment_sources(head.timeline, seconds, keep_last=keep_last)
+                self._samples[spec] = prep.prepare_audio(head, seconds)
+                self.sources[spec] = sources
+            except FeatureError as error:
+                self.errors[spec] = error
+        used = np.concatenate([np.zeros(0, np.int64), *(sources.ravel() for sources in self.sources.values())])
+        super().__init__(head, specs, used[used != prep.BLACK], prep.resize_and_crop)
+
+    def mels(self) -> Iterator[tuple[FeatureSpec, Tensor]]:
+        """The mel segments of each spec that has any."""
+        for spec, sources in self.sources.items():
+            yield spec, prep.normalise_mel(prep.log_mel_segments(self._samples[spec], len(sources)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, frame_times, shown_frames
+from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, shown_frames
 from javisbench.metrics.encoders.preprocessing.mel_filters import htk_mel_filters
 from javisbench.metrics.encoders.preprocessing.pil_resize import centre_offset, shorter_side
 from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead, Timeline
 
 FPS = 25
 SAMPLE_RATE = 16000
@@ -35,13 +35,13 @@ MEL_FRAMES = 66
 MEL_MEAN, MEL_SCALE = -4.2677393, 2 * 4.5689974
 
 
-def frame_indices_at_25_fps(clip: Clip, limit: int, *, keep_last: bool) -> NDArray[np.int64]:
+def frame_indices_at_25_fps(timeline: Timeline, limit: int, *, keep_last: bool) -> NDArray[np.int64]:
     """The source frame that each output frame at 25 fps shows.
 
     A frame is due at the output position next to its time (halves round up) and shown until the next one is due.
 
     Args:
-        clip: its time stamps, where it has them, else its frame rate, say when each frame is due.
+        timeline: when each frame is due.
         limit: most output frames.
         keep_last: show the last source frame for its own duration, and at least once. Otherwise the output ends
             where the last source frame is due, as FFmpeg's filter does without its final flush (99 frames of 4 s
@@ -50,11 +50,10 @@ def frame_indices_at_25_fps(clip: Clip, limit: int, *, keep_last: bool) -> NDArr
     Returns:
         int64, shape ``(n,)``, ``1 <= n <= limit``, not decreasing.
     """
-    times = frame_times(clip)
-    due = due_positions(times, FPS)
+    due = due_positions(timeline.times_s, FPS)
     end = int(due[-1])
     if keep_last:
-        end = max(end + 1, int(due_positions(times[-1:] + 1 / float(clip.fps), FPS)[0]))
+        end = max(end + 1, int(due_positions(np.array([timeline.duration_s]), FPS)[0]))
     count = min(max(end - int(due[0]), 1), limit)
     return shown_frames(due, due[0] + np.arange(count))
 
@@ -98,7 +97,7 @@ def segment_groups(segments: int) -> NDArray[np.int64]:
     return np.asarray(starts[:, None] + np.arange(GROUP), dtype=np.int64)
 
 
-def segment_sources(clip: Clip, max_audio_len_s: float, *, keep_last: bool) -> NDArray[np.int64]:
+def segment_sources(timeline: Timeline, max_audio_len_s: float, *, keep_last: bool) -> NDArray[np.int64]:
     """Which source frames make up the video segments of the first `max_audio_len_s` seconds.
 
     Returns:
@@ -110,7 +109,7 @@ def segment_sources(clip: Clip, max_audio_len_s: float, *, keep_last: bool) -> N
     segments = segment_count(max_audio_len_s)
     total, _ = spans(max_audio_len_s)
     shown = np.full(total, BLACK, dtype=np.int64)
-    indices = frame_indices_at_25_fps(clip, total, keep_last=keep_last)
+    indices = frame_indices_at_25_fps(timeline, total, keep_last=keep_last)
     shown[: len(indices)] = indices
     starts = STEP_FRAMES * np.arange(segments)
     return np.asarray(shown[starts[:, None] + np.arange(SEGMENT_FRAMES)], dtype=np.int64)
@@ -135,7 +134,7 @@ def resize_and_crop(frames: NDArray[np.uint8]) -> Tensor:
     return resized[:, :, top : top + SIZE, left : left + SIZE]
 
 
-def prepare_audio(clip: Clip, max_audio_len_s: float) -> Tensor:
+def prepare_audio(clip: ClipHead, max_audio_len_s: float) -> Tensor:
     """The channels' mean at 16 kHz, cut or followed by silence to `max_audio_len_s` seconds.
 
     Returns:

@@ -14,7 +14,7 @@ from javisbench.metrics.encoders.synchformer import preparation as prep
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
+    from javisbench.metrics.encoders.intakes import ChosenFrames
 
 
 class VideoSegments:
@@ -24,11 +24,11 @@ class VideoSegments:
         self._pictures: list[Tensor] = []
         self._segments: list[tuple[int, tuple[int, ...]]] = []
 
-    def add(self, clip: Clip, sources: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    def add(self, clip: ChosenFrames, sources: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
         """Take the segments of one clip.
 
         Args:
-            clip: gives the pixels.
+            clip: gives the pictures, resized and cropped.
             sources: for each setting the source frame of each segment's frames, shape ``(segments, 16)``.
 
         Returns:
@@ -37,7 +37,7 @@ class VideoSegments:
         used = np.unique(np.concatenate([setting.ravel() for setting in sources]))
         pictures = torch.zeros(len(used), 3, prep.SIZE, prep.SIZE, dtype=torch.uint8)
         real = used != prep.BLACK
-        pictures[torch.from_numpy(real)] = prep.resize_and_crop(clip.frames[used[real]])
+        pictures[torch.from_numpy(real)] = clip.prepared()[clip.rows(used[real])]
         rows_by_setting = []
         known: dict[tuple[int, ...], int] = {}
         for setting in sources:
