@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PLACEHOLDERS = ("{requests}", "{out}")
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 _SCRIPT_SUFFIXES = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".lua", ".jl", ".R")
 _MAX_INFO_BYTES = 64 * 2**10
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -437,8 +436,9 @@ def _remove_leftovers(out: Path, name: str) -> None:
 
 
 def _found(stem: Path) -> Path | None:
-    candidates = (stem.with_name(stem.name + suffix) for suffix in _VIDEO_SUFFIXES)
-    return next((path for path in candidates if os.path.lexists(path)), None)
+    from javisbench.media.source import VIDEO_SUFFIXES, find_by_stem
+
+    return find_by_stem(stem, VIDEO_SUFFIXES)
 
 
 def _sound(video: Path) -> Path | None:

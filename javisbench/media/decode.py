@@ -25,7 +25,8 @@ from javisbench.media.container import (
 )
 from javisbench.media.pictures import Picture, declared_fps, display_matrix, first_frame, turn
 from javisbench.media.signature import VIDEO_FORMATS, identify
-from javisbench.media.sound import Sound, SoundTrack, read_sidecar
+from javisbench.media.sound import Sound, SoundTrack
+from javisbench.media.sound_file import read_sidecar
 from javisbench.media.source import DecodeLimits, MediaInfo
 
 if TYPE_CHECKING:

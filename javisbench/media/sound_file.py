@@ -1,0 +1,192 @@
+"""Sound files beside a video: WAV, FLAC, MP3, and AAC or anything else in MP4 and Matroska.
+
+A file is read whole or refused (``bad_sidecar``): less than 50 ms of its sound may be missing. How that is known
+depends on the format:
+
+* WAV: the length of the sound in the header, against the file (`javisbench.media.wav`, with what counts as unknown
+  length). Numbers are decoded here, everything else by FFmpeg: A-law, mu-law, ADPCM, GSM 6.10, MP3 and more.
+* FLAC: the number of samples in the header and the checksum of every frame. A header without a number (a stream) is
+  read to the end. Tags before and behind are stepped over.
+* MP3: its frames (`javisbench.media.mp3`), and the number of them where the first one says it. What the encoder says
+  that it added is cut at both ends.
+* MP4 and Matroska: the container's own sizes, and the time at which its sound should end. Delays are cut as far as
+  the container gives them; a fragmented file often does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from javisbench.errors import JavisbenchError, MediaError
+from javisbench.media.container import check_size, open_media, packets
+from javisbench.media.errors import media_error
+from javisbench.media.mp3 import Mp3Stream, walk_frames
+from javisbench.media.pieces import Piece, pieces_of
+from javisbench.media.signature import AUDIO_FORMATS, Signature, identify
+from javisbench.media.sound import Sound, SoundTrack
+from javisbench.media.source import DecodeLimits, open_regular
+from javisbench.media.tags import behind_tags_and_padding
+from javisbench.media.wav import MP3, UNSAID_LOSS_S, WavLayout, read_plain, wav_layout, with_clean_header
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from numpy.typing import NDArray
+
+_FLAC_TOTAL_AT = 21  # of the file: half of this byte and the four behind it hold the number of samples
+_ANY_TOTAL = (1 << 36) - 1
+
+
+def read_sidecar(path: Path, limits: DecodeLimits) -> Sound:
+    """Read a sound file that stands beside a video.
+
+    Args:
+        path: the file; its content decides the format, not its name.
+        limits: how many bytes of float32 samples may come out.
+
+    Raises:
+        MediaError: ``bad_sidecar`` whatever is wrong with it, except ``too_large``.
+    """
+    try:
+        found = identify(path, AUDIO_FORMATS)
+        if found.format in ("mov", "matroska"):
+            return _read_container(path, found, limits)
+        with os.fdopen(open_regular(path), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = behind_tags_and_padding(file, 0)
+            if found.format == "wav":
+                return _read_wav(path, file, wav_layout(path, file, size, start), limits)
+            if found.format == "flac":
+                return _read_flac(path, file, start, size, limits)
+            return _read_mp3(path, file, walk_frames(path, file, 0, size), limits)
+    except MediaError as failure:
+        if failure.kind in ("too_large", "bad_sidecar"):
+            raise
+        advice = " Convert it, for example with `ffmpeg -i IN OUT.wav`." if failure.kind == "unsupported_format" else ""
+        raise media_error("bad_sidecar", failure.message + advice) from failure
+
+
+def _sound(path: Path, samples: NDArray[np.float32], rate: int) -> Sound:
+    if samples.shape[1] == 0:
+        raise media_error("bad_sidecar", f"{path}: the sound file holds no samples.")
+    if not np.isfinite(samples).all():
+        raise media_error("bad_sidecar", f"{path}: the sound holds values that are not numbers (NaN or infinite).")
+    return Sound(samples, rate)
+
+
+def _refuse_short(path: Path, sound: Sound, samples: int) -> Sound:
+    """Refuse a sound of fewer samples than the file holds: a decoder left something out without a word."""
+    there_s, whole_s = sound.samples.shape[1] / sound.rate, samples / sound.rate
+    if whole_s - there_s > UNSAID_LOSS_S:
+        raise media_error("bad_sidecar", f"{path}: {there_s:.2f} of {whole_s:.2f} s can be decoded; it is damaged.")
+    return sound
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What a library raises on a strange file is that file's trouble, whatever its type."""
+    try:
+        yield
+    except (JavisbenchError, MemoryError):
+        raise
+    except Exception as failure:
+        what = f"{type(failure).__name__}: {failure}".rstrip(".: ")
+        raise media_error("bad_sidecar", f"{path}: the sound file cannot be read ({what}).") from failure
+
+
+# WAV
+
+
+def _read_wav(path: Path, file: BinaryIO, layout: WavLayout, limits: DecodeLimits) -> Sound:
+    described = layout.format
+    if layout.missing_bytes:
+        missing_s = described.seconds(layout.missing_bytes)
+        raise media_error(
+            "bad_sidecar",
+            f"{path}: the file is cut off; {missing_s:.2f} of "
+            f"{missing_s + described.seconds(layout.size):.2f} s are missing ({layout.missing_bytes} bytes).",
+        )
+    check_size(path, layout.samples * described.channels * 4, limits, " of sound, by its length")
+    if described.plain:
+        return _sound(path, read_plain(path, file, layout), described.rate)
+    if described.codec == MP3:
+        return _read_mp3(path, file, walk_frames(path, file, layout.start, layout.start + layout.size), limits)
+    pieces: list[Piece] = [with_clean_header(layout), (layout.start, layout.start + layout.size)]
+    with _told(path), open_media(path, Signature("wav", 0), file=pieces_of(file, pieces)) as container:
+        if all(stream.codec_context is None for stream in container.streams.audio):
+            raise media_error(
+                "bad_sidecar", f"{path}: there is no decoder for WAV files of format tag 0x{described.codec:04x}."
+            )
+        sound = _refuse_short(path, _decode(path, container, limits), layout.samples)
+    # A packet that the encoder filled up goes on behind the end.
+    count = sound.samples.shape[1]
+    return (
+        Sound(sound.samples[:, : layout.fact], sound.rate)
+        if 0 < count - layout.fact < described.block_samples
+        else sound
+    )
+
+
+# FLAC
+
+
+def _read_flac(path: Path, file: BinaryIO, start: int, size: int, limits: DecodeLimits) -> Sound:
+    import soundfile
+
+    file.seek(start)
+    head = file.read(_FLAC_TOTAL_AT + 5)
+    pieces: list[Piece] = [(start, size)]
+    if int.from_bytes(head[_FLAC_TOTAL_AT:], "big") & _ANY_TOTAL == 0:
+        pieces = _with_total(path, file, head, start, size)
+    with _told(path), soundfile.SoundFile(pieces_of(file, pieces)) as opened:
+        declared, rate = opened.frames, opened.samplerate
+        check_size(path, declared * opened.channels * 4, limits, " of sound, by its header")
+        samples = opened.read(dtype="float32", always_2d=True)
+    if samples.shape[0] < declared:
+        raise media_error(
+            "bad_sidecar",
+            f"{path}: the file is cut off; {samples.shape[0] / rate:.2f} of {declared / rate:.2f} s are there.",
+        )
+    return _sound(path, np.ascontiguousarray(samples.T), rate)
+
+
+def _with_total(path: Path, file: BinaryIO, head: bytes, start: int, size: int) -> list[Piece]:
+    """The file again, with the number of samples that its frames declare: libsndfile reads none without."""
+    total = 0
+    with _told(path), open_media(path, Signature("flac", 0), file=pieces_of(file, [(start, size)])) as container:
+        for packet in packets(container, container.streams.audio, path):
+            total += packet.duration or 0
+    number = int.from_bytes(head[_FLAC_TOTAL_AT:], "big") | min(total, _ANY_TOTAL)
+    return [head[:_FLAC_TOTAL_AT] + number.to_bytes(5, "big"), (start + len(head), size)]
+
+
+# Through FFmpeg
+
+
+def _read_mp3(path: Path, file: BinaryIO, stream: Mp3Stream, limits: DecodeLimits) -> Sound:
+    with _told(path), open_media(path, Signature("mp3", 0), file=pieces_of(file, stream.spans)) as container:
+        return _refuse_short(path, _decode(path, container, limits), stream.samples)
+
+
+def _read_container(path: Path, found: Signature, limits: DecodeLimits) -> Sound:
+    if found.missing_bytes:
+        raise media_error("bad_sidecar", f"{path}: the file is cut off; {found.missing_bytes} bytes are missing.")
+    with _told(path), open_media(path, found) as container:
+        return _decode(path, container, limits)
+
+
+def _decode(path: Path, container: InputContainer, limits: DecodeLimits) -> Sound:
+    track = SoundTrack.of(container, path, limits, "bad_sidecar")
+    if track is None:
+        raise media_error("bad_sidecar", f"{path}: there is no sound in this file.")
+    for packet in packets(container, [track.stream], path):
+        track.feed(packet)
+    sound = track.finish(None)
+    if sound is None:
+        raise media_error("bad_sidecar", f"{path}: the sound file holds no samples.")
+    return sound
