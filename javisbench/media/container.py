@@ -51,6 +51,7 @@ def open_media(
             # The prefix keeps a name like "http:x" from being taken for an address.
             container = av.open(
                 f"file:{path}" if file is None else file,
+                "r",
                 format=signature.format,
                 container_options={"protocol_whitelist": "file", **(options or {})},
                 metadata_errors="replace",

@@ -113,7 +113,7 @@ def walk_frames(path: Path, file: BinaryIO, start: int, end: int) -> Mp3Stream:
     behind = behind_tags(file, start)
     found = _search(file, behind, end, None)
     if found is None:
-        raise _bad(path, "there is no whole MP3 frame in it" if behind < end else "it is cut off within its tags")
+        raise _bad(path, "there is no whole MP3 frame in it" if behind < end else "the file is cut off within its tags")
     first, kind = found
     file.seek(first)
     frame = file.read(_LONGEST_FRAME)

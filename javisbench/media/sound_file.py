@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _FLAC_TOTAL_AT = 21  # of the file: half of this byte and the four behind it hold the number of samples
 _ANY_TOTAL = (1 << 36) - 1
+_AV_TIME_BASE = 1_000_000  # of a container's duration, in FFmpeg
 
 
 def read_sidecar(path: Path, limits: DecodeLimits) -> Sound:
@@ -81,10 +82,15 @@ def _sound(path: Path, samples: NDArray[np.float32], rate: int) -> Sound:
 
 def _refuse_short(path: Path, sound: Sound, samples: int) -> Sound:
     """Refuse a sound of fewer samples than the file holds: a decoder left something out without a word."""
-    there_s, whole_s = sound.samples.shape[1] / sound.rate, samples / sound.rate
-    if whole_s - there_s > UNSAID_LOSS_S:
-        raise media_error("bad_sidecar", f"{path}: {there_s:.2f} of {whole_s:.2f} s can be decoded; it is damaged.")
+    there = sound.samples.shape[1]
+    if samples - there > UNSAID_LOSS_S * sound.rate:
+        raise _incomplete(path, there, samples, sound.rate)
     return sound
+
+
+def _incomplete(path: Path, there: int, declared: int, rate: int) -> MediaError:
+    what = f"{there / rate:.2f} of {declared / rate:.2f} s can be read; the file is cut off or damaged"
+    return media_error("bad_sidecar", f"{path}: {what}.")
 
 
 @contextlib.contextmanager
@@ -116,20 +122,22 @@ def _read_wav(path: Path, file: BinaryIO, layout: WavLayout, limits: DecodeLimit
         return _sound(path, read_plain(path, file, layout), described.rate)
     if described.codec == MP3:
         return _read_mp3(path, file, walk_frames(path, file, layout.start, layout.start + layout.size), limits)
+    return _read_coded_wav(path, file, layout, limits)
+
+
+def _read_coded_wav(path: Path, file: BinaryIO, layout: WavLayout, limits: DecodeLimits) -> Sound:
     pieces: list[Piece] = [with_clean_header(layout), (layout.start, layout.start + layout.size)]
-    with _told(path), open_media(path, Signature("wav", 0), file=pieces_of(file, pieces)) as container:
-        if all(stream.codec_context is None for stream in container.streams.audio):
-            raise media_error(
-                "bad_sidecar", f"{path}: there is no decoder for WAV files of format tag 0x{described.codec:04x}."
-            )
-        sound = _refuse_short(path, _decode(path, container, limits), layout.samples)
-    # A packet that the encoder filled up goes on behind the end.
-    count = sound.samples.shape[1]
-    return (
-        Sound(sound.samples[:, : layout.fact], sound.rate)
-        if 0 < count - layout.fact < described.block_samples
-        else sound
-    )
+    try:
+        with _told(path), open_media(path, Signature("wav", 0), file=pieces_of(file, pieces)) as container:
+            sound = _refuse_short(path, _decode(path, container, limits), layout.samples)
+    except MediaError as failure:
+        if failure.kind == "too_large":
+            raise
+        which = f"This WAV file is coded as format tag 0x{layout.format.codec:04x}; convert it to PCM."
+        raise media_error("bad_sidecar", f"{failure.message} {which}") from failure
+    # The last block is filled up beyond the end.
+    filled = sound.samples.shape[1] - layout.fact
+    return Sound(sound.samples[:, : layout.fact], sound.rate) if 0 < filled < layout.format.block_samples else sound
 
 
 # FLAC
@@ -141,28 +149,33 @@ def _read_flac(path: Path, file: BinaryIO, start: int, size: int, limits: Decode
     file.seek(start)
     head = file.read(_FLAC_TOTAL_AT + 5)
     pieces: list[Piece] = [(start, size)]
-    if int.from_bytes(head[_FLAC_TOTAL_AT:], "big") & _ANY_TOTAL == 0:
-        pieces = _with_total(path, file, head, start, size)
-    with _told(path), soundfile.SoundFile(pieces_of(file, pieces)) as opened:
-        declared, rate = opened.frames, opened.samplerate
-        check_size(path, declared * opened.channels * 4, limits, " of sound, by its header")
-        samples = opened.read(dtype="float32", always_2d=True)
+    number = int.from_bytes(head[_FLAC_TOTAL_AT:], "big")
+    if number & _ANY_TOTAL == 0:  # libsndfile reads no file without the number of its samples
+        number |= min(_count_flac(path, file, start, size), _ANY_TOTAL)
+        pieces = [head[:_FLAC_TOTAL_AT] + number.to_bytes(5, "big"), (start + len(head), size)]
+    declared, rate = number & _ANY_TOTAL, 0
+    try:
+        with _told(path), soundfile.SoundFile(pieces_of(file, pieces)) as opened:
+            rate = opened.samplerate
+            check_size(path, declared * opened.channels * 4, limits, " of sound, by its header")
+            samples = opened.read(dtype="float32", always_2d=True)
+    except MediaError as failure:
+        there = _count_flac(path, file, start, size) if rate and failure.kind == "bad_sidecar" else declared
+        if there < declared:
+            raise _incomplete(path, there, declared, rate) from failure
+        raise
     if samples.shape[0] < declared:
-        raise media_error(
-            "bad_sidecar",
-            f"{path}: the file is cut off; {samples.shape[0] / rate:.2f} of {declared / rate:.2f} s are there.",
-        )
+        raise _incomplete(path, samples.shape[0], declared, rate)
     return _sound(path, np.ascontiguousarray(samples.T), rate)
 
 
-def _with_total(path: Path, file: BinaryIO, head: bytes, start: int, size: int) -> list[Piece]:
-    """The file again, with the number of samples that its frames declare: libsndfile reads none without."""
+def _count_flac(path: Path, file: BinaryIO, start: int, size: int) -> int:
+    """Samples a channel that the frames of a FLAC file declare."""
     total = 0
     with _told(path), open_media(path, Signature("flac", 0), file=pieces_of(file, [(start, size)])) as container:
         for packet in packets(container, container.streams.audio, path):
             total += packet.duration or 0
-    number = int.from_bytes(head[_FLAC_TOTAL_AT:], "big") | min(total, _ANY_TOTAL)
-    return [head[:_FLAC_TOTAL_AT] + number.to_bytes(5, "big"), (start + len(head), size)]
+    return total
 
 
 # Through FFmpeg
@@ -177,15 +190,24 @@ def _read_container(path: Path, found: Signature, limits: DecodeLimits) -> Sound
     if found.missing_bytes:
         raise media_error("bad_sidecar", f"{path}: the file is cut off; {found.missing_bytes} bytes are missing.")
     with _told(path), open_media(path, found) as container:
-        return _decode(path, container, limits)
+        # Matroska's duration is that of its longest track, MP4's may contain what an edit list hides.
+        alone = found.format == "matroska" and len(container.streams) == 1
+        declared_s = (container.duration or 0) / _AV_TIME_BASE if alone else 0.0
+        return _decode(path, container, limits, declared_s)
 
 
-def _decode(path: Path, container: InputContainer, limits: DecodeLimits) -> Sound:
+def _decode(path: Path, container: InputContainer, limits: DecodeLimits, declared_s: float = 0.0) -> Sound:
     track = SoundTrack.of(container, path, limits, "bad_sidecar")
     if track is None:
         raise media_error("bad_sidecar", f"{path}: there is no sound in this file.")
+    start_s, end_s = 0.0, 0.0
     for packet in packets(container, [track.stream], path):
+        if packet.pts is not None and packet.time_base is not None:
+            start_s = min(start_s, float(packet.pts * packet.time_base))
+            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         track.feed(packet)
+    if declared_s - (end_s - start_s) > UNSAID_LOSS_S:
+        raise media_error("bad_sidecar", f"{path}: the file is cut off; {end_s:.2f} of {declared_s:.2f} s are there.")
     sound = track.finish(None)
     if sound is None:
         raise media_error("bad_sidecar", f"{path}: the sound file holds no samples.")

@@ -228,13 +228,16 @@ def _content(file: BinaryIO, chunk: _Chunk) -> bytes:
 def _extent(path: Path, file: BinaryIO, data: _Chunk, declared: int, wav_format: WavFormat) -> tuple[int, int]:
     """Bytes of sound that are there, and bytes of it that are missing."""
     available = data.total - data.start
+    # A sound of unknown length may end within a block, or with the byte of padding.
+    rest = available % wav_format.block_bytes if wav_format.block_samples else 0
+    whole = available - rest if wav_format.seconds(rest) <= UNSAID_LOSS_S else available
     if declared == 0 and not _is_empty(file, data):
-        return available, 0
+        return whole, 0
     if declared <= available:
         _refuse_more(path, file, _Chunk(data.kind, data.start, declared, data.total), wav_format)
         return declared, 0
     missing = declared - available
-    return available, 0 if _is_unknown(declared) or _is_slip(missing, data, wav_format) else missing
+    return whole, 0 if _is_unknown(declared) or _is_slip(missing, data, wav_format) else missing
 
 
 def _is_unknown(declared: int) -> bool:
