@@ -278,15 +278,18 @@ class ExternalCommand(Generator):
         return moved[0], moved[1] if audio is not None else None
 
     def _video(self, stem: Path) -> Path | None:
-        """The file with the picture; a stand-in beside a wav alone where no picture is wanted."""
+        """The file with the picture; a stand-in beside a sound alone where no picture is wanted."""
         found = _found(stem)
-        sound = stem.with_name(f"{stem.name}.wav")
-        if found is not None or not self.sound_alone or not os.path.lexists(sound):
+        if found is not None or not self.sound_alone:
             return found
         import numpy as np
 
         from javisbench.clip import Clip
         from javisbench.media import write_clip
+        from javisbench.media.source import SIDECAR_SUFFIXES, find_by_stem
+
+        if find_by_stem(stem, SIDECAR_SUFFIXES) is None:
+            return None
 
         # Sound is only ever decoded beside a picture, in a process of its own.
         video = stem.with_name(f"{stem.name}.mp4")

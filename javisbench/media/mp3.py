@@ -60,6 +60,10 @@ class FrameKind:
             return 0
         return self.lengths[header[2]]
 
+    def begins(self, rest: bytes) -> bool:
+        """Whether the last bytes of a file, fewer than a header, are the start of one."""
+        return 0 < len(rest) < 4 and rest[0] == 0xFF and (len(rest) == 1 or rest[1] & 0xFE == self.mark)
+
     def seconds(self, frames: int) -> float:
         """Duration of so many frames."""
         return frames * self.samples / self.rate
@@ -173,14 +177,14 @@ class _Walk:
     def _refuse_rest(self, position: int) -> None:
         """Refuse what follows the frames, unless it is little, or all frames were there before it."""
         self.file.seek(position)
-        header = self.file.read(4)
+        header = self.file.read(min(4, self.end - position))
         left, place_s = self.end - position, self.kind.seconds(self.found)
         again = _search(self.file, position + 1, self.end, self.kind)
         if again is not None:
             raise _bad(self.path, f"{again[0] - position} bytes at {place_s:.2f} s are no sound; the file is damaged")
         if 0 < self.promise.frames < self.found:
             return
-        if self.kind.length(header):
+        if self.kind.length(header) or self.kind.begins(header):
             raise _bad(self.path, f"the file is cut off; it ends within an MP3 frame at {place_s:.2f} s")
         if FrameKind.of(header) is not None:
             raise _bad(self.path, f"the kind of MP3 changes at {place_s:.2f} s; join such sounds by decoding them")
