@@ -137,7 +137,9 @@ def _read_coded_wav(path: Path, file: BinaryIO, layout: WavLayout, limits: Decod
         raise media_error("bad_sidecar", f"{failure.message} {which}") from failure
     # The last block is filled up beyond the end.
     filled = sound.samples.shape[1] - layout.fact
-    return Sound(sound.samples[:, : layout.fact], sound.rate) if 0 < filled < layout.format.block_samples else sound
+    if layout.fact == 0 or not 0 < filled < layout.format.block_samples:
+        return sound
+    return Sound(np.ascontiguousarray(sound.samples[:, : layout.fact]), sound.rate)
 
 
 # FLAC
