@@ -9,8 +9,8 @@ depends on the format:
   read to the end. Tags before and behind are stepped over.
 * MP3: its frames (`javisbench.media.mp3`), and the number of them where the first one says it. What the encoder says
   that it added is cut at both ends.
-* MP4 and Matroska: the container's own sizes, and the time at which its sound should end. Delays are cut as far as
-  the container gives them; a fragmented file often does not.
+* MP4 and Matroska: the container's own sizes, and Matroska's duration. Delays are cut as far as the container gives
+  them; a fragmented file often does not.
 """
 
 from __future__ import annotations
