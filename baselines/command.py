@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PLACEHOLDERS = ("{requests}", "{out}")
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 _SCRIPT_SUFFIXES = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".lua", ".jl", ".R")
 _MAX_INFO_BYTES = 64 * 2**10
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -279,15 +278,18 @@ class ExternalCommand(Generator):
         return moved[0], moved[1] if audio is not None else None
 
     def _video(self, stem: Path) -> Path | None:
-        """The file with the picture; a stand-in beside a wav alone where no picture is wanted."""
+        """The file with the picture; a stand-in beside a sound alone where no picture is wanted."""
         found = _found(stem)
-        sound = stem.with_name(f"{stem.name}.wav")
-        if found is not None or not self.sound_alone or not os.path.lexists(sound):
+        if found is not None or not self.sound_alone:
             return found
         import numpy as np
 
         from javisbench.clip import Clip
         from javisbench.media import write_clip
+        from javisbench.media.source import SIDECAR_SUFFIXES, find_by_stem
+
+        if find_by_stem(stem, SIDECAR_SUFFIXES) is None:
+            return None
 
         # Sound is only ever decoded beside a picture, in a process of its own.
         video = stem.with_name(f"{stem.name}.mp4")
@@ -437,8 +439,9 @@ def _remove_leftovers(out: Path, name: str) -> None:
 
 
 def _found(stem: Path) -> Path | None:
-    candidates = (stem.with_name(stem.name + suffix) for suffix in _VIDEO_SUFFIXES)
-    return next((path for path in candidates if os.path.lexists(path)), None)
+    from javisbench.media.source import VIDEO_SUFFIXES, find_by_stem
+
+    return find_by_stem(stem, VIDEO_SUFFIXES)
 
 
 def _sound(video: Path) -> Path | None:

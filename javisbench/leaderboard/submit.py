@@ -126,7 +126,7 @@ def _clip_hashes(result: Result) -> bytes:
     hashes: dict[str, str] = {}
     if result.clips is not None and result.clips.is_dir():
         for path in sorted(result.clips.iterdir()):
-            if path.is_file() and path.suffix in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".flac"):
+            if path.is_file() and path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".flac"):
                 with path.open("rb") as file:
                     hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return json.dumps(hashes).encode()

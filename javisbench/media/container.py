@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 import av.error
@@ -33,13 +33,16 @@ def refuse_truncated(path: Path, signature: Signature) -> Signature:
     return signature
 
 
-def open_media(path: Path, signature: Signature, options: dict[str, str] | None = None) -> InputContainer:
+def open_media(
+    path: Path, signature: Signature, options: dict[str, str] | None = None, file: BinaryIO | None = None
+) -> InputContainer:
     """Open a file as the format that it was found to be, with nothing but files to follow.
 
     Args:
         path: a regular file.
         signature: its format.
         options: more options of the demuxer.
+        file: what to read in place of the file of that name; stays open.
 
     Raises:
         MediaError: ``bad_container``, or ``too_large`` where FFmpeg refuses the size in the header.
@@ -48,7 +51,8 @@ def open_media(path: Path, signature: Signature, options: dict[str, str] | None 
         try:
             # The prefix keeps a name like "http:x" from being taken for an address.
             container = av.open(
-                f"file:{path}",
+                f"file:{path}" if file is None else file,
+                "r",
                 format=signature.format,
                 container_options={"protocol_whitelist": "file", **(options or {})},
                 metadata_errors="replace",

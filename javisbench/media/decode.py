@@ -43,7 +43,8 @@ from javisbench.media.pictures import (
     turn,
 )
 from javisbench.media.signature import VIDEO_FORMATS, identify
-from javisbench.media.sound import Sound, SoundTrack, read_sidecar
+from javisbench.media.sound import Sound, SoundTrack
+from javisbench.media.sound_file import read_sidecar
 from javisbench.media.source import DecodeLimits, MediaInfo
 
 if TYPE_CHECKING:

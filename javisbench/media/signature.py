@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from javisbench.media.errors import media_error
+from javisbench.media.mp3 import FrameKind
 from javisbench.media.source import open_regular
+from javisbench.media.tags import behind_tags_and_padding
+from javisbench.media.wav import MAGICS as WAV_MAGICS
+from javisbench.media.wav import wav_layout
 
 Format = Literal["mov", "matroska", "avi", "wav", "flac", "mp3"]
 
@@ -29,6 +33,7 @@ _SEGMENT = b"\x18\x53\x80\x67"
 # Sizes that programs write when they cannot go back to fill in the real one (a WAV made into a pipe).
 _UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000)
 _MAX_BOXES = 100_000
+_HEAD_BYTES = 4096
 
 _OTHER_THINGS = (
     (b"ffconcat", "an ffconcat script, which would make FFmpeg read other files"),
@@ -41,7 +46,16 @@ _OTHER_THINGS = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"%PDF", "a PDF document"),
-    (b"OggS", "an Ogg file, which is not among the accepted formats"),
+    (b"OggS", "an Ogg file (Vorbis/Opus)"),
+    (b"RIFX", "a big-endian WAV file (RIFX)"),
+    (b"riff\x2e\x91\xcf\x11", "a Wave64 file"),
+    (b"caff", "a CAF file"),
+    (b".snd", "an AU file"),
+    (b"#!AMR", "an AMR file"),
+    (b"MThd", "a MIDI file"),
+    (b"MAC ", "a Monkey's Audio file"),
+    (b"wvpk", "a WavPack file"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "an ASF file (WMA/WMV)"),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the real file with `git lfs pull`"),
 )
 
@@ -63,18 +77,22 @@ def identify(path: Path, accepted: tuple[Format, ...]) -> Signature:
     """Tell a file's container format from its first bytes, and whether its end is there.
 
     Raises:
-        MediaError: the file cannot be opened, is empty, or is of no accepted format (``unsupported_format``).
+        MediaError: the file cannot be opened, is empty, or is of no accepted format (``unsupported_format``); a WAV
+            file has no sound that could be found (``bad_sidecar``).
     """
     with os.fdopen(open_regular(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        head = file.read(4096)
+        head = file.read(_HEAD_BYTES)
         found = _format_of(head)
+        if found is None:
+            found, head = _sound_behind_tags(file, head)
         if found is None or found not in accepted:
             what = _describe(head) if found is None else f"a file of format {found}"
             raise media_error(
                 "unsupported_format", f"{path}: {what}. Accepted here, whatever the name: {_names(accepted)}."
             )
-        return Signature(found, _missing_bytes(found, file, size))
+        missing = wav_layout(path, file, size).missing_bytes if found == "wav" else _missing_bytes(found, file, size)
+        return Signature(found, missing)
 
 
 def _format_of(head: bytes) -> Format | None:
@@ -82,34 +100,50 @@ def _format_of(head: bytes) -> Format | None:
         return "mov"
     if head.startswith(_EBML):
         return "matroska"
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+    if head[:4] in WAV_MAGICS and head[8:12] == b"WAVE":
         return "wav"
     if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"AVIX"):
         return "avi"
     if head.startswith(b"fLaC"):
         return "flac"
-    if head.startswith(b"ID3") or _is_mpeg_audio_frame(head):
-        return "mp3"
-    return None
+    return "mp3" if FrameKind.of(head) is not None else None
 
 
-def _is_mpeg_audio_frame(head: bytes) -> bool:
-    """Whether the bytes start with an MPEG layer III frame header (sync, version, layer, rates all valid)."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return False
-    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
-    bit_rate, sample_rate = head[2] >> 4, head[2] >> 2 & 3
-    return version != 1 and layer == 1 and bit_rate not in (0, 15) and sample_rate != 3
+def _sound_behind_tags(file: BinaryIO, head: bytes) -> tuple[Format | None, bytes]:
+    """The format of a sound behind tags such as ID3v2, and the first bytes behind them."""
+    start = behind_tags_and_padding(file, 0)
+    if start == 0:
+        return None, head
+    file.seek(start)
+    head = file.read(_HEAD_BYTES)
+    found = _format_of(head)
+    if found is None and _name_of(head) is None:
+        return "mp3", head  # maybe a damaged one; whoever reads it says more
+    return (found if found in ("wav", "flac", "mp3") else None), head
 
 
 def _describe(head: bytes) -> str:
+    name = _name_of(head)
+    if name is not None:
+        return name
+    if b"\0" not in head and all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
+        return "a text, not a media file"
+    return "its content is not that of a known media file"
+
+
+def _name_of(head: bytes) -> str | None:
+    """What a file of no accepted format is, where its first bytes say it."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, what in _OTHER_THINGS:
         if start.startswith(magic):
             return what
-    if b"\0" not in head and all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
-        return "a text, not a media file"
-    return "its content is not that of a known media file"
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "an AIFF file"
+    if len(head) > 3 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return "an AAC stream without a container (ADTS)"
+    if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] >> 1 & 3 in (2, 3):
+        return "an MPEG layer I or II sound"
+    return None
 
 
 def _names(accepted: tuple[Format, ...]) -> str:
@@ -122,7 +156,7 @@ def _missing_bytes(found: Format, file: BinaryIO, size: int) -> int:
         return _missing_in_boxes(file, size)
     if found == "matroska":
         return _missing_in_segment(file, size)
-    if found in ("avi", "wav"):
+    if found == "avi":
         return _missing_in_riff(file, size)
     return 0
 

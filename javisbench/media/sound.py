@@ -18,10 +18,8 @@ import av
 import av.error
 import numpy as np
 
-from javisbench.errors import MediaError
-from javisbench.media.container import audio_stream, check_sound, open_media, packets, reason
+from javisbench.media.container import audio_stream, check_sound, reason
 from javisbench.media.errors import media_error
-from javisbench.media.signature import AUDIO_FORMATS, Signature, identify
 from javisbench.media.source import DecodeLimits
 
 if TYPE_CHECKING:
@@ -41,7 +39,6 @@ _WAVERING = 6.0
 _TOO_MANY_PLANES = 8
 # Powers of two, so that scaling is exact. By FFmpeg's names of sample formats.
 _FULL_SCALE = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63, "flt": 1.0, "dbl": 1.0}
-_MP3_DURATION_TOLERANCE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,9 @@ class SoundTrack:
         length = max((place + stretch.end - stretch.first for place, stretch in placed), default=0)
         if length <= 0:
             return None
-        if len(placed) > 1 or placed[0][0]:
+        if len(placed) == 1 and placed[0][0] == 0:
+            samples = samples[:, placed[0][1].first : placed[0][1].end]
+        else:
             samples = self._laid_out(samples, placed, length)
         return Sound(_finite(np.ascontiguousarray(samples), self._path, self._kind), self._rate)
 
@@ -246,62 +245,3 @@ def _finite(samples: NDArray[np.float32], path: Path, kind: str) -> NDArray[np.f
     if not np.isfinite(samples).all():
         raise media_error(kind, f"{path}: the sound holds values that are not numbers (NaN or infinite).")
     return samples
-
-
-def read_sidecar(path: Path, limits: DecodeLimits) -> Sound:
-    """Read a sound file that stands beside a video.
-
-    Raises:
-        MediaError: ``bad_sidecar`` whatever is wrong with it, except ``too_large``.
-    """
-    try:
-        found = identify(path, AUDIO_FORMATS)
-        if found.missing_bytes:
-            raise media_error("bad_sidecar", f"{path}: the file is cut off; {found.missing_bytes} bytes are missing.")
-        if found.format in ("wav", "flac"):
-            return _read_uncompressed(path, limits)
-        return _read_compressed(path, found, limits)
-    except MediaError as failure:
-        if failure.kind in ("too_large", "bad_sidecar"):
-            raise
-        raise media_error("bad_sidecar", failure.message) from failure
-
-
-def _read_uncompressed(path: Path, limits: DecodeLimits) -> Sound:
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            declared, rate = file.frames, file.samplerate
-            check_sound(path, declared * file.channels * 4, limits, " of sound, by its header")
-            samples = file.read(dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as failure:
-        raise media_error("bad_sidecar", f"{path}: the sound file cannot be read ({failure}).") from failure
-    if samples.shape[0] == 0:
-        raise media_error("bad_sidecar", f"{path}: the sound file holds no samples.")
-    if samples.shape[0] < declared:
-        raise media_error("bad_sidecar", f"{path}: {samples.shape[0]} samples could be read of {declared} declared.")
-    return Sound(_finite(np.ascontiguousarray(samples.T), path, "bad_sidecar"), rate)
-
-
-def _read_compressed(path: Path, found: Signature, limits: DecodeLimits) -> Sound:
-    with open_media(path, found) as container:
-        track = SoundTrack.of(container, path, limits, "bad_sidecar")
-        if track is None:
-            raise media_error("bad_sidecar", f"{path}: there is no sound in this file.")
-        declared_s = _declared_seconds(track.stream)
-        for packet in packets(container, [track.stream], path):
-            track.feed(packet)
-        sound = track.finish(None)
-    if sound is None:
-        raise media_error("bad_sidecar", f"{path}: the sound file holds no samples.")
-    read_s = sound.samples.shape[1] / sound.rate
-    if found.format == "mp3" and read_s < declared_s - max(_MP3_DURATION_TOLERANCE_S, declared_s / 50):
-        raise media_error("bad_sidecar", f"{path}: the file is cut off; {read_s:.2f} of {declared_s:.2f} s are there.")
-    return sound
-
-
-def _declared_seconds(stream: AudioStream) -> float:
-    if stream.duration is None or stream.time_base is None:
-        return 0.0
-    return float(stream.duration * stream.time_base)

@@ -6,14 +6,20 @@ import errno
 import hashlib
 import os
 import stat
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePath
 
 from javisbench.errors import MediaError
 from javisbench.media.errors import media_error
 
 SIDECAR_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+_MEDIA_SUFFIXES = frozenset(SIDECAR_SUFFIXES + VIDEO_SUFFIXES)
+_SETTLED_NS = 5 * 10**9
 
 # What a decoding process needs besides what it hands over: the interpreter and its libraries, and the decoder's own
 # reference frames (16 of them at 8K, 10 bit, are 1.6 GiB).
@@ -122,13 +128,69 @@ class MediaInfo:
 def sidecar_for(video: Path) -> Path | None:
     """The sound file beside a video: same name, ``.wav`` before ``.flac`` before ``.mp3`` before ``.m4a``.
 
+    Upper and lower case do not matter (``Clip.mp4`` with ``clip.WAV``), but the nearer spelling wins: first the same
+    stem letter by letter, then the order of suffixes, then the suffix in lower case, then the order of names. A sound
+    file whose own stem is that of another video belongs to that one.
+
     A link that leads nowhere counts as there: a broken sidecar is a failure, not a reason to look elsewhere.
     """
-    for suffix in SIDECAR_SUFFIXES:
-        candidate = video.with_suffix(suffix)
-        if candidate != video and os.path.lexists(candidate):
-            return candidate
-    return None
+    first = video.with_suffix(SIDECAR_SUFFIXES[0])
+    if first != video and os.path.lexists(first):
+        return first
+    return find_by_stem(video.with_suffix(""), SIDECAR_SUFFIXES, besides=video, any_case=True)
+
+
+def find_by_stem(
+    stem: Path, suffixes: tuple[str, ...], *, besides: Path | None = None, any_case: bool = False
+) -> Path | None:
+    """The file that has the name of ``stem`` and one of the suffixes, the suffix in any case.
+
+    Args:
+        stem: path without a suffix.
+        suffixes: in lower case, the preferred first.
+        besides: a file that is not meant.
+        any_case: whether a stem in other letters counts where no video has exactly that one; see `sidecar_for`.
+    """
+    named = _names_by_stem(stem.parent).get(stem.name.casefold(), ())
+    found = [
+        name for name in named if name.suffix.lower() in suffixes and (besides is None or name.name != besides.name)
+    ]
+    owners = {name.stem for name in named if name.suffix.lower() in VIDEO_SUFFIXES}
+    meant = [name for name in found if name.stem == stem.name or (any_case and name.stem not in owners)]
+    if not meant:
+        return None
+
+    def rank(name: PurePath) -> tuple[bool, int, bool, str]:
+        suffix = name.suffix.lower()
+        return name.stem != stem.name, suffixes.index(suffix), name.suffix != suffix, name.name
+
+    return stem.with_name(min(meant, key=rank).name)
+
+
+def _names_by_stem(folder: Path) -> Mapping[str, Sequence[PurePath]]:
+    """The names of a folder's media files by stem, without regard to case; empty where it cannot be listed."""
+    try:
+        changed_ns = folder.stat().st_mtime_ns
+        # Within the clock's grain a folder may change and keep its time, so only a settled one is remembered.
+        grain_ns = 10**8 if changed_ns % 10**9 else 3 * 10**9
+        if time.time_ns() - changed_ns > grain_ns:
+            return _remembered_by_stem(folder, changed_ns)
+        return _list_by_stem(folder)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _remembered_by_stem(folder: Path, changed_ns: int) -> Mapping[str, Sequence[PurePath]]:
+    return _list_by_stem(folder)
+
+
+def _list_by_stem(folder: Path) -> Mapping[str, Sequence[PurePath]]:
+    names: dict[str, list[PurePath]] = {}
+    for name in map(PurePath, os.listdir(folder)):  # noqa: PTH208 - names, not paths
+        if name.suffix.lower() in _MEDIA_SUFFIXES:
+            names.setdefault(name.stem.casefold(), []).append(name)
+    return names
 
 
 def open_regular(path: Path) -> int:

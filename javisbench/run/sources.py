@@ -10,10 +10,9 @@ from pathlib import Path
 
 from javisbench.errors import UsageError
 from javisbench.media import ClipSource, sidecar_for
+from javisbench.media.source import VIDEO_SUFFIXES
 from javisbench.suite import Sample, Suite
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
-_AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
 _INDEX_NAME = re.compile(r"sample_(\d{4,})(?:-(\d+))?")
 _REPEAT_NAME = re.compile(r"(.+)-(\d+)")
 
@@ -151,7 +150,9 @@ def _source(sample_id: str, video: Path, audio: Path | None) -> ClipSource:
 
 def _videos(folder: Path) -> list[Path]:
     # Everything with a video's suffix counts, folders and broken links too: they are bad clips, not absent ones.
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+    found = (p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+    # Of a.mp4 and a.MP4 the first is the sample's.
+    return sorted(found, key=lambda p: (p.stem + p.suffix.lower(), p.suffix != p.suffix.lower(), p.name))
 
 
 def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int], ClipSource], list[Path], str]:

@@ -170,6 +170,20 @@ def test_clips_are_found_by_id_by_row_or_by_manifest(clips: Path, tmp_path: Path
     assert (source.video.name, source.audio.name) == ("sample_0004.mp4", "sample_0009.wav")
 
 
+def test_suffixes_of_clips_count_in_any_case(tmp_path: Path) -> None:
+    from javisbench.run.sources import match_folder
+    from javisbench.suite import load_suite
+
+    (tmp_path / "ids.csv").write_text("id,text\ncat,a\ndog,b\ncow,c\n")
+    for name in ("cat.MP4", "cat.WAV", "dog.mp4", "dog.MP4", "dog.flac", "dog.Flac", "cow.Mkv", "cow.wav.txt"):
+        (tmp_path / name).touch()
+    found = match_folder(tmp_path, load_suite(str(tmp_path / "ids.csv")))
+    sources = [item.source for item in found.items if item.source is not None]
+    assert [source.video.name for source in sources] == ["cat.MP4", "dog.mp4", "cow.Mkv"]
+    assert [source.audio and source.audio.name for source in sources] == ["cat.WAV", "dog.flac", None]
+    assert [path.name for path in found.extra] == ["dog.MP4"]
+
+
 def test_repeats_are_found_and_averaged_by_prompt(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "two.csv").write_text("text\na\nb\n")
     for suffix in (".mp4", ".wav"):
