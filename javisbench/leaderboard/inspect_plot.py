@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import write_bytes
+from javisbench.durable import write_bytes, write_text
 from javisbench.errors import UsageError
 from javisbench.leaderboard.export import format_value
 from javisbench.leaderboard.table import column, printable
@@ -75,7 +75,7 @@ def write_html(found: Inspection, target: Path) -> None:
         missing=found.missing,
         players=_players(found),
     )
-    write_bytes(target, page.encode("utf-8"))
+    write_text(target, page)
 
 
 def score_text(metric: str, value: float) -> str:

@@ -9,6 +9,7 @@ Gaps inside a track are not filled.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,7 @@ def _read_uncompressed(path: Path, limits: DecodeLimits) -> Sound:
     import soundfile
 
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             declared, rate = file.frames, file.samplerate
             check_size(path, declared * file.channels * 4, limits, " of sound, by its header")
             samples = file.read(dtype="float32", always_2d=True)

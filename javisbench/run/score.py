@@ -29,6 +29,7 @@ from javisbench.run.reference import NoReference, Reference, Wanted
 from javisbench.run.set_features import SetRows, write_set_features
 from javisbench.run.sources import Item, Matched
 from javisbench.run.summary import nested, positions, sample_cells, set_cells, slice_name, unavailable_cells
+from javisbench.text import encodable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -468,6 +469,13 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
     )
 
 
+def _encodable(cell: str | list[str] | None) -> str | list[str] | None:
+    """Text as Arrow can hold it."""
+    if isinstance(cell, list):
+        return [encodable(text) for text in cell]
+    return encodable(cell) if isinstance(cell, str) else cell
+
+
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -487,5 +495,8 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
         "categories": pa.list_(text),
     }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), temporary)
+    held = {name: frame[name].map(_encodable) for name in frame.columns if types.get(name) in (text, pa.list_(text))}
+    frame = frame.assign(**held)
+    # An open file, since Arrow takes no path that is not UTF-8.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), file)
