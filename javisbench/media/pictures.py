@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from javisbench.media import buffers
+from javisbench.media.colour import ToRgb
 from javisbench.media.container import check_header, check_size, open_media, packets, reason, video_stream
 from javisbench.media.errors import media_error
 from javisbench.media.signature import Signature
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
-
-ONE_SCALER_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
-"""Options of every `VideoReformatter.reformat`: PyAV 17 and later start threads, older ones know no such option."""
 
 
 class Picture:
@@ -50,7 +47,7 @@ class Picture:
         self._coded_size = (0, 0)
         self._matrix: tuple[int, ...] | None = None
         self._times: list[float | None] = []
-        self._reformatter = VideoReformatter()
+        self._to_rgb = ToRgb(path)
         check_header(path, stream, limits, max(self._declared, 1))
         self._descriptor = descriptor
 
@@ -84,12 +81,7 @@ class Picture:
             self._matrix = display_matrix(frame)
         elif (frame.height, frame.width) != self._coded_size:
             raise media_error("decode_error", f"{self.path}: the picture size changes at frame {self.count}.")
-        rgb = self._reformatter.reformat(frame, format="rgb24", **ONE_SCALER_THREAD)
-        plane = rgb.planes[0]
-        pixels = np.ndarray(
-            (rgb.height, rgb.width, 3), np.uint8, buffer=memoryview(plane), strides=(plane.line_size, 3, 1)
-        )
-        pixels = turn(pixels, self._matrix)
+        pixels = turn(self._to_rgb(frame), self._matrix)
         if self.count == 0:
             self.size = pixels.shape[:2]
         used = self.used_bytes

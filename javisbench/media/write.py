@@ -209,7 +209,7 @@ def _encode_pictures(
     import numpy as np
     from av.video.reformatter import VideoReformatter
 
-    from javisbench.media.pictures import ONE_SCALER_THREAD
+    from javisbench.media.colour import ONE_SCALER_THREAD
 
     reformatter = VideoReformatter()
     for pixels, time in zip(frames, times, strict=True):
