@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from javisbench.cli import options, output
+from javisbench.text import encodable
 
 if TYPE_CHECKING:
     from javisbench.leaderboard.inspect import Inspection
@@ -48,7 +49,8 @@ def command(clip: Path, audio: Path | None, prompt: str, png: Path | None, html:
         device=given["device"],
         workers=1,
     )
-    found = inspect_clip(clip, audio, prompt=prompt, options=scoring)
+    # What is no text in an argument would fail in networks and tables.
+    found = inspect_clip(clip, audio, prompt=encodable(prompt), options=scoring)
     if given["as_json"]:
         output.json_document(found.to_json())
     else:

@@ -13,6 +13,7 @@ from javisbench.durable import write_bytes, write_text
 from javisbench.errors import UsageError
 from javisbench.leaderboard.export import format_value
 from javisbench.leaderboard.table import column, printable
+from javisbench.text import printable_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ def write_html(found: Inspection, target: Path) -> None:
         title=printable(found.source.video.name),
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        prompt=found.prompt,
+        prompt=printable_lines(found.prompt),
         protocol=found.protocol,
         stand_in=found.stand_in,
         picture=_data_url("image/png", draw_png(found)),

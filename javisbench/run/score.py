@@ -441,7 +441,7 @@ def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
-        [{**row, "values": [float(v) for v in row["values"]]} for row in rows],
+        [{**row, "name": encodable(row["name"]), "values": [float(v) for v in row["values"]]} for row in rows],
         columns=["sample_id", "repeat", "metric", "name", "values"],
     )
 
@@ -454,26 +454,26 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
     import pandas as pd
 
     samples = list({item.sample.id: item.sample for item in items}.values())
+    prompts = ("text", "audio_text", "video_text")
     return pd.DataFrame(
         {
             "sample_id": [sample.id for sample in samples],
             "index": [sample.index for sample in samples],
-            "text": [sample.text for sample in samples],
-            "audio_text": [sample.audio_text for sample in samples],
-            "video_text": [sample.video_text for sample in samples],
+            **{name: [_encodable(getattr(sample, name)) for sample in samples] for name in prompts},
             "categories": [
-                [slice_name(aspect, category) for aspect, found in sample.categories.items() for category in found]
+                [
+                    encodable(slice_name(aspect, category))
+                    for aspect, found in sample.categories.items()
+                    for category in found
+                ]
                 for sample in samples
             ],
         }
     )
 
 
-def _encodable(cell: str | list[str] | None) -> str | list[str] | None:
-    """Text as Arrow can hold it."""
-    if isinstance(cell, list):
-        return [encodable(text) for text in cell]
-    return encodable(cell) if isinstance(cell, str) else cell
+def _encodable(text: str | None) -> str | None:
+    return None if text is None else encodable(text)
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -495,8 +495,6 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
         "categories": pa.list_(text),
     }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
-    held = {name: frame[name].map(_encodable) for name in frame.columns if types.get(name) in (text, pa.list_(text))}
-    frame = frame.assign(**held)
     # An open file, since Arrow takes no path that is not UTF-8.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), file)

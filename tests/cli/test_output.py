@@ -129,7 +129,20 @@ def test_files_of_a_run_hold_hostile_names(scored: Path) -> None:
     # A path in a manifest is read back to be opened: it is stored as it is, by JSON's own escapes.
     text = (scored / "run.json").read_text(encoding="utf-8")
     assert is_harmless(text) and Path(json.loads(text)["matching"]["clips"]) == scored.parent
+    samples = pd.read_parquet(io.BytesIO((scored / "samples.parquet").read_bytes()))
+    assert list(samples["text"]) == ["a\x1b[2J\nfake: prompt [/]", "b"]
     assert list(pd.read_parquet(io.BytesIO((scored / "scores.parquet").read_bytes()))["sample_id"]) == ["one", "two"]
+
+
+def test_prompts_that_are_no_text_are_stored_as_escapes() -> None:
+    from javisbench.run.score import details_frame, samples_frame
+    from javisbench.run.sources import Item
+    from javisbench.suite import Sample
+
+    frame = samples_frame([Item(Sample("one", 0, "a \udce9", audio_text="\ud800"), 0, None)])
+    assert (frame["text"][0], frame["audio_text"][0], frame["video_text"][0]) == (r"a \udce9", r"\ud800", None)
+    row = {"sample_id": "one", "repeat": 0, "metric": "m", "name": "\udce9", "values": [1]}
+    assert details_frame([row])["name"][0] == r"\udce9"
 
 
 @pytest.mark.parametrize("env", [POOR, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1:strict"}])
