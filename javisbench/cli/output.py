@@ -111,7 +111,8 @@ def usage_error(problem: click.ClickException) -> None:
     shown = io.StringIO()
     problem.show(file=shown)
     text, told = shown.getvalue(), problem.format_message()
-    if not isinstance(problem, click.exceptions.NoArgsIsHelpError):  # whose message is the help
+    # The message of this one, which click has from 8.2 on, is the help.
+    if not isinstance(problem, getattr(click.exceptions, "NoArgsIsHelpError", ())):
         text = text.replace(told, printable(told))
     _stream(err=True).write(printable_lines(text))
 
