@@ -98,7 +98,7 @@ def test_every_command_that_tells_of_a_run_shows_its_name_as_text(
         (["score", clips, "--suite", HOSTILE], 2),
         (["inspect", clips / f"{HOSTILE}.mp4"], 2),
         (["models", "show", HOSTILE], 2),
-        (["generate", "--model", HOSTILE], 2),
+        (["generate", "--model", HOSTILE, "--suite", "demo"], 2),
         (["weights", "path", HOSTILE], 2),
         (["reference", "show", clips / "two.mp4"], 2),
         (["validate-metrics", "--clips", clips / HOSTILE], 2),
