@@ -332,7 +332,8 @@ def _named(stage: Stage) -> Iterator[None]:
     try:
         yield
     except JavisbenchError as error:
-        raise type(error)(f"{stage.role} ({stage.spec}): {error.message}", kind=error.kind) from error
+        told = f"{stage.role} ({stage.spec}): {error.sentence}"
+        raise type(error)(told, kind=error.kind, details=error.details) from error
 
 
 def _files(stage: Stage, weights: WeightStore) -> dict[str, tuple[Path, ...]]:

@@ -402,7 +402,7 @@ def _condition(request: Request, out: Path) -> dict[str, Json]:
         write_clip(given, files["video"], sidecar=False)
     if given.audio is not None and given.sample_rate is not None:
         files["audio"] = str(folder / f"{_id(request)}.wav")
-        soundfile.write(files["audio"], given.audio.T, given.sample_rate, subtype="FLOAT")
+        soundfile.write(os.fsencode(files["audio"]), given.audio.T, given.sample_rate, subtype="FLOAT")
     return {"condition": files}
 
 

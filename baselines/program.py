@@ -55,7 +55,7 @@ class ProgramLog:
     def __init__(self, path: Path) -> None:
         self._file: IO[str] | None = None
         with contextlib.suppress(OSError):
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._left = LOG_BYTES
         self._lock = threading.Lock()
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,14 +87,14 @@ class Result:
         """One row a sample and repeat, one column a per-sample metric."""
         import pandas as pd
 
-        return pd.read_parquet(self._path / "scores.parquet")
+        return pd.read_parquet(BytesIO((self._path / "scores.parquet").read_bytes()))
 
     @cached_property
     def details(self) -> pd.DataFrame:
         """Series behind the scores: ``sample_id``, ``repeat``, ``metric``, ``name``, ``values``."""
         import pandas as pd
 
-        return pd.read_parquet(self._path / "details.parquet")
+        return pd.read_parquet(BytesIO((self._path / "details.parquet").read_bytes()))
 
     @cached_property
     def failures(self) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from javisbench.errors import RunError
+from javisbench.text import json_text
 
 log = logging.getLogger(__name__)
 _TEMPORARY = ".tmp-"
@@ -90,10 +91,14 @@ def write_bytes(target: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8 (lone surrogates as escapes), whole or not at all."""
+    write_bytes(target, text.encode("utf-8", "backslashreplace"))
+
+
 def write_json(target: Path, value: Any) -> None:
     """Write `value` as JSON (NaN is refused), whole or not at all."""
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(target, text.encode() + b"\n")
+    write_text(target, json_text(value, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -128,7 +133,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def write_jsonl(target: Path, rows: list[dict[str, Any]]) -> None:
     """Write objects as JSON lines, whole or not at all."""
-    write_bytes(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    write_text(target, "".join(json_text(row) + "\n" for row in rows))
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
@@ -140,7 +145,7 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
-            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            file.write(json_text(row).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 

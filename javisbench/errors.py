@@ -6,36 +6,48 @@ escapes is a defect and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from javisbench.text import printable
+
 
 class JavisbenchError(Exception):
     """Base of all errors meant for the user.
 
     Args:
-        message: what is wrong, where, and what to do about it, in full sentences.
+        message: what is wrong, where, and what to do about it, in full sentences, on one line: line breaks and other
+            controls (of a file's name, say) become visible escapes.
         kind: short machine-readable reason (``short_read``, ``no_audio``, ...) as it stands in
             ``failures.jsonl``; defaults to the class's own.
+        details: what the sentence announces (all bad rows, say), one a line.
+
+    Attributes:
+        sentence: `message` as shown.
+        details: as shown.
     """
 
     kind: str = "error"
     exit_code: int = 2
 
-    def __init__(self, message: str, *, kind: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, kind: str | None = None, details: Sequence[str] = ()) -> None:
+        self.sentence = printable(message)
+        self.details = tuple(map(printable, details))
+        super().__init__("\n".join([self.sentence, *(f"  {detail}" for detail in self.details)]))
         if kind is not None:
             self.kind = kind
 
     @property
     def message(self) -> str:
-        """The sentence shown to the user."""
+        """What is shown to the user: the sentence, then its details, each on a line of its own and indented."""
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process borders (decode workers); the default would drop ``kind``.
-        return (_rebuild, (type(self), self.message, self.kind))
+        return (_rebuild, (type(self), self.sentence, self.kind, self.details))
 
 
-def _rebuild(cls: type[JavisbenchError], message: str, kind: str) -> JavisbenchError:
-    return cls(message, kind=kind)
+def _rebuild(cls: type[JavisbenchError], message: str, kind: str, details: Sequence[str]) -> JavisbenchError:
+    return cls(message, kind=kind, details=details)
 
 
 class UsageError(JavisbenchError):

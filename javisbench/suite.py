@@ -174,7 +174,7 @@ def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         shown = [str(problem) for problem in problems[:50]]
         more = [f"... and {len(problems) - 50} more"] if len(problems) > 50 else []
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise SuiteError("\n".join([f"The suite {spec!r} has {count}:", *shown, *more]))
+        raise SuiteError(f"The suite {spec!r} has {count}:", details=[*shown, *more])
     return suite
 
 

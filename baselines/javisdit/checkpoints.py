@@ -148,9 +148,9 @@ def _check_kind(folder: Path, key: str, wanted: str) -> None:
 def _check_report(report: Mapping[str, Any], name: str, folder: Path) -> None:
     parts = (("missing", "missing_keys"), ("unexpected", "unexpected_keys"), ("wrong shape", "mismatched_keys"))
     found = [
-        f"  {title} ({len(report[key])}): {', '.join(sorted(map(str, report[key])))}"
+        f"{title} ({len(report[key])}): {', '.join(sorted(map(str, report[key])))}"
         for title, key in parts
         if report.get(key)
     ]
     if found:
-        raise WeightsError(f"{folder} does not hold the weights of {name}:\n" + "\n".join(found))
+        raise WeightsError(f"{folder} does not hold the weights of {name}:", details=found)

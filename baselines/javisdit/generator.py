@@ -135,7 +135,7 @@ class JavisDiT(Generator):
             else:
                 paths[component] = path
         if missing:
-            raise MissingWeightsError(_missing_message(self.version, list(missing), weights))
+            raise _missing(self.version, list(missing), weights)
         return paths
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
@@ -195,7 +195,7 @@ def _first(weights: WeightStore, entries: Sequence[str]) -> Path | None:
     return None
 
 
-def _missing_message(version: str, missing: Sequence[str], weights: WeightStore) -> str:
+def _missing(version: str, missing: Sequence[str], weights: WeightStore) -> MissingWeightsError:
     from javisbench.cards import read_cards
 
     cards = read_cards("weights")
@@ -204,13 +204,14 @@ def _missing_message(version: str, missing: Sequence[str], weights: WeightStore)
         entry = weights.entry(name)
         size = entry.total_bytes or cards[name].get("estimated_bytes")
         lines.append(
-            f"  {name}: {entry.title}; from {entry.source}, {_size(size)}, licence {entry.licence}; local name "
+            f"{name}: {entry.title}; from {entry.source}, {_size(size)}, licence {entry.licence}; local name "
             f"{' or '.join(entry.local_names)}"
         )
-    return (
-        f"JavisDiT {version} needs weights that are not on this machine:\n" + "\n".join(lines) + "\n"
-        f"Fetch them: javisbench weights fetch {' '.join(missing)}. Or put them into a folder under their local names "
-        f"and give it with --weights-dir (or -M weights=FOLDER)."
+    return MissingWeightsError(
+        f"JavisDiT {version} needs weights that are not on this machine. Fetch them: javisbench weights fetch "
+        f"{' '.join(missing)}. Or put them into a folder under their local names and give it with --weights-dir (or "
+        f"-M weights=FOLDER). They are:",
+        details=lines,
     )
 
 

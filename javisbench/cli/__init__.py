@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from javisbench import __version__
+from javisbench.cli import output
 from javisbench.errors import JavisbenchError
 from javisbench.registry import did_you_mean
 
@@ -75,27 +75,25 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 samples failed under --strict, 2 bad usage or input, 130 interrupted."""
+    sys.excepthook = output.defect
     sys.exit(run(args))
 
 
 def run(args: Sequence[str] | None = None) -> int:
     """Like `main`, but return the exit code."""
+    output.prepare_streams()
     try:
         outcome: Any = cli.main(args=None if args is None else list(args), standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        output.usage_error(error)
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        output.line("Interrupted. Run the same command again to go on.", err=True)
         return 130
     except JavisbenchError as error:
         logging.getLogger(__name__).debug("stopped", exc_info=True)
-        click.echo(f"Error: {error.message}", err=True)
+        output.error(error)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output (head, less) is gone; that is its right.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
     from javisbench.leaderboard.compare import Comparison, Row
@@ -51,9 +50,9 @@ def command(
         from javisbench.leaderboard.compare_plot import draw_comparison
 
         draw_comparison(found, plot)
-        click.echo(f"wrote {plot}", err=True)
+        output.line(f"wrote {plot}", err=True)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        output.json_document(found.to_json())
     else:
         _print(found, show_all, explain)
     return 0
@@ -75,22 +74,22 @@ def _loaded(run_a: Path, run_b: Path, protocol: str | None) -> tuple[Result, Res
 
 
 def _print(found: Comparison, show_all: bool, explain: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from javisbench.leaderboard.table import OVERALL
+    from javisbench.text import printable
 
     rows = [row for row in found.rows if show_all or row.slice == "overall" or row.better]
-    title = Text(f"{found.a} (A) minus {found.b} (B)", style="italic")
+    title = Text(printable(f"{found.a} (A) minus {found.b} (B)"), style="italic")
     table = Table(box=None, title=title, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("")
     for heading in ("A", "B", "A - B", "95 % interval", "n", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("better", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, _cells(row)), style="bold" if row.slice == OVERALL else "")
-    console = Console(highlight=False)
+        table.add_row(*output.cells(*_cells(row)), style="bold" if row.slice == OVERALL else "")
+    console = output.console()
     console.print(table)
     if not found.comparable:
         console.print(
@@ -102,9 +101,10 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
     for note in sorted(notes):
         console.print(note, style="dim")
     if explain:
-        console.print("\nDifferences in how they were made (A / B):")
+        console.print()
+        console.print("Differences in how they were made (A / B):")
         for line in found.differences or ("none",):
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
     elif found.differences:
         console.print(f"{len(found.differences)} differences in how they were made: --explain lists them.", style="dim")
 

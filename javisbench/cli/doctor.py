@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
     from javisbench.run.doctor import Bound, Forecast, Report
@@ -61,7 +60,7 @@ def command(target: str | None, **given: Any) -> int:
     )
     report = examine(target, chosen)
     if given["as_json"]:
-        click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        output.json_document(report.as_json())
     else:
         _print(report)
     return 1 if given["strict"] and report.problems else 0
@@ -70,15 +69,21 @@ def command(target: str | None, **given: Any) -> int:
 def _print(report: Report) -> None:
     marks = {"ok": "   ", "warning": " ! ", "problem": "XX "}
     for finding in report.findings:
-        click.echo(f"{marks[finding.level]}{finding.area}: {finding.message}")
+        sentence, *details = finding.message.split("\n")
+        output.line(f"{marks[finding.level]}{finding.area}: {sentence}")
+        for detail in details:
+            output.line(f"   {detail}")
     for forecast in report.forecasts:
-        click.echo(f"\n{_forecast(forecast)}")
+        output.line()
+        output.document(f"{_forecast(forecast)}\n")
     if report.bounds:
-        click.echo("\nIf the samples without a value had the worst or the best one:")
+        output.line()
+        output.line("If the samples without a value had the worst or the best one:")
         for bound in report.bounds:
-            click.echo(f"  {_bound(bound)}")
+            output.line(f"  {_bound(bound)}")
     count = len(report.problems)
-    click.echo(f"\n{count} problem{'' if count == 1 else 's'} found." if count else "\nNothing found that would fail.")
+    output.line()
+    output.line(f"{count} problem{'' if count == 1 else 's'} found." if count else "Nothing found that would fail.")
 
 
 def _forecast(forecast: Forecast) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def command(**given: Any) -> int:
         progress=make_progress(given["quiet"]),
     )
     failed = [row for row in read_jsonl(run / "failures.jsonl") if row.get("stage") == "generate"]
-    click.echo(str(run))
+    output.line(str(run))
     return 1 if given["strict"] and failed else 0
 
 

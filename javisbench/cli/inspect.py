@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
+from javisbench.text import encodable
 
 if TYPE_CHECKING:
     from javisbench.leaderboard.inspect import Inspection
@@ -49,9 +49,10 @@ def command(clip: Path, audio: Path | None, prompt: str, png: Path | None, html:
         device=given["device"],
         workers=1,
     )
-    found = inspect_clip(clip, audio, prompt=prompt, options=scoring)
+    # What is no text in an argument would fail in networks and tables.
+    found = inspect_clip(clip, audio, prompt=encodable(prompt), options=scoring)
     if given["as_json"]:
-        click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        output.json_document(found.to_json())
     else:
         _print(found)
     _draw(found, png, html)
@@ -64,20 +65,20 @@ def _draw(found: Inspection, png: Path | None, html: Path | None) -> None:
     for target, write in ((png, write_png), (html, write_html)):
         if target is not None:
             write(found, target)
-            click.echo(f"wrote {target}", err=True)
+            output.line(f"wrote {target}", err=True)
 
 
 def _print(found: Inspection) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from javisbench.leaderboard.inspect_plot import score_text
-    from javisbench.leaderboard.table import column, printable
+    from javisbench.leaderboard.table import column
 
-    console = Console(highlight=False)
+    console = output.console()
     for name, text in found.facts().items():
-        console.print(f"{name:<8} {printable(text)}", markup=False, soft_wrap=True)
-    console.print(f"protocol {found.protocol}\n", markup=False, soft_wrap=True)
+        console.print(f"{name:<8} {text}", soft_wrap=True)
+    console.print(f"protocol {found.protocol}", soft_wrap=True)
+    console.print()
     table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -87,4 +88,4 @@ def _print(found: Inspection) -> None:
     if found.stand_in:
         console.print("STAND-IN WEIGHTS: scores of the networks mean nothing.", style="bold")
     for missing in found.missing:
-        console.print(f"{', '.join(missing.metrics)}: {missing.note}", markup=False, soft_wrap=True, style="dim")
+        console.print(f"{', '.join(missing.metrics)}: {missing.note}", soft_wrap=True, style="dim")

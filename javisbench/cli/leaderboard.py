@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 EPILOG = """\b
 Examples:
@@ -50,8 +50,8 @@ def build(sources: tuple[Path, ...], out: Path, title: str, clips: str, plots: b
     options.setup_logging(quiet, verbose)
     report = build_site(sources, out, SiteOptions(title, cast(ClipsPublished, clips), plots))
     if not quiet:
-        click.echo(f"{report.results} results on {report.pages} pages", err=True)
-    click.echo(report.index)
+        output.line(f"{report.results} results on {report.pages} pages", err=True)
+    output.line(report.index)
     return 0
 
 
@@ -69,9 +69,9 @@ def push(sources: tuple[Path, ...], target: str, title: str, private: bool, quie
     options.setup_logging(quiet, verbose)
     with loaded_results(sources) as results:
         if target.startswith("hub:"):
-            click.echo(push_dataset(results, target.removeprefix("hub:"), title, private=private))
+            output.line(push_dataset(results, target.removeprefix("hub:"), title, private=private))
         else:
-            click.echo(write_dataset(results, Path(target), title))
+            output.line(write_dataset(results, Path(target), title))
     return 0
 
 
@@ -87,7 +87,7 @@ def import_(file: Path, name: str, suite: str, out: Path) -> int:
     """
     from javisbench.leaderboard.reference_json import import_reference
 
-    click.echo(import_reference(file, out, model=name, suite=suite))
+    output.line(import_reference(file, out, model=name, suite=suite))
     return 0
 
 
@@ -100,5 +100,5 @@ def export(run: Path, out: Path) -> int:
     from javisbench.leaderboard.results import load_result
 
     write_reference(load_result(run), out)
-    click.echo(out)
+    output.line(out)
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 EPILOG = """\b
 Examples:
@@ -58,6 +58,6 @@ def command(runs: tuple[Path, ...], **given: Any) -> int:
     )
     result = merge_runs(runs, given["out"], options=chosen, progress=make_progress(given["quiet"]))
     if result is None:
-        click.echo("The parts were not scored; their clips are together now. Score them with: javisbench score RUN")
+        output.line("The parts were not scored; their clips are together now. Score them with: javisbench score RUN")
         return 0
     return show_result(result, as_json=given["as_json"], strict=given["strict"])

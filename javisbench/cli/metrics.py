@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore
@@ -31,9 +30,8 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
     store = WeightStore(weights_dirs)
     facts = [metric_facts(metric_id, store) for metric_id in METRICS]
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        output.json_document(facts)
         return 0
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -43,7 +41,7 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
         table.add_row(
             fact["id"], fact["title"], fact["better"], fact["kind"], ", ".join(fact["encoders"]), fact["state"]
         )
-    Console(highlight=False).print(table)
+    output.console().print(table)
     return 0
 
 
@@ -57,16 +55,16 @@ def show(metric: str, weights_dirs: tuple[Path, ...], as_json: bool) -> int:
 
     facts = metric_facts(metric, WeightStore(weights_dirs))
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        output.json_document(facts)
         return 0
     for key, value in facts.items():
         if isinstance(value, dict):
             for name, inner in value.items():
-                click.echo(
+                output.line(
                     f"{key + ' ' + name:<24} " + "; ".join(f"{k}: {v}" for k, v in inner.items() if v not in ("", None))
                 )
         elif value not in ("", None, []):
-            click.echo(f"{key:<24} {', '.join(value) if isinstance(value, list) else value}")
+            output.line(f"{key:<24} {', '.join(value) if isinstance(value, list) else value}")
     return 0
 
 

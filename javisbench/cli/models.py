@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 from javisbench.errors import JavisbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -40,9 +39,8 @@ def list_(as_json: bool) -> int:
         for name, card in cards.items()
     ]
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        output.json_document(facts)
         return 0
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -51,7 +49,7 @@ def list_(as_json: bool) -> int:
         table.add_column(heading, overflow="fold")
     for fact in facts:
         table.add_row(*(str(fact[column] or "") for column in columns))
-    Console(highlight=False).print(table)
+    output.console().print(table)
     return 0
 
 
@@ -91,7 +89,7 @@ def show(model: str, params: tuple[str, ...], suite: str, as_json: bool) -> int:
         )
     facts: dict[str, Any] = {**cards.get(card_id, {"id": card_id}), "plan": plan}
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False, default=str))
+        output.json_document(facts, default=str)
         return 0
     _print(facts)
     return 0
@@ -172,12 +170,12 @@ def _print(facts: Any, indent: int = 0) -> None:
         if value in (None, "", [], {}):
             continue
         if isinstance(value, dict):
-            click.echo(f"{pad}{key}:")
+            output.line(f"{pad}{key}:")
             _print(value, indent + 1)
         elif isinstance(value, list):
-            click.echo(f"{pad}{key}:")
+            output.line(f"{pad}{key}:")
             for entry in value:
                 text = "; ".join(f"{k}: {v}" for k, v in entry.items()) if isinstance(entry, dict) else str(entry)
-                click.echo(f"{pad}  - {text}")
+                output.line(f"{pad}  - {text}")
         else:
-            click.echo(f"{pad}{key}: {value}")
+            output.line(f"{pad}{key}: {value}")

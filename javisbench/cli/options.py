@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from javisbench.cli import output
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,9 +110,11 @@ scoring_options = compose(
 
 def setup_logging(quiet: bool, verbose: bool) -> None:
     """Send the package's log to stderr: warnings, or everything with --verbose, or only errors with --quiet."""
+    from javisbench.run.log import LineFormatter
+
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
+    handler = logging.StreamHandler(output.Stream(sys.stderr))
+    handler.setFormatter(LineFormatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     # What goes to a run's log.txt stands on the terminal already, as progress or as the error itself.
     handler.addFilter(lambda record: record.name != "javisbench.run.log")
     logger = logging.getLogger("javisbench")

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
+from javisbench.cli import output
 from javisbench.run.progress import Job, Progress, Silent, Stage, Step
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
@@ -42,7 +42,6 @@ class Bars:
     @contextlib.contextmanager
     def stage(self, title: str, total: int, unit: str = "clips") -> Iterator[Stage]:
         """A bar of `total` items."""
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
         from rich.progress import Progress as RichBar
         from rich.text import Text
@@ -55,15 +54,20 @@ class Bars:
             def render(self, task: Task) -> Text:
                 return Text(", ".join(facts(job, unit)), no_wrap=True, overflow="ellipsis")
 
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=10), MofNCompleteColumn(), Facts())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=10),
+            MofNCompleteColumn(),
+            Facts(),
+        )
         job.begin(title, total)
-        with RichBar(*columns, console=Console(stderr=True)) as bar:
-            yield _BarStage(bar, bar.add_task(title, total=total), job)
+        with RichBar(*columns, console=output.console(err=True)) as bar:
+            yield _BarStage(bar, bar.add_task(printable(title), total=total), job)
         job.end()
 
     def say(self, message: str) -> None:
         """A line on stderr."""
-        click.echo(message, err=True)
+        output.line(message, err=True)
 
 
 class _BarStage:
@@ -103,7 +107,7 @@ class Lines:
 
     def say(self, message: str) -> None:
         """A line on stderr."""
-        click.echo(message, err=True)
+        output.line(message, err=True)
 
     def advance(self, done: int, failed: str | None, unit: str) -> None:
         """Count; print when the last line is old enough."""
@@ -117,7 +121,7 @@ class Lines:
         """Print how far the job is."""
         self._shown = self._clock()
         job = self._job
-        click.echo(", ".join([f"{job.title}: {job.done}/{job.total}", *facts(job, unit)]), err=True)
+        output.line(", ".join([f"{job.title}: {job.done}/{job.total}", *facts(job, unit)]), err=True)
 
 
 class _LineStage:

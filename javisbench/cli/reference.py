@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 EPILOG = """\b
 Examples:
@@ -67,8 +66,8 @@ def build(suite: str, clips: str, out: Path, allow_outside: bool, **given: Any) 
     loaded = load_suite(suite, allow_outside=allow_outside)
     stored, failures = build_reference(loaded, scoring, out, make_progress(given["quiet"]))
     for label, reason in failures.items():
-        click.echo(f"left out {label}: {reason}", err=True)
-    click.echo(json.dumps(stored.describe(), indent=1))
+        output.line(f"left out {label}: {reason}", err=True)
+    output.json_document(stored.describe())
     return 0
 
 
@@ -93,12 +92,12 @@ def show(file: Path, as_json: bool) -> int:
         for f in stored.features
     ]
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        output.json_document(facts)
         return 0
     for key in ("suite", "suite_hash", "created", "versions"):
-        click.echo(f"{key}: {facts.get(key)}")
+        output.line(f"{key}: {facts.get(key)}")
     for feature in facts["features"]:
-        click.echo(
+        output.line(
             f"{feature['name']}: {' x '.join(map(str, feature['rows']))}, {feature['encoder']}, "
             f"weights {feature['weights_sha256'][:8]}, for {', '.join(feature['protocols'])}"
         )
@@ -118,7 +117,7 @@ def verify(file: Path, suite: str, clips: str, allow_outside: bool) -> int:
 
     problems = verify_reference(StoredReference.load(file), load_suite(suite, allow_outside=allow_outside), clips)
     for problem in problems:
-        click.echo(problem)
+        output.line(problem)
     if not problems:
-        click.echo(f"{file.name} was made from exactly these clips.")
+        output.line(f"{file.name} was made from exactly these clips.")
     return 2 if problems else 0

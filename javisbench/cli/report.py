@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
     from javisbench.leaderboard.table import Table
@@ -41,19 +41,21 @@ def command(
     verbose: bool,
 ) -> int:
     """Print the table of a run by aspect and category, or of several RUNS side by side."""
-    from javisbench.leaderboard.export import render
+    from javisbench.leaderboard.export import render, table_json
 
     options.setup_logging(quiet, verbose)
     table = build_table(runs, protocol, aspect)
     if write is not None:
-        from javisbench.durable import write_bytes
+        from javisbench.durable import write_text
 
         name = runs[0].resolve().name if len(runs) == 1 else "comparison"
         for form, suffix in FORMATS.items():
-            write_bytes(write / f"{name}{suffix}", render(table, form).encode())
-            click.echo(f"wrote {write / (name + suffix)}", err=True)
-    if as_json or kind != "table":
-        click.echo(render(table, "json" if as_json else kind), nl=False)
+            write_text(write / f"{name}{suffix}", render(table, form))
+            output.line(f"wrote {write / (name + suffix)}", err=True)
+    if as_json or kind == "json":
+        output.json_document(table_json(table))
+    elif kind != "table":
+        output.document(render(table, kind))
     elif write is None:
         print_table(table)
     return 0
@@ -91,19 +93,16 @@ def print_run(folder: Path, protocol: str) -> None:
     print_table(run_table(result))
     kinds = Counter((failure.stage, failure.kind) for failure in result.failures)
     if kinds:
-        click.echo(f"\nFailures ({len(result.failures)}; see {folder / 'failures.jsonl'}):")
+        output.line()
+        output.line(f"Failures ({len(result.failures)}; see {folder / 'failures.jsonl'}):")
         for (stage, kind), count in kinds.most_common():
-            click.echo(f"  {count} x {kind} ({stage})")
-    click.echo(f"\nRun folder: {folder}")
+            output.line(f"  {count} x {kind} ({stage})")
+    output.line()
+    output.line(f"Run folder: {folder}")
 
 
 def print_table(table: Table) -> None:
     """Print with rich; plain text without colour into a pipe."""
-    import sys
-
-    from rich.console import Console
-
     from javisbench.leaderboard.export import to_rich
 
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False).print(to_rich(table))
+    output.console().print(to_rich(table))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 EPILOG = """\b
 Examples:
@@ -91,7 +90,7 @@ def scoring_options(given: dict[str, Any]) -> Any:
 def show_result(result: Any, *, as_json: bool, strict: bool) -> int:
     """Print a result; returns the exit code."""
     if as_json:
-        click.echo(json.dumps(result.summary, indent=1, ensure_ascii=False, allow_nan=False))
+        output.json_document(result.summary)
     else:
         from javisbench.cli.report import print_run
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 EPILOG = """\b
 Examples:
@@ -39,7 +38,7 @@ def pack(run: Path, out: Path | None, protocol: str | None, quiet: bool, verbose
     if out is None:
         first = load_results(run)[0]
         out = Path(f"{slug(first.model)}-{slug(first.suite)}-{slug(protocol or first.protocol)}.zip")
-    click.echo(str(write(run, out, protocol=protocol)))
+    output.line(str(write(run, out, protocol=protocol)))
     return 0
 
 
@@ -64,10 +63,10 @@ def verify(file: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
     refused = any(finding.refuses for finding in findings)
     if as_json:
         rows = [{"kind": f.kind, "message": f.message, "refuses": f.refuses} for f in findings]
-        click.echo(json.dumps({"valid": not refused, "findings": rows}, indent=1, ensure_ascii=False))
+        output.json_document({"valid": not refused, "findings": rows})
     else:
         for finding in findings:
-            click.echo(f"{'refused' if finding.refuses else 'note'}: {finding}")
+            output.line(f"{'refused' if finding.refuses else 'note'}: {finding}")
         if not refused:
-            click.echo(f"{file.name} holds what it claims.")
+            output.line(f"{file.name} holds what it claims.")
     return 2 if refused else 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 
 @click.group("suites")
@@ -23,11 +22,11 @@ def list_(as_json: bool) -> int:
 
     suites = known_suites()
     if as_json:
-        click.echo(json.dumps(suites, indent=1))
+        output.json_document(suites)
         return 0
     width = max(map(len, suites))
     for name, title in sorted(suites.items()):
-        click.echo(f"{name:<{width}}  {title}")
+        output.line(f"{name:<{width}}  {title}")
     return 0
 
 
@@ -61,19 +60,19 @@ def show(suite: str, allow_outside: bool, as_json: bool) -> int:
         "categories": counts,
     }
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        output.json_document(facts)
         return 0
     card = suite_cards().get(loaded.name)
-    click.echo(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
+    output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
     if card is not None:
-        click.echo(card.title + (f"\n{card.notes}" if card.notes else ""))
-    click.echo(
+        output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
+    output.line(
         f"asks for {setting.width}x{setting.height} pixels, {setting.fps} fps, {setting.duration_s} s, "
         f"{setting.sample_rate} Hz"
     )
     _show_counts(counts)
     for sample in loaded.samples[:3]:
-        click.echo(f"  {sample.id}: {sample.text[:100]}")
+        output.line(f"  {sample.id}: {sample.text[:100]}")
     return 0
 
 
@@ -81,7 +80,7 @@ def _show_counts(counts: dict[str, dict[str, int]]) -> None:
     from javisbench.taxonomy import ASPECTS, category_title
 
     for aspect, categories in counts.items():
-        click.echo(f"{ASPECTS[aspect].title}: {', '.join(f'{category_title(c)} {n}' for c, n in categories.items())}")
+        output.line(f"{ASPECTS[aspect].title}: {', '.join(f'{category_title(c)} {n}' for c, n in categories.items())}")
 
 
 @command.command("validate")
@@ -95,10 +94,10 @@ def validate(suite: str, allow_outside: bool, as_json: bool) -> int:
     loaded, problems = read_suite(suite, allow_outside=allow_outside)
     if as_json:
         rows = [{"file": p.file, "row": p.row, "column": p.column, "reason": p.reason} for p in problems]
-        click.echo(json.dumps({"valid": loaded is not None, "problems": rows}, indent=1, ensure_ascii=False))
+        output.json_document({"valid": loaded is not None, "problems": rows})
     elif loaded is None:
         for problem in problems:
-            click.echo(str(problem))
+            output.line(str(problem))
     else:
-        click.echo(f"{loaded.name}: {loaded.total} samples, no problem.")
+        output.line(f"{loaded.name}: {loaded.total} samples, no problem.")
     return 0 if loaded is not None else 2

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
     from javisbench.run.validate_metrics import PairTest, Validation
@@ -67,20 +66,19 @@ def command(clips: Path | None, suite: str, limit: int, damage: str | None, out:
         progress=make_progress(given["quiet"]),
     )
     if given["as_json"]:
-        click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        output.json_document(found.to_json())
     else:
         _print(found)
     return 0
 
 
 def _print(found: Validation) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from javisbench.leaderboard.table import column, printable
+    from javisbench.leaderboard.table import column
 
-    console = Console(highlight=False)
-    console.print(f"Protocol {found.protocol}, {found.clips} clips", markup=False, soft_wrap=True)
+    console = output.console()
+    console.print(f"Protocol {found.protocol}, {found.clips} clips", soft_wrap=True)
     if found.stand_in:
         console.print("STAND-IN WEIGHTS: nothing here is true of a trained network.", style="bold")
     table = Table(box=None, pad_edge=False)
@@ -99,9 +97,9 @@ def _print(found: Validation) -> None:
     )
     for reason in sorted(set(found.missing.values())):
         metrics = ", ".join(metric for metric, why in found.missing.items() if why == reason)
-        console.print(f"{metrics}: {reason}", markup=False, soft_wrap=True, style="dim")
+        console.print(f"{metrics}: {reason}", soft_wrap=True, style="dim")
     for sample_id, reason in found.left_out.items():
-        console.print(f"left out {sample_id}: {printable(reason)}", markup=False, soft_wrap=True, style="dim")
+        console.print(f"left out {sample_id}: {reason}", soft_wrap=True, style="dim")
 
 
 def _cells(test: PairTest, title: str) -> tuple[str, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightsEntry, WeightStore
@@ -39,9 +38,8 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
     entries = list(weights_registry().values())
     facts = [_facts(store, entry) for entry in entries]
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        output.json_document(facts)
         return 0
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -54,7 +52,7 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
         # Of what cannot be fetched, only the user can know the size.
         size = entry.size_text.replace("about ", "~") if entry.fetchable else ""
         table.add_row(entry.id, entry.title, size, entry.licence, fact["path"] or "no")
-    Console(highlight=False).print(table)
+    output.console().print(table)
     return 0
 
 
@@ -86,7 +84,7 @@ def path(entry: str, weights_dirs: tuple[Path, ...]) -> int:
     """Print where the weights ENTRY lie on this machine."""
     from javisbench.weights import WeightStore
 
-    click.echo(str(WeightStore(weights_dirs).find(entry)))
+    output.line(str(WeightStore(weights_dirs).find(entry)))
     return 0
 
 
@@ -103,15 +101,15 @@ def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
     verdicts = [check(store, store.entry(entry)) for entry in entries]
     for verdict in verdicts:
         for held in verdict.good:
-            click.echo(f"As recorded: {held}")
+            output.line(f"As recorded: {held}")
         for problem in verdict.problems:
-            click.echo(problem)
+            output.line(problem)
         for found in verdict.unknown:
-            click.echo(f"No SHA-256 is known to compare with; {found}")
+            output.line(f"No SHA-256 is known to compare with; {found}")
     if any(verdict.problems for verdict in verdicts):
         return 2
     if not any(verdict.unknown for verdict in verdicts):
-        click.echo("All as recorded.")
+        output.line("All as recorded.")
     return 0
 
 
@@ -130,14 +128,14 @@ def fetch(entries: tuple[str, ...], accept_licence: bool, quiet: bool, verbose: 
     for name in entries:
         entry = store.entry(name)
         use = ", non-commercial use only" if entry.noncommercial else ""
-        click.echo(
+        output.line(
             f"{entry.title} from {entry.source}; licence {entry.licence}{use} {entry.licence_url}".rstrip(), err=True
         )
         accepted = accept_licence
         if not accepted and needs_acknowledgement(store, entry) and sys.stdin.isatty():
             accepted = click.confirm("Accept the licence and fetch?", err=True)
         found = download(store, entry, accept_licence=accepted, report=None if quiet else _Meter().show)
-        click.echo(str(found))
+        output.line(str(found))
     return 0
 
 
@@ -161,4 +159,4 @@ class _Meter:
         rate = (done - self._first) / max(time.monotonic() - self._start, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
         share = f"{step} %" if total else f"{done / 1e6:.0f} MB"
-        click.echo(f"\r{name}: {share}, {rate / 1e6:.1f} MB/s{left}   ", err=True, nl=bool(total and done >= total))
+        output.meter(f"{name}: {share}, {rate / 1e6:.1f} MB/s{left}", last=bool(total and done >= total))

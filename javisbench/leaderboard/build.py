@@ -232,7 +232,7 @@ class _Site:
             **context,
         )
         (self.out / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.out / path).write_text(page, encoding="utf-8")
+        (self.out / path).write_text(page, encoding="utf-8", errors="backslashreplace")
         self.pages += 1
 
     def _overall_page(self) -> None:
@@ -400,7 +400,7 @@ class _Site:
         links = []
         for format, ending in EXTENSIONS.items():
             path = folder / f"{name}.{ending}"
-            path.write_text(render(table, format), encoding="utf-8")
+            path.write_text(render(table, format), encoding="utf-8", errors="backslashreplace")
             links.append((format, f"tables/{path.name}"))
         return links
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -27,6 +26,7 @@ from javisbench.leaderboard.table import (
     Table,
 )
 from javisbench.registry import did_you_mean
+from javisbench.text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -320,7 +320,7 @@ def _json_cell(cell: Cell) -> dict[str, Any]:
 
 
 def _json(table: Table) -> str:
-    return json.dumps(table_json(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(table_json(table), indent=1) + "\n"
 
 
 _RENDERERS: dict[str, Callable[[Table], str]] = {"markdown": _markdown, "csv": _csv, "latex": _latex, "json": _json}

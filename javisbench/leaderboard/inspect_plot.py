@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import write_bytes
+from javisbench.durable import write_bytes, write_text
 from javisbench.errors import UsageError
 from javisbench.leaderboard.export import format_value
 from javisbench.leaderboard.table import column, printable
+from javisbench.text import printable_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ def write_html(found: Inspection, target: Path) -> None:
         title=printable(found.source.video.name),
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        prompt=found.prompt,
+        prompt=printable_lines(found.prompt),
         protocol=found.protocol,
         stand_in=found.stand_in,
         picture=_data_url("image/png", draw_png(found)),
@@ -75,7 +76,7 @@ def write_html(found: Inspection, target: Path) -> None:
         missing=found.missing,
         players=_players(found),
     )
-    write_bytes(target, page.encode("utf-8"))
+    write_text(target, page)
 
 
 def score_text(metric: str, value: float) -> str:

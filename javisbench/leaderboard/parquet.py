@@ -46,13 +46,13 @@ def read_parquet(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     if path.stat().st_size > MAX_PARQUET_BYTES:
         raise RunError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_PARQUET_BYTES:,} are read.")
     try:
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as opened, pq.ParquetFile(opened) as file:
             reason = _parquet_size(file.metadata) or _parquet_types(file.schema_arrow, columns)
             if reason:
                 raise RunError(f"{path} {reason}. Score the run again.")
             leaves = [file.schema.column(i) for i in range(len(file.schema))]
             texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
+        with path.open("rb") as opened, pq.ParquetFile(opened, read_dictionary=texts) as file:
             table = file.read()
             reason = _parquet_cells(table, columns)
             if reason:

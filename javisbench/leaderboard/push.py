@@ -154,7 +154,7 @@ def write_dataset(results: Sequence[Result], folder: Path, title: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in _datasets(results).items():
         data.to_parquet(str(folder / f"{name}.parquet"))
-    (folder / "README.md").write_text(dataset_card(results, title), encoding="utf-8")
+    (folder / "README.md").write_text(dataset_card(results, title), encoding="utf-8", errors="backslashreplace")
     return folder
 
 

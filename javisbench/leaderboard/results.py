@@ -441,7 +441,7 @@ class _Checker:
         value = data.get(field, default)
         if value is None and default is not None:
             value = default
-        text = printable(self.string(value, field, longest, cut=cut))
+        text = printable(self.string(value, field, longest, cut=cut).strip())
         if not text and default is None:
             self.fail(field, "is empty")
         return text

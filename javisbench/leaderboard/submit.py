@@ -247,6 +247,7 @@ def unpack_verified(file: Path, work: Path) -> Path:
     manifest = unpack(file, folder)
     problems = [finding for finding in verify_folder(folder, manifest) if finding.refuses]
     if problems:
-        listed = "\n".join(f"  {finding}" for finding in problems)
-        raise SubmissionError(f"{file.name} does not hold what it claims:\n{listed}", kind=problems[0].kind)
+        raise SubmissionError(
+            f"{file.name} does not hold what it claims:", kind=problems[0].kind, details=list(map(str, problems))
+        )
     return folder

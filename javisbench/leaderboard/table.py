@@ -7,13 +7,13 @@ results that can be compared: same suite, same protocol, same n, official weight
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from javisbench.taxonomy import ASPECTS, TAXONOMY
+from javisbench.text import printable as printable
 
 if TYPE_CHECKING:
     from javisbench.leaderboard.results import Result
@@ -259,13 +259,6 @@ def _encoders_of(metric: str) -> frozenset[str] | None:
     except (JavisbenchError, ImportError, AttributeError, TypeError):
         return None
     return frozenset(spec.encoder for spec in needs)
-
-
-def printable(text: str) -> str:
-    """`text` on one line, without control characters or the marks that reverse the direction of text."""
-    bidi = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
-    unsafe = (unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(c) in bidi for c in text)
-    return "".join(" " if bad else c for c, bad in zip(text, unsafe, strict=True)).strip()
 
 
 def column(metric_id: str) -> Column:

@@ -31,6 +31,7 @@ from javisbench.media.container import (
     refuse_truncated,
     video_stream,
 )
+from javisbench.media.crop import crop_of, cropped
 from javisbench.media.errors import media_error
 from javisbench.media.pictures import (
     PictureDecoder,
@@ -79,7 +80,6 @@ class ClipDecoder:
         self._stack = ExitStack()
         self._signature = refuse_truncated(video, identify(video, VIDEO_FORMATS))
         self._kept: list[Packet[Any]] | None = []
-        self._picture = PictureDecoder(video, by_slot=self._by_slot)
         self._frames: Iterator[VideoFrame] = iter(())
         self.sound: Sound | None = None
         self.audio_source = "none"
@@ -112,6 +112,8 @@ class ClipDecoder:
         check_pixels(self._video, *_coded_size(stream), max(self._samples, 1), self._limits)
         self._index = PictureIndex(stream, by_slot=self._by_slot)
         self._slots = int(stream.duration or 0) if self._by_slot else 0
+        self._crop = crop_of(self._video, self._signature.format, container.streams.video.index(stream))
+        self._picture = PictureDecoder(self._video, self._crop, by_slot=self._by_slot)
         track = None if self._audio is not None else SoundTrack.of(container, self._video, self._limits)
         self._scan(packets(container, [stream, *([track.stream] if track else [])], self._video), stream, track)
         check_pixels(self._video, *_coded_size(stream), len(self._index), self._limits)
@@ -159,7 +161,7 @@ class ClipDecoder:
     def _restart(self) -> None:
         container = self._stack.enter_context(open_media(self._video, self._signature))
         stream = video_stream(container, self._video)
-        self._picture = PictureDecoder(self._video, by_slot=self._by_slot)
+        self._picture = PictureDecoder(self._video, self._crop, by_slot=self._by_slot)
         self._frames = self._picture.frames(packets(container, [stream], self._video))
 
     def _take_sound(self, track: SoundTrack | None) -> None:
@@ -262,7 +264,9 @@ def probe_headers(video: Path, limits: DecodeLimits) -> MediaInfo:
         sound = audio_stream(container)
         check_pixels(video, *_coded_size(stream), 1, limits)
         first = first_frame(container, stream, video)
-        height, width = turn(np.empty((first.height, first.width, 1), np.uint8), display_matrix(first)).shape[:2]
+        crop = crop_of(video, signature.format, container.streams.video.index(stream))
+        stored = np.empty((first.height, first.width, 0), np.uint8)
+        height, width = turn(cropped(stored, crop), display_matrix(first)).shape[:2]
         return MediaInfo(
             container=signature.format,
             width=width,

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from javisbench.clip import Timeline
+from javisbench.media.colour import ToRgb
 from javisbench.media.container import reason
+from javisbench.media.crop import NO_CROP, Crop, cropped
 from javisbench.media.errors import media_error
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
-
-ONE_SCALER_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
-"""Options of every `VideoReformatter.reformat`: PyAV 17 and later start threads, older ones know no such option."""
 
 _NONE = -(2**63)
 # A last frame without a duration of its own is shown as long as these before it, on average.
@@ -148,7 +146,7 @@ def _last_duration(passed: NDArray[np.int64], durations: NDArray[np.int64], rest
 class PictureDecoder:
     """Turns the packets of a video track into frames."""
 
-    def __init__(self, path: Path, *, by_slot: bool) -> None:
+    def __init__(self, path: Path, crop: Crop = NO_CROP, *, by_slot: bool = False) -> None:
         self.path = path
         self.count = 0
         self._by_slot = by_slot
@@ -157,7 +155,8 @@ class PictureDecoder:
         self.base = Fraction(1, 1000)
         self._coded_size = (0, 0)
         self._matrix: tuple[int, ...] | None = None
-        self._reformatter = VideoReformatter()
+        self._crop = crop
+        self._to_rgb = ToRgb(path)
 
     def frames(self, packets: Iterator[Packet[Any]]) -> Iterator[VideoFrame]:
         """The frames that come out of `packets`, as the decoder gives them.
@@ -195,16 +194,12 @@ class PictureDecoder:
 
     def pixels(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """A frame as RGB, upright, ``(H, W, 3)``; valid until the next call."""
-        rgb = self._reformatter.reformat(frame, format="rgb24", **ONE_SCALER_THREAD)
-        plane = rgb.planes[0]
-        pixels = np.ndarray(
-            (rgb.height, rgb.width, 3), np.uint8, buffer=memoryview(plane), strides=(plane.line_size, 3, 1)
-        )
-        return turn(pixels, self._matrix)
+        return turn(cropped(self._to_rgb(frame), self._crop), self._matrix)
 
     def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
         """Height and width of a frame once it is turned."""
-        height, width = turn(np.empty((frame.height, frame.width, 0), np.uint8), self._matrix).shape[:2]
+        stored = np.empty((frame.height, frame.width, 0), np.uint8)
+        height, width = turn(cropped(stored, self._crop), self._matrix).shape[:2]
         return int(height), int(width)
 
     def shown(self, declared_fps: Fraction | None) -> Ticks:

@@ -120,7 +120,9 @@ def _write_sidecar(clip: Clip, path: Path) -> None:
     import soundfile
 
     with _replacing(path, ".wav") as temporary:
-        soundfile.write(str(temporary), _to_int16(clip.audio).T, clip.sample_rate, subtype="PCM_16", format="WAV")
+        # As bytes: the name may be none that UTF-8 can hold.
+        sound = _to_int16(clip.audio).T
+        soundfile.write(os.fsencode(temporary), sound, clip.sample_rate, subtype="PCM_16", format="WAV")
 
 
 def _to_int16(audio: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -207,7 +209,7 @@ def _encode_pictures(
     import numpy as np
     from av.video.reformatter import VideoReformatter
 
-    from javisbench.media.pictures import ONE_SCALER_THREAD
+    from javisbench.media.colour import ONE_SCALER_THREAD
 
     reformatter = VideoReformatter()
     for pixels, time in zip(frames, times, strict=True):

@@ -9,10 +9,12 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from javisbench import __version__
 from javisbench.errors import JavisbenchError
 from javisbench.run.progress import Progress, Stage, Step
+from javisbench.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,8 @@ def run_log(run: Path, progress: Progress) -> Iterator[Progress]:
         `progress`, with its lines and stages logged too.
     """
     package = logging.getLogger("javisbench")
-    handler = _Handler(run / "log.txt", encoding="utf-8", delay=True)
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    handler = _Handler(run / "log.txt", encoding="utf-8", errors="backslashreplace", delay=True)
+    formatter = LineFormatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     package.addHandler(handler)
@@ -50,6 +52,18 @@ def run_log(run: Path, progress: Progress) -> Iterator[Progress]:
     finally:
         package.removeHandler(handler)
         handler.close()
+
+
+class LineFormatter(logging.Formatter):
+    """A record is one line, whatever stands in its message; lines of a traceback are indented below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """The record's line."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+        """The traceback."""
+        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).split("\n"))
 
 
 class _Handler(logging.FileHandler):

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,8 @@ class _Part:
         if not (self.folder / "scores.parquet").is_file():
             raise _not_scored(self.folder)
         try:
-            rows = pd.read_parquet(self.folder / "scores.parquet", columns=["sample_id", "repeat"])
+            data = BytesIO((self.folder / "scores.parquet").read_bytes())
+            rows = pd.read_parquet(data, columns=["sample_id", "repeat"])
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise RunError(
                 f"{self.folder / 'scores.parquet'} cannot be read ({error}). Score the part again."

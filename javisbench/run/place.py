@@ -49,7 +49,7 @@ def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path) -
 
         with atomic_path(audio) as temporary:
             # Floats, because the decoded track is none of 16 bits.
-            soundfile.write(str(temporary), clip.audio.T, clip.sample_rate, subtype="FLOAT", format="WAV")
+            soundfile.write(os.fsencode(temporary), clip.audio.T, clip.sample_rate, subtype="FLOAT", format="WAV")
     _move(Path(files["video"]), video)
 
 

@@ -29,6 +29,7 @@ from javisbench.run.reference import NoReference, Reference, Wanted
 from javisbench.run.set_features import SetRows, write_set_features
 from javisbench.run.sources import Item, Matched
 from javisbench.run.summary import nested, positions, sample_cells, set_cells, slice_name, unavailable_cells
+from javisbench.text import encodable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -440,7 +441,7 @@ def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
-        [{**row, "values": [float(v) for v in row["values"]]} for row in rows],
+        [{**row, "name": encodable(row["name"]), "values": [float(v) for v in row["values"]]} for row in rows],
         columns=["sample_id", "repeat", "metric", "name", "values"],
     )
 
@@ -453,19 +454,26 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
     import pandas as pd
 
     samples = list({item.sample.id: item.sample for item in items}.values())
+    prompts = ("text", "audio_text", "video_text")
     return pd.DataFrame(
         {
             "sample_id": [sample.id for sample in samples],
             "index": [sample.index for sample in samples],
-            "text": [sample.text for sample in samples],
-            "audio_text": [sample.audio_text for sample in samples],
-            "video_text": [sample.video_text for sample in samples],
+            **{name: [_encodable(getattr(sample, name)) for sample in samples] for name in prompts},
             "categories": [
-                [slice_name(aspect, category) for aspect, found in sample.categories.items() for category in found]
+                [
+                    encodable(slice_name(aspect, category))
+                    for aspect, found in sample.categories.items()
+                    for category in found
+                ]
                 for sample in samples
             ],
         }
     )
+
+
+def _encodable(text: str | None) -> str | None:
+    return None if text is None else encodable(text)
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -487,5 +495,6 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
         "categories": pa.list_(text),
     }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), temporary)
+    # An open file, since Arrow takes no path that is not UTF-8.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), file)

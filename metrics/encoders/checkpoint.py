@@ -123,8 +123,10 @@ def load_strict(
             ("wrong type", kinds),
             ("not finite", broken),
         )
-        found = "\n".join(f"  {title} ({len(names)}): {', '.join(names)}" for title, names in parts if names)
-        raise WeightsError(f"{path} does not hold the weights of {what}:\n{found}\nUse the file made for {what}.")
+        found = [f"{title} ({len(names)}): {', '.join(names)}" for title, names in parts if names]
+        raise WeightsError(
+            f"{path} does not hold the weights of {what}. Use the file made for {what}. It differs:", details=found
+        )
     on_meta = any(tensor.is_meta for tensor in wanted.values())
     fitting = {name: state[name].to(tensor.dtype) for name, tensor in wanted.items()}
     module.load_state_dict(fitting, strict=True, assign=on_meta)

@@ -126,7 +126,7 @@ def test_latex_escapes_every_special_character(label):
 @given(st.text(max_size=40))
 def test_markdown_labels_cannot_leave_their_cell(label):
     from javisbench.leaderboard.export import _markdown_text
-    from javisbench.leaderboard.table import printable
+    from javisbench.text import printable
 
     text = _markdown_text(printable(label))
     assert not re.search(r"(?<!\\)(\\\\)*\|", text.replace("\\\\", ""))
@@ -134,7 +134,7 @@ def test_markdown_labels_cannot_leave_their_cell(label):
 
 
 def test_hostile_names(write_run):
-    name = HOSTILE.replace("\n", " ").replace("\x1b", "")
+    name = HOSTILE.replace("\n", "\\n").replace("\x1b", "\\x1b")
     table = board(write_run, name)
     markdown, latex = render(table, "markdown"), render(table, "latex")
     assert "<script" not in markdown and "\\write18" not in latex

@@ -12,7 +12,7 @@ import pytest
 from javisbench.leaderboard.export import render
 from javisbench.leaderboard.ranking import Ranker
 from javisbench.leaderboard.results import load_result
-from javisbench.leaderboard.table import board_table, metric_order, printable, run_table
+from javisbench.leaderboard.table import board_table, metric_order, run_table
 from javisbench.run.set_features import SetRows, write_set_features
 from javisbench.taxonomy import TAXONOMY
 
@@ -150,11 +150,6 @@ def test_a_metric_that_is_not_installed_keeps_its_id(write_run):
 
 def test_order_of_metrics_is_the_registry_s():
     assert metric_order(["zzz", "desync", "fvd", "aaa"]) == ["fvd", "desync", "aaa", "zzz"]
-
-
-def test_printable_keeps_a_name_on_its_line():
-    assert printable("a\x1b[31mb\nc\u202ed\u2028e") == "a [31mb c d e"
-    assert printable("日本語 é 👩‍🔬") == "日本語 é 👩‍🔬"
 
 
 def test_ranks_of_clearly_different_models(write_run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,7 +53,7 @@ def bounds_of_run(run: Path) -> list[Bound]:
     import pandas as pd
 
     summary = read_json(run / "summary.json")
-    scores = pd.read_parquet(run / "scores.parquet")
+    scores = pd.read_parquet(BytesIO((run / "scores.parquet").read_bytes()))
     facts = summary["run"]
     return [
         _bound(metric_id, cells["overall"], facts, scores)

@@ -17,6 +17,7 @@ from javisbench.run.doctor.forecast import Forecast, forecast_generation, foreca
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
 from javisbench.run.manifest import read_manifest
 from javisbench.run.sources import Matched, match_folder, match_generated
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     from javisbench.api import ScoringOptions
@@ -165,7 +166,9 @@ def _header_trouble(video: Path) -> str | None:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(map(printable, names[:_SHOWN])) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )
 
 
 def _measure(report: Report, work: Callable[[], list[Forecast]], options: DoctorOptions) -> None:

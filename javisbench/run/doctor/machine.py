@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from javisbench.errors import UsageError
+from javisbench.run.doctor.colours import check_colours
 from javisbench.run.doctor.findings import Report
 from javisbench.run.manifest import versions
 
@@ -26,6 +27,7 @@ def check_machine(report: Report, out: Path, device: str | None) -> None:
             "problem", "machine", f"torch {_MIN_TORCH[0]}.{_MIN_TORCH[1]} or newer is needed: pip install -U torch"
         )
     report.add("ok", "machine", f"{os.cpu_count()} cores, {memory_available() / _GIB:.1f} GiB of memory available")
+    check_colours(report)
     _check_disk(report, out)
     _check_disk(report, Path(tempfile.gettempdir()))
     _check_device(report, device)
