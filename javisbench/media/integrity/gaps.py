@@ -1,0 +1,95 @@
+"""Pauses that all tracks make together.
+
+One track may stop for a while: a picture is held, a recording has a gap. That all of them stop at once where one part
+of the file ends and the next begins is what a missing part looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_JITTER_S = 0.003
+_STEPS_TO_TELL = 8
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A stretch in which no track has anything.
+
+    Attributes:
+        start_s: where the last one ends.
+        end_s: where the first one goes on.
+    """
+
+    start_s: float
+    end_s: float
+
+
+def usual_step(times_s: NDArray[np.float64]) -> float:
+    """Median of the steps between ascending times in seconds; 0 for fewer than two."""
+    import numpy as np
+
+    return float(np.median(np.diff(times_s))) if times_s.size > 1 else 0.0
+
+
+def common_pauses(tracks: Sequence[NDArray[np.float64]]) -> list[Pause]:
+    """Where all tracks pause at the same time, for longer than any one track's usual step.
+
+    A single track counts only when its steps are equal otherwise: then a pause is no trait of it.
+
+    Args:
+        tracks: ascending start times in seconds of what each track consists of, shape ``(N,)`` each.
+    """
+    tracks = [times for times in tracks if times.size]
+    if not tracks:
+        return []
+    if len(tracks) == 1 and not _is_steady(tracks[0]):
+        return []
+    longest = max(map(usual_step, tracks))
+    found = _holes(tracks[0])
+    for times in tracks[1:]:
+        found = _both(found, _holes(times))
+    least = longest * 0.9 if len(tracks) > 1 else longest * 1.5
+    return [pause for pause in found if pause.end_s - pause.start_s > max(least, _JITTER_S)]
+
+
+def _holes(times_s: NDArray[np.float64]) -> list[Pause]:
+    import numpy as np
+
+    if times_s.size < 2:
+        return []
+    steps = np.diff(times_s)
+    usual = float(np.median(steps))
+    places = np.flatnonzero(steps > usual + _JITTER_S)
+    return [Pause(float(times_s[place]) + usual, float(times_s[place + 1])) for place in places]
+
+
+def _both(one: list[Pause], other: list[Pause]) -> list[Pause]:
+    """Intersections of two ascending lists."""
+    result, i, j = [], 0, 0
+    while i < len(one) and j < len(other):
+        start, end = max(one[i].start_s, other[j].start_s), min(one[i].end_s, other[j].end_s)
+        if start < end:
+            result.append(Pause(start, end))
+        if one[i].end_s < other[j].end_s:
+            i += 1
+        else:
+            j += 1
+    return result
+
+
+def _is_steady(times_s: NDArray[np.float64]) -> bool:
+    """Whether nearly all steps are equal, but for rounding."""
+    import numpy as np
+
+    if times_s.size <= _STEPS_TO_TELL:
+        return False
+    steps = np.diff(times_s)
+    odd = np.abs(steps - np.median(steps)) > _JITTER_S
+    return int(odd.sum()) <= max(1, steps.size // 50)

@@ -1,0 +1,598 @@
+"""Matroska and WebM: whether the segment holds together, and what it promises.
+
+A demuxer that meets rubbish looks for the next cluster and goes on, and one that meets the end of a file believes it.
+Here every byte of the segment must belong to an element that may stand there, every block must fit into its cluster,
+and what points elsewhere (SeekHead, Cues, PrevSize, Position) must point at the right thing.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from javisbench.media.integrity import ebml
+from javisbench.media.integrity.content import Content
+from javisbench.media.integrity.ebml import Element, NoElementError, children, element, has_wrong_checksum, number, text
+from javisbench.media.integrity.gaps import common_pauses, usual_step
+from javisbench.media.integrity.payload import IN_ORDER, ONE_PICTURE_A_PAYLOAD, Codec, Coding
+from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, Promised
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_TIMESTAMP, _POSITION, _PREV_SIZE, _SIMPLE_BLOCK, _GROUP = 0xE7, 0xA7, 0xAB, 0xA3, 0xA0
+_BLOCK, _BLOCK_DURATION, _REFERENCE = 0xA1, 0x9B, 0xFB
+_IN_CLUSTER = frozenset((_TIMESTAMP, 0x5854, _POSITION, _PREV_SIZE, _SIMPLE_BLOCK, _GROUP, 0xAF)) | ebml.ANYWHERE
+_IN_GROUP = (
+    frozenset((_BLOCK, _BLOCK_DURATION, _REFERENCE, 0xA2, 0x75A1, 0xFA, 0xFD, 0xA4, 0x75A2, 0x8E, 0xC8, 0xAF))
+    | ebml.ANYWHERE
+)
+_VIDEO, _AUDIO = 1, 2
+_CODECS: dict[str, Codec] = {
+    "V_MPEG4/ISO/AVC": "avc",
+    "V_MPEGH/ISO/HEVC": "hevc",
+    "V_VP8": "vp8",
+    "V_VP9": "vp9",
+    "V_AV1": "av1",
+    "V_MJPEG": "intra",
+    "V_FFV1": "intra",
+    "V_PRORES": "intra",
+    "A_AAC": "compressed",
+    "A_OPUS": "compressed",
+    "A_VORBIS": "compressed",
+    "A_FLAC": "compressed",
+    "A_MPEG/L3": "compressed",
+    "A_AC3": "compressed",
+    "A_EAC3": "compressed",
+}
+_LEAST_LOSS_S = 0.05
+_MOST_BLOCKS = 2_000_000
+_TAG_OF_WRITER, _TAG_OF_DATE = "_STATISTICS_WRITING_APP", "_STATISTICS_WRITING_DATE_UTC"
+
+
+@dataclass
+class _Track:
+    """A track's entry, and what its blocks say."""
+
+    number: int = 0
+    uid: int = 0
+    kind: int = 0
+    default_ns: int = 0
+    coding: Coding = field(default_factory=Coding)
+    times: list[int] = field(default_factory=list)
+    durations: dict[int, int] = field(default_factory=dict)
+    frames: int = 0
+    last_frames: int = 1
+    hidden: int = 0
+    may_hide: bool = False
+
+
+@dataclass
+class _Cluster:
+    """A cluster: its place, and what it says of itself and of the one before it."""
+
+    at: int
+    end: int
+    time: int | None = None
+    previous_size: int | None = None
+    position: int | None = None
+
+
+@dataclass
+class _Cue:
+    time: int
+    track: int
+    cluster: int
+
+
+def examine(data: Content) -> Integrity:
+    """Walk through a Matroska or WebM file. Never raises, whatever the bytes are."""
+    walk = _Walk(data)
+    faults: tuple[Fault, ...] = ()
+    try:
+        walk.run()
+    except BrokenError as broken:
+        faults = (broken.fault,)
+    return Integrity(faults, walk.promised(), tuple(walk.doubts()) if not faults else ())
+
+
+class _Walk:
+    """One walk through a file, and what it gathers."""
+
+    def __init__(self, data: Content) -> None:
+        self.data = data
+        self.start = 0
+        self.known_size = True
+        self.scale_ns = 1_000_000
+        self.duration: float | None = None
+        self.writer = ""
+        self.tracks: dict[int, _Track] = {}
+        self.clusters: list[_Cluster] = []
+        self.masters: dict[int, int] = {}
+        self.seeks: list[tuple[int, int]] = []
+        self.cues: list[_Cue] = []
+        self.tags: list[tuple[int, dict[str, str]]] = []
+        self.said: list[Damage] = []
+        self.blocks = 0
+
+    def run(self) -> None:
+        data, size = self.data, len(self.data)
+        at = 0
+        while True:
+            head = element(data, at, size)
+            if head.ident == ebml.SEGMENT:
+                break
+            if head.size < 0 or head.ident not in (ebml.HEADER, *ebml.ANYWHERE):
+                raise BrokenError(f"no Matroska segment at byte {at:,}", at)
+            at = head.end
+        self.start, self.known_size = head.body, head.size >= 0
+        at = self._level_1(head.body, head.end if self.known_size else size)
+        self._rest(at)
+
+    def _level_1(self, at: int, end: int) -> int:
+        """Every element of the segment, one after the other."""
+        while at < end:
+            try:
+                item = element(self.data, at, end)
+            except NoElementError as broken:
+                raise self._rubbish(at, end) from broken
+            if item.ident == ebml.HEADER and not self.known_size:
+                break
+            name = ebml.MASTERS.get(item.ident)
+            if name is None and item.ident not in ebml.ANYWHERE:
+                raise self._rubbish(at, end)
+            if item.size < 0 and item.ident != ebml.CLUSTER:
+                raise BrokenError(f"a Matroska element of unknown size at byte {at:,}, where none may be", at)
+            if item.ident == ebml.CLUSTER:
+                at = self._cluster(item, end)
+                continue
+            if name is not None:
+                self.masters[at] = item.ident
+                self._header(item, name)
+            at = item.end
+        return at
+
+    def _rubbish(self, at: int, end: int) -> BrokenError:
+        """Bytes that are no element: how many, up to the next one that is."""
+        following = _find_master(self.data, at + 1, end)
+        return BrokenError(f"{following - at:,} bytes that are no Matroska element at byte {at:,}", at)
+
+    def _header(self, item: Element, name: str) -> None:
+        if has_wrong_checksum(self.data, item) and len(self.said) < MOST_SAID:
+            self.said.append(Damage(f"the checksum of {name} at byte {item.at:,} does not fit it"))
+        readers = {
+            ebml.SEEK_HEAD: self._seek_head,
+            ebml.INFO: self._info,
+            ebml.TRACKS: self._track_entries,
+            ebml.CUES: self._cue_points,
+            ebml.TAGS: self._tag_entries,
+        }
+        if item.ident in readers:
+            readers[item.ident](item)
+
+    def _seek_head(self, item: Element) -> None:
+        for seek in children(self.data, item):
+            if seek.ident != 0x4DBB:
+                continue
+            ident = position = None
+            for part in children(self.data, seek):
+                if part.ident == 0x53AB:
+                    ident = number(self.data, part)
+                elif part.ident == 0x53AC:
+                    position = number(self.data, part)
+            if ident is not None and position is not None:
+                self.seeks.append((ident, position))
+
+    def _info(self, item: Element) -> None:
+        for part in children(self.data, item):
+            if part.ident == 0x2AD7B1:
+                self.scale_ns = number(self.data, part) or 1_000_000
+            elif part.ident == 0x4489 and part.size in (4, 8):
+                (value,) = struct.unpack(">f" if part.size == 4 else ">d", self.data[part.body : part.end])
+                self.duration = value if 0 < value < 2**53 else None
+            elif part.ident == 0x5741:
+                self.writer = text(self.data, part)
+
+    def _track_entries(self, item: Element) -> None:
+        for entry in children(self.data, item):
+            if entry.ident == 0xAE:
+                track = _track(self.data, entry)
+                self.tracks.setdefault(track.number, track)
+
+    def _tracks_further_on(self, at: int, end: int) -> None:
+        """Read the tracks from behind the clusters; editors move them there when they grow."""
+        while at < end:
+            item = element(self.data, at, end)
+            if item.size < 0 or item.ident == ebml.TRACKS:
+                if item.size >= 0:
+                    self._track_entries(item)
+                return
+            at = item.end
+
+    def _cue_points(self, item: Element) -> None:
+        for point in children(self.data, item):
+            if point.ident != 0xBB:
+                continue
+            time = 0
+            for part in children(self.data, point):
+                if part.ident == 0xB3:
+                    time = number(self.data, part)
+                elif part.ident == 0xB7:
+                    places = {
+                        place.ident: number(self.data, place)
+                        for place in children(self.data, part)
+                        if place.ident in (0xF7, 0xF1)
+                    }
+                    if 0xF1 in places:
+                        self.cues.append(_Cue(time, places.get(0xF7, 0), places[0xF1]))
+
+    def _tag_entries(self, item: Element) -> None:
+        for tag in children(self.data, item):
+            if tag.ident != 0x7373:
+                continue
+            uid, values = 0, {}
+            for part in children(self.data, tag):
+                if part.ident == 0x63C0:
+                    uids = [number(self.data, target) for target in children(self.data, part) if target.ident == 0x63C5]
+                    uid = uids[0] if uids else 0
+                elif part.ident == 0x67C8:
+                    pair = {
+                        sub.ident: text(self.data, sub)
+                        for sub in children(self.data, part)
+                        if sub.ident in (0x45A3, 0x4487)
+                    }
+                    values[pair.get(0x45A3, "")] = pair.get(0x4487, "")
+            self.tags.append((uid, values))
+
+    # clusters
+
+    def _cluster(self, item: Element, end: int) -> int:
+        """One cluster; returns the byte after it."""
+        data, known = self.data, item.size >= 0
+        if not self.tracks and not self.clusters:
+            self._tracks_further_on(item.at, end)
+        if known:
+            end = item.end
+            if has_wrong_checksum(data, item):
+                raise BrokenError(f"the checksum of the cluster at byte {item.at:,} does not fit it", item.at)
+        cluster = _Cluster(item.at, end)
+        self.clusters.append(cluster)
+        at = item.body
+        while at < end:
+            following = self._short_block(cluster, at, end)
+            if following:
+                at = following
+                continue
+            child = element(data, at, end)
+            ident = child.ident
+            if not known and (ident in ebml.MASTERS or ident == ebml.HEADER):
+                break
+            if ident not in _IN_CLUSTER:
+                where = _find_master(data, at + 1, end) if not known else end
+                raise BrokenError(f"{where - at:,} bytes that are no Matroska element at byte {at:,}", at)
+            if child.size < 0:
+                raise BrokenError(f"a Matroska element of unknown size at byte {at:,}, where none may be", at)
+            if ident == _SIMPLE_BLOCK:
+                self._block(cluster, at, child.body, child.end, 0)
+            elif ident == _GROUP:
+                self._group(cluster, child)
+            elif ident == _TIMESTAMP:
+                cluster.time = number(data, child)
+            elif ident == _PREV_SIZE:
+                cluster.previous_size = number(data, child)
+            elif ident == _POSITION:
+                cluster.position = number(data, child)
+            at = child.end
+        cluster.end = at
+        return at
+
+    def _short_block(self, cluster: _Cluster, at: int, end: int) -> int:
+        """A SimpleBlock of a size in one to three bytes, quickly; returns the byte after it, 0 for anything else."""
+        data = self.data
+        if end - at < 16 or data[at] != _SIMPLE_BLOCK:
+            return 0
+        first, second = data[at + 1], data[at + 2]
+        if first & 0x80:
+            body, stop = at + 2, at + 2 + (first & 0x7F)
+        elif first & 0x40:
+            body, stop = at + 3, at + 3 + ((first & 0x3F) << 8 | second)
+        elif first & 0x20:
+            body, stop = at + 4, at + 4 + ((first & 0x1F) << 16 | second << 8 | data[at + 3])
+        else:
+            return 0
+        if stop > end or first in (0xFF, 0x7F, 0x3F):
+            return 0
+        self._block(cluster, at, body, stop, 0)
+        return stop
+
+    def _group(self, cluster: _Cluster, group: Element) -> None:
+        block, duration = None, 0
+        for child in children(self.data, group):
+            if child.ident not in _IN_GROUP:
+                raise BrokenError(f"no Matroska element at byte {child.at:,}", child.at)
+            if child.ident == _BLOCK:
+                block = child
+            elif child.ident == _BLOCK_DURATION:
+                duration = number(self.data, child)
+        if block is None:
+            raise BrokenError(f"a group without its block at byte {group.at:,}", group.at)
+        self._block(cluster, block.at, block.body, block.end, duration)
+
+    def _block(self, cluster: _Cluster, block: int, at: int, end: int, duration: int) -> None:
+        """A block whose content lies from byte ``at`` to ``end``."""
+        data = self.data
+        if at >= end or cluster.time is None:
+            raise BrokenError(f"a block without content or time at byte {block:,}", block)
+        ident, width = data[at] & 0x7F, 1
+        if not data[at] & 0x80:
+            width = 9 - data[at].bit_length()
+            ident = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+        track, at = self.tracks.get(ident), at + width + 3
+        if track is None or at > end:
+            raise BrokenError(f"a block of no track at byte {block:,}", block)
+        relative = data[at - 3] << 8 | data[at - 2]
+        time = cluster.time + (relative - 0x10000 if relative & 0x8000 else relative)
+        track.times.append(time)
+        self.blocks += 1
+        if self.blocks > _MOST_BLOCKS:
+            raise BrokenError(f"more than {_MOST_BLOCKS:,} blocks", block)
+        if duration:
+            track.durations[time] = duration
+        lacing = data[at - 1] >> 1 & 3
+        if lacing:
+            track.last_frames = _laces(data, at, end, lacing, block)
+            track.frames += track.last_frames
+            return
+        track.frames += 1
+        track.last_frames = 1
+        complaint = track.coding.complaint(data, at, end)
+        if complaint:
+            kind = "picture" if track.kind == _VIDEO else "sound"
+            raise BrokenError(f"damaged {kind} data at byte {at:,} ({complaint})", at)
+        if track.may_hide:
+            track.hidden += track.coding.is_hidden(data, at, end)
+
+    def _rest(self, at: int) -> None:
+        """What follows the segment: nothing, or padding."""
+        data, size = self.data, len(self.data)
+        if at >= size:
+            return
+        if data[at : at + 4] == b"\x1a\x45\xdf\xa3":
+            self.said.append(Damage(f"another Matroska file follows at byte {at:,} and is not read"))
+        elif _find_master(data, at, min(size, at + 4)) < min(size, at + 4):
+            raise BrokenError(f"the segment ends at byte {at:,}, before {size - at:,} bytes that belong to it", at)
+        elif data[at : at + 64].strip(b"\0"):
+            self.said.append(Damage(f"{size - at:,} bytes that belong to nothing follow the segment at byte {at:,}"))
+
+    # what it comes to
+
+    def _seconds(self, ticks: float) -> float:
+        return ticks * self.scale_ns * 1e-9
+
+    def _main(self, kind: int) -> _Track | None:
+        """The only track of a kind; None with none or several."""
+        found = [track for track in self.tracks.values() if track.kind == kind]
+        return found[0] if len(found) == 1 else None
+
+    def _step_s(self, track: _Track) -> float:
+        usual = usual_step(self._times_s(track))
+        return usual or track.default_ns * 1e-9
+
+    def _times_s(self, track: _Track) -> NDArray[np.float64]:
+        import numpy as np
+
+        return np.sort(np.array(track.times, np.float64)) * (self.scale_ns * 1e-9)
+
+    def promised(self) -> Promised:
+        video, audio = self._main(_VIDEO), self._main(_AUDIO)
+        frames = None
+        if video is not None and video.coding.codec in ONE_PICTURE_A_PAYLOAD:
+            frames = max(video.frames - video.hidden, self._counted(video) or 0)
+        return Promised(
+            frames=frames,
+            picture_s=None if video is None else self._length_s(video),
+            sound_s=None if audio is None else self._length_s(audio),
+            duration_s=None if self.duration is None else self._seconds(self.duration),
+            fps=1e9 / video.default_ns if video is not None and video.default_ns else None,
+            frame_s=0.0 if video is None else self._step_s(video),
+            packet_s=0.0 if audio is None else self._frame_s(audio),
+        )
+
+    def _length_s(self, track: _Track) -> float | None:
+        if not track.times:
+            return None
+        return self._end_s(track) - self._seconds(min(track.times))
+
+    def _end_s(self, track: _Track) -> float:
+        """Where a track with blocks ends: its last block, and as long as that lasts."""
+        last = max(track.times)
+        duration = track.durations.get(last)
+        return self._seconds(last) + (
+            self._frame_s(track) * track.last_frames if duration is None else self._seconds(duration)
+        )
+
+    def _frame_s(self, track: _Track) -> float:
+        """Seconds of one frame, of which a block may have several."""
+        before = track.frames - track.last_frames
+        if before == len(track.times) - 1:
+            return self._step_s(track)
+        return self._seconds(max(track.times) - min(track.times)) / before if before > 0 else 0.0
+
+    def _counted(self, track: _Track) -> int | None:
+        """The number of frames by the statistics tags, if they were written with this file."""
+        for uid, values in self.tags:
+            count = values.get("NUMBER_OF_FRAMES", "")
+            current = values.get(_TAG_OF_WRITER) == self.writer
+            if uid == track.uid and current and count.isascii() and count.isdigit() and len(count) < 10:
+                return int(count)
+        return None
+
+    def doubts(self) -> list[Damage]:
+        found = list(self.said)
+        misplaced = self._misplaced()
+        found += misplaced + self._wrong_neighbours() + self._wrong_order()
+        if not self.known_size and (misplaced or not self._closed()):
+            found += self._pauses() + self._early_end()
+        if self.tracks and not any(track.times for track in self.tracks.values()):
+            found.append(Damage("the tracks hold not one block"))
+        return found
+
+    def _closed(self) -> bool:
+        """Whether the file has what its writer added at the end, where SeekHead says."""
+        last = self.clusters[-1].at if self.clusters else 0
+        return any(position + self.start > last for _, position in self.seeks)
+
+    def _misplaced(self) -> list[Damage]:
+        """What SeekHead and Cues point at and is not there."""
+        found, clusters = [], {cluster.at for cluster in self.clusters}
+        for ident, position in self.seeks:
+            at = self.start + position
+            there = at in clusters if ident == ebml.CLUSTER else self.masters.get(at) == ident
+            if ident in ebml.MASTERS and not there:
+                found.append(Damage(f"there is no {ebml.MASTERS[ident]} at byte {at:,}, where SeekHead has one"))
+        absent = sum(self.start + cue.cluster not in clusters for cue in self.cues)
+        if absent:
+            found.append(Damage(f"{absent} of {len(self.cues)} Cues point at no cluster"))
+        missing = self._unknown_times()
+        if missing:
+            found.append(Damage(f"{len(missing)} blocks that Cues name are not there, the first at {missing[0]:.2f} s"))
+        return found[:MOST_SAID]
+
+    def _unknown_times(self) -> list[float]:
+        """Seconds at which Cues have a block and the track has none."""
+        named = {cue.track for cue in self.cues}
+        times = {number: set(track.times) for number, track in self.tracks.items() if number in named}
+        return [self._seconds(cue.time) for cue in self.cues if cue.track in times and cue.time not in times[cue.track]]
+
+    def _wrong_neighbours(self) -> list[Damage]:
+        found = []
+        for before, cluster in pairwise(self.clusters):
+            if cluster.previous_size is not None and cluster.previous_size != before.end - before.at:
+                found.append(Damage(f"the cluster at byte {cluster.at:,} does not follow the one that it says"))
+        for cluster in self.clusters:
+            if cluster.position and cluster.position != cluster.at - self.start:
+                found.append(Damage(f"the cluster at byte {cluster.at:,} says that it stands elsewhere"))
+        return found[:MOST_SAID]
+
+    def _wrong_order(self) -> list[Damage]:
+        """Clusters and blocks that go back in time, or come twice."""
+        found = []
+        times = [cluster.time for cluster in self.clusters if cluster.time is not None]
+        back = [time for before, time in pairwise(times) if time < before]
+        if back:
+            found.append(Damage(f"clusters are not in order; one goes back to {self._seconds(back[0]):.2f} s"))
+        for track in self.tracks.values():
+            if track.kind in (_VIDEO, _AUDIO):
+                found += self._track_order(track)
+        return found[:MOST_SAID]
+
+    def _track_order(self, track: _Track) -> list[Damage]:
+        what = "pictures" if track.kind == _VIDEO else "pieces of sound"
+        stored = track.times
+        in_order = track.kind == _AUDIO or track.coding.codec in IN_ORDER
+        if in_order and track.coding.codec != "vp8":
+            back = [time for before, time in pairwise(stored) if time < before]
+            if back:
+                return [Damage(f"{what} are not in order; one goes back to {self._seconds(back[0]):.2f} s")]
+        twice = len(stored) - len(set(stored))
+        if twice and track.kind == _VIDEO and track.coding.codec not in ("vp8", "vp9", "unknown"):
+            return [Damage(f"{twice} {what} of the same time as another")]
+        return []
+
+    def _media_times(self) -> list[NDArray[np.float64]]:
+        return [self._times_s(track) for track in self.tracks.values() if track.kind in (_VIDEO, _AUDIO)]
+
+    def _pauses(self) -> list[Damage]:
+        """Pauses of all tracks at once, where one cluster ends and another begins."""
+        starts = [self._seconds(cluster.time) for cluster in self.clusters if cluster.time is not None]
+        video = self._main(_VIDEO)
+        step = self._step_s(video) if video is not None else 0.0
+        found = []
+        for pause in common_pauses(self._media_times()):
+            if any(pause.start_s - 0.001 <= start <= pause.end_s + 0.1 for start in starts):
+                lost = pause.end_s - pause.start_s
+                frames = round(lost / step) if step else 0
+                found.append(
+                    Damage(f"nothing at all from {pause.start_s:.2f} to {pause.end_s:.2f} s", frames, round(lost, 3))
+                )
+        return found[:MOST_SAID]
+
+    def _early_end(self) -> list[Damage]:
+        """The header's duration, in a file whose end nothing else shows."""
+        if self.duration is None:
+            return []
+        ends = [self._end_s(track) for track in self.tracks.values() if track.times]
+        declared, end = self._seconds(self.duration), max(ends, default=0.0)
+        video = self._main(_VIDEO)
+        step = self._step_s(video) if video is not None else 0.0
+        if declared - end <= max(_LEAST_LOSS_S, step):
+            return []
+        lost = declared - end
+        frames = round(lost / step) if step else 0
+        return [Damage(f"the file ends at {end:.2f} of {declared:.2f} s", frames, round(lost, 3))]
+
+
+def _track(data: Content, entry: Element) -> _Track:
+    track, name, private, encoded = _Track(), "", b"", False
+    for part in children(data, entry):
+        if part.ident == 0xD7:
+            track.number = number(data, part)
+        elif part.ident == 0x73C5:
+            track.uid = number(data, part)
+        elif part.ident == 0x83:
+            track.kind = number(data, part)
+        elif part.ident == 0x23E383:
+            track.default_ns = number(data, part)
+        elif part.ident == 0x86:
+            name = text(data, part)
+        elif part.ident == 0x63A2:
+            private = data[part.body : part.body + min(part.size, 64)]
+        elif part.ident == 0x6D80:
+            encoded = True
+    codec = _CODECS.get(name, "compressed" if name.startswith("A_AAC") else "unknown")
+    if codec in ("avc", "hevc"):
+        track.coding = Coding(codec) if encoded else Coding.of_units(codec, private)
+    elif not encoded:
+        track.coding = Coding(codec)
+    track.may_hide = track.coding.codec in ("vp8", "vp9")
+    return track
+
+
+def _laces(data: Content, at: int, end: int, lacing: int, block: int) -> int:
+    """The number of frames in a laced block, whose sizes must fit it (Xiph 1, fixed 2, EBML 3)."""
+    if at >= end:
+        raise BrokenError(f"an empty laced block at byte {block:,}", block)
+    count, at = data[at] + 1, at + 1
+    total, previous = 0, 0
+    for index in range(count - 1 if lacing != 2 else 0):
+        size = 0
+        if lacing == 1:
+            while at < end and data[at] == 255:
+                size, at = size + 255, at + 1
+            size, at = size + (data[at] if at < end else 0), at + 1
+        else:
+            width = 9 - data[at].bit_length() if at < end and data[at] else 9
+            value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+            size = value if index == 0 else previous + value - ((1 << 7 * width - 1) - 1)
+            at, previous = at + width, size
+        total += size
+        if size < 0 or at + total > end:
+            raise BrokenError(f"laced pieces that do not fit the block at byte {block:,}", block)
+    if lacing == 2 and (end - at) % count:
+        raise BrokenError(f"laced pieces that do not fit the block at byte {block:,}", block)
+    return count
+
+
+def _find_master(data: Content, at: int, end: int) -> int:
+    """The byte at which the next element of a segment starts, else ``end``."""
+    idents = [ident.to_bytes(4, "big") for ident in ebml.MASTERS]
+    piece = 2**16
+    for start in range(at, end, piece):
+        part = data[start : min(end, start + piece + 3)]
+        places = [place for place in map(part.find, idents) if place >= 0]
+        if places:
+            return start + min(places)
+    return end
