@@ -35,6 +35,14 @@ def examine(path: Path, format: str) -> Integrity:
             from javisbench.media.integrity import matroska
 
             return matroska.examine(data)
+        if format == "mov":
+            from javisbench.media.integrity import mov
+
+            return mov.examine(data)
+        if format == "avi":
+            from javisbench.media.integrity import avi
+
+            return avi.examine(data)
     return Integrity()
 
 

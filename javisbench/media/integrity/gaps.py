@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from javisbench.media.integrity.report import Damage
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -52,9 +54,7 @@ def common_pauses(tracks: Sequence[NDArray[np.float64]]) -> list[Pause]:
     if len(tracks) == 1 and not _is_steady(tracks[0]):
         return []
     longest = max(map(usual_step, tracks))
-    found = _holes(tracks[0])
-    for times in tracks[1:]:
-        found = _both(found, _holes(times))
+    found = intersection([_holes(times) for times in tracks])
     least = longest * 0.9 if len(tracks) > 1 else longest * 1.5
     return [pause for pause in found if pause.end_s - pause.start_s > max(least, _JITTER_S)]
 
@@ -68,6 +68,21 @@ def _holes(times_s: NDArray[np.float64]) -> list[Pause]:
     usual = float(np.median(steps))
     places = np.flatnonzero(steps > usual + _JITTER_S)
     return [Pause(float(times_s[place]) + usual, float(times_s[place + 1])) for place in places]
+
+
+def intersection(tracks: Sequence[list[Pause]]) -> list[Pause]:
+    """What all tracks' pauses, each ascending, have in common."""
+    common = tracks[0] if tracks else []
+    for pauses in tracks[1:]:
+        common = _both(common, pauses)
+    return common
+
+
+def nothing_during(pause: Pause, step_s: float = 0.0) -> Damage:
+    """What to say of a pause; ``step_s``: seconds of a frame, 0 when unknown."""
+    lost_s = pause.end_s - pause.start_s
+    frames = round(lost_s / step_s) if step_s else 0
+    return Damage(f"nothing at all from {pause.start_s:.2f} to {pause.end_s:.2f} s", frames, round(lost_s, 3))
 
 
 def _both(one: list[Pause], other: list[Pause]) -> list[Pause]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from javisbench.media.integrity import ebml
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.ebml import Element, NoElementError, children, element, has_wrong_checksum, number, text
-from javisbench.media.integrity.gaps import common_pauses, usual_step
+from javisbench.media.integrity.gaps import common_pauses, nothing_during, usual_step
 from javisbench.media.integrity.payload import IN_ORDER, ONE_PICTURE_A_PAYLOAD, Codec, Coding
 from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, Promised
 
@@ -513,11 +513,7 @@ class _Walk:
         found = []
         for pause in common_pauses(self._media_times()):
             if any(pause.start_s - 0.001 <= start <= pause.end_s + 0.1 for start in starts):
-                lost = pause.end_s - pause.start_s
-                frames = round(lost / step) if step else 0
-                found.append(
-                    Damage(f"nothing at all from {pause.start_s:.2f} to {pause.end_s:.2f} s", frames, round(lost, 3))
-                )
+                found.append(nothing_during(pause, step))
         return found[:MOST_SAID]
 
     def _early_end(self) -> list[Damage]:
