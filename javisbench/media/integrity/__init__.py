@@ -63,8 +63,10 @@ def shortfalls(integrity: Integrity, measured: Measured) -> tuple[Damage, ...]:
 
 def _frames_lost(promised: Promised, measured: Measured) -> tuple[Damage, ...]:
     times = measured.frame_times_s
-    if promised.frames is not None and promised.frames > len(times):
+    if promised.frames is not None:
         lost = promised.frames - len(times)
+        if lost <= 0:
+            return ()
         return (Damage(f"{len(times)} of {promised.frames} frames came out", lost, round(lost * promised.frame_s, 3)),)
     if promised.picture_s is None or not len(times):
         return ()

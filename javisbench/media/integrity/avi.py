@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.payload import Codec, Coding
-from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, Promised, cut_off
+from javisbench.media.integrity.report import (
+    MOST_SAID,
+    BrokenError,
+    Damage,
+    Fault,
+    Integrity,
+    Promised,
+    cut_off,
+    damaged_data,
+)
 
 _UNKNOWN_SIZES = (0, 0x40000000, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000)
 _KINDS = (b"dc", b"db", b"wb", b"tx", b"pc", b"iv", b"__", b"sb")
@@ -33,9 +42,12 @@ _COMPRESSED = (
     b"FFV1",
 )
 _COMPRESSED_SOUND = (0x50, 0x55, 0xFF, 0x2000, 0x706D, 0x674F, 0x566F)
+_RAW_SOUND = (1, 3, 6, 7)
+_SAMPLES_A_CHUNK = (64, 8192)
 _INDEXED = 0x10
 _MOST_CHUNKS = 2_000_000
 _LEAST_LOSS_S = 0.05
+_RATES_DIFFER = 0.02
 
 
 class Chunk(NamedTuple):
@@ -56,8 +68,11 @@ class _Stream:
         rate: samples a second, as a fraction of two numbers.
         length: frames, or samples of sound, by the header.
         sample_bytes: bytes of a sample of sound, 0 where chunks vary.
+        sound_hz: samples a second by the format of the sound.
+        coding: what can be checked of its chunks.
         chunks: how many there are.
         filled: how many of them are not empty.
+        indexed: how many the further indexes name.
         held: bytes.
     """
 
@@ -66,9 +81,11 @@ class _Stream:
     rate: int = 0
     length: int = 0
     sample_bytes: int = 0
+    sound_hz: int = 0
     coding: Coding = field(default_factory=Coding)
     chunks: int = 0
     filled: int = 0
+    indexed: int = 0
     held: int = 0
 
     @property
@@ -101,10 +118,11 @@ class _Walk:
         self.said: list[Damage] = []
         self.streams: list[_Stream] = []
         self.flags = 0
-        self.first_frames = 0
+        self.frame_us = 0
         self.places: dict[int, tuple[bytes, int]] = {}
         self.movi = -1
         self.index: Chunk | None = None
+        self.further: set[int] = set()
         self.more_indexes: list[Chunk] = []
         self.parts = 0
         self.ended = 0
@@ -120,6 +138,7 @@ class _Walk:
             self._riff(at + 12, min(end, size))
             at = min(end + end % 2, size)
         self._rest(at)
+        self._rates()
         self._counts()
         self._indexes()
 
@@ -159,8 +178,7 @@ class _Walk:
         while at + 8 <= hdrl.end:
             item = self._chunk(at, hdrl.end)
             if item.kind == b"avih" and item.end - item.body >= 20:
-                self.flags = self._number(item.body + 12)
-                self.first_frames = self._number(item.body + 16)
+                self.frame_us, self.flags = self._number(item.body), self._number(item.body + 12)
             elif item.kind == b"LIST" and self.data[item.body : item.body + 4] == b"strl":
                 self.streams.append(self._stream(item))
             at = item.end + item.end % 2
@@ -188,7 +206,8 @@ class _Walk:
             codec = "intra" if name in _INTRA else "compressed" if name in _COMPRESSED else "unknown"
         elif stream.kind == b"auds":
             form = self._number(item.body) & 0xFFFF
-            codec = "compressed" if form in _COMPRESSED_SOUND else "unknown"
+            codec = "compressed" if form in _COMPRESSED_SOUND else "raw" if form in _RAW_SOUND else "unknown"
+            stream.sound_hz = self._number(item.body + 4)
         stream.coding = Coding(codec)
 
     def _number(self, at: int) -> int:
@@ -217,7 +236,9 @@ class _Walk:
                 if stop >= len(self.data):
                     raise cut_off(at + 8 + size - stop, at)
                 raise BrokenError(f"the AVI chunk at byte {at:,} reaches beyond what holds it", at)
-            if kind[2:] in _KINDS:
+            if kind[:2] == b"ix":
+                self._entries_of(kind, at + 8, size)
+            elif kind[2:] in _KINDS:
                 self._media(Chunk(kind, at, at + 8, at + 8 + size))
             at += 8 + size + size % 2
         self.ended = stop
@@ -251,8 +272,13 @@ class _Walk:
         stream.held += item.end - item.body
         complaint = stream.coding.complaint(self.data, item.body, item.end)
         if complaint:
-            what = "picture" if stream.kind == b"vids" else "sound"
-            raise BrokenError(f"damaged {what} data at byte {item.body:,} ({complaint})", item.body)
+            raise damaged_data(stream.kind == b"vids", item.body, complaint)
+
+    def _entries_of(self, kind: bytes, body: int, size: int) -> None:
+        """Count what a further index (OpenDML) of one stream names."""
+        if size >= 24 and self.data[body + 3] == 1 and kind[2:].isdigit() and int(kind[2:]) < len(self.streams):
+            self.streams[int(kind[2:])].indexed += self._number(body + 4)
+            self.further.add(body - 8)
 
     def _rest(self, at: int) -> None:
         """What follows the last part."""
@@ -278,6 +304,22 @@ class _Walk:
             elif stream.kind == b"auds":
                 self._sound(stream)
 
+    def _rates(self) -> None:
+        """The rate is written twice: for a stream, and for the file or in the format of the sound."""
+        for stream in self.streams:
+            each = stream.seconds_each
+            if stream.kind == b"vids" and self.frame_us and abs(each * 1e6 / self.frame_us - 1) > _RATES_DIFFER:
+                self.said.append(Damage(f"frames last {each * 1e3:.4g} or {self.frame_us / 1e3:.4g} ms, by the header"))
+            if stream.kind != b"auds" or not stream.sound_hz or not each:
+                continue
+            samples = each * stream.sound_hz
+            if stream.coding.codec == "raw":
+                is_odd = abs(samples - 1) > _RATES_DIFFER
+            else:
+                is_odd = not stream.sample_bytes and not _is_a_chunk(samples)
+            if is_odd:
+                self.said.append(Damage(f"the sound's rate is {stream.sound_hz} Hz or another, by the header"))
+
     def _sound(self, stream: _Stream) -> None:
         """Bytes, or chunks, of sound against the header's."""
         lost_s = stream.length * stream.seconds_each - stream.sound_s
@@ -286,10 +328,26 @@ class _Walk:
             self.said.append(Damage(message, 0, round(lost_s, 3)))
 
     def _indexes(self) -> None:
+        self._further_indexes()
         if self.index is not None:
             self._first_index(self.index)
         elif self.flags & _INDEXED and self.parts == 1 and not self.more_indexes:
             self.said.append(Damage("the index at the end of the file is missing"))
+
+    def _further_indexes(self) -> None:
+        """``indx`` must name the further indexes that are there, and those as many chunks as there are."""
+        for index in self.more_indexes:
+            count = min(self._number(index.body + 4), (index.end - index.body - 24) // 16)
+            if self.data[index.body + 3 : index.body + 4] != b"\0":
+                continue
+            rows = (index.body + 24 + 16 * row for row in range(count))
+            wrong = sum(int.from_bytes(self.data[at : at + 8], "little") not in self.further for at in rows)
+            if wrong:
+                self.said.append(Damage(f"{wrong} indexes that the header at byte {index.at:,} names are not there"))
+        for stream in self.streams:
+            if stream.indexed > stream.chunks:
+                lost = stream.indexed - stream.chunks
+                self.said.append(Damage(f"{lost} of {stream.indexed} chunks that the indexes name are not there"))
 
     def _first_index(self, index: Chunk) -> None:
         """``idx1``: every entry must name a chunk, from the start of ``movi`` or of the file."""
@@ -334,6 +392,12 @@ class _Walk:
     def _main(self, kind: bytes) -> _Stream | None:
         found = [stream for stream in self.streams if stream.kind == kind]
         return found[0] if len(found) == 1 else None
+
+
+def _is_a_chunk(samples: float) -> bool:
+    """Whether a chunk of compressed sound may have so many samples."""
+    low, high = _SAMPLES_A_CHUNK
+    return low <= samples <= high and abs(samples - round(samples)) < 0.01 * samples / low
 
 
 def _is_name(kind: bytes) -> bool:

@@ -80,24 +80,25 @@ class Fields:
     def __init__(self, data: Content, of: Box) -> None:
         self._data = data
         self._box = of
+        self._end = min(of.end, len(data))
         self.at = of.body
-        self.version, flags = self.take("B3s")
-        self.flags = int.from_bytes(flags, "big")
+        first = self.one("I")
+        self.version, self.flags = first >> 24, first & 0xFFFFFF
 
-    def take(self, layout: str) -> tuple[int, ...] | tuple[bytes, ...] | tuple:  # type: ignore[type-arg]
-        """Numbers by a layout of `struct`, big-endian."""
+    def take(self, layout: str) -> tuple[int, ...]:
+        """Numbers by a layout of `struct`, big-endian; ``x`` for a byte that is left out."""
         layout = ">" + layout
         size = struct.calcsize(layout)
-        if self.at + size > self._box.end:
+        if self.at + size > self._end:
             raise BrokenError(f"the MP4 box '{name(self._box)}' at byte {self._box.at:,} is too short", self._box.at)
-        values = struct.unpack(layout, self._data[self.at : self.at + size])
+        values: tuple[int, ...] = struct.unpack(layout, self._data[self.at : self.at + size])
         self.at += size
         return values
 
     def one(self, layout: str) -> int:
         """One number."""
         (value,) = self.take(layout)
-        return int(value)
+        return value
 
     def wide(self) -> int:
         """A number of 64 bits in version 1, else of 32."""
@@ -105,7 +106,7 @@ class Fields:
 
     def left(self) -> int:
         """Bytes that follow in the box."""
-        return self._box.end - self.at
+        return self._end - self.at
 
     def rows(self, count: int, width: int) -> None:
         """Check that a table of ``count`` rows of ``width`` bytes follows.

@@ -6,7 +6,6 @@ out, where a track's time has a hole as well, is a lost fragment.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -120,7 +119,7 @@ class Fragments:
         if len(self.samples) + count > _MOST_SAMPLES:
             raise BrokenError(f"more than {_MOST_SAMPLES:,} samples in fragments", trun.at)
         width = len(present)
-        values = struct.unpack(f">{count * width}I", self._data[fields.at : fields.at + 4 * count * width])
+        values = fields.take(f"{count * width}I")
         columns = {flag: values[place::width] for place, flag in enumerate(present)}
         durations = columns.get(0x100) or (common.duration,) * count
         sizes = columns.get(0x200) or (common.size,) * count

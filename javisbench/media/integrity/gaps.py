@@ -54,7 +54,7 @@ def common_pauses(tracks: Sequence[NDArray[np.float64]]) -> list[Pause]:
     if len(tracks) == 1 and not _is_steady(tracks[0]):
         return []
     longest = max(map(usual_step, tracks))
-    found = intersection([_holes(times) for times in tracks])
+    found = intersection([[*_holes(times), *_end(times, tracks)] for times in tracks])
     least = longest * 0.9 if len(tracks) > 1 else longest * 1.5
     return [pause for pause in found if pause.end_s - pause.start_s > max(least, _JITTER_S)]
 
@@ -97,6 +97,16 @@ def _both(one: list[Pause], other: list[Pause]) -> list[Pause]:
         else:
             j += 1
     return result
+
+
+def _end(times_s: NDArray[np.float64], tracks: Sequence[NDArray[np.float64]]) -> list[Pause]:
+    """Where a track ends for good, as a pause, if another one pauses at that very moment and goes on later."""
+    end_s = float(times_s[-1]) + usual_step(times_s)
+    for other in tracks:
+        near = max(usual_step(other), usual_step(times_s)) + _JITTER_S
+        if any(abs(hole.start_s - end_s) <= near for hole in _holes(other)):
+            return [Pause(end_s, max(float(track[-1]) for track in tracks))]
+    return []
 
 
 def _is_steady(times_s: NDArray[np.float64]) -> bool:

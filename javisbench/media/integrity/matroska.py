@@ -7,6 +7,7 @@ and what points elsewhere (SeekHead, Cues, PrevSize, Position) must point at the
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,7 +18,7 @@ from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.ebml import Element, NoElementError, children, element, has_wrong_checksum, number, text
 from javisbench.media.integrity.gaps import common_pauses, nothing_during, usual_step
 from javisbench.media.integrity.payload import IN_ORDER, ONE_PICTURE_A_PAYLOAD, Codec, Coding
-from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, Promised
+from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, Promised, damaged_data
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,8 @@ _CODECS: dict[str, Codec] = {
     "A_EAC3": "compressed",
 }
 _LEAST_LOSS_S = 0.05
-_MOST_BLOCKS = 2_000_000
+_CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
+_MOST_KEPT = 2_000_000
 _TAG_OF_WRITER, _TAG_OF_DATE = "_STATISTICS_WRITING_APP", "_STATISTICS_WRITING_DATE_UTC"
 
 
@@ -116,7 +118,7 @@ class _Walk:
         self.cues: list[_Cue] = []
         self.tags: list[tuple[int, dict[str, str]]] = []
         self.said: list[Damage] = []
-        self.blocks = 0
+        self.kept = 0
 
     def run(self) -> None:
         data, size = self.data, len(self.data)
@@ -184,6 +186,7 @@ class _Walk:
                 elif part.ident == 0x53AC:
                     position = number(self.data, part)
             if ident is not None and position is not None:
+                self._count(seek.at)
                 self.seeks.append((ident, position))
 
     def _info(self, item: Element) -> None:
@@ -227,6 +230,7 @@ class _Walk:
                         if place.ident in (0xF7, 0xF1)
                     }
                     if 0xF1 in places:
+                        self._count(part.at)
                         self.cues.append(_Cue(time, places.get(0xF7, 0), places[0xF1]))
 
     def _tag_entries(self, item: Element) -> None:
@@ -260,6 +264,7 @@ class _Walk:
                 raise BrokenError(f"the checksum of the cluster at byte {item.at:,} does not fit it", item.at)
         cluster = _Cluster(item.at, end)
         self.clusters.append(cluster)
+        self._count(item.at)
         at = item.body
         while at < end:
             following = self._short_block(cluster, at, end)
@@ -308,6 +313,16 @@ class _Walk:
         self._block(cluster, at, body, stop, 0)
         return stop
 
+    def _count(self, at: int) -> None:
+        """One more block, cluster or entry of Cues to be kept.
+
+        Raises:
+            BrokenError: there are more than any clip has.
+        """
+        self.kept += 1
+        if self.kept > _MOST_KEPT:
+            raise BrokenError(f"more than {_MOST_KEPT:,} blocks, clusters and Cues", at)
+
     def _group(self, cluster: _Cluster, group: Element) -> None:
         block, duration = None, 0
         for child in children(self.data, group):
@@ -336,9 +351,7 @@ class _Walk:
         relative = data[at - 3] << 8 | data[at - 2]
         time = cluster.time + (relative - 0x10000 if relative & 0x8000 else relative)
         track.times.append(time)
-        self.blocks += 1
-        if self.blocks > _MOST_BLOCKS:
-            raise BrokenError(f"more than {_MOST_BLOCKS:,} blocks", block)
+        self._count(block)
         if duration:
             track.durations[time] = duration
         lacing = data[at - 1] >> 1 & 3
@@ -350,8 +363,7 @@ class _Walk:
         track.last_frames = 1
         complaint = track.coding.complaint(data, at, end)
         if complaint:
-            kind = "picture" if track.kind == _VIDEO else "sound"
-            raise BrokenError(f"damaged {kind} data at byte {at:,} ({complaint})", at)
+            raise damaged_data(track.kind == _VIDEO, at, complaint)
         if track.may_hide:
             track.hidden += track.coding.is_hidden(data, at, end)
 
@@ -433,12 +445,22 @@ class _Walk:
     def doubts(self) -> list[Damage]:
         found = list(self.said)
         misplaced = self._misplaced()
-        found += misplaced + self._wrong_neighbours() + self._wrong_order()
+        found += misplaced + self._wrong_neighbours() + self._wrong_order() + self._other_clock()
         if not self.known_size and (misplaced or not self._closed()):
-            found += self._pauses() + self._early_end()
+            found += self._late_start() + self._pauses() + self._early_end()
         if self.tracks and not any(track.times for track in self.tracks.values()):
             found.append(Damage("the tracks hold not one block"))
         return found
+
+    def _other_clock(self) -> list[Damage]:
+        """FFmpeg writes durations in ticks, and in a tag of each track as a time of the clock."""
+        ends = [_clock_s(values.get("DURATION", "")) for _, values in self.tags]
+        if self.duration is None or not any(ends) or not self.writer.startswith("Lavf"):
+            return []
+        ticks_s, clock_s = self._seconds(self.duration), max(ends)
+        if abs(ticks_s - clock_s) <= _LEAST_LOSS_S + 0.01 * clock_s:
+            return []
+        return [Damage(f"the file lasts {ticks_s:.2f} s by its header, {clock_s:.2f} s by its tags")]
 
     def _closed(self) -> bool:
         """Whether the file has what its writer added at the end, where SeekHead says."""
@@ -516,6 +538,14 @@ class _Walk:
                 found.append(nothing_during(pause, step))
         return found[:MOST_SAID]
 
+    def _late_start(self) -> list[Damage]:
+        """A first cluster that begins later than any track's step, where clusters may be missing."""
+        tracks = [times for times in self._media_times() if times.size]
+        start = min((float(times[0]) for times in tracks), default=0.0)
+        if start <= max(_LEAST_LOSS_S, *(2 * usual_step(times) for times in tracks), 0.0):
+            return []
+        return [Damage(f"the file begins at {start:.2f} s", 0, round(start, 3))]
+
     def _early_end(self) -> list[Damage]:
         """The header's duration, in a file whose end nothing else shows."""
         if self.duration is None:
@@ -555,6 +585,12 @@ def _track(data: Content, entry: Element) -> _Track:
         track.coding = Coding(codec)
     track.may_hide = track.coding.codec in ("vp8", "vp9")
     return track
+
+
+def _clock_s(written: str) -> float:
+    """Seconds of ``HH:MM:SS.fraction``, 0 for anything else."""
+    match = _CLOCK.fullmatch(written)
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
 def _laces(data: Content, at: int, end: int, lacing: int, block: int) -> int:

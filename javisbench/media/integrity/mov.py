@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING
 from javisbench.media.integrity.boxes import Box, Fields, box, inside, name
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.fragments import Defaults, Fragments
-from javisbench.media.integrity.payload import ONE_PICTURE_A_PAYLOAD, Coding
-from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, Promised, cut_off
-from javisbench.media.integrity.track import SOUND, VIDEO, Track, read_track
+from javisbench.media.integrity.payload import ONE_PICTURE_A_PAYLOAD
+from javisbench.media.integrity.report import (
+    MOST_SAID,
+    BrokenError,
+    Damage,
+    Fault,
+    Integrity,
+    Promised,
+    cut_off,
+    damaged_data,
+)
+from javisbench.media.integrity.track import MOST_SAMPLES, SOUND, VIDEO, Track, read_track
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,19 +194,19 @@ class _Walk:
                 continue
             budget -= int(table.sizes.sum())
             if budget >= 0:
-                self._check(track.coding, track.what, table.samples())
-        codings = {track.ident: track for track in self.tracks if track.coding.codec not in ("raw", "unknown")}
+                self._check(track, table.samples())
+        checked = {track.ident: track for track in self.tracks if track.coding.codec not in ("raw", "unknown")}
         if sum(end - start for start, end in self.fragments.extents) > len(self.data):
             return
         for ident, start, end in self.fragments.samples:
-            if ident in codings:
-                self._check(codings[ident].coding, codings[ident].what, [(start, end)])
+            if ident in checked:
+                self._check(checked[ident], [(start, end)])
 
-    def _check(self, coding: Coding, what: str, samples: Iterable[tuple[int, int]]) -> None:
+    def _check(self, track: Track, samples: Iterable[tuple[int, int]]) -> None:
         for start, end in samples:
-            complaint = coding.complaint(self.data, start, end)
+            complaint = track.coding.complaint(self.data, start, end)
             if complaint:
-                raise BrokenError(f"damaged {what} data at byte {start:,} ({complaint})", start)
+                raise damaged_data(track.kind == VIDEO, start, complaint)
 
     # durations
 
@@ -215,12 +224,24 @@ class _Walk:
                 )
             if not self.movie_scale or not track.movie_ticks:
                 continue
+            self._edits_reach(track, held, least)
             shown = track.movie_ticks / self.movie_scale
             edited = sum(ticks for ticks, _, _ in track.edits) / self.movie_scale if track.edits else held
             if abs(shown - edited) > least:
                 self.said.append(
                     Damage(f"the {track.what} is said to be shown for {shown:.2f} s, by its edits for {edited:.2f} s")
                 )
+
+    def _edits_reach(self, track: Track, held: float, least: float) -> None:
+        """What the edit list shows must be there."""
+        for start, end in track.windows(self.movie_scale) or ():
+            if end < float("inf") and end - held > least + _ROUNDING_S:
+                assert track.table is not None
+                held += track.seconds(track.table.first_time())  # pictures out of order begin later than at 0
+            if end < float("inf") and end - held > least + _ROUNDING_S:
+                lost = round(end - max(start, held), 3)
+                message = f"the edits show {track.what} up to {end:.2f} s, its samples last {held:.2f} s"
+                self.said.append(Damage(message, 0, lost))
 
     # fragments
 
@@ -240,22 +261,17 @@ class _Walk:
         self._early_end(scales)
 
     def _indexes(self) -> None:
-        """``sidx`` and ``mfra`` must point at what is there."""
+        """``sidx`` and ``mfra`` must point at what is there; FFmpeg ends every file with the latter."""
         starts = {top.at for top in self.tops} | {len(self.data)}
         fragments = set(self.fragments.places)
-        indexed = False
         for top in self.tops:
             if top.kind == b"sidx":
-                indexed = True
                 self._segment_index(top, starts)
             elif top.kind == b"mfra" and top.end <= len(self.data):
-                indexed = True
                 wrong = sum(at not in fragments for at in _random_access(self.data, top))
                 if wrong:
                     self.said.append(Damage(f"{wrong} entries of the index at byte {top.at:,} point at no fragment"))
-            elif top.kind in (b"styp", b"mfra"):
-                indexed = True
-        if self.by_ffmpeg and not indexed:
+        if self.by_ffmpeg and not any(top.kind in (b"styp", b"mfra") for top in self.tops):
             self.said.append(Damage("the index that FFmpeg writes after the last fragment is missing"))
 
     def _segment_index(self, sidx: Box, starts: set[int]) -> None:
@@ -319,26 +335,29 @@ class _Walk:
         import numpy as np
 
         table, windows = track.table, track.windows(self.movie_scale)
-        times = np.zeros(0, np.int64)
-        held = 0
+        pieces, held = [], 0.0
         if table is not None and table.count:
             held = table.duration()
             if table.fixed and track.kind == SOUND:
                 return self._shown_sound(track, held, windows)
-            times = table.times() if table.count <= len(self.data) else times
+            if table.count <= MOST_SAMPLES:
+                pieces.append(table.times().astype(float))
         parts = self.fragments.parts.get(track.ident, [])
         at = held
+        begin_ticks = 0 if held or not parts else parts[0].start or 0
         for part in parts:
-            at = at if part.start is None else part.start
-            times = np.append(times, np.array(part.times, np.int64) + at)
+            at = at if part.start is None else float(part.start)
+            pieces.append(np.array(part.times, float) + at)
             at += part.ticks
+        times = np.concatenate(pieces) if pieces else np.zeros(0)
         if not len(times) or not track.scale:
             return None, None, 0.0
         step = (held + sum(part.ticks for part in parts)) / len(times) / track.scale
         if windows is None:
             return None, None, step
         seconds = times / track.scale
-        first, last = float(seconds.min()), max(at / track.scale, float(seconds.max()))
+        first = float(seconds.min())
+        last = max(first + (at - begin_ticks) / track.scale, float(seconds.max()))
         if not windows or self.fragments.places:
             begin = windows[0][0] if windows else first
             return last - max(first, begin), int((seconds >= begin - 1e-9).sum()), step
@@ -347,7 +366,7 @@ class _Walk:
         return length, count, step
 
     def _shown_sound(
-        self, track: Track, held: int, windows: list[tuple[float, float]] | None
+        self, track: Track, held: float, windows: list[tuple[float, float]] | None
     ) -> tuple[float | None, int | None, float]:
         """The same for uncompressed sound, whose samples are many and of no interest one by one."""
         whole = track.seconds(held)
@@ -370,5 +389,5 @@ def _random_access(data: Content, mfra: Box) -> list[int]:
         for _ in range(count):
             fields.wide()
             places.append(fields.wide())
-            fields.take(f"{width}s")
+            fields.take(f"{width}x")
     return places

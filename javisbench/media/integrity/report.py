@@ -20,10 +20,13 @@ class Fault:
     Attributes:
         message: what is wrong and where, without the file's name and without a full stop.
         position: the byte of the file.
+        kind: the kind of `MediaError` to refuse the clip with: ``short_read`` where the structure is broken,
+            ``decode_error`` or ``bad_audio`` where coded data shows its damage by itself.
     """
 
     message: str
     position: int
+    kind: str = "short_read"
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,15 @@ class Measured:
 class BrokenError(Exception):
     """Raised inside a walk at the place where it cannot go on; never leaves this package."""
 
-    def __init__(self, message: str, position: int) -> None:
+    def __init__(self, message: str, position: int, kind: str = "short_read") -> None:
         super().__init__(message)
-        self.fault = Fault(message, position)
+        self.fault = Fault(message, position, kind)
+
+
+def damaged_data(is_picture: bool, at: int, complaint: str) -> BrokenError:
+    """Coded data at byte ``at`` that no encoder writes."""
+    what, kind = ("picture", "decode_error") if is_picture else ("sound", "bad_audio")
+    return BrokenError(f"damaged {what} data at byte {at:,} ({complaint})", at, kind)
 
 
 def cut_off(missing: int, position: int) -> BrokenError:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VIDEO, SOUND = b"vide", b"soun"
+MOST_SAMPLES = 4_000_000
 _NORMAL_RATE = 0x10000
+_BEYOND_ANY_FILE = 2**61
 _CODECS: dict[bytes, Codec] = {
     **dict.fromkeys((b"avc1", b"avc3"), "avc"),
     **dict.fromkeys((b"hvc1", b"hev1"), "hevc"),
@@ -53,9 +55,13 @@ class Table:
     steps: NDArray[np.int64]
     shifts: NDArray[np.int64]
 
-    def duration(self) -> int:
+    def duration(self) -> float:
         """Ticks of all samples together."""
-        return int((self.steps[:, 0] * self.steps[:, 1]).sum())
+        return float((self.steps[:, 0].astype(float) * self.steps[:, 1]).sum())
+
+    def first_time(self) -> int:
+        """The earliest presentation time in ticks; 0 where samples are too many to look at one by one."""
+        return int(self.times().min()) if len(self.shifts) and 0 < self.count <= MOST_SAMPLES else 0
 
     def times(self) -> NDArray[np.int64]:
         """Presentation time of each sample in ticks, as stored, shape ``(count,)``."""
@@ -69,7 +75,7 @@ class Table:
         import numpy as np
 
         if self.fixed:
-            lengths = self.per_chunk * self.fixed
+            lengths = np.minimum(self.per_chunk, _BEYOND_ANY_FILE // self.fixed) * self.fixed
         else:
             ends = np.cumsum(self.per_chunk)
             before = np.concatenate(([0], np.cumsum(self.sizes)))
@@ -81,9 +87,10 @@ class Table:
         import numpy as np
 
         at = np.cumsum(self.sizes) - self.sizes
-        first = np.cumsum(self.per_chunk) - self.per_chunk
-        owner = np.repeat(np.arange(len(self.per_chunk)), self.per_chunk)[: self.count]
-        first = np.minimum(first, max(0, self.count - 1))
+        ends = np.minimum(np.cumsum(self.per_chunk), self.count)
+        per_chunk = np.diff(ends, prepend=0)
+        owner = np.repeat(np.arange(len(per_chunk)), per_chunk)
+        first = np.minimum(ends - per_chunk, max(0, self.count - 1))
         starts = self.offsets[owner] + at[: len(owner)] - at[first[owner]]
         return zip(starts.tolist(), (starts + self.sizes[: len(owner)]).tolist(), strict=True)
 
@@ -199,10 +206,13 @@ def _edits(data: Content, edts: Box, track: Track) -> None:
             fields = Fields(data, child)
             count = fields.one("I")
             fields.rows(count, 20 if fields.version == 1 else 12)
-            track.edits = [fields.take("QqI" if fields.version == 1 else "IiI") for _ in range(count)]
+            rows = (fields.take("QqI" if fields.version == 1 else "IiI") for _ in range(count))
+            track.edits = [(ticks, start, rate) for ticks, start, rate in rows]
 
 
 def _tables(data: Content, stbl: Box, track: Track) -> None:
+    import numpy as np
+
     parts = {child.kind: child for child in inside(data, stbl)}
     track.coding, sample_bytes = _coding(data, _need(parts, b"stsd", stbl), track.kind)
     steps = _rows(data, _need(parts, b"stts", stbl), 2)
@@ -213,7 +223,7 @@ def _tables(data: Content, stbl: Box, track: Track) -> None:
     sizes = parts[b"stz2"] if b"stz2" in parts else _need(parts, b"stsz", stbl)
     fixed, count, listed = _sizes(data, sizes)
     offsets = parts[b"co64"] if b"co64" in parts else _need(parts, b"stco", stbl)
-    places = _rows(data, offsets, 1, 8 if offsets.kind == b"co64" else 4)[:, 0]
+    places = np.minimum(_rows(data, offsets, 1, 8 if offsets.kind == b"co64" else 4)[:, 0], _BEYOND_ANY_FILE)
     per_chunk = _per_chunk(_rows(data, _need(parts, b"stsc", stbl), 3), len(places), stbl)
     if fixed == 1 and track.kind == SOUND:
         fixed = sample_bytes  # QuickTime counts samples of uncompressed sound
