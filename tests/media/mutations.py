@@ -31,9 +31,10 @@ from javisbench.media.signature import VIDEO_FORMATS, identify
 Outcome = Literal["refused", "flagged", "equal", "changed payload", "SILENT LOSS"]
 OUTCOMES: tuple[Outcome, ...] = ("refused", "flagged", "equal", "changed payload", "SILENT LOSS")
 
-FPS, SECONDS, SIZE, RATE = 24, 3, (80, 64), 48_000
-EVENTS_S = (0.5, 1.25, 2.25)
+FPS, SECONDS, SIZE, RATE = 24, 2, (80, 64), 48_000
+EVENTS_S = (0.5, 1.0, 1.75)
 _LEAST_LOSS_S = 0.05
+_SAME_S = 0.004
 
 
 @dataclass(frozen=True)
@@ -357,22 +358,12 @@ def _has_lost(original: Seen, seen: Seen) -> bool:
 
 
 def _listen(path: Path) -> tuple[np.ndarray, tuple[tuple[float, float], ...]]:
-    """The sound on the container's clock at `RATE`, mono, and its stretches without a gap."""
-    pieces: list[tuple[float, np.ndarray]] = []
-    with av.open(str(path), format=identify(path, VIDEO_FORMATS).format, metadata_errors="replace") as container:
-        stream = container.streams.best("audio")
-        try:
-            for frame in container.decode(stream) if stream is not None else ():
-                samples = frame.to_ndarray().reshape(-1).astype(np.float32)
-                scale = 32768 if frame.format.name.startswith("s16") else 1
-                pieces.append((frame.time or 0.0, samples / scale))
-        except av.error.FFmpegError:
-            pass
+    """The sound on the container's clock at `RATE`, one channel, and its stretches without a gap."""
     spans: list[tuple[float, float]] = []
     sound = np.zeros(0, np.float32)
-    for start, samples in pieces:
-        end = start + len(samples) / RATE
-        if spans and start - spans[-1][1] < 0.02:
+    for start, samples, rate in _pieces(path):
+        end = start + len(samples) / rate
+        if spans and start - spans[-1][1] < _SAME_S:
             spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
         else:
             spans.append((start, end))
@@ -381,6 +372,20 @@ def _listen(path: Path) -> tuple[np.ndarray, tuple[tuple[float, float], ...]]:
             sound = np.pad(sound, (0, at + len(samples) - len(sound)))
         sound[at : at + len(samples)] = samples
     return sound, tuple(spans)
+
+
+def _pieces(path: Path) -> Iterator[tuple[float, np.ndarray, int]]:
+    """Start in seconds, samples of the first channel, rate."""
+    with av.open(str(path), format=identify(path, VIDEO_FORMATS).format, metadata_errors="replace") as container:
+        stream = container.streams.best("audio")
+        try:
+            for frame in container.decode(stream) if stream is not None else ():
+                samples = frame.to_ndarray()
+                samples = samples[0] if frame.format.is_planar else samples[0, :: len(frame.layout.channels)]
+                scale = 32768 if frame.format.name.startswith("s16") else 1
+                yield frame.time or 0.0, samples.astype(np.float32) / scale, frame.sample_rate
+        except av.error.FFmpegError:
+            return
 
 
 def mutated(data: bytes, name: str, kind: str, seed: int) -> bytes:

@@ -195,7 +195,7 @@ def test_a_segment_of_unknown_size_that_ends_early(bases: dict[str, bytes], shar
     found = walk(data[: start + int((end - start) * share)], "mkv")
     assert len(found.faults) == faults
     if not faults:
-        lost_s = 3 - found.promised.picture_s
+        lost_s = mutations.SECONDS - found.promised.picture_s
         assert lost_s > 0.5 and any(damage.seconds == pytest.approx(lost_s, abs=0.1) for damage in found.doubts)
 
 

@@ -6,6 +6,8 @@ what the container promises. docs/damage.md lists what is refused and what is fl
 
 from __future__ import annotations
 
+import statistics
+from itertools import pairwise
 from pathlib import Path
 
 from javisbench.media.integrity.report import Damage, Fault, Integrity, Measured, Promised
@@ -13,6 +15,8 @@ from javisbench.media.integrity.report import Damage, Fault, Integrity, Measured
 __all__ = ["Damage", "Fault", "Integrity", "Measured", "Promised", "examine", "shortfalls"]
 
 _LEAST_LOSS_S = 0.05
+_JITTER_S = 0.003
+_GAPS_TO_TELL = 8
 
 
 def examine(path: Path, format: str) -> Integrity:
@@ -84,6 +88,20 @@ def _sound_lost(promised: Promised, measured: Measured) -> tuple[Damage, ...]:
         return ()
     heard_s = spans[-1][1] - spans[0][0]
     lost_s = promised.sound_s - heard_s
-    if lost_s <= _LEAST_LOSS_S + 2 * promised.packet_s:
-        return ()
-    return (Damage(f"the sound lasts {heard_s:.2f} of {promised.sound_s:.2f} s", 0, round(lost_s, 3)),)
+    if abs(lost_s) > _LEAST_LOSS_S + 2 * promised.packet_s:
+        message = f"the sound lasts {heard_s:.2f} of {promised.sound_s:.2f} s"
+        return (Damage(message, 0, round(max(0.0, lost_s), 3)),)
+    if _is_torn(spans):
+        return (Damage(f"the sound is in {len(spans)} equal pieces with equal gaps; its time stamps do not fit it"),)
+    return ()
+
+
+def _is_torn(spans: tuple[tuple[float, float], ...]) -> bool:
+    """Whether a gap follows each packet, as where the clock is another: no recording pauses like that."""
+    lengths = [end - start for start, end in spans[1:-1]]
+    gaps = [after[0] - before[1] for before, after in pairwise(spans[1:-1])]
+    if len(gaps) < _GAPS_TO_TELL:
+        return False
+    length, gap = statistics.median(lengths), statistics.median(gaps)
+    regular = sum(abs(other - gap) < _JITTER_S for other in gaps) + sum(abs(o - length) < _JITTER_S for o in lengths)
+    return gap > _JITTER_S and regular > 0.9 * (len(gaps) + len(lengths))

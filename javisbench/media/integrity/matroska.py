@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ _CODECS: dict[str, Codec] = {
 _LEAST_LOSS_S = 0.05
 _CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 _MOST_KEPT = 2_000_000
-_TAG_OF_WRITER, _TAG_OF_DATE = "_STATISTICS_WRITING_APP", "_STATISTICS_WRITING_DATE_UTC"
+_TAG_OF_WRITER = "_STATISTICS_WRITING_APP"
 
 
 @dataclass
@@ -437,8 +438,13 @@ class _Walk:
         """The number of frames by the statistics tags, if they were written with this file."""
         for uid, values in self.tags:
             count = values.get("NUMBER_OF_FRAMES", "")
-            current = values.get(_TAG_OF_WRITER) == self.writer
-            if uid == track.uid and current and count.isascii() and count.isdigit() and len(count) < 10:
+            if (
+                uid == track.uid
+                and self._is_current(values)
+                and count.isascii()
+                and count.isdigit()
+                and len(count) < 10
+            ):
                 return int(count)
         return None
 
@@ -453,14 +459,26 @@ class _Walk:
         return found
 
     def _other_clock(self) -> list[Damage]:
-        """FFmpeg writes durations in ticks, and in a tag of each track as a time of the clock."""
-        ends = [_clock_s(values.get("DURATION", "")) for _, values in self.tags]
-        if self.duration is None or not any(ends) or not self.writer.startswith("Lavf"):
-            return []
-        ticks_s, clock_s = self._seconds(self.duration), max(ends)
-        if abs(ticks_s - clock_s) <= _LEAST_LOSS_S + 0.01 * clock_s:
-            return []
-        return [Damage(f"the file lasts {ticks_s:.2f} s by its header, {clock_s:.2f} s by its tags")]
+        """Durations are written in ticks, and in tags as a time of the clock."""
+        for says, holds in self._durations_by_tags():
+            if says and abs(says - holds) > _LEAST_LOSS_S + 0.01 * says:
+                return [Damage(f"a duration of {holds:.2f} s is {says:.2f} s by the tags")]
+        return []
+
+    def _durations_by_tags(self) -> Iterator[tuple[float, float]]:
+        """Seconds by tags that were written with this file, and what they are of by ticks."""
+        tagged = [(uid, values, _clock_s(values.get("DURATION", ""))) for uid, values in self.tags]
+        if self.writer.startswith("Lavf") and self.duration is not None:
+            yield max((seconds for _, _, seconds in tagged), default=0.0), self._seconds(self.duration)
+        tracks = {track.uid: track for track in self.tracks.values() if track.kind in (_VIDEO, _AUDIO)}
+        for uid, values, seconds in tagged:
+            length = self._length_s(tracks[uid]) if uid in tracks else None
+            if length is not None and self._is_current(values) and self.known_size:
+                yield seconds, length
+
+    def _is_current(self, statistics: dict[str, str]) -> bool:
+        """Whether tags come from the program that wrote the file."""
+        return statistics.get(_TAG_OF_WRITER) == self.writer
 
     def _closed(self) -> bool:
         """Whether the file has what its writer added at the end, where SeekHead says."""

@@ -214,7 +214,7 @@ class _Walk:
         """What the headers say of each track against its samples."""
         for track in self.tracks:
             table = track.table
-            if table is None or self.is_fragmented:
+            if table is None or (self.is_fragmented and not table.count):
                 continue
             held, declared = track.seconds(table.duration()), track.seconds(track.media_ticks)
             least = max(_LEAST_LOSS_S, held / max(1, table.count))
@@ -250,6 +250,7 @@ class _Walk:
         if not self.fragments.places:
             if not any(track.table is not None and track.table.count for track in self.tracks):
                 self.said.append(Damage("the fragments that the header announces are missing"))
+            self._indexes()
             return
         for at, damage in self.fragments.lost(scales):
             if damage.seconds:
