@@ -352,7 +352,8 @@ def _has_lost(original: Seen, seen: Seen) -> bool:
         if np.abs(shown - right).max() > 1.01 * step:
             return True
     for got, want in ((seen.flashes, original.flashes), (seen.clicks, original.clicks)):
-        if len(got) == len(want) and (np.abs(got - want) > max(step, _LEAST_LOSS_S) + 0.001).any():
+        # One of them may be noise in the sound's own samples; that most move is another clock.
+        if len(got) == len(want) and np.mean(np.abs(got - want) > max(step, _LEAST_LOSS_S) + 0.001) > 0.5:
             return True
     return False
 

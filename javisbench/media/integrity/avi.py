@@ -44,6 +44,7 @@ _COMPRESSED = (
 _COMPRESSED_SOUND = (0x50, 0x55, 0xFF, 0x2000, 0x706D, 0x674F, 0x566F)
 _RAW_SOUND = (1, 3, 6, 7)
 _SAMPLES_A_CHUNK = (64, 8192)
+_STREAMS = (b"vids", b"auds", b"txts", b"mids", b"iavs")
 _INDEXED = 0x10
 _MOST_CHUNKS = 2_000_000
 _LEAST_LOSS_S = 0.05
@@ -189,6 +190,8 @@ class _Walk:
             item = self._chunk(at, strl.end)
             if item.kind == b"strh" and item.end - item.body >= 48:
                 stream.kind = self.data[item.body : item.body + 4]
+                if stream.kind not in _STREAMS:
+                    raise BrokenError(f"a stream of no known kind at byte {item.at:,}", item.at)
                 stream.scale, stream.rate = self._number(item.body + 20), self._number(item.body + 24)
                 stream.length, stream.sample_bytes = self._number(item.body + 32), self._number(item.body + 44)
             elif item.kind == b"strf":

@@ -17,6 +17,7 @@ from javisbench.media.integrity.report import BrokenError, Damage, cut_off
 
 _MOST_SAMPLES = 1_000_000
 _LEAST_HOLE_S = 0.01
+_LEAST_OVERLAP_S = 0.1
 
 
 @dataclass
@@ -171,10 +172,11 @@ class Fragments:
                     found.append((after.fragment, hole))
         return found
 
-    def repeated(self) -> Iterator[int]:
-        """The bytes of fragments that do not begin later than the one before of the same track."""
-        for parts in self.parts.values():
-            for before, after in pairwise(parts):
-                starts = (before.start, after.start)
-                if before.ticks and None not in starts and (after.start or 0) <= (before.start or 0):
-                    yield self.places[after.fragment]
+    def overlaps(self, scales: dict[int, int]) -> Iterator[int]:
+        """The bytes of fragments that begin before the one before of the same track ends, by more than rounding."""
+        for ident, scale in scales.items():
+            for before, after in pairwise(self.parts.get(ident, ())):
+                if before.start is not None and after.start is not None and scale:
+                    back = before.start + before.ticks - after.start
+                    if back / scale > max(_LEAST_OVERLAP_S, 2 * before.ticks / max(1, len(before.times)) / scale):
+                        yield self.places[after.fragment]

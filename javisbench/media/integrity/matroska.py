@@ -502,10 +502,14 @@ class _Walk:
         return found[:MOST_SAID]
 
     def _unknown_times(self) -> list[float]:
-        """Seconds at which Cues have a block and the track has none."""
+        """Seconds at which Cues have a block and the track has none, give or take a tick: some writers round twice."""
         named = {cue.track for cue in self.cues}
         times = {number: set(track.times) for number, track in self.tracks.items() if number in named}
-        return [self._seconds(cue.time) for cue in self.cues if cue.track in times and cue.time not in times[cue.track]]
+        return [
+            self._seconds(cue.time)
+            for cue in self.cues
+            if cue.track in times and times[cue.track].isdisjoint((cue.time, cue.time - 1, cue.time + 1))
+        ]
 
     def _wrong_neighbours(self) -> list[Damage]:
         found = []
@@ -596,6 +600,8 @@ def _track(data: Content, entry: Element) -> _Track:
             private = data[part.body : part.body + min(part.size, 64)]
         elif part.ident == 0x6D80:
             encoded = True
+    if {"V": _VIDEO, "A": _AUDIO}.get(name[:1], track.kind) != track.kind:
+        raise BrokenError(f"the track at byte {entry.at:,} is of another kind than its codec", entry.at)
     codec = _CODECS.get(name, "compressed" if name.startswith("A_AAC") else "unknown")
     if codec in ("avc", "hevc"):
         track.coding = Coding(codec) if encoded else Coding.of_units(codec, private)

@@ -35,6 +35,8 @@ _FREE = (b"free", b"skip", b"wide")
 _LEAST_LOSS_S = 0.05
 _ROUNDING_S = 0.0015
 """Edit lists count in the movie's ticks, mostly milliseconds."""
+_STEPS_TO_TELL = 12
+_LONG_S = 10.0
 _MOST_BOXES = 1_000_000
 _MOST_HEADER_BYTES = 256 * 2**20
 
@@ -216,6 +218,10 @@ class _Walk:
             table = track.table
             if table is None or (self.is_fragmented and not table.count):
                 continue
+            timed, shifted = int(table.steps[:, 0].sum()), int(table.shifts[:, 0].sum())
+            if timed != table.count or shifted not in (0, table.count):
+                message = f"the {track.what} has {table.count:,} samples, and times of {timed:,} or {shifted:,}"
+                self.said.append(Damage(message))
             held, declared = track.seconds(table.duration()), track.seconds(track.media_ticks)
             least = max(_LEAST_LOSS_S, held / max(1, table.count))
             if track.media_ticks and abs(declared - held) > least:
@@ -256,7 +262,7 @@ class _Walk:
             if damage.seconds:
                 raise BrokenError(f"{damage.message} at byte {at:,}; {damage.seconds:.2f} s are missing", at)
             self.said.append(damage)
-        for at in self.fragments.repeated():
+        for at in self.fragments.overlaps(scales):
             self.said.append(Damage(f"the fragment at byte {at:,} goes back in time"))
         self._indexes()
         self._early_end(scales)
@@ -269,7 +275,7 @@ class _Walk:
             if top.kind == b"sidx":
                 self._segment_index(top, starts)
             elif top.kind == b"mfra" and top.end <= len(self.data):
-                wrong = sum(at not in fragments for at in _random_access(self.data, top))
+                wrong = sum(at not in fragments for at in _random_access(self.data, top) if at)  # GStreamer writes a 0
                 if wrong:
                     self.said.append(Damage(f"{wrong} entries of the index at byte {top.at:,} point at no fragment"))
         if self.by_ffmpeg and not any(top.kind in (b"styp", b"mfra") for top in self.tops):
@@ -357,6 +363,8 @@ class _Walk:
         if windows is None:
             return None, None, step
         seconds = times / track.scale
+        if track.kind == VIDEO:
+            self._plausible(np.sort(seconds))
         first = float(seconds.min())
         last = max(first + (at - begin_ticks) / track.scale, float(seconds.max()))
         if not windows or self.fragments.places:
@@ -365,6 +373,23 @@ class _Walk:
         count = sum(int(((seconds >= a - 1e-9) & (seconds < b - _ROUNDING_S)).sum()) for a, b in windows)
         length = sum(max(0.0, min(b, last) - max(a, first)) for a, b in windows)
         return length, count, step
+
+    def _plausible(self, seconds: NDArray[np.float64]) -> None:
+        """Presentation times, ascending, as no clip has them: one stray time, where all steps are equal otherwise."""
+        import numpy as np
+
+        steps = np.diff(seconds)
+        if len(steps) < _STEPS_TO_TELL:
+            return
+        longest, total = float(steps.max()), float(seconds[-1] - seconds[0])
+        if longest > _LONG_S and longest > 0.9 * total:
+            self.said.append(Damage(f"one picture is shown for {longest:.2f} of {total:.2f} s"))
+        usual = float(np.median(steps))
+        same, long = np.abs(steps - usual) < _ROUNDING_S, steps > 1.5 * usual
+        short = ~same & ~long
+        if 0 < short.sum() <= 2 and long.sum() == 1 and len(steps) - same.sum() <= 3:
+            at = float(seconds[int(np.flatnonzero(long)[0])])
+            self.said.append(Damage(f"one picture's time is wrong; there is none after {at:.2f} s"))
 
     def _shown_sound(
         self, track: Track, held: float, windows: list[tuple[float, float]] | None
