@@ -7,23 +7,15 @@ and what points elsewhere (SeekHead, Cues, PrevSize, Position) must point at the
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from javisbench.media.integrity import ebml
 from javisbench.media.integrity.content import Content
+from javisbench.media.integrity.doubts import doubts, promised
 from javisbench.media.integrity.ebml import Element, NoElementError, children, element, has_wrong_checksum, number, text
-from javisbench.media.integrity.gaps import common_pauses, nothing_during, usual_step
-from javisbench.media.integrity.payload import IN_ORDER, ONE_PICTURE_A_PAYLOAD, Codec, Coding
-from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, Promised, damaged_data
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from javisbench.media.integrity.payload import Codec, Coding
+from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, damaged_data
+from javisbench.media.integrity.segment import AUDIO, VIDEO, Cluster, Cue, Segment, Track
 
 _TIMESTAMP, _POSITION, _PREV_SIZE, _SIMPLE_BLOCK, _GROUP = 0xE7, 0xA7, 0xAB, 0xA3, 0xA0
 _BLOCK, _BLOCK_DURATION, _REFERENCE = 0xA1, 0x9B, 0xFB
@@ -32,7 +24,6 @@ _IN_GROUP = (
     frozenset((_BLOCK, _BLOCK_DURATION, _REFERENCE, 0xA2, 0x75A1, 0xFA, 0xFD, 0xA4, 0x75A2, 0x8E, 0xC8, 0xAF))
     | ebml.ANYWHERE
 )
-_VIDEO, _AUDIO = 1, 2
 _CODECS: dict[str, Codec] = {
     "V_MPEG4/ISO/AVC": "avc",
     "V_MPEGH/ISO/HEVC": "hevc",
@@ -50,45 +41,7 @@ _CODECS: dict[str, Codec] = {
     "A_AC3": "compressed",
     "A_EAC3": "compressed",
 }
-_LEAST_LOSS_S = 0.05
-_CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 _MOST_KEPT = 2_000_000
-_TAG_OF_WRITER = "_STATISTICS_WRITING_APP"
-
-
-@dataclass
-class _Track:
-    """A track's entry, and what its blocks say."""
-
-    number: int = 0
-    uid: int = 0
-    kind: int = 0
-    default_ns: int = 0
-    coding: Coding = field(default_factory=Coding)
-    times: list[int] = field(default_factory=list)
-    durations: dict[int, int] = field(default_factory=dict)
-    frames: int = 0
-    last_frames: int = 1
-    hidden: int = 0
-    may_hide: bool = False
-
-
-@dataclass
-class _Cluster:
-    """A cluster: its place, and what it says of itself and of the one before it."""
-
-    at: int
-    end: int
-    time: int | None = None
-    previous_size: int | None = None
-    position: int | None = None
-
-
-@dataclass
-class _Cue:
-    time: int
-    track: int
-    cluster: int
 
 
 def examine(data: Content) -> Integrity:
@@ -99,7 +52,8 @@ def examine(data: Content) -> Integrity:
         walk.run()
     except BrokenError as broken:
         faults = (broken.fault,)
-    return Integrity(faults, walk.promised(), tuple(walk.doubts()) if not faults else ())
+    found = () if faults else (*walk.said, *doubts(walk.segment))
+    return Integrity(faults, promised(walk.segment), found)
 
 
 class _Walk:
@@ -107,17 +61,7 @@ class _Walk:
 
     def __init__(self, data: Content) -> None:
         self.data = data
-        self.start = 0
-        self.known_size = True
-        self.scale_ns = 1_000_000
-        self.duration: float | None = None
-        self.writer = ""
-        self.tracks: dict[int, _Track] = {}
-        self.clusters: list[_Cluster] = []
-        self.masters: dict[int, int] = {}
-        self.seeks: list[tuple[int, int]] = []
-        self.cues: list[_Cue] = []
-        self.tags: list[tuple[int, dict[str, str]]] = []
+        self.segment = Segment()
         self.said: list[Damage] = []
         self.kept = 0
 
@@ -131,8 +75,8 @@ class _Walk:
             if head.size < 0 or head.ident not in (ebml.HEADER, *ebml.ANYWHERE):
                 raise BrokenError(f"no Matroska segment at byte {at:,}", at)
             at = head.end
-        self.start, self.known_size = head.body, head.size >= 0
-        at = self._level_1(head.body, head.end if self.known_size else size)
+        self.segment.start, self.segment.known_size = head.body, head.size >= 0
+        at = self._level_1(head.body, head.end if self.segment.known_size else size)
         self._rest(at)
 
     def _level_1(self, at: int, end: int) -> int:
@@ -142,7 +86,7 @@ class _Walk:
                 item = element(self.data, at, end)
             except NoElementError as broken:
                 raise self._rubbish(at, end) from broken
-            if item.ident == ebml.HEADER and not self.known_size:
+            if item.ident == ebml.HEADER and not self.segment.known_size:
                 break
             name = ebml.MASTERS.get(item.ident)
             if name is None and item.ident not in ebml.ANYWHERE:
@@ -153,7 +97,7 @@ class _Walk:
                 at = self._cluster(item, end)
                 continue
             if name is not None:
-                self.masters[at] = item.ident
+                self.segment.masters[at] = item.ident
                 self._header(item, name)
             at = item.end
         return at
@@ -188,23 +132,23 @@ class _Walk:
                     position = number(self.data, part)
             if ident is not None and position is not None:
                 self._count(seek.at)
-                self.seeks.append((ident, position))
+                self.segment.seeks.append((ident, position))
 
     def _info(self, item: Element) -> None:
         for part in children(self.data, item):
             if part.ident == 0x2AD7B1:
-                self.scale_ns = number(self.data, part) or 1_000_000
+                self.segment.scale_ns = number(self.data, part) or 1_000_000
             elif part.ident == 0x4489 and part.size in (4, 8):
                 (value,) = struct.unpack(">f" if part.size == 4 else ">d", self.data[part.body : part.end])
-                self.duration = value if 0 < value < 2**53 else None
+                self.segment.duration = value if 0 < value < 2**53 else None
             elif part.ident == 0x5741:
-                self.writer = text(self.data, part)
+                self.segment.writer = text(self.data, part)
 
     def _track_entries(self, item: Element) -> None:
         for entry in children(self.data, item):
             if entry.ident == 0xAE:
                 track = _track(self.data, entry)
-                self.tracks.setdefault(track.number, track)
+                self.segment.tracks.setdefault(track.number, track)
 
     def _tracks_further_on(self, at: int, end: int) -> None:
         """Read the tracks from behind the clusters; editors move them there when they grow."""
@@ -232,7 +176,7 @@ class _Walk:
                     }
                     if 0xF1 in places:
                         self._count(part.at)
-                        self.cues.append(_Cue(time, places.get(0xF7, 0), places[0xF1]))
+                        self.segment.cues.append(Cue(time, places.get(0xF7, 0), places[0xF1]))
 
     def _tag_entries(self, item: Element) -> None:
         for tag in children(self.data, item):
@@ -250,21 +194,21 @@ class _Walk:
                         if sub.ident in (0x45A3, 0x4487)
                     }
                     values[pair.get(0x45A3, "")] = pair.get(0x4487, "")
-            self.tags.append((uid, values))
+            self.segment.tags.append((uid, values))
 
     # clusters
 
     def _cluster(self, item: Element, end: int) -> int:
         """One cluster; returns the byte after it."""
         data, known = self.data, item.size >= 0
-        if not self.tracks and not self.clusters:
+        if not self.segment.tracks and not self.segment.clusters:
             self._tracks_further_on(item.at, end)
         if known:
             end = item.end
             if has_wrong_checksum(data, item):
                 raise BrokenError(f"the checksum of the cluster at byte {item.at:,} does not fit it", item.at)
-        cluster = _Cluster(item.at, end)
-        self.clusters.append(cluster)
+        cluster = Cluster(item.at, end)
+        self.segment.clusters.append(cluster)
         self._count(item.at)
         at = item.body
         while at < end:
@@ -295,7 +239,7 @@ class _Walk:
         cluster.end = at
         return at
 
-    def _short_block(self, cluster: _Cluster, at: int, end: int) -> int:
+    def _short_block(self, cluster: Cluster, at: int, end: int) -> int:
         """A SimpleBlock of a size in one to three bytes, quickly; returns the byte after it, 0 for anything else."""
         data = self.data
         if end - at < 16 or data[at] != _SIMPLE_BLOCK:
@@ -324,7 +268,7 @@ class _Walk:
         if self.kept > _MOST_KEPT:
             raise BrokenError(f"more than {_MOST_KEPT:,} blocks, clusters and Cues", at)
 
-    def _group(self, cluster: _Cluster, group: Element) -> None:
+    def _group(self, cluster: Cluster, group: Element) -> None:
         block, duration = None, 0
         for child in children(self.data, group):
             if child.ident not in _IN_GROUP:
@@ -337,7 +281,7 @@ class _Walk:
             raise BrokenError(f"a group without its block at byte {group.at:,}", group.at)
         self._block(cluster, block.at, block.body, block.end, duration)
 
-    def _block(self, cluster: _Cluster, block: int, at: int, end: int, duration: int) -> None:
+    def _block(self, cluster: Cluster, block: int, at: int, end: int, duration: int) -> None:
         """A block whose content lies from byte ``at`` to ``end``."""
         data = self.data
         if at >= end or cluster.time is None:
@@ -346,7 +290,7 @@ class _Walk:
         if not data[at] & 0x80:
             width = 9 - data[at].bit_length()
             ident = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
-        track, at = self.tracks.get(ident), at + width + 3
+        track, at = self.segment.tracks.get(ident), at + width + 3
         if track is None or at > end:
             raise BrokenError(f"a block of no track at byte {block:,}", block)
         relative = data[at - 3] << 8 | data[at - 2]
@@ -364,7 +308,7 @@ class _Walk:
         track.last_frames = 1
         complaint = track.coding.complaint(data, at, end)
         if complaint:
-            raise damaged_data(track.kind == _VIDEO, at, complaint)
+            raise damaged_data(track.kind == VIDEO, at, complaint)
         if track.may_hide:
             track.hidden += track.coding.is_hidden(data, at, end)
 
@@ -380,211 +324,9 @@ class _Walk:
         elif data[at : at + 64].strip(b"\0"):
             self.said.append(Damage(f"{size - at:,} bytes that belong to nothing follow the segment at byte {at:,}"))
 
-    # what it comes to
 
-    def _seconds(self, ticks: float) -> float:
-        return ticks * self.scale_ns * 1e-9
-
-    def _main(self, kind: int) -> _Track | None:
-        """The only track of a kind; None with none or several."""
-        found = [track for track in self.tracks.values() if track.kind == kind]
-        return found[0] if len(found) == 1 else None
-
-    def _step_s(self, track: _Track) -> float:
-        usual = usual_step(self._times_s(track))
-        return usual or track.default_ns * 1e-9
-
-    def _times_s(self, track: _Track) -> NDArray[np.float64]:
-        import numpy as np
-
-        return np.sort(np.array(track.times, np.float64)) * (self.scale_ns * 1e-9)
-
-    def promised(self) -> Promised:
-        video, audio = self._main(_VIDEO), self._main(_AUDIO)
-        frames = None
-        if video is not None and video.coding.codec in ONE_PICTURE_A_PAYLOAD:
-            frames = max(video.frames - video.hidden, self._counted(video) or 0)
-        return Promised(
-            frames=frames,
-            picture_s=None if video is None else self._length_s(video),
-            sound_s=None if audio is None else self._length_s(audio),
-            duration_s=None if self.duration is None else self._seconds(self.duration),
-            fps=1e9 / video.default_ns if video is not None and video.default_ns else None,
-            frame_s=0.0 if video is None else self._step_s(video),
-            packet_s=0.0 if audio is None else self._frame_s(audio),
-        )
-
-    def _length_s(self, track: _Track) -> float | None:
-        if not track.times:
-            return None
-        return self._end_s(track) - self._seconds(min(track.times))
-
-    def _end_s(self, track: _Track) -> float:
-        """Where a track with blocks ends: its last block, and as long as that lasts."""
-        last = max(track.times)
-        duration = track.durations.get(last)
-        return self._seconds(last) + (
-            self._frame_s(track) * track.last_frames if duration is None else self._seconds(duration)
-        )
-
-    def _frame_s(self, track: _Track) -> float:
-        """Seconds of one frame, of which a block may have several."""
-        before = track.frames - track.last_frames
-        if before == len(track.times) - 1:
-            return self._step_s(track)
-        return self._seconds(max(track.times) - min(track.times)) / before if before > 0 else 0.0
-
-    def _counted(self, track: _Track) -> int | None:
-        """The number of frames by the statistics tags, if they were written with this file."""
-        for uid, values in self.tags:
-            count = values.get("NUMBER_OF_FRAMES", "")
-            if (
-                uid == track.uid
-                and self._is_current(values)
-                and count.isascii()
-                and count.isdigit()
-                and len(count) < 10
-            ):
-                return int(count)
-        return None
-
-    def doubts(self) -> list[Damage]:
-        found = list(self.said)
-        misplaced = self._misplaced()
-        found += misplaced + self._wrong_neighbours() + self._wrong_order() + self._other_clock()
-        if not self.known_size and (misplaced or not self._closed()):
-            found += self._late_start() + self._pauses() + self._early_end()
-        if self.tracks and not any(track.times for track in self.tracks.values()):
-            found.append(Damage("the tracks hold not one block"))
-        return found
-
-    def _other_clock(self) -> list[Damage]:
-        """Durations are written in ticks, and in tags as a time of the clock."""
-        for says, holds in self._durations_by_tags():
-            if says and abs(says - holds) > _LEAST_LOSS_S + 0.01 * says:
-                return [Damage(f"a duration of {holds:.2f} s is {says:.2f} s by the tags")]
-        return []
-
-    def _durations_by_tags(self) -> Iterator[tuple[float, float]]:
-        """Seconds by tags that were written with this file, and what they are of by ticks."""
-        tagged = [(uid, values, _clock_s(values.get("DURATION", ""))) for uid, values in self.tags]
-        if self.writer.startswith("Lavf") and self.duration is not None:
-            yield max((seconds for _, _, seconds in tagged), default=0.0), self._seconds(self.duration)
-        tracks = {track.uid: track for track in self.tracks.values() if track.kind in (_VIDEO, _AUDIO)}
-        for uid, values, seconds in tagged:
-            length = self._length_s(tracks[uid]) if uid in tracks else None
-            if length is not None and self._is_current(values) and self.known_size:
-                yield seconds, length
-
-    def _is_current(self, statistics: dict[str, str]) -> bool:
-        """Whether tags come from the program that wrote the file."""
-        return statistics.get(_TAG_OF_WRITER) == self.writer
-
-    def _closed(self) -> bool:
-        """Whether the file has what its writer added at the end, where SeekHead says."""
-        last = self.clusters[-1].at if self.clusters else 0
-        return any(position + self.start > last for _, position in self.seeks)
-
-    def _misplaced(self) -> list[Damage]:
-        """What SeekHead and Cues point at and is not there."""
-        found, clusters = [], {cluster.at for cluster in self.clusters}
-        for ident, position in self.seeks:
-            at = self.start + position
-            there = at in clusters if ident == ebml.CLUSTER else self.masters.get(at) == ident
-            if ident in ebml.MASTERS and not there:
-                found.append(Damage(f"there is no {ebml.MASTERS[ident]} at byte {at:,}, where SeekHead has one"))
-        absent = sum(self.start + cue.cluster not in clusters for cue in self.cues)
-        if absent:
-            found.append(Damage(f"{absent} of {len(self.cues)} Cues point at no cluster"))
-        missing = self._unknown_times()
-        if missing:
-            found.append(Damage(f"{len(missing)} blocks that Cues name are not there, the first at {missing[0]:.2f} s"))
-        return found[:MOST_SAID]
-
-    def _unknown_times(self) -> list[float]:
-        """Seconds at which Cues have a block and the track has none, give or take a tick: some writers round twice."""
-        named = {cue.track for cue in self.cues}
-        times = {number: set(track.times) for number, track in self.tracks.items() if number in named}
-        return [
-            self._seconds(cue.time)
-            for cue in self.cues
-            if cue.track in times and times[cue.track].isdisjoint((cue.time, cue.time - 1, cue.time + 1))
-        ]
-
-    def _wrong_neighbours(self) -> list[Damage]:
-        found = []
-        for before, cluster in pairwise(self.clusters):
-            if cluster.previous_size is not None and cluster.previous_size != before.end - before.at:
-                found.append(Damage(f"the cluster at byte {cluster.at:,} does not follow the one that it says"))
-        for cluster in self.clusters:
-            if cluster.position and cluster.position != cluster.at - self.start:
-                found.append(Damage(f"the cluster at byte {cluster.at:,} says that it stands elsewhere"))
-        return found[:MOST_SAID]
-
-    def _wrong_order(self) -> list[Damage]:
-        """Clusters and blocks that go back in time, or come twice."""
-        found = []
-        times = [cluster.time for cluster in self.clusters if cluster.time is not None]
-        back = [time for before, time in pairwise(times) if time < before]
-        if back:
-            found.append(Damage(f"clusters are not in order; one goes back to {self._seconds(back[0]):.2f} s"))
-        for track in self.tracks.values():
-            if track.kind in (_VIDEO, _AUDIO):
-                found += self._track_order(track)
-        return found[:MOST_SAID]
-
-    def _track_order(self, track: _Track) -> list[Damage]:
-        what = "pictures" if track.kind == _VIDEO else "pieces of sound"
-        stored = track.times
-        in_order = track.kind == _AUDIO or track.coding.codec in IN_ORDER
-        if in_order and track.coding.codec != "vp8":
-            back = [time for before, time in pairwise(stored) if time < before]
-            if back:
-                return [Damage(f"{what} are not in order; one goes back to {self._seconds(back[0]):.2f} s")]
-        twice = len(stored) - len(set(stored))
-        if twice and track.kind == _VIDEO and track.coding.codec not in ("vp8", "vp9", "unknown"):
-            return [Damage(f"{twice} {what} of the same time as another")]
-        return []
-
-    def _media_times(self) -> list[NDArray[np.float64]]:
-        return [self._times_s(track) for track in self.tracks.values() if track.kind in (_VIDEO, _AUDIO)]
-
-    def _pauses(self) -> list[Damage]:
-        """Pauses of all tracks at once, where one cluster ends and another begins."""
-        starts = [self._seconds(cluster.time) for cluster in self.clusters if cluster.time is not None]
-        video = self._main(_VIDEO)
-        step = self._step_s(video) if video is not None else 0.0
-        found = []
-        for pause in common_pauses(self._media_times()):
-            if any(pause.start_s - 0.001 <= start <= pause.end_s + 0.1 for start in starts):
-                found.append(nothing_during(pause, step))
-        return found[:MOST_SAID]
-
-    def _late_start(self) -> list[Damage]:
-        """A first cluster that begins later than any track's step, where clusters may be missing."""
-        tracks = [times for times in self._media_times() if times.size]
-        start = min((float(times[0]) for times in tracks), default=0.0)
-        if start <= max(_LEAST_LOSS_S, *(2 * usual_step(times) for times in tracks), 0.0):
-            return []
-        return [Damage(f"the file begins at {start:.2f} s", 0, round(start, 3))]
-
-    def _early_end(self) -> list[Damage]:
-        """The header's duration, in a file whose end nothing else shows."""
-        if self.duration is None:
-            return []
-        ends = [self._end_s(track) for track in self.tracks.values() if track.times]
-        declared, end = self._seconds(self.duration), max(ends, default=0.0)
-        video = self._main(_VIDEO)
-        step = self._step_s(video) if video is not None else 0.0
-        if declared - end <= max(_LEAST_LOSS_S, step):
-            return []
-        lost = declared - end
-        frames = round(lost / step) if step else 0
-        return [Damage(f"the file ends at {end:.2f} of {declared:.2f} s", frames, round(lost, 3))]
-
-
-def _track(data: Content, entry: Element) -> _Track:
-    track, name, private, encoded = _Track(), "", b"", False
+def _track(data: Content, entry: Element) -> Track:
+    track, name, private, encoded = Track(), "", b"", False
     for part in children(data, entry):
         if part.ident == 0xD7:
             track.number = number(data, part)
@@ -600,7 +342,7 @@ def _track(data: Content, entry: Element) -> _Track:
             private = data[part.body : part.body + min(part.size, 64)]
         elif part.ident == 0x6D80:
             encoded = True
-    if {"V": _VIDEO, "A": _AUDIO}.get(name[:1], track.kind) != track.kind:
+    if {"V": VIDEO, "A": AUDIO}.get(name[:1], track.kind) != track.kind:
         raise BrokenError(f"the track at byte {entry.at:,} is of another kind than its codec", entry.at)
     codec = _CODECS.get(name, "compressed" if name.startswith("A_AAC") else "unknown")
     if codec in ("avc", "hevc"):
@@ -609,12 +351,6 @@ def _track(data: Content, entry: Element) -> _Track:
         track.coding = Coding(codec)
     track.may_hide = track.coding.codec in ("vp8", "vp9")
     return track
-
-
-def _clock_s(written: str) -> float:
-    """Seconds of ``HH:MM:SS.fraction``, 0 for anything else."""
-    match = _CLOCK.fullmatch(written)
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
 def _laces(data: Content, at: int, end: int, lacing: int, block: int) -> int:

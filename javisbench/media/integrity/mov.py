@@ -322,7 +322,7 @@ class _Walk:
         sound_s, _, packet_s = self._shown(sound) if sound is not None else (None, None, 0.0)
         if video is not None and video.coding.codec not in ONE_PICTURE_A_PAYLOAD:
             frames = None
-        ticks = self.fragment_ticks or self.movie_ticks
+        ticks = self.fragment_ticks or (0 if self.is_fragmented else self.movie_ticks)
         return Promised(
             frames=frames,
             picture_s=picture_s,
