@@ -35,6 +35,7 @@ _FREE = (b"free", b"skip", b"wide")
 _LEAST_LOSS_S = 0.05
 _ROUNDING_S = 0.0015
 """Edit lists count in the movie's ticks, mostly milliseconds."""
+_LEAST_SHARE = 0.1
 _STEPS_TO_TELL = 12
 _LONG_S = 10.0
 _MOST_BOXES = 1_000_000
@@ -258,6 +259,10 @@ class _Walk:
                 self.said.append(Damage("the fragments that the header announces are missing"))
             self._indexes()
             return
+        strangers = self.fragments.parts.keys() - {track.ident for track in self.tracks}
+        if strangers:
+            at = self.fragments.places[0]
+            raise BrokenError(f"the fragments from byte {at:,} on are of a track that the header does not have", at)
         for at, damage in self.fragments.lost(scales):
             if damage.seconds:
                 raise BrokenError(f"{damage.message} at byte {at:,}; {damage.seconds:.2f} s are missing", at)
@@ -370,8 +375,11 @@ class _Walk:
         if not windows or self.fragments.places:
             begin = windows[0][0] if windows else first
             return last - max(first, begin), int((seconds >= begin - 1e-9).sum()), step
+        whole = last - first
         count = sum(int(((seconds >= a - 1e-9) & (seconds < b - _ROUNDING_S)).sum()) for a, b in windows)
         length = sum(max(0.0, min(b, last) - max(a, first)) for a, b in windows)
+        if length < _LEAST_SHARE * whole and whole > 1.0:
+            self.said.append(Damage(f"the edits show {length:.2f} of {whole:.2f} s of {track.what}"))
         return length, count, step
 
     def _plausible(self, seconds: NDArray[np.float64]) -> None:
