@@ -71,6 +71,7 @@ class _Walk:
         self.has_moov = False
         self.by_ffmpeg = False
         self.fragments = Fragments(data, self.defaults)
+        self._most_samples = min(MOST_SAMPLES, len(data))  # each has a byte at least, or it is no sample
 
     def run(self) -> None:
         self._tops()
@@ -85,6 +86,7 @@ class _Walk:
         self._places()
         self._payloads()
         self._durations()
+        self._stray_times()
         if self.is_fragmented:
             self._fragments()
 
@@ -244,11 +246,41 @@ class _Walk:
         for start, end in track.windows(self.movie_scale) or ():
             if end < float("inf") and end - held > least + _ROUNDING_S:
                 assert track.table is not None
-                held += track.seconds(track.table.first_time())  # pictures out of order begin later than at 0
+                held += track.seconds(
+                    track.table.first_time(self._most_samples)
+                )  # pictures out of order begin later than at 0
             if end < float("inf") and end - held > least + _ROUNDING_S:
                 lost = round(end - max(start, held), 3)
                 message = f"the edits show {track.what} up to {end:.2f} s, its samples last {held:.2f} s"
                 self.said.append(Damage(message, 0, lost))
+
+    def _stray_times(self) -> None:
+        """What edit lists hide, and pictures that stand where none belongs."""
+        for track in self.tracks:
+            if track.kind == VIDEO:
+                seconds, last, _ = self._presentation(track)
+                shown, _, _ = self._shown(track)
+                whole = last - float(seconds[0]) if len(seconds) else 0.0
+                if shown is not None and whole > 1.0 and shown < _LEAST_SHARE * whole:
+                    self.said.append(Damage(f"the edits show {shown:.2f} of {whole:.2f} s of picture"))
+                self._plausible(seconds)
+
+    def _plausible(self, seconds: NDArray[np.float64]) -> None:
+        """Presentation times, ascending, as no clip has them: one stray time, where all steps are equal otherwise."""
+        import numpy as np
+
+        steps = np.diff(seconds)
+        if len(steps) < _STEPS_TO_TELL:
+            return
+        longest, total = float(steps.max()), float(seconds[-1] - seconds[0])
+        if longest > _LONG_S and longest > 0.9 * total:
+            self.said.append(Damage(f"one picture is shown for {longest:.2f} of {total:.2f} s"))
+        usual = float(np.median(steps))
+        same, long = np.abs(steps - usual) < _ROUNDING_S, steps > 1.5 * usual
+        short = ~same & ~long
+        if 0 < short.sum() <= 2 and long.sum() == 1 and len(steps) - same.sum() <= 3:
+            at = float(seconds[int(np.flatnonzero(long)[0])])
+            self.said.append(Damage(f"one picture's time is wrong; there is none after {at:.2f} s"))
 
     # fragments
 
@@ -344,60 +376,40 @@ class _Walk:
 
     def _shown(self, track: Track) -> tuple[float | None, int | None, float]:
         """Seconds and samples of a track that are shown, and the seconds of one sample."""
+        windows = track.windows(self.movie_scale)
+        if track.table is not None and track.table.fixed and track.kind == SOUND:
+            return self._shown_sound(track, track.table.duration(), windows)
+        seconds, last, step = self._presentation(track)
+        if not len(seconds) or windows is None:
+            return None, None, step
+        first = float(seconds[0])
+        if not windows or self.fragments.places:
+            begin = windows[0][0] if windows else first
+            return last - max(first, begin), int((seconds >= begin - 1e-9).sum()), step
+        count = sum(int(((seconds >= a - 1e-9) & (seconds < b - _ROUNDING_S)).sum()) for a, b in windows)
+        return sum(max(0.0, min(b, last) - max(a, first)) for a, b in windows), count, step
+
+    def _presentation(self, track: Track) -> tuple[NDArray[np.float64], float, float]:
+        """Seconds at which samples are shown, ascending; where the last one ends; the seconds of one sample."""
         import numpy as np
 
-        table, windows = track.table, track.windows(self.movie_scale)
         pieces, held = [], 0.0
-        if table is not None and table.count:
-            held = table.duration()
-            if table.fixed and track.kind == SOUND:
-                return self._shown_sound(track, held, windows)
-            if table.count <= MOST_SAMPLES:
-                pieces.append(table.times().astype(float))
+        if track.table is not None and track.table.count:
+            held = track.table.duration()
+            if track.table.count <= self._most_samples:
+                pieces.append(track.table.times().astype(float))
         parts = self.fragments.parts.get(track.ident, [])
+        begin = 0 if held or not parts else parts[0].start or 0
         at = held
-        begin_ticks = 0 if held or not parts else parts[0].start or 0
         for part in parts:
             at = at if part.start is None else float(part.start)
             pieces.append(np.array(part.times, float) + at)
             at += part.ticks
-        times = np.concatenate(pieces) if pieces else np.zeros(0)
-        if not len(times) or not track.scale:
-            return None, None, 0.0
-        step = (held + sum(part.ticks for part in parts)) / len(times) / track.scale
-        if windows is None:
-            return None, None, step
-        seconds = times / track.scale
-        if track.kind == VIDEO:
-            self._plausible(np.sort(seconds))
-        first = float(seconds.min())
-        last = max(first + (at - begin_ticks) / track.scale, float(seconds.max()))
-        if not windows or self.fragments.places:
-            begin = windows[0][0] if windows else first
-            return last - max(first, begin), int((seconds >= begin - 1e-9).sum()), step
-        whole = last - first
-        count = sum(int(((seconds >= a - 1e-9) & (seconds < b - _ROUNDING_S)).sum()) for a, b in windows)
-        length = sum(max(0.0, min(b, last) - max(a, first)) for a, b in windows)
-        if length < _LEAST_SHARE * whole and whole > 1.0:
-            self.said.append(Damage(f"the edits show {length:.2f} of {whole:.2f} s of {track.what}"))
-        return length, count, step
-
-    def _plausible(self, seconds: NDArray[np.float64]) -> None:
-        """Presentation times, ascending, as no clip has them: one stray time, where all steps are equal otherwise."""
-        import numpy as np
-
-        steps = np.diff(seconds)
-        if len(steps) < _STEPS_TO_TELL:
-            return
-        longest, total = float(steps.max()), float(seconds[-1] - seconds[0])
-        if longest > _LONG_S and longest > 0.9 * total:
-            self.said.append(Damage(f"one picture is shown for {longest:.2f} of {total:.2f} s"))
-        usual = float(np.median(steps))
-        same, long = np.abs(steps - usual) < _ROUNDING_S, steps > 1.5 * usual
-        short = ~same & ~long
-        if 0 < short.sum() <= 2 and long.sum() == 1 and len(steps) - same.sum() <= 3:
-            at = float(seconds[int(np.flatnonzero(long)[0])])
-            self.said.append(Damage(f"one picture's time is wrong; there is none after {at:.2f} s"))
+        seconds = np.sort(np.concatenate(pieces)) / track.scale if pieces and track.scale else np.zeros(0)
+        if not len(seconds):
+            return seconds, 0.0, 0.0
+        step = (held + sum(part.ticks for part in parts)) / len(seconds) / track.scale
+        return seconds, max(float(seconds[0]) + (at - begin) / track.scale, float(seconds[-1])), step
 
     def _shown_sound(
         self, track: Track, held: float, windows: list[tuple[float, float]] | None

@@ -59,9 +59,9 @@ class Table:
         """Ticks of all samples together."""
         return float((self.steps[:, 0].astype(float) * self.steps[:, 1]).sum())
 
-    def first_time(self) -> int:
-        """The earliest presentation time in ticks; 0 where samples are too many to look at one by one."""
-        return int(self.times().min()) if len(self.shifts) and 0 < self.count <= MOST_SAMPLES else 0
+    def first_time(self, most: int) -> int:
+        """The earliest presentation time in ticks; 0 where there are more than ``most`` samples."""
+        return int(self.times().min()) if len(self.shifts) and 0 < self.count <= most else 0
 
     def times(self) -> NDArray[np.int64]:
         """Presentation time of each sample in ticks, as stored, shape ``(count,)``."""
