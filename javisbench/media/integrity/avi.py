@@ -67,6 +67,7 @@ class _Stream:
     Attributes:
         kind: ``vids`` or ``auds``, or something else.
         rate: samples a second, as a fraction of two numbers.
+        start: frames, or samples of sound, by which it begins later than the file.
         length: frames, or samples of sound, by the header.
         sample_bytes: bytes of a sample of sound, 0 where chunks vary.
         sound_hz: samples a second by the format of the sound.
@@ -80,6 +81,7 @@ class _Stream:
     kind: bytes = b""
     scale: int = 0
     rate: int = 0
+    start: int = 0
     length: int = 0
     sample_bytes: int = 0
     sound_hz: int = 0
@@ -193,6 +195,7 @@ class _Walk:
                 if stream.kind not in _STREAMS:
                     raise BrokenError(f"a stream of no known kind at byte {item.at:,}", item.at)
                 stream.scale, stream.rate = self._number(item.body + 20), self._number(item.body + 24)
+                stream.start = self._number(item.body + 28)
                 stream.length, stream.sample_bytes = self._number(item.body + 32), self._number(item.body + 44)
             elif item.kind == b"strf":
                 self._format(stream, item)
@@ -313,6 +316,9 @@ class _Walk:
             each = stream.seconds_each
             if stream.kind == b"vids" and self.frame_us and abs(each * 1e6 / self.frame_us - 1) > _RATES_DIFFER:
                 self.said.append(Damage(f"frames last {each * 1e3:.4g} or {self.frame_us / 1e3:.4g} ms, by the header"))
+            if stream.kind in (b"vids", b"auds") and stream.start:
+                late_s = stream.start * each
+                self.said.append(Damage(f"a stream begins {late_s:.2f} s late, which the header alone says"))
             if stream.kind != b"auds" or not stream.sound_hz or not each:
                 continue
             samples = each * stream.sound_hz

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEAST_LOSS_S = 0.05
+# Both are written by the same program from the same times: they differ by rounding.
+_CLOCKS_DIFFER_S, _CLOCKS_DIFFER = 0.02, 0.002
+_USUAL_SCALES_NS = 1000
 _CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 
 
@@ -52,8 +55,12 @@ def doubts(segment: Segment) -> list[Damage]:
 def _other_clock(segment: Segment) -> list[Damage]:
     """Durations are written in ticks, and in tags as a time of the clock."""
     for says, holds in _durations_by_tags(segment):
-        if says and abs(says - holds) > _LEAST_LOSS_S + 0.01 * says:
+        if says and abs(says - holds) > _CLOCKS_DIFFER_S + _CLOCKS_DIFFER * says:
             return [Damage(f"a duration of {holds:.2f} s is {says:.2f} s by the tags")]
+    if segment.main(VIDEO) is not None and segment.scale_ns % _USUAL_SCALES_NS:
+        return [
+            Damage(f"times are counted in steps of {segment.scale_ns:,} ns, as no common program does beside video")
+        ]
     return []
 
 
