@@ -44,6 +44,7 @@ _COMPRESSED = (
 _COMPRESSED_SOUND = (0x50, 0x55, 0xFF, 0x2000, 0x706D, 0x674F, 0x566F)
 _RAW_SOUND = (1, 3, 6, 7)
 _SAMPLES_A_CHUNK = (64, 8192)
+_CHUNK_SAMPLES = {0x55: (576, 1152), 0x50: (384, 1152), 0xFF: (960, 1024, 1920, 2048), 0x2000: (1536,)}
 _STREAMS = (b"vids", b"auds", b"txts", b"mids", b"iavs")
 _INDEXED = 0x10
 _MOST_CHUNKS = 2_000_000
@@ -71,6 +72,7 @@ class _Stream:
         length: frames, or samples of sound, by the header.
         sample_bytes: bytes of a sample of sound, 0 where chunks vary.
         sound_hz: samples a second by the format of the sound.
+        chunk_samples: how many a chunk of its codec may have; () when that is not known.
         coding: what can be checked of its chunks.
         chunks: how many there are.
         filled: how many of them are not empty.
@@ -85,6 +87,7 @@ class _Stream:
     length: int = 0
     sample_bytes: int = 0
     sound_hz: int = 0
+    chunk_samples: tuple[int, ...] = ()
     coding: Coding = field(default_factory=Coding)
     chunks: int = 0
     filled: int = 0
@@ -213,6 +216,7 @@ class _Walk:
         elif stream.kind == b"auds":
             form = self._number(item.body) & 0xFFFF
             codec = "compressed" if form in _COMPRESSED_SOUND else "raw" if form in _RAW_SOUND else "unknown"
+            stream.chunk_samples = _CHUNK_SAMPLES.get(form, ())
             stream.sound_hz = self._number(item.body + 4)
         stream.coding = Coding(codec)
 
@@ -325,7 +329,7 @@ class _Walk:
             if stream.coding.codec == "raw":
                 is_odd = abs(samples - 1) > _RATES_DIFFER
             else:
-                is_odd = not stream.sample_bytes and not _is_a_chunk(samples)
+                is_odd = not stream.sample_bytes and not _is_a_chunk(samples, stream.chunk_samples)
             if is_odd:
                 self.said.append(Damage(f"the sound's rate is {stream.sound_hz} Hz or another, by the header"))
 
@@ -403,10 +407,12 @@ class _Walk:
         return found[0] if len(found) == 1 else None
 
 
-def _is_a_chunk(samples: float) -> bool:
-    """Whether a chunk of compressed sound may have so many samples."""
+def _is_a_chunk(samples: float, known: tuple[int, ...]) -> bool:
+    """Whether a chunk of compressed sound may have so many samples: whole chunks of its codec, if that is known."""
     low, high = _SAMPLES_A_CHUNK
-    return low <= samples <= high and abs(samples - round(samples)) < 0.01 * samples / low
+    if not known:
+        return low <= samples <= high and abs(samples - round(samples)) < 0.01 * samples / low
+    return any(samples > one / 2 and abs(samples / one - round(samples / one)) < _RATES_DIFFER for one in known)
 
 
 def _is_name(kind: bytes) -> bool:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from javisbench.media.integrity import ebml
-from javisbench.media.integrity.gaps import common_pauses, nothing_during, usual_step
+from javisbench.media.integrity.gaps import common_pauses, displaced, nothing_during, usual_step
 from javisbench.media.integrity.payload import IN_ORDER, ONE_PICTURE_A_PAYLOAD
 from javisbench.media.integrity.report import MOST_SAID, Damage, Promised
 from javisbench.media.integrity.segment import AUDIO, VIDEO, Segment, Track
@@ -142,6 +142,9 @@ def _track_order(segment: Segment, track: Track) -> list[Damage]:
         back = [time for before, time in pairwise(stored) if time < before]
         if back:
             return [Damage(f"{what} are not in order; one goes back to {segment.seconds(back[0]):.2f} s")]
+    far = displaced(stored) if track.kind == VIDEO and not in_order else 0
+    if far:
+        return [Damage(f"{far} {what} stand where their times do not belong")]
     twice = len(stored) - len(set(stored))
     if twice and track.kind == VIDEO and track.coding.codec not in ("vp8", "vp9", "unknown"):
         return [Damage(f"{twice} {what} of the same time as another")]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _JITTER_S = 0.003
 _STEPS_TO_TELL = 8
+_DEEPEST_REORDERING = 17  # H.264 and HEVC keep 16 pictures
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ def usual_step(times_s: NDArray[np.float64]) -> float:
     import numpy as np
 
     return float(np.median(np.diff(times_s))) if times_s.size > 1 else 0.0
+
+
+def displaced(times: Sequence[float] | NDArray[np.float64]) -> int:
+    """How many pictures stand further from their place in the order of storage than any codec puts them.
+
+    Args:
+        times: presentation times, in the order in which pictures are stored.
+    """
+    import numpy as np
+
+    order = np.argsort(np.asarray(times, np.float64), kind="stable")
+    return int((np.abs(order - np.arange(len(order))) > _DEEPEST_REORDERING).sum())
 
 
 def common_pauses(tracks: Sequence[NDArray[np.float64]]) -> list[Pause]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from javisbench.media.integrity.boxes import Box, Fields, box, inside, name
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.fragments import Defaults, Fragments
+from javisbench.media.integrity.gaps import displaced
 from javisbench.media.integrity.payload import ONE_PICTURE_A_PAYLOAD
 from javisbench.media.integrity.report import (
     MOST_SAID,
@@ -256,14 +257,19 @@ class _Walk:
 
     def _stray_times(self) -> None:
         """What edit lists hide, and pictures that stand where none belongs."""
+        import numpy as np
+
         for track in self.tracks:
             if track.kind == VIDEO:
                 seconds, last, _ = self._presentation(track)
                 shown, _, _ = self._shown(track)
-                whole = last - float(seconds[0]) if len(seconds) else 0.0
+                whole = last - float(seconds.min()) if len(seconds) else 0.0
                 if shown is not None and whole > 1.0 and shown < _LEAST_SHARE * whole:
                     self.said.append(Damage(f"the edits show {shown:.2f} of {whole:.2f} s of picture"))
-                self._plausible(seconds)
+                self._plausible(np.sort(seconds))
+                far = displaced(seconds)
+                if far:
+                    self.said.append(Damage(f"{far} pictures stand where their times do not belong"))
 
     def _plausible(self, seconds: NDArray[np.float64]) -> None:
         """Presentation times, ascending, as no clip has them: one stray time, where all steps are equal otherwise."""
@@ -382,7 +388,7 @@ class _Walk:
         seconds, last, step = self._presentation(track)
         if not len(seconds) or windows is None:
             return None, None, step
-        first = float(seconds[0])
+        first = float(seconds.min())
         if not windows or self.fragments.places:
             begin = windows[0][0] if windows else first
             return last - max(first, begin), int((seconds >= begin - 1e-9).sum()), step
@@ -390,7 +396,7 @@ class _Walk:
         return sum(max(0.0, min(b, last) - max(a, first)) for a, b in windows), count, step
 
     def _presentation(self, track: Track) -> tuple[NDArray[np.float64], float, float]:
-        """Seconds at which samples are shown, ascending; where the last one ends; the seconds of one sample."""
+        """Seconds at which samples are shown, as stored; where the last one ends; the seconds of one sample."""
         import numpy as np
 
         pieces, held = [], 0.0
@@ -405,11 +411,11 @@ class _Walk:
             at = at if part.start is None else float(part.start)
             pieces.append(np.array(part.times, float) + at)
             at += part.ticks
-        seconds = np.sort(np.concatenate(pieces)) / track.scale if pieces and track.scale else np.zeros(0)
+        seconds = np.concatenate(pieces) / track.scale if pieces and track.scale else np.zeros(0)
         if not len(seconds):
             return seconds, 0.0, 0.0
         step = (held + sum(part.ticks for part in parts)) / len(seconds) / track.scale
-        return seconds, max(float(seconds[0]) + (at - begin) / track.scale, float(seconds[-1])), step
+        return seconds, max(float(seconds.min()) + (at - begin) / track.scale, float(seconds.max())), step
 
     def _shown_sound(
         self, track: Track, held: float, windows: list[tuple[float, float]] | None
