@@ -364,6 +364,13 @@ def test_frames_that_an_edit_list_hides_are_not_promised(encode: Any) -> None:
     assert promised.frames == 12 and promised.picture_s == pytest.approx(0.5)
 
 
+def test_a_picture_far_from_its_place(bases: dict[str, bytes]) -> None:
+    data = bytearray(bases["plain.mp4"])
+    at = data.index(b"ctts") + 12 + 4 + 8  # the second row's shift
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + 12_288).to_bytes(4, "big")
+    assert any("do not belong" in damage.message for damage in mov.examine(bytes(data)).doubts)
+
+
 # AVI
 
 

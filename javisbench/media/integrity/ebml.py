@@ -63,6 +63,8 @@ def element(data: Content, at: int, end: int) -> Element:
         BrokenError: it does not fit into the stretch.
     """
     head = data[at : at + 12]
+    if len(head) > 1 and head[0] & 0x80 and 0x80 <= head[1] < 0xFF and at + 2 + (head[1] & 0x7F) <= end:
+        return Element(head[0], at, at + 2, head[1] & 0x7F)  # nearly all of them
     first = head[0] if head else 0
     if first < 0x10:
         raise NoElementError(at)
