@@ -39,12 +39,12 @@ class ClipSpec:
 
 @dataclass(frozen=True)
 class Damage:
-    """Something that a file should hold and does not, although the rest of it can be read.
+    """What was read, though something lacks or may lack.
 
     Attributes:
-        message: what lacks and where, as a sentence.
-        frames: estimated number of lost frames.
-        seconds: of picture or sound that were lost.
+        message: what, and by which evidence, without a full stop.
+        frames: frames lost, as far as can be told; 0 when none or unknown.
+        seconds: of picture or sound lost, as far as can be told; 0 when none or unknown.
     """
 
     message: str

@@ -12,7 +12,8 @@ import av.error
 import av.logging
 
 from javisbench.media.errors import media_error
-from javisbench.media.signature import Signature
+from javisbench.media.integrity import Integrity, examine
+from javisbench.media.signature import Format
 from javisbench.media.source import DecodeLimits
 
 if TYPE_CHECKING:
@@ -26,21 +27,26 @@ _BYTES_OF_A_TIME = 128  # a frame in the index, and its packet without its data
 _REFUSED_SIZE = re.compile(r"(?<=Picture size )\d+x\d+(?= is invalid)")
 
 
-def refuse_truncated(path: Path, signature: Signature) -> Signature:
-    """Hand the signature through, unless it says that the file is cut off (``short_read``)."""
-    if signature.missing_bytes:
-        raise media_error("short_read", f"{path}: the file is cut off; {signature.missing_bytes} bytes are missing.")
-    return signature
+def refuse_broken(path: Path, format: Format) -> Integrity:
+    """What a container says of itself.
+
+    Raises:
+        MediaError: its structure is broken (``short_read``, ``decode_error``, ``bad_audio``).
+    """
+    integrity = examine(path, format)
+    for fault in integrity.faults:
+        raise media_error(fault.kind, f"{path}: {fault.message}.")
+    return integrity
 
 
 def open_media(
-    path: Path, signature: Signature, options: dict[str, str] | None = None, file: BinaryIO | None = None
+    path: Path, format: Format, options: dict[str, str] | None = None, file: BinaryIO | None = None
 ) -> InputContainer:
     """Open a file as the format that it was found to be, with nothing but files to follow.
 
     Args:
         path: a regular file.
-        signature: its format.
+        format: as `javisbench.media.signature.identify` found it.
         options: more options of the demuxer.
         file: what to read in place of the file of that name; stays open.
 
@@ -53,13 +59,13 @@ def open_media(
             container = av.open(
                 f"file:{path}" if file is None else file,
                 "r",
-                format=signature.format,
+                format=format,
                 container_options={"protocol_whitelist": "file", **(options or {})},
                 metadata_errors="replace",
             )
         except av.error.FFmpegError as failure:
             raise media_error(
-                "bad_container", f"{path}: the {signature.format} structure cannot be read ({reason(failure)})."
+                "bad_container", f"{path}: the {format} structure cannot be read ({reason(failure)})."
             ) from failure
     # FFmpeg drops a size that it finds impossible and says so in its log alone.
     refused = _REFUSED_SIZE.search("".join(entry[2] for entry in log))

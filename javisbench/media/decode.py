@@ -28,11 +28,12 @@ from javisbench.media.container import (
     check_pixels,
     open_media,
     packets,
-    refuse_truncated,
+    refuse_broken,
     video_stream,
 )
 from javisbench.media.crop import crop_of, cropped
 from javisbench.media.errors import media_error
+from javisbench.media.integrity import Measured, shortfalls
 from javisbench.media.pictures import (
     PictureDecoder,
     PictureIndex,
@@ -43,7 +44,7 @@ from javisbench.media.pictures import (
     timeline_of,
     turn,
 )
-from javisbench.media.signature import VIDEO_FORMATS, identify
+from javisbench.media.signature import VIDEO_FORMATS, Format, identify
 from javisbench.media.sound import Sound, SoundTrack
 from javisbench.media.sound_file import read_sidecar
 from javisbench.media.source import DecodeLimits, MediaInfo
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _KEPT_PACKET_BYTES = 64 * 2**20
+_UNKNOWN_AVI_FRAMES = 2**30
 
 
 class ClipDecoder:
@@ -78,16 +80,17 @@ class ClipDecoder:
         self._limits = limits
         self._known = known
         self._stack = ExitStack()
-        self._signature = refuse_truncated(video, identify(video, VIDEO_FORMATS))
+        self._format = identify(video, VIDEO_FORMATS)
         self._kept: list[Packet[Any]] | None = []
         self._frames: Iterator[VideoFrame] = iter(())
+        self._sound_spans_s: tuple[tuple[float, float], ...] = ()
         self.sound: Sound | None = None
         self.audio_source = "none"
 
     @property
     def _by_slot(self) -> bool:
         """AVI has no time stamps: a frame's place among the slots is its time, and sound follows without a gap."""
-        return self._signature.format == "avi"
+        return self._format == "avi"
 
     def __enter__(self) -> Self:
         try:
@@ -105,20 +108,21 @@ class ClipDecoder:
         self._stack.close()
 
     def _open(self) -> None:
-        container = self._stack.enter_context(open_media(self._video, self._signature))
+        container = self._stack.enter_context(open_media(self._video, self._format))
         stream = video_stream(container, self._video)
         self._declared = declared_fps(stream)
-        self._samples = stream.frames
+        self._samples = _declared_frames(stream, self._format)
         check_pixels(self._video, *_coded_size(stream), max(self._samples, 1), self._limits)
+        self._integrity = refuse_broken(self._video, self._format)
         self._index = PictureIndex(stream, by_slot=self._by_slot)
         self._slots = int(stream.duration or 0) if self._by_slot else 0
-        self._crop = crop_of(self._video, self._signature.format, container.streams.video.index(stream))
+        self._crop = crop_of(self._video, self._format, container.streams.video.index(stream))
         self._picture = PictureDecoder(self._video, self._crop, by_slot=self._by_slot)
         track = None if self._audio is not None else SoundTrack.of(container, self._video, self._limits)
         self._scan(packets(container, [stream, *([track.stream] if track else [])], self._video), stream, track)
         check_pixels(self._video, *_coded_size(stream), len(self._index), self._limits)
         if self._kept is None:
-            container = self._stack.enter_context(open_media(self._video, self._signature))
+            container = self._stack.enter_context(open_media(self._video, self._format))
             stream = video_stream(container, self._video)
             source = packets(container, [stream], self._video)
         else:
@@ -159,7 +163,7 @@ class ClipDecoder:
         self.timeline = timeline_of(ticks, self._declared, self._slots)
 
     def _restart(self) -> None:
-        container = self._stack.enter_context(open_media(self._video, self._signature))
+        container = self._stack.enter_context(open_media(self._video, self._format))
         stream = video_stream(container, self._video)
         self._picture = PictureDecoder(self._video, self._crop, by_slot=self._by_slot)
         self._frames = self._picture.frames(packets(container, [stream], self._video))
@@ -169,6 +173,7 @@ class ClipDecoder:
             self.sound, self.audio_source = read_sidecar(self._audio, self._limits), "sidecar"
         elif track is not None:
             start = float(self._ticks.stamps[0] * self._ticks.base)
+            self._sound_spans_s = track.spans_s(timed=not self._by_slot)
             self.sound = track.finish(start, timed=not self._by_slot)
             self.audio_source = "none" if self.sound is None else "container"
 
@@ -219,7 +224,9 @@ class ClipDecoder:
 
     def damage(self) -> tuple[Damage, ...]:
         """What the file should hold and does not; to be asked after the last run."""
-        return ()
+        times = self._ticks.stamps * float(self._ticks.base)
+        rate = None if self._declared is None else float(self._declared)
+        return shortfalls(self._integrity, Measured(times, self.timeline.last_frame_s, self._sound_spans_s, rate))
 
     def _check_missing(self) -> None:
         missing = self._missing_frames()
@@ -243,9 +250,14 @@ class ClipDecoder:
 
     def _count_samples(self) -> int:
         """How many video samples the file really holds, edit list or not."""
-        with open_media(self._video, self._signature, {"ignore_editlist": "1"}) as container:
+        with open_media(self._video, self._format, {"ignore_editlist": "1"}) as container:
             found = packets(container, [video_stream(container, self._video)], self._video)
             return sum(packet.size > 0 for packet in found)
+
+
+def _declared_frames(stream: VideoStream, format: Format) -> int:
+    """Frames that the header declares; 0 for unknown, as AVI says it that is written to a pipe."""
+    return 0 if format == "avi" and stream.frames >= _UNKNOWN_AVI_FRAMES else stream.frames
 
 
 def _coded_size(stream: VideoStream) -> tuple[int, int]:
@@ -258,17 +270,18 @@ def probe_headers(video: Path, limits: DecodeLimits) -> MediaInfo:
     Raises:
         MediaError: as for `ClipDecoder`, as far as the headers and the first frame show it.
     """
-    signature = refuse_truncated(video, identify(video, VIDEO_FORMATS))
-    with open_media(video, signature) as container:
+    format = identify(video, VIDEO_FORMATS)
+    with open_media(video, format) as container:
         stream = video_stream(container, video)
         sound = audio_stream(container)
         check_pixels(video, *_coded_size(stream), 1, limits)
+        refuse_broken(video, format)
         first = first_frame(container, stream, video)
-        crop = crop_of(video, signature.format, container.streams.video.index(stream))
+        crop = crop_of(video, format, container.streams.video.index(stream))
         stored = np.empty((first.height, first.width, 0), np.uint8)
         height, width = turn(cropped(stored, crop), display_matrix(first)).shape[:2]
         return MediaInfo(
-            container=signature.format,
+            container=format,
             width=width,
             height=height,
             fps=declared_fps(stream) or Fraction(1),

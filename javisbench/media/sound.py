@@ -138,6 +138,13 @@ class SoundTrack:
             for a, b in pairwise(cuts)
         )
 
+    def spans_s(self, *, timed: bool = True) -> tuple[tuple[float, float], ...]:
+        """Start and end of each stretch in seconds on the container's clock."""
+        return tuple(
+            (stretch.start_s, stretch.start_s + (stretch.end - stretch.first) / self._rate)
+            for stretch in self.stretches(timed=timed)
+        )
+
     def finish(self, video_start_s: float | None, *, timed: bool = True) -> Sound | None:
         """All samples on the clock of a picture that starts at ``video_start_s`` (None: the sound starts with it).
 

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from javisbench.errors import JavisbenchError, MediaError
-from javisbench.media.container import check_sound, open_media, packets
+from javisbench.media.container import check_sound, open_media, packets, refuse_broken
 from javisbench.media.errors import media_error
+from javisbench.media.integrity import examine
 from javisbench.media.mp3 import Mp3Stream, walk_frames
 from javisbench.media.pieces import Piece, pieces_of
-from javisbench.media.signature import AUDIO_FORMATS, Signature, identify
+from javisbench.media.signature import AUDIO_FORMATS, Format, identify
 from javisbench.media.sound import Sound, SoundTrack
 from javisbench.media.source import DecodeLimits, open_regular
 from javisbench.media.tags import behind_tags_and_padding
@@ -55,14 +56,14 @@ def read_sidecar(path: Path, limits: DecodeLimits) -> Sound:
     """
     try:
         found = identify(path, AUDIO_FORMATS)
-        if found.format in ("mov", "matroska"):
+        if found in ("mov", "matroska"):
             return _read_container(path, found, limits)
         with os.fdopen(open_regular(path), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             start = behind_tags_and_padding(file, 0)
-            if found.format == "wav":
+            if found == "wav":
                 return _read_wav(path, file, wav_layout(path, file, size, start), limits)
-            if found.format == "flac":
+            if found == "flac":
                 return _read_flac(path, file, start, size, limits)
             return _read_mp3(path, file, walk_frames(path, file, 0, size), limits)
     except MediaError as failure:
@@ -70,6 +71,21 @@ def read_sidecar(path: Path, limits: DecodeLimits) -> Sound:
             raise
         advice = " Convert it, for example with `ffmpeg -i IN OUT.wav`." if failure.kind == "unsupported_format" else ""
         raise media_error("bad_sidecar", failure.message + advice) from failure
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a sound file is no readable one, or cut off, as far as its headers tell; nothing is decoded."""
+    try:
+        found = identify(path, AUDIO_FORMATS)
+        if found in ("mov", "matroska"):
+            return bool(examine(path, found).faults)
+        if found != "wav":
+            return False
+        with os.fdopen(open_regular(path), "rb") as file:
+            layout = wav_layout(path, file, os.fstat(file.fileno()).st_size, behind_tags_and_padding(file, 0))
+        return layout.missing_bytes > 0
+    except MediaError:
+        return True
 
 
 def _sound(path: Path, samples: NDArray[np.float32], rate: int) -> Sound:
@@ -128,7 +144,7 @@ def _read_wav(path: Path, file: BinaryIO, layout: WavLayout, limits: DecodeLimit
 def _read_coded_wav(path: Path, file: BinaryIO, layout: WavLayout, limits: DecodeLimits) -> Sound:
     pieces: list[Piece] = [with_clean_header(layout), (layout.start, layout.start + layout.size)]
     try:
-        with _told(path), open_media(path, Signature("wav", 0), file=pieces_of(file, pieces)) as container:
+        with _told(path), open_media(path, "wav", file=pieces_of(file, pieces)) as container:
             sound = _refuse_short(path, _decode(path, container, limits), layout.samples)
     except MediaError as failure:
         if failure.kind == "too_large":
@@ -174,7 +190,7 @@ def _read_flac(path: Path, file: BinaryIO, start: int, size: int, limits: Decode
 def _count_flac(path: Path, file: BinaryIO, start: int, size: int) -> int:
     """Samples a channel that the frames of a FLAC file declare."""
     total = 0
-    with _told(path), open_media(path, Signature("flac", 0), file=pieces_of(file, [(start, size)])) as container:
+    with _told(path), open_media(path, "flac", file=pieces_of(file, [(start, size)])) as container:
         for packet in packets(container, container.streams.audio, path):
             total += packet.duration or 0
     return total
@@ -184,16 +200,15 @@ def _count_flac(path: Path, file: BinaryIO, start: int, size: int) -> int:
 
 
 def _read_mp3(path: Path, file: BinaryIO, stream: Mp3Stream, limits: DecodeLimits) -> Sound:
-    with _told(path), open_media(path, Signature("mp3", 0), file=pieces_of(file, stream.spans)) as container:
+    with _told(path), open_media(path, "mp3", file=pieces_of(file, stream.spans)) as container:
         return _refuse_short(path, _decode(path, container, limits), stream.samples)
 
 
-def _read_container(path: Path, found: Signature, limits: DecodeLimits) -> Sound:
-    if found.missing_bytes:
-        raise media_error("bad_sidecar", f"{path}: the file is cut off; {found.missing_bytes} bytes are missing.")
+def _read_container(path: Path, found: Format, limits: DecodeLimits) -> Sound:
+    refuse_broken(path, found)
     with _told(path), open_media(path, found) as container:
         # Matroska's duration is that of its longest track, MP4's may contain what an edit list hides.
-        alone = found.format == "matroska" and len(container.streams) == 1
+        alone = found == "matroska" and len(container.streams) == 1
         declared_s = (container.duration or 0) / _AV_TIME_BASE if alone else 0.0
         return _decode(path, container, limits, declared_s)
 

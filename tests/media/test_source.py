@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from javisbench.errors import MediaError
 from javisbench.media import ClipSource, DecodeLimits, content_hash, sidecar_for
+from javisbench.media.integrity import examine
 from javisbench.media.signature import AUDIO_FORMATS, VIDEO_FORMATS, identify
 
 Encode = Callable[..., Path]
@@ -85,17 +86,17 @@ def test_limits() -> None:
 def test_cut_files_are_recognised(encode: Encode, name: str) -> None:
     path = encode(name, codec="mpeg4")
     data = path.read_bytes()
-    assert identify(path, VIDEO_FORMATS).missing_bytes == 0
+    assert not examine(path, identify(path, VIDEO_FORMATS)).faults
     for missing in (2, 10, len(data) // 4):
         path.write_bytes(data[:-missing])
-        assert identify(path, VIDEO_FORMATS).missing_bytes > 0
+        assert examine(path, identify(path, VIDEO_FORMATS)).faults
 
 
 def test_rubbish_behind_the_end_is_ignored(encode: Encode) -> None:
     for name in ("clip.mp4", "clip.mkv", "clip.avi"):
         path = encode(name, codec="mpeg4")
         path.write_bytes(path.read_bytes() + b"\0" * 5)
-        assert identify(path, VIDEO_FORMATS).missing_bytes == 0
+        assert not examine(path, identify(path, VIDEO_FORMATS)).faults
 
 
 @pytest.mark.parametrize(("format_", "suffix"), [("WAV", "wav"), ("FLAC", "flac"), ("MP3", "mp3"), ("RF64", "wav")])
@@ -104,7 +105,7 @@ def test_sound_formats_are_told_apart(tmp_path: Path, format_: str, suffix: str)
     soundfile.write(file, np.zeros(16_000), 16_000, format=format_)
     path = tmp_path / "without-a-suffix"
     path.write_bytes(file.getvalue())
-    assert identify(path, AUDIO_FORMATS).format == suffix
+    assert identify(path, AUDIO_FORMATS) == suffix
     with pytest.raises(MediaError) as refusal:
         identify(path, VIDEO_FORMATS)
     assert refusal.value.kind == "unsupported_format"
@@ -115,11 +116,11 @@ def test_any_bytes_are_named_or_refused(tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.getbasetemp() / "any.mp4"
     path.write_bytes(content)
     try:
-        signature = identify(path, VIDEO_FORMATS)
+        found = identify(path, VIDEO_FORMATS)
     except MediaError as refusal:
         assert refusal.kind == "unsupported_format"
     else:
-        assert signature.format in VIDEO_FORMATS and signature.missing_bytes >= 0
+        assert found in VIDEO_FORMATS
 
 
 @example(head=b"\x1a\x45\xdf\xa3", rest=b"\x01" + b"\xff" * 6 + b"\xfe" + bytes(8))  # 2^56 bytes of header
@@ -130,4 +131,5 @@ def test_any_bytes_are_named_or_refused(tmp_path_factory: pytest.TempPathFactory
 def test_sizes_are_read_without_trust(tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "sizes.mp4"
     path.write_bytes(head + rest)
-    assert identify(path, VIDEO_FORMATS).missing_bytes >= 0
+    for fault in examine(path, identify(path, VIDEO_FORMATS)).faults:
+        assert fault.position >= 0

@@ -140,19 +140,17 @@ def check_clips(report: Report, matched: Matched) -> None:
 
 
 def _trouble(video: Path, audio: Path | None) -> str | None:
-    from javisbench.media.signature import AUDIO_FORMATS, VIDEO_FORMATS, identify
+    from javisbench.media.integrity import examine
+    from javisbench.media.signature import VIDEO_FORMATS, identify
+    from javisbench.media.sound_file import is_cut_off
 
     try:
-        if identify(video, VIDEO_FORMATS).missing_bytes:
-            return "short_read"
+        faults = examine(video, identify(video, VIDEO_FORMATS)).faults
+        if faults:
+            return faults[0].kind
+        return "bad_sidecar" if audio is not None and is_cut_off(audio) else None
     except MediaError as error:
         return error.kind
-    try:
-        if audio is not None and identify(audio, AUDIO_FORMATS).missing_bytes:
-            return "bad_sidecar"
-    except MediaError:
-        return "bad_sidecar"
-    return None
 
 
 def _header_trouble(video: Path) -> str | None:
