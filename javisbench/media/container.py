@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -11,6 +12,7 @@ import av
 import av.error
 import av.logging
 
+from javisbench.errors import MediaError
 from javisbench.media.errors import media_error
 from javisbench.media.integrity import Integrity, examine
 from javisbench.media.signature import Format
@@ -27,16 +29,22 @@ _BYTES_OF_A_TIME = 128  # a frame in the index, and its packet without its data
 _REFUSED_SIZE = re.compile(r"(?<=Picture size )\d+x\d+(?= is invalid)")
 
 
-def refuse_broken(path: Path, format: Format) -> Integrity:
-    """What a container says of itself.
+@contextmanager
+def examined(path: Path, format: Format) -> Iterator[Integrity]:
+    """What a container says of itself, for the opening of it; at the end it is refused if its structure is broken.
 
     Raises:
-        MediaError: its structure is broken (``short_read``, ``decode_error``, ``bad_audio``).
+        MediaError: the structure is broken (``short_read``, ``decode_error``, ``bad_audio``); whatever else the opening
+            has met is a consequence of that, but for ``too_large``.
     """
     integrity = examine(path, format)
+    try:
+        yield integrity
+    except MediaError as failure:
+        if failure.kind == "too_large" or not integrity.faults:
+            raise
     for fault in integrity.faults:
         raise media_error(fault.kind, f"{path}: {fault.message}.")
-    return integrity
 
 
 def open_media(

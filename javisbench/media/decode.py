@@ -26,9 +26,9 @@ from javisbench.media import buffers
 from javisbench.media.container import (
     audio_stream,
     check_pixels,
+    examined,
     open_media,
     packets,
-    refuse_broken,
     video_stream,
 )
 from javisbench.media.crop import crop_of, cropped
@@ -108,12 +108,12 @@ class ClipDecoder:
         self._stack.close()
 
     def _open(self) -> None:
-        container = self._stack.enter_context(open_media(self._video, self._format))
-        stream = video_stream(container, self._video)
+        with examined(self._video, self._format) as self._integrity:
+            container = self._stack.enter_context(open_media(self._video, self._format))
+            stream = video_stream(container, self._video)
+            self._samples = _declared_frames(stream, self._format)
+            check_pixels(self._video, *_coded_size(stream), max(self._samples, 1), self._limits)
         self._declared = declared_fps(stream)
-        self._samples = _declared_frames(stream, self._format)
-        check_pixels(self._video, *_coded_size(stream), max(self._samples, 1), self._limits)
-        self._integrity = refuse_broken(self._video, self._format)
         self._index = PictureIndex(stream, by_slot=self._by_slot)
         self._slots = int(stream.duration or 0) if self._by_slot else 0
         self._crop = crop_of(self._video, self._format, container.streams.video.index(stream))
@@ -224,7 +224,7 @@ class ClipDecoder:
 
     def damage(self) -> tuple[Damage, ...]:
         """What the file should hold and does not; to be asked after the last run."""
-        times = self._ticks.stamps * float(self._ticks.base)
+        times = self._ticks.stamps.astype(np.float64) * float(self._ticks.base)
         rate = None if self._declared is None else float(self._declared)
         return shortfalls(self._integrity, Measured(times, self.timeline.last_frame_s, self._sound_spans_s, rate))
 
@@ -271,11 +271,12 @@ def probe_headers(video: Path, limits: DecodeLimits) -> MediaInfo:
         MediaError: as for `ClipDecoder`, as far as the headers and the first frame show it.
     """
     format = identify(video, VIDEO_FORMATS)
-    with open_media(video, format) as container:
-        stream = video_stream(container, video)
+    with ExitStack() as stack:
+        with examined(video, format):
+            container = stack.enter_context(open_media(video, format))
+            stream = video_stream(container, video)
+            check_pixels(video, *_coded_size(stream), 1, limits)
         sound = audio_stream(container)
-        check_pixels(video, *_coded_size(stream), 1, limits)
-        refuse_broken(video, format)
         first = first_frame(container, stream, video)
         crop = crop_of(video, format, container.streams.video.index(stream))
         stored = np.empty((first.height, first.width, 0), np.uint8)

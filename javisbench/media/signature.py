@@ -1,4 +1,4 @@
-"""What a file is, by its content. Whether all of it is there, `javisbench.media.integrity` and the sounds' readers tell.
+"""What a file is, by its content. Whether all of it is there is told by `javisbench.media.integrity` and `sound_file`.
 
 FFmpeg guesses formats and, when the guess is a playlist or a script, follows it to other files and to the network.
 So the format is decided here, from a short list of real containers, and forced on FFmpeg afterwards. Names do

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from javisbench.errors import JavisbenchError, MediaError
-from javisbench.media.container import check_sound, open_media, packets, refuse_broken
+from javisbench.media.container import check_sound, examined, open_media, packets
 from javisbench.media.errors import media_error
 from javisbench.media.integrity import examine
 from javisbench.media.mp3 import Mp3Stream, walk_frames
@@ -205,8 +205,9 @@ def _read_mp3(path: Path, file: BinaryIO, stream: Mp3Stream, limits: DecodeLimit
 
 
 def _read_container(path: Path, found: Format, limits: DecodeLimits) -> Sound:
-    refuse_broken(path, found)
-    with _told(path), open_media(path, found) as container:
+    with examined(path, found):
+        container = open_media(path, found)
+    with _told(path), container:
         # Matroska's duration is that of its longest track, MP4's may contain what an edit list hides.
         alone = found == "matroska" and len(container.streams) == 1
         declared_s = (container.duration or 0) / _AV_TIME_BASE if alone else 0.0

@@ -10,7 +10,8 @@ import statistics
 from itertools import pairwise
 from pathlib import Path
 
-from javisbench.media.integrity.report import Damage, Fault, Integrity, Measured, Promised
+from javisbench.clip import Damage
+from javisbench.media.integrity.report import Fault, Integrity, Measured, Promised
 
 __all__ = ["Damage", "Fault", "Integrity", "Measured", "Promised", "examine", "shortfalls"]
 

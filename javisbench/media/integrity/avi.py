@@ -10,18 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from javisbench.clip import Damage
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.payload import Codec, Coding
-from javisbench.media.integrity.report import (
-    MOST_SAID,
-    BrokenError,
-    Damage,
-    Fault,
-    Integrity,
-    Promised,
-    cut_off,
-    damaged_data,
-)
+from javisbench.media.integrity.report import MOST_SAID, BrokenError, Fault, Integrity, Promised, cut_off, damaged_data
 
 _UNKNOWN_SIZES = (0, 0x40000000, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000)
 _KINDS = (b"dc", b"db", b"wb", b"tx", b"pc", b"iv", b"__", b"sb")

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from javisbench.clip import Damage
 from javisbench.media.integrity import ebml
 from javisbench.media.integrity.gaps import common_pauses, displaced, nothing_during, usual_step
 from javisbench.media.integrity.payload import IN_ORDER, ONE_PICTURE_A_PAYLOAD
-from javisbench.media.integrity.report import MOST_SAID, Damage, Promised
+from javisbench.media.integrity.report import MOST_SAID, Promised
 from javisbench.media.integrity.segment import AUDIO, VIDEO, Segment, Track
 
 if TYPE_CHECKING:

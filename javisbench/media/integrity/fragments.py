@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
+from javisbench.clip import Damage
 from javisbench.media.integrity.boxes import Box, Fields, inside
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.gaps import Pause, intersection, nothing_during
-from javisbench.media.integrity.report import BrokenError, Damage, cut_off
+from javisbench.media.integrity.report import BrokenError, cut_off
 
 _MOST_SAMPLES = 1_000_000
 _LEAST_HOLE_S = 0.01

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from javisbench.media.integrity.report import Damage
+from javisbench.clip import Damage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 
+from javisbench.clip import Damage
 from javisbench.media.integrity import ebml
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.doubts import doubts, promised
 from javisbench.media.integrity.ebml import Element, NoElementError, children, element, has_wrong_checksum, number, text
 from javisbench.media.integrity.payload import Codec, Coding
-from javisbench.media.integrity.report import MOST_SAID, BrokenError, Damage, Fault, Integrity, damaged_data
+from javisbench.media.integrity.report import MOST_SAID, BrokenError, Fault, Integrity, damaged_data
 from javisbench.media.integrity.segment import AUDIO, VIDEO, Cluster, Cue, Segment, Track
 
 _TIMESTAMP, _POSITION, _PREV_SIZE, _SIMPLE_BLOCK, _GROUP = 0xE7, 0xA7, 0xAB, 0xA3, 0xA0

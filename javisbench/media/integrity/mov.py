@@ -10,21 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from javisbench.clip import Damage
 from javisbench.media.integrity.boxes import Box, Fields, box, inside, name
 from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.fragments import Defaults, Fragments
 from javisbench.media.integrity.gaps import displaced
 from javisbench.media.integrity.payload import ONE_PICTURE_A_PAYLOAD
-from javisbench.media.integrity.report import (
-    MOST_SAID,
-    BrokenError,
-    Damage,
-    Fault,
-    Integrity,
-    Promised,
-    cut_off,
-    damaged_data,
-)
+from javisbench.media.integrity.report import MOST_SAID, BrokenError, Fault, Integrity, Promised, cut_off, damaged_data
 from javisbench.media.integrity.track import MOST_SAMPLES, SOUND, VIDEO, Track, read_track
 
 if TYPE_CHECKING:
