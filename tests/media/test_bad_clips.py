@@ -168,7 +168,7 @@ def _encode_mp3(path: Path, samples: np.ndarray) -> None:
 
 
 def test_a_sound_that_is_not_finite_in_the_container(decode: Decode, encode: Encode) -> None:
-    path = encode("nan.mkv", sound="pcm_f32le")
+    path = encode("nan.mov", sound="pcm_f32le")
     data = path.read_bytes()
     some = np.float32(0.4 * np.sin(2 * np.pi * 220 * 100 / 16_000)).tobytes()
     at = data.index(some)
