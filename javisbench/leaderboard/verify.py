@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.clip import ClipSpec
 from javisbench.errors import JavisbenchError, SubmissionError
 from javisbench.leaderboard.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.leaderboard.results import Result, load_result, parse_json
@@ -236,7 +235,7 @@ def _rebuilt(result: Result, tables: _Tables) -> tuple[Suite, list[Item]]:
             categories={aspect: tuple(names) for aspect, names in categories.items()},
         )
     chosen, total = tuple(by_id.values()), int(result.run["suite_total"])
-    suite = Suite(result.suite, chosen, ClipSpec(), False, result.suite_hash, "submission", total)
+    suite = Suite(result.suite, chosen, None, False, result.suite_hash, "submission", total)
     rows = zip(tables.scores["sample_id"], tables.scores["repeat"], strict=True)
     return suite, [Item(by_id[sample_id], int(repeat), None) for sample_id, repeat in rows]
 

@@ -122,7 +122,7 @@ def generate_clips(
         MissingWeightsError: the model's weights are not here.
     """
     check_suite(generator, suite)
-    plan = generator.plan(suite.setting)
+    plan = generator.plan(suite.setting_to_make)
     hashes, absent = _hashes(generator, weights, progress)
     job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress)
     todo = job.todo()
@@ -374,7 +374,7 @@ class _Job:
         clip, finished = answer.clip, answer.files
         try:
             if self.settings.conform == "exact":
-                clip, finished = conform_clip(clip, self.suite.setting), {}
+                clip, finished = conform_clip(clip, self.suite.setting_to_make), {}
             place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav")
         except JavisbenchError as error:
             if isinstance(error, RunError):
