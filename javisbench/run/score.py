@@ -166,7 +166,7 @@ class _Job:
             specs = {spec for spec in texts if spec.subject == kind}
             prompts = [_prompt(item.sample, kind) for item in self.items if item.source in self.index.hashes]
             if specs:
-                encode_prompts(prompts, specs, self.session, self.progress)
+                encode_prompts(list(filter(None, prompts)), specs, self.session, self.progress)
         clip_specs = self.plan.clip_specs()
         set_specs = {spec for part in self.plan.parts for spec in part.set_specs()}
         wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(sources, clip_specs)
@@ -245,7 +245,10 @@ class _Job:
 
     def _content(self, item: Item, spec: FeatureSpec) -> str:
         if spec.subject != "clip":
-            return prompt_hash(_prompt(item.sample, spec.subject))
+            prompt = _prompt(item.sample, spec.subject)
+            if not prompt:
+                raise MetricError("The sample has no prompt.", kind="no_prompt")
+            return prompt_hash(prompt)
         assert item.source is not None
         return self.index.hashes[item.source]
 

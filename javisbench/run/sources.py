@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from javisbench.errors import UsageError
 from javisbench.media import ClipSource, sidecar_for
-from javisbench.suite import Sample, Suite
+from javisbench.run.manifest import read_manifest
+from javisbench.suite import Sample, Suite, known_suites, load_suite
+from javisbench.suite_folder import REPEAT_NAME, VIDEO_SUFFIXES, holds_prompts, videos_in
+from javisbench.suite_rows import read_table
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
-_AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
-_INDEX_NAME = re.compile(r"sample_(\d{4,})(?:-(\d+))?")
-_REPEAT_NAME = re.compile(r"(.+)-(\d+)")
+DEFAULT_SUITE = "javisbench"
+_INDEX_NAME = re.compile(r"sample_\d{4,}(?:-\d+)?")
+_REPEAT = re.compile(r"[0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,53 @@ class Matched:
         return replace(self, items=tuple(item for item in self.items if item.sample.index % count == index))
 
 
+def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suite:
+    """The suite of clips for which the user named none: a run's own, the folder's own (``ID.txt``), else the default.
+
+    Args:
+        clips: folder of clips, a run folder, or None for the clips that a suite names.
+        matched_otherwise: whether a manifest says which clip is whose.
+
+    Raises:
+        UsageError: no clip is named after a sample of the default suite, or the run's suite has changed.
+        SuiteError: the run's suite cannot be had any more.
+    """
+    if clips is None:
+        raise UsageError("Give a folder of clips, or with --suite a suite whose pred_video_path column names them.")
+    if (clips / "run.json").is_file() and (clips / "clips").is_dir():
+        recorded = read_manifest(clips).get("suite")
+        return recorded_suite(recorded) if recorded else DEFAULT_SUITE
+    if matched_otherwise or not clips.is_dir():
+        return DEFAULT_SUITE
+    if holds_prompts(clips):
+        return str(clips)
+    videos = videos_in(clips)
+    if videos and not any(_INDEX_NAME.fullmatch(video.stem) for video in videos):
+        raise UsageError(
+            f"No clip in {clips} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they were to "
+            f"show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it as {videos[0].stem}.txt."
+        )
+    return DEFAULT_SUITE
+
+
+def recorded_suite(facts: Mapping[str, Any]) -> Suite:
+    """The whole suite that a run's manifest names.
+
+    Raises:
+        SuiteError: it is not there any more, or not readable.
+        UsageError: it has changed since.
+    """
+    # A file that is called like a known suite is meant where it is still there.
+    by_name = facts["name"] in known_suites() and not Path(facts["source"]).exists()
+    suite = load_suite(facts["name"] if by_name else facts["source"], allow_outside=True)
+    if suite.hash != facts["hash"]:
+        raise UsageError(
+            f"The suite {facts['name']} ({facts['source']}) has other prompts now than when the run was made. Give the "
+            f"right one with --suite."
+        )
+    return replace(suite, name=facts["name"], source=facts["source"])
+
+
 def clip_name(sample_id: str, repeat: int) -> str:
     """File stem of a clip: the sample's id, then ``-1``, ``-2`` for further repeats."""
     return sample_id if repeat == 0 else f"{sample_id}-{repeat}"
@@ -98,7 +147,7 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
         found, how = _by_manifest(manifest, suite), "manifest"
         extra: list[Path] = []
     else:
-        videos = _videos(folder)
+        videos = videos_in(folder)
         if not videos:
             raise UsageError(
                 f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
@@ -149,11 +198,6 @@ def _source(sample_id: str, video: Path, audio: Path | None) -> ClipSource:
     return ClipSource(sample_id, video, audio if audio is not None else sidecar_for(video))
 
 
-def _videos(folder: Path) -> list[Path]:
-    # Everything with a video's suffix counts, folders and broken links too: they are bad clips, not absent ones.
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
-
-
 def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int], ClipSource], list[Path], str]:
     videos = list(videos)
     by_id = {sample.id: sample for sample in suite}
@@ -174,7 +218,7 @@ def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int]
 def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None:
     if stem in names:
         return names[stem], 0
-    repeat = _REPEAT_NAME.fullmatch(stem)
+    repeat = REPEAT_NAME.fullmatch(stem)
     if repeat and repeat[1] in names and 0 < int(repeat[2]) < 10000:
         return names[repeat[1]], int(repeat[2])
     return None
@@ -183,21 +227,26 @@ def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None
 def _by_manifest(manifest: Path, suite: Suite) -> dict[tuple[str, int], ClipSource]:
     by_id = {sample.id: sample for sample in suite}
     found: dict[tuple[str, int], ClipSource] = {}
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"The manifest {manifest} cannot be read: {error}") from error
-    for number, row in enumerate(rows, start=1):
-        sample_id, video, repeat = row.get("id"), row.get("video"), row.get("repeat") or "0"
-        if not sample_id or not video or not repeat.isdigit():
+    rows_of: dict[tuple[str, int], int] = {}
+    table = read_table(manifest, "video")
+    if table.problems:
+        raise UsageError(f"The manifest {manifest} cannot be used: {table.problems[0]}")
+    folder = manifest.resolve().parent
+    for number, row in enumerate(table.rows, start=1):
+        sample_id, video, audio, repeat = (row.get(column, "") for column in ("id", "video", "audio", "repeat"))
+        if not sample_id or not video or not _REPEAT.fullmatch(repeat):
             raise UsageError(
                 f"{manifest}: row {number} needs the columns id and video (and may have audio and repeat, a number)."
             )
-        if sample_id in by_id:
-            audio = row.get("audio")
-            folder = manifest.resolve().parent
-            found[sample_id, int(repeat)] = _source(sample_id, folder / video, folder / audio if audio else None)
+        if "\0" in video + audio:
+            raise UsageError(f"{manifest}: row {number} names a file with a NUL character in it.")
+        if sample_id not in by_id:
+            continue
+        place = sample_id, int(repeat or 0)
+        if place in found:
+            raise UsageError(f"{manifest}: rows {rows_of[place]} and {number} are the same clip of {sample_id}.")
+        rows_of[place] = number
+        found[place] = _source(sample_id, folder / video, folder / audio if audio else None)
     if not found:
         raise UsageError(f"No row of {manifest} names a sample of {suite.name} in its column id.")
     return found
