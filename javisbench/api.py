@@ -310,8 +310,8 @@ def evaluate(
 ) -> Result:
     """Generate the clips of a suite, score them, and return the scored run.
 
-    Arguments are those of `generate` and `score`; without `suite`, that is ``javisbench``. ``model="folder:PATH"`` scores clips made elsewhere. Running it again
-    goes on where it stopped.
+    Arguments are those of `generate` and `score`; without `suite`, that is ``javisbench``. ``model="folder:PATH"``
+    scores clips made elsewhere. Running it again goes on where it stopped.
     """
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.score import scoring_steps

@@ -7,7 +7,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from javisbench.taxonomy import ASPECTS, Aspect, Category
 
@@ -58,11 +59,39 @@ def own_aspects(columns: Mapping[str, Sequence[str]]) -> tuple[Aspect, ...]:
         Aspect(
             f"{ids[column]}_column" if ids[column] in _RESERVED else ids[column],
             column,
-            f"The suite's own column {column!r}.",
+            describe(column),
             tuple(Category(id_, value, "") for value, id_ in _ids(values, "value").items()),
         )
         for column, values in columns.items()
     )
+
+
+def describe(column: str) -> str:
+    """What an aspect that a column makes is about."""
+    return f"Values of the suite's own column {column}."
+
+
+def own_facts(aspects: Iterable[Aspect]) -> list[dict[str, Any]]:
+    """Own aspects as ``summary.json`` holds them."""
+    return [
+        {
+            "id": aspect.id,
+            "title": aspect.title,
+            "categories": [{"id": category.id, "title": category.title} for category in aspect.categories],
+        }
+        for aspect in aspects
+    ]
+
+
+def joined(aspects: Iterable[Aspect]) -> tuple[Aspect, ...]:
+    """Own aspects of several results: one an id, with the categories of all."""
+    found: dict[str, Aspect] = {}
+    for aspect in aspects:
+        before = found.setdefault(aspect.id, aspect)
+        categories = {category.id: category for category in (*aspect.categories, *before.categories)}
+        ordered = sorted(categories.values(), key=lambda category: _order(category.title))
+        found[aspect.id] = replace(before, categories=tuple(ordered))
+    return tuple(found.values())
 
 
 def _ids(names: Iterable[str], otherwise: str) -> dict[str, str]:

@@ -30,9 +30,10 @@ from javisbench.text import printable
 
 MAX_ID_LENGTH = 128
 MAX_TEXT_LENGTH = 131_072
-MISSING_WORDS = frozenset(
-    "#n/a n/a|#n/a|n/a|<na>|na|#na|null|none|nan|-nan|nat|1.#ind|-1.#ind|1.#qnan|-1.#qnan".split("|")
-)
+MISSING_WORDS = frozenset((
+    "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "null", "none", "nat",
+    "nan", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
+))  # fmt: skip
 """Words, in lower case, that tables are filled with where a cell was empty: what pandas reads as missing."""
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -129,7 +130,7 @@ class Suite:
 
     @property
     def aspects(self) -> tuple[Aspect, ...]:
-        """The aspects that the suite has slices of: the taxonomy's, if any sample has categories of it, then its own."""
+        """The aspects that there are slices of: the taxonomy's, if any sample has categories of it, then the own."""
         sorted_in = any(aspect in ASPECTS for sample in self.samples for aspect in sample.categories)
         return (*(TAXONOMY if sorted_in else ()), *self.own_aspects)
 
@@ -266,8 +267,8 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
     if path.is_dir():
         if not holds_prompts(path):
             raise UsageError(
-                f"{spec} is a folder without prompts (ID.txt beside ID.mp4); a suite is such a folder, a .csv or .jsonl "
-                f"file, or one of {', '.join(cards)}."
+                f"{spec} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a .csv or "
+                f".jsonl file, or one of {', '.join(cards)}."
             )
         rows = read_folder(path, allow_outside=allow_outside)
         return _read(rows, path, path.resolve().name, None, allow_outside=allow_outside)

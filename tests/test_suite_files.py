@@ -16,7 +16,7 @@ from javisbench.cli import cli, run
 from javisbench.errors import UsageError
 from javisbench.media import read_clip
 from javisbench.run.sources import match_folder
-from javisbench.suite import MISSING_WORDS, Suite, load_suite, read_suite
+from javisbench.suite import MISSING_WORDS, Suite, read_suite
 from javisbench.suite_rows import MAX_COLUMNS, SEPARATORS, Problem
 
 ROWS = [["id", "text", "cat0_ind"], ["one", "a dog; a cat,\n| and\ta bird", "0"], ["two", "rain", "natural_scenario|4"]]

@@ -58,6 +58,12 @@ slice_by_option = click.option(
     metavar="COLUMN",
     help="A column of the suite's own whose values become slices; may be given several times.",
 )
+shown_slices_option = click.option(
+    "--slice-by",
+    multiple=True,
+    metavar="COLUMN",
+    help="Of slices by columns of the suite, those of this one; may be given several times. [default: all]",
+)
 allow_outside_option = click.option(
     "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
 )

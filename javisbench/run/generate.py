@@ -194,7 +194,9 @@ class _Job:
 
     def key(self, request: Request, hashes: Hashes) -> str:
         """Hash over everything that decides the clip; `hashes` of the files that it is or was made with."""
-        categories = dict(request.sample.categories) if self.generator.uses_categories else None
+        own = {aspect.id for aspect in self.suite.own_aspects}
+        given = {aspect: found for aspect, found in request.sample.categories.items() if aspect not in own}
+        categories = given if self.generator.uses_categories else None
         prompts = dict(request.prompts)
         facts: list[Any] = [
             self.identity,

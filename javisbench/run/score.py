@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
 from javisbench.metrics.base import SampleContext, SampleScore
+from javisbench.own_aspects import own_facts
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -403,6 +404,7 @@ def _summary(
         "suite": job.suite.name,
         "suite_hash": job.suite.hash,
         "suite_total": job.suite.total,
+        **({"aspects": own_facts(job.suite.own_aspects)} if job.suite.own_aspects else {}),
         "prompts": len({item.sample.id for item in job.items}),
         "samples": len(job.items),
         "clips": sum(item.source is not None for item in job.items),

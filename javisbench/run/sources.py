@@ -86,8 +86,9 @@ def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suit
     videos = videos_in(clips)
     if videos and not any(_INDEX_NAME.fullmatch(video.stem) for video in videos):
         raise UsageError(
-            f"No clip in {clips} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they were to "
-            f"show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it as {videos[0].stem}.txt."
+            f"No clip in {clips} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they were "
+            f"to show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it, as in "
+            f"{videos[0].stem}.txt."
         )
     return DEFAULT_SUITE
 
