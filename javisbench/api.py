@@ -206,7 +206,7 @@ def _loaded(suite: str | Suite, allow_outside: bool, options: ScoringOptions) ->
     from javisbench.suite import Suite, load_suite
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
-    return loaded.sliced_by(options.slice_by) if options.slice_by else loaded
+    return loaded.sliced_by(options.slice_by)
 
 
 def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:

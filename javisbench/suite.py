@@ -29,6 +29,7 @@ from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
 MAX_ID_LENGTH = 128
+MAX_NAME_LENGTH = 120
 MAX_TEXT_LENGTH = 131_072
 MISSING_WORDS = frozenset((
     "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "null", "none", "nat",
@@ -167,11 +168,14 @@ class Suite:
         """The suite with an aspect for each of these own columns, whose categories are the column's distinct values.
 
         A sample with an empty cell is in no category of the aspect. The hash stays: it tells what was asked of a model.
+        Without a column the suite stays as it is.
 
         Raises:
             UsageError: there is no such column of the suite's own, it has too many distinct values, or there are too
                 many columns.
         """
+        if not columns:
+            return self
         chosen = list(dict.fromkeys(columns))
         if len(chosen) > MAX_OWN_ASPECTS:
             raise UsageError(f"At most {MAX_OWN_ASPECTS} columns can make slices; got {len(chosen)}.")
@@ -271,8 +275,13 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
                 f".jsonl file, or one of {', '.join(cards)}."
             )
         rows = read_folder(path, allow_outside=allow_outside)
-        return _read(rows, path, path.resolve().name, None, allow_outside=allow_outside)
-    return _read(read_rows(path), path, path.stem.lower(), None, allow_outside=allow_outside)
+        return _read(rows, path, _name(path.resolve().name), None, allow_outside=allow_outside)
+    return _read(read_rows(path), path, _name(path.stem.lower()), None, allow_outside=allow_outside)
+
+
+def _name(file_name: str) -> str:
+    """The name of the suite in a file or folder that is called so: what results and terminals can hold."""
+    return printable(file_name)[:MAX_NAME_LENGTH] or "suite"
 
 
 def _read_card(card: SuiteCard, *, allow_outside: bool, offline: bool) -> tuple[Suite | None, list[Problem]]:
@@ -436,19 +445,19 @@ class _RowReader:
 
     def _id(self, index: int, row: Mapping[str, Any]) -> str:
         value = row.get("id")
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             return f"sample_{index:04d}"
         if isinstance(value, bool) or not isinstance(value, str | int):
             self._problem(index, "id", f"text or a whole number is needed, got {_kind(value)}")
             return f"sample_{index:04d}"
-        text = str(value)
+        text = str(value).strip()
         self._count_missing(index, "id", text)
         if len(text) > MAX_ID_LENGTH or not _SAFE_ID.fullmatch(text):
             self._problem(
                 index,
                 "id",
-                f"{text[:40]!r} cannot name a file: letters, digits, '.', '_' and '-' only, the first a letter or "
-                f"digit, at most {MAX_ID_LENGTH} characters",
+                f"{text[:40]!r} is no id, which names files: letters, digits, '.', '_' and '-' only, the first a "
+                f"letter or digit, at most {MAX_ID_LENGTH} characters",
             )
         return text
 
@@ -502,9 +511,8 @@ class _RowReader:
 
 
 def _cells(found: _Count) -> str:
-    if found.cells == 1:
-        return f"1 cell ({found.first}) holds"
-    return f"{found.cells:,} cells (the first in {found.first}) hold"
+    first = printable(found.first)
+    return f"1 cell ({first}) holds" if found.cells == 1 else f"{found.cells:,} cells (the first in {first}) hold"
 
 
 def _no_text(value: str) -> str:

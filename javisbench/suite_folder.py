@@ -8,6 +8,7 @@ from pathlib import Path
 
 from javisbench.errors import UsageError
 from javisbench.suite_rows import MAX_ROWS, MAX_SUITE_BYTES, Rows, read_text
+from javisbench.text import printable
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 MAX_PROMPT_BYTES = 2**16
@@ -105,6 +106,6 @@ def _remarks(without: int, clips: int, leftover: list[str]) -> list[str]:
         remarks.append(f"{without:,} of {clips:,} clips have no prompt (ID.txt): they have no text metrics")
     if leftover:
         more = f" and {len(leftover) - 5} more" if len(leftover) > 5 else ""
-        names = ", ".join(f"{stem}.txt" for stem in leftover[:5])
+        names = ", ".join(printable(f"{stem}.txt") for stem in leftover[:5])
         remarks.append(f"text files without a clip, not used: {names}{more}")
     return remarks

@@ -23,6 +23,7 @@ from javisbench.text import printable
 MAX_SUITE_BYTES = 512 * 2**20
 MAX_ROWS = 1_000_000
 MAX_COLUMNS = 1000
+MAX_HEADER_LENGTH = 2**20
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """What may separate the cells of a CSV file, the first winning where several fit."""
 
@@ -168,7 +169,7 @@ def _separator(text: str, needed: str) -> tuple[str, str]:
     said = _SAID_SEPARATOR.match(text)
     if said:
         return said[1], text[said.end() :]
-    headers = {separator: _header(text, separator) for separator in SEPARATORS}
+    headers = {separator: _header(text[:MAX_HEADER_LENGTH], separator) for separator in SEPARATORS}
     fits = [separator for separator, names in headers.items() if needed in names]
     # Without such a column, the most columns make the most helpful message.
     return (fits[0] if fits else max(headers, key=lambda separator: len(headers[separator]))), text
@@ -195,7 +196,7 @@ def _check_header(header: list[str], needed: str, found: Rows) -> bool:
     if doubled:
         found.problem(None, doubled[0], "the column stands twice in the header")
     if needed not in header:
-        near = did_you_mean(needed, header)
+        near = did_you_mean(needed, header) or f" Call the one that is meant {needed}."
         found.problem(None, needed, f"the header has no such column (it has {header[:20]}).{near}")
     return True
 
@@ -245,6 +246,8 @@ def _read_jsonl(text: str, found: Rows) -> None:
             found.problem(number, "", f"with this row there are more than {MAX_COLUMNS:,} different names of columns")
             break
     found.columns = list(columns)
+    if found.rows and "text" not in columns:
+        found.problem(None, "text", f"no row has such a member (they have {found.columns[:20]})")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -175,6 +175,18 @@ def test_traps_of_json_are_refused_by_row(tmp_path: Path, line: str, said: str) 
     assert told.startswith("s.jsonl: row 2") and said in told and len(told) < 500
 
 
+def test_pairs_of_surrogates_are_one_character(tmp_path: Path) -> None:
+    assert suite(tmp_path, '{"text": "a \\ud83d\\ude00"}\n', "s.jsonl").samples[0].text == "a \N{GRINNING FACE}"
+
+
+def test_prompts_under_another_name_are_told_once(tmp_path: Path) -> None:
+    assert "Call the one that is meant text" in reasons(tmp_path, "id,prompt\none,a\n")
+    lines = '{"id": "a", "prompt": "x"}\n{"id": "b", "prompt": "y"}\n'
+    assert reasons(tmp_path, lines, "s.jsonl") == (
+        "s.jsonl: file, column text: no row has such a member (they have ['id', 'prompt'])"
+    )
+
+
 def test_ids_may_be_whole_numbers(tmp_path: Path) -> None:
     found = suite(tmp_path, '{"id": 7, "text": "a", "score": 0.5, "tags": ["x"], "none": null}\n', "s.ndjson")
     assert found.samples[0].id == "7"

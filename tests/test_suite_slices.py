@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +20,10 @@ from javisbench.errors import RunError, SuiteError, UsageError
 from javisbench.leaderboard.results import load_result
 from javisbench.leaderboard.verify import verify_folder
 from javisbench.media import write_clip
+from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
 from javisbench.own_aspects import MAX_OWN_CATEGORIES, OwnColumn, joined, own_aspects
+from javisbench.protocol import Protocol
 from javisbench.run.manifest import read_manifest
 from javisbench.suite import load_suite
 from javisbench.taxonomy import ASPECTS
@@ -96,7 +99,7 @@ NAMES = st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=8, 
 
 @given(NAMES, NAMES)
 def test_ids_are_safe_and_distinct_whatever_the_names(columns: list[str], values: list[str]) -> None:
-    aspects = own_aspects({column: values for column in columns})
+    aspects = own_aspects(dict.fromkeys(columns, values))
     ids = [aspect.id for aspect in aspects]
     assert [aspect.title for aspect in aspects] == columns
     assert len(set(ids)) == len(ids) and not set(ids) & {*ASPECTS, "overall"}
@@ -160,7 +163,13 @@ def test_comparisons_and_boards_have_them(
 ) -> None:
     assert run(["compare", *map(str, runs), "--slice-by", "mood", "--all"]) == 0
     assert "mood: So-so!" in capsys.readouterr().out
-    assert run(["compare", *map(str, runs), "--json"]) == 0
+    (tmp_path / "plain").mkdir()
+    clips, plain = read_manifest(runs[1])["matching"]["clips"], str(tmp_path / "plain")
+    suite = read_manifest(runs[1])["suite"]["source"]
+    given = ("--suite", suite, "--metrics", "health_silence", "--out", plain, "--workers", "1", "-q")
+    assert run(["score", clips, *given]) == 0
+    capsys.readouterr()
+    assert run(["compare", str(runs[0]), plain, "--json"]) == 0, "one of the two knows the slices"
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {(row["slice"], row["n"], row["b"]) for row in rows} == {
         ("overall", 12, 0.125), ("mood/glad", 3, 0.0), ("mood/sad", 3, 0.5), ("mood/so_so", 3, 0.0),
@@ -175,6 +184,7 @@ def test_a_run_is_sliced_anew_without_its_suite_being_named(tmp_path: Path) -> N
     """What a run was made for is in its manifest."""
     suite = tmp_path / "s.csv"
     made = javisbench.generate("procedural", suite=suite_file(suite, 12), limit=1, out=tmp_path / "made")
+    assert "states no size, rates or length" in (made / "log.txt").read_text()
     result = javisbench.score(made, slice_by=["Level (1-3)"], metrics=["health_silence"], limit=1, workers=1)
     assert result.summary["run"]["suite"] == "s"
     assert set(result.table["aspect"]) == {"overall", "level_1_3"}
@@ -258,9 +268,43 @@ def test_bad_prompts_are_named_by_file(folder: Path, prompt: bytes, said: str) -
 def test_prompts_may_not_be_links_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("token")
     (folder / "a.txt").symlink_to(tmp_path / "secret")
-    with pytest.raises(SuiteError, match="a.txt: file: a link out of the folder"):
+    with pytest.raises(SuiteError, match=r"a\.txt: file: a link out of the folder"):
         load_suite(str(folder))
     assert load_suite(str(folder), allow_outside=True).samples[0].text == "token"
+
+
+class Words(Encoder):
+    """CLIP's place: the length of the prompt, and nothing of the clip."""
+
+    card: ClassVar[EncoderCard] = EncoderCard("clip", "words", {"vit-b-32": None}, host=True)
+
+    def encode(self, items: Any, specs: Sequence[FeatureSpec]) -> list[dict[FeatureSpec, Any]]:
+        return [{spec: {"length": np.array([len(item)], dtype=np.float32)} for spec in specs} for item in items]
+
+
+class Length(SampleMetric):
+    """CLIP score's place: the length of the prompt."""
+
+    card: ClassVar[MetricCard] = MetricCard("clip_score", "Length", True, (0, None), "sample", "m", "b", "a test")
+
+    def needs(self, protocol: Protocol) -> dict[str, FeatureSpec]:
+        return {"prompt": FeatureSpec.of("clip", "length", subject="text")}
+
+    def score(self, features: Any, context: SampleContext) -> SampleScore:
+        return SampleScore(float(features["prompt"]["length"][0]))
+
+
+def test_a_clip_without_a_prompt_has_no_text_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("javisbench.metrics.encoders.clip.CLIPEncoder", Words)
+    monkeypatch.setattr("javisbench.metrics.clip_score.CLIPScore", Length)
+    clips = prompted(tiny(tmp_path / "mine", ["a", "b", "c"]), a="a dog", c="rain")
+    result = javisbench.score(clips, metrics=["clip_score", "health_black"], out=tmp_path / "run", workers=1)
+    cells = result.summary["metrics"]
+    assert (cells["clip_score"]["overall"]["value"], cells["clip_score"]["overall"]["n"]) == (4.5, 2)
+    assert cells["health_black"]["overall"]["n"] == 3
+    assert [(f["sample_id"], f["metric"], f["kind"]) for f in result.summary["failures"]] == [
+        ("b", "clip_score", "no_prompt")
+    ]
 
 
 def test_clips_are_scored_by_the_prompts_beside_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from javisbench.errors import MetricError, UsageError
 from javisbench.leaderboard.results import Result
 from javisbench.leaderboard.table import OVERALL, aspects_of, chosen_aspects, column, metric_order, slice_title
 from javisbench.stats import Difference, difference, holm, paired_difference
+from javisbench.taxonomy import ASPECTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,12 +158,19 @@ class _Ground:
             changed = frozenset(i for i in first.keys() & second.keys() if first[i].text != second[i].text)
         members: dict[str, set[str]] = {}
         for sample_id in first.keys() | second.keys():
-            known = [set(infos[sample_id].categories) for infos in (first, second) if sample_id in infos]
-            for name in set.intersection(*known):
-                if aspects is not None and name.partition("/")[0] not in aspects:
-                    continue
-                members.setdefault(name, set()).add(sample_id)
+            known = [(result, infos[sample_id]) for result, infos in ((a, first), (b, second)) if sample_id in infos]
+            for name in {name for _, info in known for name in info.categories}:
+                aspect = name.partition("/")[0]
+                # Of the same prompts, one result may be sliced by a column and the other not.
+                told = [name in info.categories for result, info in known if _knows(result, aspect)]
+                if told and all(told) and (aspects is None or aspect in aspects):
+                    members.setdefault(name, set()).add(sample_id)
         return cls(changed, {name: frozenset(ids) for name, ids in members.items()})
+
+
+def _knows(result: Result, aspect: str) -> bool:
+    """Whether the result says of its samples which categories of this aspect they are in."""
+    return aspect in ASPECTS or any(own.id == aspect for own in result.own_aspects)
 
 
 @dataclass(frozen=True)

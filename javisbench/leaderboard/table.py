@@ -315,7 +315,7 @@ def _own_aspect(column: str, own: Sequence[Aspect]) -> Aspect:
     sliced = f"they were sliced by {', '.join(aspect.title for aspect in own)}" if own else "they have no such slices"
     raise UsageError(
         f"None of the results was sliced by {printable(column)!r}; {sliced}. Score them again with --slice-by "
-        f"(what the networks made of the clips is kept)."
+        f"{printable(column)} (what the networks made of the clips is kept, so that takes seconds)."
     )
 
 

@@ -423,8 +423,7 @@ def _score(
         return None
     first = part.manifest["first_protocol"]
     for group in _groups(part.requests, first):
-        columns = group[0].get("slice_by")
-        sliced = suite.sliced_by(columns) if columns else suite
+        sliced = suite.sliced_by(group[0].get("slice_by", ()))
         score_run(target, sliced, _match(target, part, sliced, chosen), _scoring(group, options), progress)
     return Result(target, first)
 
