@@ -24,7 +24,6 @@ from javisbench.run.manifest import (
     versions,
 )
 from javisbench.run.progress import GENERATING, Progress, Silent, Step
-from javisbench.run.sources import DEFAULT_SUITE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -315,7 +314,7 @@ def evaluate(
     """
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.score import scoring_steps
-    from javisbench.run.sources import match_generated
+    from javisbench.run.sources import DEFAULT_SUITE, match_generated
 
     options = _options(options, scoring)
     if model.startswith("folder:"):
