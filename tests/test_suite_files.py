@@ -63,6 +63,13 @@ def test_the_first_line_may_name_the_separator_as_excel_does(tmp_path: Path) -> 
     assert suite(tmp_path, "sep=;\nid;text\none;a, b\n").samples[0].text == "a, b"
 
 
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_cells_may_all_be_quoted(tmp_path: Path, separator: str) -> None:
+    lines = ['"id"{}"text"', '"one"{}"a, ""b"";|\t"', ""]
+    found = suite(tmp_path, "\n".join(lines).format(separator, separator))
+    assert found.samples[0].text == 'a, "b";|\t'
+
+
 def test_of_separators_that_fit_the_comma_wins(tmp_path: Path) -> None:
     assert suite(tmp_path, "text\na;b\n").samples[0].text == "a;b"
     assert suite(tmp_path, "a;b,text\n1;2,dog\n").samples[0].text == "dog"

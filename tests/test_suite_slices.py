@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import javisbench
 from javisbench.cli import run
 from javisbench.clip import Clip
-from javisbench.errors import RunError, SuiteError, UsageError
+from javisbench.errors import GenerationError, RunError, SuiteError, UsageError
 from javisbench.leaderboard.results import load_result
 from javisbench.leaderboard.verify import verify_folder
 from javisbench.media import write_clip
@@ -24,6 +24,7 @@ from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, Sam
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
 from javisbench.own_aspects import MAX_OWN_CATEGORIES, OwnColumn, joined, own_aspects
 from javisbench.protocol import Protocol
+from javisbench.run.generate import GenerateSettings
 from javisbench.run.manifest import read_manifest
 from javisbench.suite import load_suite
 from javisbench.taxonomy import ASPECTS
@@ -185,12 +186,33 @@ def test_a_run_is_sliced_anew_without_its_suite_being_named(tmp_path: Path) -> N
     suite = tmp_path / "s.csv"
     made = javisbench.generate("procedural", suite=suite_file(suite, 12), limit=1, out=tmp_path / "made")
     assert "states no size, rates or length" in (made / "log.txt").read_text()
-    result = javisbench.score(made, slice_by=["Level (1-3)"], metrics=["health_silence"], limit=1, workers=1)
+    result = javisbench.score(made, slice_by=["Level (1-3)"], metrics=["health_silence"], workers=1)
     assert result.summary["run"]["suite"] == "s"
     assert set(result.table["aspect"]) == {"overall", "level_1_3"}
     suite.write_text(suite.read_text().replace("clip 3", "clip 4"))
     with pytest.raises(UsageError, match="other prompts now"):
         javisbench.score(made)
+
+
+@pytest.mark.parametrize(
+    ("ids", "repeats", "said"),
+    [(["a", "a-1"], 2, "clip 1 of a and the sample a-1"), (["a", "A-2"], 3, "clip 2 of a and the sample A-2")],
+)
+def test_clips_of_two_samples_may_not_share_a_file(tmp_path: Path, ids: list[str], repeats: int, said: str) -> None:
+    (tmp_path / "s.csv").write_text("id,text\n" + "".join(f"{id_},x\n" for id_ in ids))
+    settings = GenerateSettings(repeats=repeats)
+    with pytest.raises(GenerationError, match=said):
+        javisbench.generate("procedural", suite=str(tmp_path / "s.csv"), settings=settings, out=tmp_path / "made")
+
+
+def test_shards_that_were_sliced_merge_to_the_same(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    manifest = read_manifest(runs[0])
+    given = {"suite": manifest["suite"]["source"], "metrics": ["health_silence", "health_size"], "slice_by": ["mood"]}
+    for index in (0, 1):
+        shard = tmp_path / f"all.shard-{index}-of-2"
+        javisbench.score(manifest["matching"]["clips"], out=shard, shard=(index, 2), workers=1, **given)
+    assert run(["merge", *(str(path) for path in sorted(tmp_path.iterdir())), "--workers", "1", "-q"]) == 0
+    assert (tmp_path / "all" / "summary.json").read_bytes() == (runs[0] / "summary.json").read_bytes()
 
 
 def test_whoever_verifies_recomputes_slices(runs: tuple[Path, Path]) -> None:

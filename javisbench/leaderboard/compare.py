@@ -75,6 +75,7 @@ class Comparison:
             {
                 "metric": row.metric,
                 "slice": row.slice,
+                "title": self.titles.get(row.slice, row.slice),
                 "a": row.a,
                 "b": row.b,
                 "difference": row.difference.value,

@@ -295,23 +295,25 @@ def aspects_of(results: Iterable[Result]) -> tuple[Aspect, ...]:
 
 
 def chosen_aspects(results: Sequence[Result], columns: Sequence[str] | None) -> frozenset[str] | None:
-    """Ids of the own aspects that these columns of suites made; None for None.
+    """Ids of the aspects that these columns of suites made, or of those of the taxonomy that are called so; None for
+    None.
 
     Raises:
         UsageError: no result was sliced by one of them.
     """
     if columns is None:
         return None
-    own = joined(aspect for result in results for aspect in result.own_aspects)
-    return frozenset(_own_aspect(column, own).id for column in columns)
+    known = aspects_of(results)
+    return frozenset(_aspect_of(column, known).id for column in columns)
 
 
-def _own_aspect(column: str, own: Sequence[Aspect]) -> Aspect:
-    for aspect in own:
+def _aspect_of(column: str, known: Sequence[Aspect]) -> Aspect:
+    for aspect in known:
         if column in (aspect.title, aspect.id):
             return aspect
     from javisbench.errors import UsageError
 
+    own = [aspect for aspect in known if aspect.id not in ASPECTS]
     sliced = f"they were sliced by {', '.join(aspect.title for aspect in own)}" if own else "they have no such slices"
     raise UsageError(
         f"None of the results was sliced by {printable(column)!r}; {sliced}. Score them again with --slice-by "

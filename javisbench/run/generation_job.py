@@ -56,7 +56,7 @@ class GenerationJob:
         from javisbench.run.generate import check_suite
 
         generator = create_generator(model, params)
-        check_suite(generator, suite)
+        check_suite(generator, suite, settings.repeats)
         identity = {
             "model": generator.key_name(model),
             "card": generator.card_id,

@@ -71,20 +71,23 @@ def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suit
         matched_otherwise: whether a manifest says which clip is whose.
 
     Raises:
-        UsageError: no clip is named after a sample of the default suite, or the run's suite has changed.
+        UsageError: no folder, no clip in it, none that is named after a sample of the default suite, or the run's suite
+            has changed.
         SuiteError: the run's suite cannot be had any more.
     """
     if clips is None:
         raise UsageError("Give a folder of clips, or with --suite a suite whose pred_video_path column names them.")
     if (clips / "run.json").is_file() and (clips / "clips").is_dir():
-        recorded = read_manifest(clips).get("suite")
-        return recorded_suite(recorded) if recorded else DEFAULT_SUITE
-    if matched_otherwise or not clips.is_dir():
+        manifest = read_manifest(clips)
+        made = manifest.get("generation") or manifest.get("matching") or {}
+        recorded = manifest.get("suite")
+        return recorded_suite(recorded).limited(made.get("limit")) if recorded else DEFAULT_SUITE
+    if matched_otherwise:
         return DEFAULT_SUITE
+    videos = _clips_of(clips)
     if holds_prompts(clips):
         return str(clips)
-    videos = videos_in(clips)
-    if videos and not any(_INDEX_NAME.fullmatch(video.stem) for video in videos):
+    if not any(_INDEX_NAME.fullmatch(video.stem) for video in videos):
         raise UsageError(
             f"No clip in {clips} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they were "
             f"to show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it, as in "
@@ -142,18 +145,12 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
     Raises:
         UsageError: no folder, no video in it, a bad manifest, or not one match.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of clips.")
     if manifest is not None:
+        _check_folder(folder)
         found, how = _by_manifest(manifest, suite), "manifest"
         extra: list[Path] = []
     else:
-        videos = videos_in(folder)
-        if not videos:
-            raise UsageError(
-                f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
-                f"{suite.samples[0].id}.mp4."
-            )
+        videos = _clips_of(folder, such_as=suite.samples[0].id)
         found, extra, how = _by_name(videos, suite)
         if not found:
             raise UsageError(
@@ -163,6 +160,23 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
     count = repeats or 1 + max((repeat for _, repeat in found), default=0)
     items = tuple(Item(sample, repeat, found.get((sample.id, repeat))) for sample in suite for repeat in range(count))
     return Matched(items, tuple(extra), how)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder of clips.")
+
+
+def _clips_of(folder: Path, such_as: str = "sample_0000") -> list[Path]:
+    """The clips of a folder that must have some."""
+    _check_folder(folder)
+    videos = videos_in(folder)
+    if not videos:
+        raise UsageError(
+            f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
+            f"{such_as}.mp4."
+        )
+    return videos
 
 
 def match_generated(folder: Path, suite: Suite, repeats: int) -> Matched:
