@@ -165,7 +165,8 @@ def score(
     Raises:
         JavisbenchError: bad usage or input. Bad clips do not raise: they are listed in ``failures``.
     """
-    from javisbench.run.sources import match_clips, suite_of_clips
+    from javisbench.run.own_suite import suite_of_clips
+    from javisbench.run.sources import match_clips
 
     options = _options(options, settings)
     if suite is None:
@@ -313,8 +314,9 @@ def evaluate(
     scores clips made elsewhere. Running it again goes on where it stopped.
     """
     from javisbench.run.generate import GenerateSettings
+    from javisbench.run.own_suite import DEFAULT_SUITE
     from javisbench.run.score import scoring_steps
-    from javisbench.run.sources import DEFAULT_SUITE, match_generated
+    from javisbench.run.sources import match_generated
 
     options = _options(options, scoring)
     if model.startswith("folder:"):

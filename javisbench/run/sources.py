@@ -6,17 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from javisbench.errors import UsageError
 from javisbench.media import ClipSource, sidecar_for
-from javisbench.run.manifest import read_manifest
-from javisbench.suite import Sample, Suite, known_suites, load_suite
-from javisbench.suite_folder import REPEAT_NAME, VIDEO_SUFFIXES, holds_prompts, videos_in
+from javisbench.suite import Sample, Suite
+from javisbench.suite_folder import REPEAT_NAME, VIDEO_SUFFIXES, videos_in
 from javisbench.suite_rows import read_table
 
-DEFAULT_SUITE = "javisbench"
-_INDEX_NAME = re.compile(r"sample_\d{4,}(?:-\d+)?")
 _REPEAT = re.compile(r"[0-9]{0,4}")
 
 
@@ -63,57 +59,6 @@ class Matched:
         return replace(self, items=tuple(item for item in self.items if item.sample.index % count == index))
 
 
-def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suite:
-    """The suite of clips for which the user named none: a run's own, the folder's own (``ID.txt``), else the default.
-
-    Args:
-        clips: folder of clips, a run folder, or None for the clips that a suite names.
-        matched_otherwise: whether a manifest says which clip is whose.
-
-    Raises:
-        UsageError: no folder, no clip in it, none that is named after a sample of the default suite, or the run's suite
-            has changed.
-        SuiteError: the run's suite cannot be had any more.
-    """
-    if clips is None:
-        raise UsageError("Give a folder of clips, or with --suite a suite whose pred_video_path column names them.")
-    if (clips / "run.json").is_file() and (clips / "clips").is_dir():
-        manifest = read_manifest(clips)
-        made = manifest.get("generation") or manifest.get("matching") or {}
-        recorded = manifest.get("suite")
-        return recorded_suite(recorded).limited(made.get("limit")) if recorded else DEFAULT_SUITE
-    if matched_otherwise:
-        return DEFAULT_SUITE
-    videos = _clips_of(clips)
-    if holds_prompts(clips):
-        return str(clips)
-    if not any(_INDEX_NAME.fullmatch(video.stem) for video in videos):
-        raise UsageError(
-            f"No clip in {clips} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they were "
-            f"to show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it, as in "
-            f"{videos[0].stem}.txt."
-        )
-    return DEFAULT_SUITE
-
-
-def recorded_suite(facts: Mapping[str, Any]) -> Suite:
-    """The whole suite that a run's manifest names.
-
-    Raises:
-        SuiteError: it is not there any more, or not readable.
-        UsageError: it has changed since.
-    """
-    # A file that is called like a known suite is meant where it is still there.
-    by_name = facts["name"] in known_suites() and not Path(facts["source"]).exists()
-    suite = load_suite(facts["name"] if by_name else facts["source"], allow_outside=True)
-    if suite.hash != facts["hash"]:
-        raise UsageError(
-            f"The suite {facts['name']} ({facts['source']}) has other prompts now than when the run was made. Give the "
-            f"right one with --suite."
-        )
-    return replace(suite, name=facts["name"], source=facts["source"])
-
-
 def clip_name(sample_id: str, repeat: int) -> str:
     """File stem of a clip: the sample's id, then ``-1``, ``-2`` for further repeats."""
     return sample_id if repeat == 0 else f"{sample_id}-{repeat}"
@@ -150,7 +95,7 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
         found, how = _by_manifest(manifest, suite), "manifest"
         extra: list[Path] = []
     else:
-        videos = _clips_of(folder, such_as=suite.samples[0].id)
+        videos = clips_of(folder, such_as=suite.samples[0].id)
         found, extra, how = _by_name(videos, suite)
         if not found:
             raise UsageError(
@@ -167,8 +112,16 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(f"{folder} is not a folder of clips.")
 
 
-def _clips_of(folder: Path, such_as: str = "sample_0000") -> list[Path]:
-    """The clips of a folder that must have some."""
+def clips_of(folder: Path, such_as: str = "sample_0000") -> list[Path]:
+    """The clips of a folder that must have some, by name.
+
+    Args:
+        folder: holds the clips.
+        such_as: an id that a clip could be named after.
+
+    Raises:
+        UsageError: no folder, or no video in it.
+    """
     _check_folder(folder)
     videos = videos_in(folder)
     if not videos:

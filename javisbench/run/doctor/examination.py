@@ -16,7 +16,8 @@ from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
 from javisbench.run.manifest import read_manifest
-from javisbench.run.sources import DEFAULT_SUITE, Matched, match_folder, match_generated, suite_of_clips
+from javisbench.run.own_suite import DEFAULT_SUITE, suite_of_clips
+from javisbench.run.sources import Matched, match_folder, match_generated
 
 if TYPE_CHECKING:
     from javisbench.api import ScoringOptions
