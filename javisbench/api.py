@@ -52,6 +52,7 @@ class ScoringOptions:
         seed: of the bootstrap.
         precision: ``fp32``, or ``bf16`` or ``fp16`` for ImageBind: the first 64 clips are then scored both ways, and
             the protocol keeps its name only when no score moved by more than its tolerance.
+        slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
     """
 
     metrics: Sequence[str] | None = None
@@ -64,6 +65,7 @@ class ScoringOptions:
     batch_clips: int | None = None
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    slice_by: Sequence[str] = ()
 
 
 class Result:
@@ -128,7 +130,7 @@ class Result:
 def score(
     clips: str | Path | None,
     *,
-    suite: str | Suite = "javisbench",
+    suite: str | Suite | None = None,
     name: str | None = None,
     out: str | Path | None = None,
     manifest: str | Path | None = None,
@@ -145,7 +147,8 @@ def score(
     Args:
         clips: folder of clips, a run folder (its clips are scored in place), or None for the suite's
             ``pred_video_path`` column.
-        suite: name, file, or a loaded suite.
+        suite: name, file, or a loaded suite. None for a run folder's own; for the prompts beside the clips, where there
+            are any (``ID.txt``); else ``javisbench``.
         name: how the clips' maker is called in tables; default: the folder's name.
         out: run folder; default ``runs/<name>-<hash8>/<suite>``.
         manifest: CSV that says which file belongs to which sample.
@@ -163,12 +166,13 @@ def score(
     Raises:
         JavisbenchError: bad usage or input. Bad clips do not raise: they are listed in ``failures``.
     """
+    from javisbench.run.own_suite import suite_of_clips
     from javisbench.run.sources import match_clips
-    from javisbench.suite import Suite, load_suite
 
     options = _options(options, settings)
-    loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
-    loaded = loaded.limited(limit)
+    if suite is None:
+        suite = suite_of_clips(Path(clips) if clips else None, matched_otherwise=manifest is not None)
+    loaded = _loaded(suite, allow_outside, options).limited(limit)
     mine = loaded.shard(*shard)
     folder, run = _clip_folder(clips, name, out, loaded, shard)
     in_place = folder is not None and folder.resolve() == (run / "clips").resolve()
@@ -196,6 +200,14 @@ def score(
         model = {"slug": slug(title), **earlier.get("model", {}), "name": title, "clips": matching["clips"]}
         update_manifest(run, {"model": model, **({} if in_place else {"matching": matching})})
         return score_run(run, mine, matched.of_shard(*shard), options, shown)
+
+
+def _loaded(suite: str | Suite, allow_outside: bool, options: ScoringOptions) -> Suite:
+    """The suite, with the slices that are wanted."""
+    from javisbench.suite import Suite, load_suite
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
+    return loaded.sliced_by(options.slice_by)
 
 
 def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:
@@ -277,6 +289,8 @@ def generate(
     job = GenerationJob.prepare(model, params, loaded.limited(limit), settings or GenerateSettings(), out, name)
     with locked(job.run), run_log(job.run, progress or Silent()) as shown:
         sweep_temporaries(job.run)
+        for notice in job.suite.notices():
+            shown.say(f"Suite {job.suite.name}: {notice}")
         job.generate(weights_dirs, shown)
     return job.run
 
@@ -284,7 +298,7 @@ def generate(
 def evaluate(
     model: str,
     *,
-    suite: str | Suite = "javisbench",
+    suite: str | Suite | None = None,
     params: Mapping[str, str] | None = None,
     settings: GenerateSettings | None = None,
     out: str | Path | None = None,
@@ -297,23 +311,30 @@ def evaluate(
 ) -> Result:
     """Generate the clips of a suite, score them, and return the scored run.
 
-    Arguments are those of `generate` and `score`. ``model="folder:PATH"`` scores clips made elsewhere. Running it again
-    goes on where it stopped.
+    Arguments are those of `generate` and `score`; without `suite`, that is ``javisbench``. ``model="folder:PATH"``
+    scores clips made elsewhere. Running it again goes on where it stopped.
     """
     from javisbench.run.generate import GenerateSettings
+    from javisbench.run.own_suite import DEFAULT_SUITE
     from javisbench.run.score import scoring_steps
     from javisbench.run.sources import match_generated
-    from javisbench.suite import Suite, load_suite
 
     options = _options(options, scoring)
-    loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
-    loaded = loaded.limited(limit)
     if model.startswith("folder:"):
         if params:
             raise UsageError("folder: takes no -M parameters; the clips are made already.")
-        folder = model.removeprefix("folder:")
-        shard = settings.shard if settings else (0, 1)
-        return score(folder, suite=loaded, name=name, out=out, shard=shard, options=options, progress=progress)
+        return score(
+            model.removeprefix("folder:"),
+            suite=suite,
+            name=name,
+            out=out,
+            limit=limit,
+            shard=settings.shard if settings else (0, 1),
+            allow_outside=allow_outside,
+            options=options,
+            progress=progress,
+        )
+    loaded = _loaded(suite or DEFAULT_SUITE, allow_outside, options).limited(limit)
     settings = settings or GenerateSettings()
     job = GenerationJob.prepare(model, params, loaded, settings, out, name)
     # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
@@ -322,7 +343,7 @@ def evaluate(
     clips = len(mine) * settings.repeats
     with locked(job.run), run_log(job.run, progress or Silent()) as shown:
         sweep_temporaries(job.run)
-        _tell(plan, shown)
+        _tell(plan, loaded, shown)
         shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
         job.generate(options.weights_dirs, shown)
         matched = match_generated(job.run / "clips", mine, settings.repeats)
@@ -369,7 +390,7 @@ def score_run(
     for line in matched_lines(matched):
         progress.say(line)
     if not planned:
-        _tell(plan, progress)
+        _tell(plan, suite, progress)
     settings = ScoreSettings(
         device=device,
         workers=options.workers or os.cpu_count() or 1,
@@ -426,6 +447,7 @@ def _requests(
         "reference": options.reference,
         "seed": options.seed,
         "precision": options.precision,
+        "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],
     }
     named = resolve_protocols(options.protocols, suite)
     now = {
@@ -452,10 +474,12 @@ def matched_lines(matched: Matched) -> list[str]:
     return lines
 
 
-def _tell(plan: ScorePlan, progress: Progress) -> None:
+def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
     """Say what will be computed, and warn of what keeps it off boards; within a run's log, which keeps both."""
     from javisbench.run.plan import warn_of_other_weights
 
+    for notice in suite.notices():
+        progress.say(f"Suite {suite.name}: {notice}")
     for line in plan_lines(plan):
         progress.say(line)
     warn_of_other_weights(plan)

@@ -1,19 +1,18 @@
 """Suites: the prompts of a benchmark, their categories, and the setting they ask clips for.
 
 A suite is a name of this package (``demo``, ``javisbench``, ``javisbench-mini``, ``landscape``, ``aist++``), of an
-installed plugin (entry points ``javisbench.suites``), or a CSV or JSONL file. Columns: ``text``; optional ``id``,
-``audio_text``, ``video_text``, ``path``, ``audio_path``, ``pred_video_path``, ``pred_audio_path`` and ``cat0_ind`` to
-``cat4_ind``: an index, or several separated by commas, into the categories of the taxonomy's five aspects.
+installed plugin (entry points ``javisbench.suites``), a CSV or JSONL file, or a folder of clips with their prompts
+beside them (``ID.txt``). Columns: ``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``,
+``pred_video_path``, ``pred_audio_path`` and ``cat0_ind`` to ``cat4_ind``: an index or a name, or several separated by
+commas or bars, of the categories of the taxonomy's five aspects. Other columns can make slices: `Suite.sliced_by`.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,16 +21,31 @@ from typing import Any, cast
 from javisbench.cards import SuiteCard, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
+from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug
 from javisbench.registry import did_you_mean
-from javisbench.taxonomy import TAXONOMY
+from javisbench.suite_folder import holds_prompts, read_folder
+from javisbench.suite_rows import Problem, Rows, read_rows
+from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
+from javisbench.text import printable
 
-MAX_SUITE_BYTES = 512 * 2**20
 MAX_ID_LENGTH = 128
+MAX_NAME_LENGTH = 120
+MAX_TEXT_LENGTH = 131_072
+MISSING_WORDS = frozenset((
+    "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "null", "none", "nat",
+    "nan", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
+))  # fmt: skip
+"""Words, in lower case, that tables are filled with where a cell was empty: what pandas reads as missing."""
+
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _PATH_COLUMNS = ("path", "audio_path", "pred_video_path", "pred_audio_path")
 _TEXT_COLUMNS = ("text", "audio_text", "video_text")
 _CATEGORY_COLUMNS = tuple(f"cat{number}_ind" for number in range(len(TAXONOMY)))
 _KNOWN_COLUMNS = {"id", *_TEXT_COLUMNS, *_PATH_COLUMNS, *_CATEGORY_COLUMNS}
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -83,26 +97,58 @@ class Suite:
     Attributes:
         name: as printed and stored.
         samples: in suite order (possibly a subset of the whole suite; `Sample.index` keeps the row).
-        setting: what clips should be.
+        setting: what clips should be; None when the suite does not say, as files of prompts do not.
         unconditional: True when there are no prompts: text metrics are then not applicable.
-        hash: SHA-256 over the whole suite's ids, prompts and categories, before any `limit`.
+        hash: SHA-256 over the whole suite's ids, prompts and categories of the taxonomy, before any `limit`.
         source: the file or card it came from.
         total: samples of the whole suite.
+        columns: the whole suite's own columns by name; `sliced_by` makes aspects of them.
+        own_aspects: aspects besides the taxonomy's; `Sample.categories` has their categories too.
+        warnings: sentences about what is read but may not be meant.
     """
 
     name: str
     samples: tuple[Sample, ...]
-    setting: ClipSpec
+    setting: ClipSpec | None
     unconditional: bool
     hash: str
     source: str
     total: int
+    columns: Mapping[str, OwnColumn] = field(default_factory=dict)
+    own_aspects: tuple[Aspect, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+    @property
+    def setting_to_make(self) -> ClipSpec:
+        """What a generator is asked for: the suite's setting, or JavisBench's where the suite states none."""
+        return self.setting or ClipSpec()
+
+    @property
+    def aspects(self) -> tuple[Aspect, ...]:
+        """The aspects that there are slices of: the taxonomy's, if any sample has categories of it, then the own."""
+        sorted_in = any(aspect in ASPECTS for sample in self.samples for aspect in sample.categories)
+        return (*(TAXONOMY if sorted_in else ()), *self.own_aspects)
+
+    @property
+    def unused_columns(self) -> tuple[str, ...]:
+        """Own columns that make no slices."""
+        used = {aspect.title for aspect in self.own_aspects}
+        return tuple(column for column in self.columns if column not in used)
+
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know before scoring: the warnings, and which columns are not used."""
+        unused = self.unused_columns
+        if not unused:
+            return self.warnings
+        more = f" and {len(unused) - _NAMES_SHOWN} more" if len(unused) > _NAMES_SHOWN else ""
+        names = ", ".join(printable(name)[:60] for name in unused[:_NAMES_SHOWN])
+        return (*self.warnings, f"columns not used: {names}{more} (--slice-by COLUMN makes slices of one)")
 
     def limited(self, limit: int | None) -> Suite:
         """The first `limit` samples; the whole suite for None."""
@@ -118,35 +164,65 @@ class Suite:
             raise UsageError(f"A shard is (i, n) with i from 0 to n-1; got {(index, count)}.")
         return replace(self, samples=tuple(sample for sample in self if sample.index % count == index))
 
+    def sliced_by(self, columns: Sequence[str]) -> Suite:
+        """The suite with an aspect for each of these own columns, whose categories are the column's distinct values.
+
+        A sample with an empty cell is in no category of the aspect. The hash stays: it tells what was asked of a model.
+        Without a column the suite stays as it is.
+
+        Raises:
+            UsageError: there is no such column of the suite's own, it has too many distinct values, or there are too
+                many columns.
+        """
+        if not columns:
+            return self
+        chosen = list(dict.fromkeys(columns))
+        if len(chosen) > MAX_OWN_ASPECTS:
+            raise UsageError(f"At most {MAX_OWN_ASPECTS} columns can make slices; got {len(chosen)}.")
+        aspects = own_aspects({column: self._values(column) for column in chosen})
+        samples = tuple(replace(sample, categories=_with_own(sample, aspects)) for sample in self.samples)
+        return replace(self, samples=samples, own_aspects=aspects)
+
+    def _values(self, column: str) -> tuple[str, ...]:
+        known = self.columns.get(column)
+        if known is None:
+            has = f"it has {', '.join(map(printable, self.columns))}" if self.columns else "it has none"
+            near = did_you_mean(column, self.columns)
+            raise UsageError(f"{self.name} has no column {column!r} of its own to slice by ({has}).{near}")
+        if known.distinct > MAX_OWN_CATEGORIES:
+            raise UsageError(
+                f"The column {column!r} of {self.name} has {known.distinct:,} distinct values; at most "
+                f"{MAX_OWN_CATEGORIES} can be slices. Give a column with fewer, such as groups of them."
+            )
+        if not known.values:
+            raise UsageError(f"The column {column!r} of {self.name} is empty: there is nothing to slice by.")
+        return known.values
+
     def slices(self, rows: Iterable[Sample] | None = None) -> dict[tuple[str, str], list[int]]:
         """(aspect, category) to positions in `rows` (default: the samples); every category, also empty ones.
 
         A suite whose samples have no categories at all has no slices.
         """
         rows = list(self.samples if rows is None else rows)
-        if not any(sample.categories for sample in self.samples):
-            return {}
-        return {
-            (aspect.id, category): [
-                position for position, sample in enumerate(rows) if category in sample.categories.get(aspect.id, ())
-            ]
-            for aspect in TAXONOMY
-            for category in aspect.category_ids
+        found: dict[tuple[str, str], list[int]] = {
+            (aspect.id, category): [] for aspect in self.aspects for category in aspect.category_ids
         }
+        for position, sample in enumerate(rows):
+            for aspect, categories in sample.categories.items():
+                for category in categories:
+                    if (aspect, category) in found:
+                        found[aspect, category].append(position)
+        return found
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a suite file. `row` counts data rows from 1; 0 is the file as a whole."""
-
-    file: str
-    row: int
-    column: str
-    reason: str
-
-    def __str__(self) -> str:
-        place = f"row {self.row}" if self.row else "file"
-        return f"{self.file}: {place}" + (f", column {self.column}" if self.column else "") + f": {self.reason}"
+def _with_own(sample: Sample, aspects: Iterable[Aspect]) -> dict[str, tuple[str, ...]]:
+    """The sample's categories of the taxonomy, and of these aspects, which columns make."""
+    found = {name: categories for name, categories in sample.categories.items() if name in ASPECTS}
+    for aspect in aspects:
+        value = sample.extra.get(aspect.title, "").strip()
+        if value:
+            found[aspect.id] = tuple(category.id for category in aspect.categories if category.title == value)
+    return found
 
 
 def known_suites() -> dict[str, str]:
@@ -158,7 +234,7 @@ def known_suites() -> dict[str, str]:
 
 
 def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False) -> Suite:
-    """The suite called `spec`: a known name, or the path of a CSV or JSONL file.
+    """The suite called `spec`: a known name, the path of a CSV or JSONL file, or a folder of clips with ``ID.txt``.
 
     Args:
         spec: name or path.
@@ -193,117 +269,100 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
             f"Known suites: {', '.join(sorted(known_suites()))}; or give a .csv or .jsonl file."
         )
     if path.is_dir():
-        raise UsageError(f"{spec} is a folder; a suite is a .csv or .jsonl file (or one of {', '.join(cards)}).")
-    return _read_file(path, path.stem.lower(), ClipSpec(), allow_outside=allow_outside)
+        if not holds_prompts(path):
+            raise UsageError(
+                f"{spec} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a .csv or "
+                f".jsonl file, or one of {', '.join(cards)}."
+            )
+        rows = read_folder(path, allow_outside=allow_outside)
+        return _read(rows, path, _name(path.resolve().name), None, allow_outside=allow_outside)
+    return _read(read_rows(path), path, _name(path.stem.lower()), None, allow_outside=allow_outside)
+
+
+def _name(file_name: str) -> str:
+    """The name of the suite in a file or folder that is called so: what results and terminals can hold."""
+    return printable(file_name)[:MAX_NAME_LENGTH] or "suite"
 
 
 def _read_card(card: SuiteCard, *, allow_outside: bool, offline: bool) -> tuple[Suite | None, list[Problem]]:
     if card.unconditional:
         samples = tuple(Sample(id=f"sample_{i:04d}", index=i, text="") for i in range(card.samples))
-        return _suite(card.name, samples, card.setting, f"card {card.name}", unconditional=True), []
+        total = len(samples)
+        return Suite(card.name, samples, card.setting, True, suite_hash(samples), f"card {card.name}", total), []
     path = card.local_file(offline=offline)
-    return _read_file(path, card.name, card.setting, allow_outside=allow_outside)
+    return _read(read_rows(path), path, card.name, card.setting, allow_outside=allow_outside)
 
 
-def _read_file(path: Path, name: str, setting: ClipSpec, *, allow_outside: bool) -> tuple[Suite | None, list[Problem]]:
-    rows, problems = _read_rows(path)
-    if problems:
-        return None, problems
-    reader = _RowReader(path, allow_outside)
-    samples = [reader.sample(index, row) for index, row in enumerate(rows)]
+def _read(
+    rows: Rows, path: Path, name: str, setting: ClipSpec | None, *, allow_outside: bool
+) -> tuple[Suite | None, list[Problem]]:
+    """The suite of some rows; `path` is the file or folder that they came from."""
+    if rows.problems:
+        return None, rows.problems
+    reader = _RowReader(rows, path.resolve() if path.is_dir() else path.resolve().parent, allow_outside)
+    samples = tuple(reader.sample(index, row) for index, row in enumerate(rows.rows))
+    reader.check_columns()
     reader.check_unique(samples)
     if not samples:
-        reader.problems.append(Problem(path.name, 0, "", "no rows; a suite needs at least one prompt"))
-    if reader.problems:
-        return None, reader.problems
-    return _suite(name, tuple(samples), setting, str(path)), []
+        rows.problem(None, "", "no rows; a suite needs at least one prompt")
+    if rows.problems:
+        return None, rows.problems
+    own = [column for column in rows.columns if column not in _KNOWN_COLUMNS]
+    columns = {column: OwnColumn.of(sample.extra.get(column, "") for sample in samples) for column in own}
+    return Suite(
+        name=name,
+        samples=samples,
+        setting=setting,
+        unconditional=False,
+        hash=suite_hash(samples),
+        source=str(path),
+        total=len(samples),
+        columns=columns,
+        warnings=(*rows.warnings, *reader.warnings()),
+    ), []
 
 
 def suite_hash(samples: Iterable[Sample]) -> str:
-    """SHA-256 over ids, prompts and categories of all samples, in order."""
+    """SHA-256 over ids, prompts and the taxonomy's categories of all samples, in order."""
     digest = hashlib.sha256()
     for sample in samples:
-        categories = {aspect: sorted(ids) for aspect, ids in sorted(sample.categories.items()) if ids}
+        categories = {
+            aspect: sorted(ids) for aspect, ids in sorted(sample.categories.items()) if ids and aspect in ASPECTS
+        }
         row = [sample.id, sample.text, sample.audio_text, sample.video_text, categories]
         digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _suite(
-    name: str, samples: tuple[Sample, ...], setting: ClipSpec, source: str, unconditional: bool = False
-) -> Suite:
-    return Suite(name, samples, setting, unconditional, suite_hash(samples), source, len(samples))
+@dataclass
+class _Count:
+    """Cells of a column that deserve a warning: how many, the first place, and what they held."""
 
+    cells: int = 0
+    first: str = ""
+    words: dict[str, None] = field(default_factory=dict)
 
-def _read_rows(path: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
-    def trouble(reason: str) -> tuple[list[dict[str, Any]], list[Problem]]:
-        return [], [Problem(path.name, 0, "", reason)]
-
-    if path.suffix.lower() not in (".csv", ".jsonl"):
-        return trouble(f"the suffix {path.suffix!r} is unknown; a suite is a .csv or a .jsonl file")
-    if path.stat().st_size > MAX_SUITE_BYTES:
-        return trouble(f"larger than {MAX_SUITE_BYTES >> 20} MiB")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        return trouble(f"not UTF-8 text (byte {error.start}); save it as UTF-8")
-    if "\0" in text:
-        return trouble("holds NUL characters; this is not a text file")
-    return _csv_rows(path, text) if path.suffix.lower() == ".csv" else _jsonl_rows(path, text)
-
-
-def _csv_rows(path: Path, text: str) -> tuple[list[dict[str, Any]], list[Problem]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    rows: list[dict[str, Any]] = []
-    problems: list[Problem] = []
-    try:
-        columns = reader.fieldnames or []
-        doubled = sorted({column for column in columns if columns.count(column) > 1})
-        if doubled:
-            problems.append(Problem(path.name, 0, doubled[0], "the column stands twice in the header"))
-        if "text" not in columns:
-            near = did_you_mean("text", columns)
-            problems.append(Problem(path.name, 0, "text", f"the header has no such column (it has {columns}).{near}"))
-        for number, row in enumerate(reader, start=1):
-            if None in row:
-                problems.append(
-                    Problem(path.name, number, "", "more cells than the header has columns; quote cells with commas")
-                )
-            rows.append({key: value for key, value in row.items() if key is not None and value is not None})
-    except csv.Error as error:
-        problems.append(Problem(path.name, len(rows) + 1, "", f"not readable as CSV: {error}"))
-    return rows, problems
-
-
-def _jsonl_rows(path: Path, text: str) -> tuple[list[dict[str, Any]], list[Problem]]:
-    rows: list[dict[str, Any]] = []
-    problems: list[Problem] = []
-    lines = [line for line in text.split("\n") if line.strip()]
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            problems.append(Problem(path.name, number, "", f"not readable as JSON: {error}"))
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            problems.append(Problem(path.name, number, "", "not a JSON object ({...})"))
-    return rows, problems
+    def add(self, place: str, word: str = "") -> None:
+        self.cells += 1
+        self.first = self.first or place
+        if len(self.words) < _NAMES_SHOWN:
+            self.words[word] = None
 
 
 class _RowReader:
-    """Turns raw rows into samples and gathers everything that is wrong on the way."""
+    """Turns raw rows into samples and gathers everything that is wrong, or may be, on the way."""
 
-    def __init__(self, path: Path, allow_outside: bool) -> None:
-        self._file = path.name
-        self._folder = path.resolve().parent
+    def __init__(self, rows: Rows, folder: Path, allow_outside: bool) -> None:
+        self._rows = rows
+        self._folder = folder
         self._allow_outside = allow_outside
-        self.problems: list[Problem] = []
+        self._missing: dict[str, _Count] = {}
+        self._controls: dict[str, _Count] = {}
 
     def sample(self, index: int, row: Mapping[str, Any]) -> Sample:
+        row = self._proper(index, row)
         texts = {column: self._text(index, column, row) for column in _TEXT_COLUMNS}
-        if not texts["text"]:
+        if not texts["text"] and self._rows.needs_text:
             self._problem(index, "text", "empty; every row needs a prompt")
         paths = {column: self._path(index, column, row) for column in _PATH_COLUMNS}
         return Sample(
@@ -313,40 +372,92 @@ class _RowReader:
             audio_text=texts["audio_text"],
             video_text=texts["video_text"],
             categories=self._categories(index, row),
-            extra={str(k): str(v) for k, v in row.items() if k not in _KNOWN_COLUMNS},
+            extra={
+                column: _as_text(value)
+                for column, value in row.items()
+                if column not in _KNOWN_COLUMNS and value is not None
+            },
             **paths,
         )
 
+    def check_columns(self) -> None:
+        for column in self._rows.columns:
+            if _NO_TEXT.search(column):
+                self._rows.problem(None, column, f"the column's name holds {_no_text(column)}")
+
     def check_unique(self, samples: Iterable[Sample]) -> None:
-        first: dict[str, int] = {}
+        first: dict[str, Sample] = {}
         for sample in samples:
-            earlier = first.setdefault(sample.id.lower(), sample.index)
-            if earlier != sample.index:
-                self._problem(sample.index, "id", f"{sample.id!r} is also the id of row {earlier + 1}")
+            earlier = first.setdefault(sample.id.lower(), sample)
+            if earlier is sample:
+                continue
+            place = self._rows.place(earlier.index)
+            if earlier.id == sample.id:
+                self._problem(sample.index, "id", f"{sample.id!r} is also the id of {place}")
+            else:
+                self._problem(
+                    sample.index,
+                    "id",
+                    f"{sample.id!r} and {earlier.id!r}, the id of {place}, differ in case alone: their files would be "
+                    f"one on some systems",
+                )
+
+    def warnings(self) -> Iterator[str]:
+        """A sentence a column for cells that are kept, but may not be meant."""
+        for column, found in self._missing.items():
+            words = ", ".join(found.words)
+            yield (
+                f"column {column}: {_cells(found)} nothing but a word that tables are filled with where a cell was "
+                f"empty ({words}); it is kept as text. Leave the cell empty where nothing is meant"
+            )
+        for column, found in self._controls.items():
+            yield f"column {column}: {_cells(found)} control characters; they are kept, and escaped where shown"
 
     def _problem(self, index: int, column: str, reason: str) -> None:
-        self.problems.append(Problem(self._file, index + 1, column, reason))
+        self._rows.problem(index, column, reason)
+
+    def _proper(self, index: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row without cells that are no text at all, which are refused."""
+        bad = [column for column, cell in row.items() if isinstance(cell, str) and _NO_TEXT.search(cell)]
+        for column in bad:
+            self._problem(index, column, f"holds {_no_text(row[column])}")
+        # A prompt that is refused is not missing besides.
+        return {**row, **{column: "-" if column == "text" else None for column in bad}} if bad else row
+
+    def _count_missing(self, index: int, column: str, cell: str) -> None:
+        if len(cell) < 16 and cell.strip().lower() in MISSING_WORDS:
+            self._missing.setdefault(column, _Count()).add(self._rows.place(index), cell.strip())
 
     def _text(self, index: int, column: str, row: Mapping[str, Any]) -> str | None:
         value = row.get(column)
         if value is None:
             return None
         if not isinstance(value, str):
-            self._problem(index, column, f"text is needed, got {type(value).__name__}")
+            self._problem(index, column, f"text is needed, got {_kind(value)}")
             return None
+        if len(value) > MAX_TEXT_LENGTH:
+            self._problem(index, column, f"has {len(value):,} characters; at most {MAX_TEXT_LENGTH:,} are read")
+            return None
+        self._count_missing(index, column, value)
+        if _CONTROL_IN_TEXT.search(value):
+            self._controls.setdefault(column, _Count()).add(self._rows.place(index))
         return value if value.strip() else None
 
     def _id(self, index: int, row: Mapping[str, Any]) -> str:
         value = row.get("id")
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             return f"sample_{index:04d}"
-        text = str(value)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self._problem(index, "id", f"text or a whole number is needed, got {_kind(value)}")
+            return f"sample_{index:04d}"
+        text = str(value).strip()
+        self._count_missing(index, "id", text)
         if len(text) > MAX_ID_LENGTH or not _SAFE_ID.fullmatch(text):
             self._problem(
                 index,
                 "id",
-                f"{text[:40]!r} cannot name a file: letters, digits, '.', '_' and '-' only, the first a letter or "
-                f"digit, at most {MAX_ID_LENGTH} characters",
+                f"{text[:40]!r} is no id, which names files: letters, digits, '.', '_' and '-' only, the first a "
+                f"letter or digit, at most {MAX_ID_LENGTH} characters",
             )
         return text
 
@@ -355,11 +466,19 @@ class _RowReader:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            self._problem(index, column, f"a path is needed, got {type(value).__name__}")
+            self._problem(index, column, f"a path is needed, got {_kind(value)}")
             return None
-        path = (self._folder / value).resolve()
+        if _CONTROL.search(value):
+            self._problem(index, column, f"{value[:200]!r} holds control characters")
+            return None
+        self._count_missing(index, column, value)
+        try:
+            path = (self._folder / value).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            self._problem(index, column, f"{value[:200]!r} is no usable path ({error})")
+            return None
         if not self._allow_outside and not path.is_relative_to(self._folder):
-            self._problem(index, column, f"{value!r} leaves the suite's folder; allow it with --allow-outside")
+            self._problem(index, column, f"{value[:200]!r} leaves the suite's folder; allow it with --allow-outside")
         return path
 
     def _categories(self, index: int, row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -370,9 +489,13 @@ class _RowReader:
                 ids = aspect.category_ids
                 if text.isascii() and text.isdigit() and len(text) < 4 and int(text) < len(ids):
                     found.append(ids[int(text)])
+                elif slug(text) in ids:
+                    found.append(slug(text))
                 else:
                     self._problem(
-                        index, column, f"{text[:40]!r} is no category of {aspect.title}; use 0 to {len(ids) - 1}"
+                        index,
+                        column,
+                        f"{text[:40]!r} is no category of {aspect.title}; use 0 to {len(ids) - 1}, or {', '.join(ids)}",
                     )
             if found:
                 categories[aspect.id] = tuple(dict.fromkeys(found))
@@ -382,6 +505,29 @@ class _RowReader:
     def _category_cells(value: object) -> list[str]:
         if value is None or value == "":
             return []
-        cells = value if isinstance(value, list) else str(value).split(",")
+        cells = value if isinstance(value, list) else re.split("[,|]", str(value))
         # Tables that went through pandas hold 2.0 for 2 where a column had gaps.
         return [re.sub(r"\.0$", "", str(cell).strip()) for cell in cells]
+
+
+def _cells(found: _Count) -> str:
+    first = printable(found.first)
+    return f"1 cell ({first}) holds" if found.cells == 1 else f"{found.cells:,} cells (the first in {first}) hold"
+
+
+def _no_text(value: str) -> str:
+    """What is in `value` that is no text."""
+    if "\0" in value:
+        return "a NUL character; remove it"
+    half = next(char for char in value if "\ud800" <= char <= "\udfff")
+    return f"half of a surrogate pair (\\u{ord(half):04x}), which is no Unicode character; the text was cut there"
+
+
+def _kind(value: object) -> str:
+    """What JSON calls the type of `value`."""
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from javisbench.clip import ClipSpec
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from javisbench.clip import ClipSpec
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.protocol import Protocol
 
@@ -54,10 +53,10 @@ class MetricCard:
 
 @dataclass(frozen=True)
 class SampleContext:
-    """What a per-sample metric may know besides features: the protocol and the suite's setting."""
+    """What a per-sample metric may know besides features: the protocol, and the suite's setting if it states one."""
 
     protocol: Protocol
-    setting: ClipSpec = field(default_factory=ClipSpec)
+    setting: ClipSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,14 @@ class SetValue:
 
 
 class SampleMetric(ABC):
-    """A metric with one value a sample."""
+    """A metric with one value a sample.
+
+    Attributes:
+        needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
+    """
 
     card: ClassVar[MetricCard]
+    needs_setting: ClassVar[bool] = False
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

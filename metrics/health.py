@@ -18,6 +18,7 @@ from javisbench.metrics.encoders.base import Features, FeatureSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from javisbench.clip import ClipSpec
     from javisbench.protocol import Protocol
 
 SILENT_DBFS = -60.0
@@ -161,7 +162,22 @@ class Loudness(_HealthMetric):
         return SampleScore(float(loudness[0]) if np.isfinite(loudness[0]) else GATE_LUFS)
 
 
-class DurationRatio(_HealthMetric):
+class _RatioMetric(_HealthMetric):
+    """A property of the clip over what the suite's setting asks for."""
+
+    needs_setting: ClassVar[bool] = True
+
+    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+        if context.setting is None:
+            raise MetricError("The suite states no setting to compare with.", kind="not_applicable")
+        return self._ratio(health, context.setting)
+
+    @abstractmethod
+    def _ratio(self, health: Mapping[str, NDArray[np.float64]], setting: ClipSpec) -> SampleScore:
+        """The ratio to the setting, with the clip's own value as a detail."""
+
+
+class DurationRatio(_RatioMetric):
     """Seconds of video over the seconds that the suite asks for."""
 
     card: ClassVar[MetricCard] = MetricCard(
@@ -176,13 +192,13 @@ class DurationRatio(_HealthMetric):
         unit="ratio",
     )
 
-    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+    def _ratio(self, health: Mapping[str, NDArray[np.float64]], setting: ClipSpec) -> SampleScore:
         seconds, sound = float(health["duration_s"][0]), float(health["audio_duration_s"][0])
         details = {"duration_s": (seconds,), "audio_duration_s": (sound,)}
-        return SampleScore(seconds / context.setting.duration_s, details)
+        return SampleScore(seconds / setting.duration_s, details)
 
 
-class FrameRateRatio(_HealthMetric):
+class FrameRateRatio(_RatioMetric):
     """Frames per second over those that the suite asks for."""
 
     card: ClassVar[MetricCard] = MetricCard(
@@ -197,12 +213,12 @@ class FrameRateRatio(_HealthMetric):
         unit="ratio",
     )
 
-    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+    def _ratio(self, health: Mapping[str, NDArray[np.float64]], setting: ClipSpec) -> SampleScore:
         fps = float(health["fps"][0])
-        return SampleScore(fps / float(context.setting.fps), {"fps": (fps,)})
+        return SampleScore(fps / float(setting.fps), {"fps": (fps,)})
 
 
-class SizeRatio(_HealthMetric):
+class SizeRatio(_RatioMetric):
     """Pixels of a frame over those that the suite asks for."""
 
     card: ClassVar[MetricCard] = MetricCard(
@@ -217,13 +233,13 @@ class SizeRatio(_HealthMetric):
         unit="ratio",
     )
 
-    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+    def _ratio(self, health: Mapping[str, NDArray[np.float64]], setting: ClipSpec) -> SampleScore:
         width, height = (float(side) for side in health["size"])
-        asked = context.setting.width * context.setting.height
+        asked = setting.width * setting.height
         return SampleScore(width * height / asked, {"width": (width,), "height": (height,)})
 
 
-class SampleRateRatio(_HealthMetric):
+class SampleRateRatio(_RatioMetric):
     """Samples per second over those that the suite asks for."""
 
     card: ClassVar[MetricCard] = MetricCard(
@@ -238,11 +254,11 @@ class SampleRateRatio(_HealthMetric):
         unit="ratio",
     )
 
-    def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
+    def _ratio(self, health: Mapping[str, NDArray[np.float64]], setting: ClipSpec) -> SampleScore:
         rate = float(health["sample_rate"][0])
         if not rate:
             raise MetricError("The clip has no sound, so it has no sample rate.", kind="no_audio")
-        return SampleScore(rate / context.setting.sample_rate, {"sample_rate": (rate,)})
+        return SampleScore(rate / setting.sample_rate, {"sample_rate": (rate,)})
 
 
 class TimingFault(_HealthMetric):

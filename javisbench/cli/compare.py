@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,14 @@ Examples:
 @click.option("--explain", is_flag=True, help="List every difference in how the two were made.")
 @click.option("--all", "show_all", is_flag=True, help="Every category, not only the significant ones.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the differences (.png or .svg).")
+@options.shown_slices_option
 @options.json_option
 @options.verbosity
 def command(
     run_a: Path,
     run_b: Path,
     protocol: str | None,
+    slice_by: tuple[str, ...],
     explain: bool,
     show_all: bool,
     plot: Path | None,
@@ -45,7 +48,7 @@ def command(
     from javisbench.leaderboard.compare import compare
 
     options.setup_logging(quiet, verbose)
-    found = compare(*_loaded(run_a, run_b, protocol))
+    found = compare(*_loaded(run_a, run_b, protocol), slice_by or None)
     if plot is not None:
         from javisbench.leaderboard.compare_plot import draw_comparison
 
@@ -88,7 +91,7 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("better", no_wrap=True)
     for row in rows:
-        table.add_row(*output.cells(*_cells(row)), style="bold" if row.slice == OVERALL else "")
+        table.add_row(*output.cells(*_cells(row, found.titles)), style="bold" if row.slice == OVERALL else "")
     console = output.console()
     console.print(table)
     if not found.comparable:
@@ -109,9 +112,8 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
         console.print(f"{len(found.differences)} differences in how they were made: --explain lists them.", style="dim")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, titles: Mapping[str, str]) -> tuple[str, ...]:
     from javisbench.leaderboard.table import OVERALL, column
-    from javisbench.taxonomy import category_title
 
     col = column(row.metric)
     digits = col.digits + 1
@@ -123,7 +125,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     interval = "-" if gap.ci_low is None else f"[{shown(gap.ci_low)}, {shown(gap.ci_high)}]"
     p = "-" if row.p_adjusted is None else "<0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}"
     # A metric's first row is over all samples; its categories follow.
-    label = col.heading if row.slice == OVERALL else f"  {category_title(row.slice.partition('/')[2])}"
+    label = col.heading if row.slice == OVERALL else f"  {titles.get(row.slice, row.slice)}"
     return (
         label,
         shown(row.a),

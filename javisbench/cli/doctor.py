@@ -23,7 +23,7 @@ Examples:
 
 @click.command("doctor", epilog=EPILOG)
 @click.argument("target", required=False, metavar="[SUITE|DIR|RUN]")
-@options.suite_option
+@options.scored_suite_option
 @click.option("--model", metavar="MODEL", help="Also generate the sample with this model.")
 @click.option("-M", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the model; repeatable.")
 @click.option(

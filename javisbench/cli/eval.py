@@ -21,7 +21,7 @@ The same command again goes on where it stopped.
 
 @click.command("eval", epilog=EPILOG)
 @generating_options
-@options.suite_option
+@options.scored_suite_option
 @options.scoring_options
 @options.out_option
 @options.limit_option

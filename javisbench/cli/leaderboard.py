@@ -36,8 +36,18 @@ def command() -> None:
     help="Clips to publish with the site: none, the best and worst of every metric, or all.",
 )
 @click.option("--plots", is_flag=True, help="Also write every plot as PNG and SVG.")
+@options.shown_slices_option
 @options.verbosity
-def build(sources: tuple[Path, ...], out: Path, title: str, clips: str, plots: bool, quiet: bool, verbose: bool) -> int:
+def build(
+    sources: tuple[Path, ...],
+    out: Path,
+    title: str,
+    clips: str,
+    plots: bool,
+    slice_by: tuple[str, ...],
+    quiet: bool,
+    verbose: bool,
+) -> int:
     """Build a static site of runs and submissions; it needs no server and no network.
 
     SOURCES are run folders, summary.json files, or submission archives, which are verified first.
@@ -48,7 +58,7 @@ def build(sources: tuple[Path, ...], out: Path, title: str, clips: str, plots: b
     from javisbench.leaderboard.samples import ClipsPublished
 
     options.setup_logging(quiet, verbose)
-    report = build_site(sources, out, SiteOptions(title, cast(ClipsPublished, clips), plots))
+    report = build_site(sources, out, SiteOptions(title, cast(ClipsPublished, clips), plots, slice_by or None))
     if not quiet:
         output.line(f"{report.results} results on {report.pages} pages", err=True)
     output.line(report.index)

@@ -46,6 +46,25 @@ suite_option = click.option(
     metavar="NAME|FILE",
     help="Known suite, or a .csv or .jsonl file.",
 )
+scored_suite_option = click.option(
+    "--suite",
+    default=None,
+    metavar="NAME|FILE",
+    help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
+    "javisbench]",
+)
+slice_by_option = click.option(
+    "--slice-by",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of the suite's own whose values become slices; may be given several times.",
+)
+shown_slices_option = click.option(
+    "--slice-by",
+    multiple=True,
+    metavar="COLUMN",
+    help="Of slices by columns of the suite, those of this one; may be given several times. [default: all]",
+)
 allow_outside_option = click.option(
     "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
 )
@@ -102,6 +121,7 @@ scoring_options = compose(
         show_default=True,
         help="ImageBind's. Below fp32, 64 clips are tried first; scores that move too far change the protocol's name.",
     ),
+    slice_by_option,
     click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"
     ),

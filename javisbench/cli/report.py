@@ -27,6 +27,7 @@ FORMATS = {"markdown": ".md", "csv": ".csv", "latex": ".tex", "json": ".json"}
 @click.option("--format", "kind", type=click.Choice(["table", *FORMATS]), default="table", show_default=True)
 @click.option("--protocol", help="Which of a run's protocols. [default: its first]")
 @click.option("--aspect", help="For several runs: the categories of this aspect instead of all samples.")
+@options.shown_slices_option
 @click.option("--write", type=click.Path(path_type=Path, file_okay=False), help="Write every format into this folder.")
 @options.json_option
 @options.verbosity
@@ -35,6 +36,7 @@ def command(
     kind: str,
     protocol: str | None,
     aspect: str | None,
+    slice_by: tuple[str, ...],
     write: Path | None,
     as_json: bool,
     quiet: bool,
@@ -44,7 +46,7 @@ def command(
     from javisbench.leaderboard.export import render, table_json
 
     options.setup_logging(quiet, verbose)
-    table = build_table(runs, protocol, aspect)
+    table = build_table(runs, protocol, aspect, slice_by)
     if write is not None:
         from javisbench.durable import write_text
 
@@ -61,16 +63,28 @@ def command(
     return 0
 
 
-def build_table(runs: tuple[Path, ...], protocol: str | None, aspect: str | None) -> Table:
-    """The table of one run, or of several side by side."""
+def build_table(
+    runs: tuple[Path, ...], protocol: str | None, aspect: str | None, slice_by: tuple[str, ...] = ()
+) -> Table:
+    """The table of one run, or of several side by side.
+
+    Args:
+        runs: run folders or summaries.
+        protocol: which of each run's; None for its first.
+        aspect: for several runs: show the categories of this one.
+        slice_by: columns of the suite whose slices are shown, and no others.
+
+    Raises:
+        UsageError: there is no such protocol, aspect or slice.
+        RunError: there is no readable result.
+    """
     from javisbench.errors import UsageError
     from javisbench.leaderboard.results import load_result, load_results
-    from javisbench.leaderboard.table import board_table, run_table
+    from javisbench.leaderboard.table import aspects_of, board_table, chosen_aspects, joined_tables, run_table
     from javisbench.registry import did_you_mean
-    from javisbench.taxonomy import ASPECTS
 
-    if aspect is not None and aspect not in ASPECTS:
-        raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, ASPECTS)} Known: {', '.join(ASPECTS)}.")
+    if aspect is not None and slice_by:
+        raise UsageError("Give either --aspect or --slice-by.")
     results = []
     for run in runs:
         of_run = load_results(run) if protocol else [load_result(run)]
@@ -79,7 +93,17 @@ def build_table(runs: tuple[Path, ...], protocol: str | None, aspect: str | None
             names = ", ".join(result.protocol for result in of_run)
             raise UsageError(f"{run} was not scored under {protocol}; it has {names}.")
         results += chosen
-    return run_table(results[0]) if len(results) == 1 and aspect is None else board_table(results, aspect)
+    known = [aspect.id for aspect in aspects_of(results)]
+    if aspect is not None and aspect not in known:
+        raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, known)} Known: {', '.join(known)}.")
+    own = chosen_aspects(results, slice_by or None)
+    if len(results) == 1 and aspect is None:
+        return run_table(results[0], own)
+    return (
+        joined_tables([board_table(results, name) for name in known if own and name in own])
+        if own
+        else (board_table(results, aspect))
+    )
 
 
 def print_run(folder: Path, protocol: str) -> None:

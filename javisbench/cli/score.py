@@ -11,9 +11,11 @@ from javisbench.cli import options, output
 
 EPILOG = """\b
 Examples:
+  javisbench score clips/                              prompts beside the clips: ID.mp4, ID.txt
   javisbench score clips/ --suite javisbench-mini --name my-model
   javisbench score clips/ --suite my.csv --metrics av_align,health_* --json
   javisbench score clips/ --suite my.csv --reference real/ --protocol javisbench-v2
+  javisbench score clips/ --suite my.csv --slice-by mood
   javisbench score --suite with_pred_video_path.csv
   javisbench score clips/ --suite javisbench --shard 3/8   one of eight machines; then javisbench merge
 Clips are found by sample id (ID.mp4), else by row (sample_0000.mp4), else by --manifest.
@@ -23,7 +25,7 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 
 @click.command("score", epilog=EPILOG)
 @click.argument("clips", required=False, type=click.Path(path_type=Path))
-@options.suite_option
+@options.scored_suite_option
 @click.option("--name", help="How the maker of the clips is called in tables. [default: the folder's name]")
 @click.option(
     "--manifest",
@@ -43,7 +45,7 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 @options.json_option
 @options.verbosity
 def command(clips: Path | None, **given: Any) -> int:
-    """Score the clips of folder CLIPS against a suite's prompts and print the table."""
+    """Score the clips of folder CLIPS against a suite's prompts, or those beside the clips, and print the table."""
     from javisbench.api import ScoringOptions, score
     from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
@@ -84,6 +86,7 @@ def scoring_options(given: dict[str, Any]) -> Any:
         batch_clips=given["batch_clips"],
         seed=given["seed"],
         precision=given["precision"],
+        slice_by=given["slice_by"],
     )
 
 

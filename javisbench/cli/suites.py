@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from javisbench.cli import options, output
+
+if TYPE_CHECKING:
+    from javisbench.suite import Suite
 
 
 @click.group("suites")
@@ -32,33 +35,16 @@ def list_(as_json: bool) -> int:
 
 @command.command("show")
 @click.argument("suite")
+@options.slice_by_option
 @options.allow_outside_option
 @options.json_option
-def show(suite: str, allow_outside: bool, as_json: bool) -> int:
+def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bool) -> int:
     """Show a SUITE's setting and how many samples each category has."""
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
-    loaded = load_suite(suite, allow_outside=allow_outside)
-    setting = loaded.setting
-    counts: dict[str, dict[str, int]] = {}
-    for (aspect, category), rows in loaded.slices().items():
-        counts.setdefault(aspect, {})[category] = len(rows)
-    facts: dict[str, Any] = {
-        "name": loaded.name,
-        "source": loaded.source,
-        "hash": loaded.hash,
-        "samples": loaded.total,
-        "unconditional": loaded.unconditional,
-        "setting": {
-            "width": setting.width,
-            "height": setting.height,
-            "fps": str(setting.fps),
-            "duration_s": setting.duration_s,
-            "sample_rate": setting.sample_rate,
-        },
-        "categories": counts,
-    }
+    loaded = load_suite(suite, allow_outside=allow_outside).sliced_by(slice_by)
+    facts = _facts(loaded)
     if as_json:
         output.json_document(facts)
         return 0
@@ -66,38 +52,89 @@ def show(suite: str, allow_outside: bool, as_json: bool) -> int:
     output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
     if card is not None:
         output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
-    output.line(
-        f"asks for {setting.width}x{setting.height} pixels, {setting.fps} fps, {setting.duration_s} s, "
-        f"{setting.sample_rate} Hz"
-    )
-    _show_counts(counts)
+    output.line(_asked(loaded))
+    _show_counts(loaded, facts["categories"])
+    for notice in loaded.notices():
+        output.line(notice)
     for sample in loaded.samples[:3]:
         output.line(f"  {sample.id}: {sample.text[:100]}")
     return 0
 
 
-def _show_counts(counts: dict[str, dict[str, int]]) -> None:
-    from javisbench.taxonomy import ASPECTS, category_title
+def _facts(suite: Suite) -> dict[str, Any]:
+    setting = suite.setting
+    counts: dict[str, dict[str, int]] = {}
+    for (aspect, category), rows in suite.slices().items():
+        counts.setdefault(aspect, {})[category] = len(rows)
+    return {
+        "name": suite.name,
+        "source": suite.source,
+        "hash": suite.hash,
+        "samples": suite.total,
+        "unconditional": suite.unconditional,
+        "setting": setting
+        and {
+            "width": setting.width,
+            "height": setting.height,
+            "fps": str(setting.fps),
+            "duration_s": setting.duration_s,
+            "sample_rate": setting.sample_rate,
+        },
+        "categories": counts,
+        "columns": {name: column.distinct for name, column in suite.columns.items()},
+        "warnings": list(suite.warnings),
+    }
 
-    for aspect, categories in counts.items():
-        output.line(f"{ASPECTS[aspect].title}: {', '.join(f'{category_title(c)} {n}' for c, n in categories.items())}")
+
+def _asked(suite: Suite) -> str:
+    setting = suite.setting
+    if setting is None:
+        return "states no size, rates or length"
+    return (
+        f"asks for {setting.width}x{setting.height} pixels, {setting.fps} fps, {setting.duration_s} s, "
+        f"{setting.sample_rate} Hz"
+    )
+
+
+def _show_counts(suite: Suite, counts: dict[str, dict[str, int]]) -> None:
+    for aspect in suite.aspects:
+        shown = (f"{category.title} {counts[aspect.id][category.id]}" for category in aspect.categories)
+        output.line(f"{aspect.title}: {', '.join(shown)}")
 
 
 @command.command("validate")
 @click.argument("suite")
+@options.slice_by_option
 @options.allow_outside_option
 @options.json_option
-def validate(suite: str, allow_outside: bool, as_json: bool) -> int:
-    """Check every row of a SUITE; name each bad one by file, row, column and reason. Exit code 2 if there are any."""
+def validate(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bool) -> int:
+    """Check every row of a SUITE; name each bad one by file, row, column and reason. Exit code 2 if there are any.
+
+    What is read but may not be meant, and columns that are not used, are told as well.
+    """
     from javisbench.suite import read_suite
 
     loaded, problems = read_suite(suite, allow_outside=allow_outside)
+    if loaded is not None:
+        loaded = loaded.sliced_by(slice_by)
     if as_json:
         rows = [{"file": p.file, "row": p.row, "column": p.column, "reason": p.reason} for p in problems]
-        output.json_document({"valid": loaded is not None, "problems": rows})
+        told = {"valid": loaded is not None, "problems": rows}
+        if loaded is not None:
+            told |= {"samples": loaded.total, "warnings": list(loaded.notices())}
+        output.json_document(told)
     elif loaded is None:
         for problem in problems:
             output.line(str(problem))
+        output.line("1 problem." if len(problems) == 1 else f"{len(problems):,} problems.")
     else:
-        output.line(f"{loaded.name}: {loaded.total} samples, no problem.")
+        _show_valid(loaded)
     return 0 if loaded is not None else 2
+
+
+def _show_valid(suite: Suite) -> None:
+    notices = suite.notices()
+    told = {0: ".", 1: "; 1 warning:"}.get(len(notices), f"; {len(notices)} warnings:")
+    output.line(f"{suite.name}: {suite.total} samples, no problem{told}")
+    for notice in notices:
+        output.line(f"  {notice}")

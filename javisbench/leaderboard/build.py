@@ -29,7 +29,9 @@ from javisbench.leaderboard.results import Result, load_results
 from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
 from javisbench.leaderboard.table import (
     Table,
+    aspects_of,
     board_table,
+    chosen_aspects,
     column,
     comparison,
     metric_order,
@@ -51,7 +53,7 @@ from javisbench.leaderboard.views import (
     run_facts,
     spokes,
 )
-from javisbench.taxonomy import TAXONOMY, Aspect
+from javisbench.taxonomy import ASPECTS, Aspect
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -71,11 +73,13 @@ class SiteOptions:
         title: on every page.
         clips: which clips are copied into the site: none, the best and worst of every metric, or all.
         plots: also write every plot as PNG and SVG files.
+        slice_by: columns of suites that get a page; None for all that results were sliced by.
     """
 
     title: str = "JavisBench leaderboard"
     clips: ClipsPublished = "none"
     plots: bool = False
+    slice_by: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class _Site:
 
     def build(self) -> None:
         self.ranker = Ranker()
+        self.own = chosen_aspects(self.results, self.options.slice_by)
         self.env = _environment()
         self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol for r in self.results)}
         self.models = self._models()
@@ -204,7 +209,12 @@ class _Site:
     @property
     def aspects(self) -> list[Aspect]:
         """The aspects that any result has categories of."""
-        return [a for a in TAXONOMY if any(r.has_aspect(m, a.id) for r in self.results for m in r.metrics)]
+        return [
+            aspect
+            for aspect in aspects_of(self.results)
+            if (aspect.id in ASPECTS or self.own is None or aspect.id in self.own)
+            and any(result.has_aspect(metric, aspect.id) for result in self.results for metric in result.metrics)
+        ]
 
     def _models(self) -> list[_Model]:
         by_name: dict[str, list[Result]] = {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import MetricError, UsageError
 from javisbench.leaderboard.results import Result
-from javisbench.leaderboard.table import OVERALL, column, metric_order
+from javisbench.leaderboard.table import OVERALL, aspects_of, chosen_aspects, column, metric_order, slice_title
 from javisbench.stats import Difference, difference, holm, paired_difference
+from javisbench.taxonomy import ASPECTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
     from javisbench.run.set_features import SetRows
 
 ALPHA = 0.05
-_IGNORED_FACTS = ("model", "slug", "card", "created", "audio", "samples", "prompts", "clips", "first_protocol")
+_IGNORED_FACTS = (
+    "model",
+    "slug",
+    "card",
+    "created",
+    "audio",
+    "samples",
+    "prompts",
+    "clips",
+    "first_protocol",
+    "aspects",
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,8 @@ class Comparison:
     rows: tuple[Row, ...]
     differences: tuple[str, ...]
     comparable: bool
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """How each slice is called."""
 
     def to_json(self) -> dict[str, Any]:
         """As ``compare --json`` prints it."""
@@ -61,6 +75,7 @@ class Comparison:
             {
                 "metric": row.metric,
                 "slice": row.slice,
+                "title": self.titles.get(row.slice, row.slice),
                 "a": row.a,
                 "b": row.b,
                 "difference": row.difference.value,
@@ -84,7 +99,7 @@ class Comparison:
         }
 
 
-def compare(a: Result, b: Result) -> Comparison:
+def compare(a: Result, b: Result, slice_by: Sequence[str] | None = None) -> Comparison:
     """Paired differences of two results on the samples that both have.
 
     The same sample is the same prompt: where the suites differ, samples whose prompt changed are left out.
@@ -93,11 +108,17 @@ def compare(a: Result, b: Result) -> Comparison:
     the stored rows, with the interval of the paired influences (none where n is too small for one). All rows are one
     family for Holm's adjustment.
 
+    Args:
+        a: the first result.
+        b: the second.
+        slice_by: columns of the suite whose slices are compared, and no others; None for all slices that both have.
+
     Raises:
-        UsageError: the results have no sample or no metric in common.
+        UsageError: the results have no sample or no metric in common, or were not sliced by these columns.
     """
     differences = tuple(explain(a, b))
-    ground = _Ground.of(a, b)
+    wanted = chosen_aspects([a, b], slice_by)
+    ground = _Ground.of(a, b, wanted)
     pairs = [*_sample_pairs(a, b, ground), *_set_pairs(a, b, ground)]
     if not pairs:
         raise UsageError(f"{a.path} and {b.path} have no metric with a value for the same samples.")
@@ -106,7 +127,9 @@ def compare(a: Result, b: Result) -> Comparison:
     order = {metric: place for place, metric in enumerate(metric_order(row.metric for row in rows))}
     rows.sort(key=lambda row: (order[row.metric], row.slice != OVERALL))
     comparable = a.protocol == b.protocol and a.stand_in == b.stand_in and not _weights_differ(a, b)
-    return Comparison(a.model, b.model, tuple(rows), differences, comparable)
+    aspects = aspects_of([a, b])
+    titles = {row.slice: slice_title(row.slice, aspects) for row in rows}
+    return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles)
 
 
 @dataclass(frozen=True)
@@ -122,7 +145,8 @@ class _Ground:
     members: Mapping[str, frozenset[str]]
 
     @classmethod
-    def of(cls, a: Result, b: Result) -> _Ground:
+    def of(cls, a: Result, b: Result, aspects: frozenset[str] | None = None) -> _Ground:
+        """What they share; of `aspects` alone, where some are named."""
         first, second = a.samples_by_id(), b.samples_by_id()
         changed: frozenset[str] = frozenset()
         if a.suite_hash != b.suite_hash:
@@ -135,10 +159,19 @@ class _Ground:
             changed = frozenset(i for i in first.keys() & second.keys() if first[i].text != second[i].text)
         members: dict[str, set[str]] = {}
         for sample_id in first.keys() | second.keys():
-            known = [set(infos[sample_id].categories) for infos in (first, second) if sample_id in infos]
-            for name in set.intersection(*known):
-                members.setdefault(name, set()).add(sample_id)
+            known = [(result, infos[sample_id]) for result, infos in ((a, first), (b, second)) if sample_id in infos]
+            for name in {name for _, info in known for name in info.categories}:
+                aspect = name.partition("/")[0]
+                # Of the same prompts, one result may be sliced by a column and the other not.
+                told = [name in info.categories for result, info in known if _knows(result, aspect)]
+                if told and all(told) and (aspects is None or aspect in aspects):
+                    members.setdefault(name, set()).add(sample_id)
         return cls(changed, {name: frozenset(ids) for name, ids in members.items()})
+
+
+def _knows(result: Result, aspect: str) -> bool:
+    """Whether the result says of its samples which categories of this aspect they are in."""
+    return aspect in ASPECTS or any(own.id == aspect for own in result.own_aspects)
 
 
 @dataclass(frozen=True)

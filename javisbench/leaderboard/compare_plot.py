@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from javisbench.durable import atomic_path
 from javisbench.errors import UsageError
-from javisbench.leaderboard.table import OVERALL, column
-from javisbench.taxonomy import category_title
+from javisbench.leaderboard.table import column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +46,7 @@ def draw_comparison(found: Comparison, target: Path) -> None:
         axis.set_visible(False)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         _panel(axis, [row for row in found.rows if row.metric == metric], slices)
-    labels = ["All samples" if name == OVERALL else category_title(name.partition("/")[2]) for name in slices]
+    labels = [found.titles.get(name, name) for name in slices]
     axes[0][0].set_yticks(range(len(slices)), labels)
     axes[0][0].invert_yaxis()
     figure.suptitle(

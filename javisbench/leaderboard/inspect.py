@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,11 +163,10 @@ def inspect_clip(
 
 
 def _suite_of_one(source: ClipSource, prompt: str) -> Suite:
-    from javisbench.clip import ClipSpec
     from javisbench.suite import Sample, Suite, suite_hash
 
     sample = Sample(_ID, 0, prompt, pred_video_path=source.video, pred_audio_path=source.audio)
-    return Suite("one clip", (sample,), ClipSpec(), not prompt, suite_hash([sample]), "inspect", 1)
+    return Suite("one clip", (sample,), None, not prompt, suite_hash([sample]), "inspect", 1)
 
 
 def _motion(run: Path, source: ClipSource) -> NDArray[np.float64] | None:
@@ -207,4 +206,11 @@ def _missing(result: Result) -> Iterator[Missing]:
     for failure in result.summary["failures"]:
         by_reason.setdefault(("failed", failure["message"]), []).append(failure["metric"] or "all")
     for (status, note), metrics in by_reason.items():
-        yield Missing(tuple(metrics), status, "needs a prompt: --text" if status == "not_applicable" else note)
+        yield Missing(tuple(metrics), status, "needs a prompt: --text" if _lacks_prompt(status, metrics) else note)
+
+
+def _lacks_prompt(status: str, metrics: Sequence[str]) -> bool:
+    """Whether that is why metrics are not applicable to a clip; the others want a suite's setting."""
+    from javisbench.metrics.registry import METRICS
+
+    return status == "not_applicable" and not any(getattr(METRICS.get(m), "needs_setting", False) for m in metrics)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from javisbench.errors import UsageError
 from javisbench.leaderboard.export import format_rank, format_value
 from javisbench.leaderboard.table import Column, Table
+from javisbench.taxonomy import ASPECTS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -206,7 +207,12 @@ def heatmap_plot(table: Table, name: str) -> Plot | None:
     alt = _altair()
     rows: list[dict[str, Any]] = []
     columns = [col for col in table.columns if col.higher_is_better is not None]
-    categories = [row for group in table.groups[1:] for row in group.rows]
+    # Columns of a suite may have the same values, such as yes and no.
+    categories = [
+        row if group.id in ASPECTS else replace(row, id=f"{group.id}/{row.id}", label=f"{group.title}: {row.label}")
+        for group in table.groups[1:]
+        for row in group.rows
+    ]
     for col in columns:
         values = {
             row.id: float(cell.value)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.errors import UsageError
 from javisbench.leaderboard.published import EXTRA_COLUMNS, published_results
 from javisbench.leaderboard.ranking import Ranker
-from javisbench.leaderboard.table import OVERALL, board_table, printable
-from javisbench.taxonomy import TAXONOMY
+from javisbench.leaderboard.table import OVERALL, aspects_of, board_table, printable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,7 +53,7 @@ def measured_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     ranker = Ranker()
     by_key = {result.key: result for result in results}
     rows = []
-    for aspect in (None, *(aspect.id for aspect in TAXONOMY)):
+    for aspect in (None, *(aspect.id for aspect in aspects_of(results))):
         for group in board_table(results, aspect, ranker).groups:
             category = None if aspect is None else group.id.rpartition("-")[0]
             for row in group.rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from javisbench.errors import RunError
 from javisbench.leaderboard.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.leaderboard.table import OVERALL, STATUSES, Cell, printable
-from javisbench.taxonomy import ASPECTS
+from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, describe
+from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect, Category
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ MAX_FAILURES = 1_000_000
 MAX_TEXT = 4000
 MAX_NAME = 200
 MAX_METRICS = 200
+_OWN_ID = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -73,6 +75,7 @@ class Result:
         run: all facts of the summary's ``run`` part.
         metrics: metric id to slice to cell; slices are ``overall`` and ``aspect/category``.
         failures: what went wrong.
+        own_aspects: aspects that columns of the suite made, besides the taxonomy's.
     """
 
     path: Path
@@ -90,6 +93,12 @@ class Result:
     run: Mapping[str, Any] = field(repr=False)
     metrics: Mapping[str, Mapping[str, Cell]] = field(repr=False)
     failures: tuple[Failure, ...] = field(repr=False)
+    own_aspects: tuple[Aspect, ...] = field(default=(), repr=False)
+
+    @property
+    def aspects(self) -> tuple[Aspect, ...]:
+        """The aspects that there may be slices of."""
+        return (*TAXONOMY, *self.own_aspects)
 
     @property
     def key(self) -> str:
@@ -292,6 +301,7 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
     protocol = check.text(run, "protocol", MAX_NAME)
     model = check.text(run, "model", MAX_NAME)
     manifest = _manifest_model(run_folder)
+    own_aspects = tuple(_own_aspects(check, run.get("aspects", [])))
     return Result(
         path=summary if folder is None else folder,
         folder=folder,
@@ -306,8 +316,9 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
         audio=_audio(check, run.get("audio", {})),
         card=_card(check, run.get("card", manifest.get("card"))),
         run=run,
-        metrics=_metrics(check, data.get("metrics")),
+        metrics=_metrics(check, data.get("metrics"), (*TAXONOMY, *own_aspects)),
         failures=_failures(check, data.get("failures", [])),
+        own_aspects=own_aspects,
     )
 
 
@@ -351,18 +362,42 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:80] or "model"
 
 
-def _metrics(check: _Checker, value: Any) -> dict[str, dict[str, Cell]]:
+def _own_aspects(check: _Checker, value: Any) -> Iterator[Aspect]:
+    taken = {*ASPECTS, OVERALL}
+    for entry, id_, title in _named(check, value, "run.aspects", MAX_OWN_ASPECTS):
+        if id_ in taken:
+            check.fail("run.aspects", f"names {id_} twice, or after an aspect of the taxonomy")
+        taken.add(id_)
+        found = {i: t for _, i, t in _named(check, entry.get("categories"), f"run.aspects.{id_}", MAX_OWN_CATEGORIES)}
+        yield Aspect(id_, title, describe(title), tuple(Category(i, t, "") for i, t in found.items()))
+
+
+def _named(check: _Checker, value: Any, where: str, most: int) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Entries with an id that is safe in names of files, and a title."""
+    if not isinstance(value, list) or len(value) > most:
+        check.fail(where, f"is not a list of at most {most} entries")
+    for item in value:
+        entry = check.mapping(item, where)
+        id_ = check.text(entry, "id", MAX_NAME)
+        if not _OWN_ID.fullmatch(id_):
+            check.fail(where, f"has the name {id_[:80]!r}, which is no id")
+        yield entry, id_, check.text(entry, "title", MAX_TEXT, default="", cut=True)[:MAX_NAME] or id_
+
+
+def _metrics(check: _Checker, value: Any, aspects: Sequence[Aspect]) -> dict[str, dict[str, Cell]]:
     metrics = check.mapping(value, "metrics")
     if len(metrics) > MAX_METRICS:
         check.fail("metrics", f"has {len(metrics):,} entries; at most {MAX_METRICS} are read")
-    return {check.id(metric, "metrics"): dict(_slices(check, metric, slices)) for metric, slices in metrics.items()}
+    return {
+        check.id(metric, "metrics"): dict(_slices(check, metric, slices, aspects)) for metric, slices in metrics.items()
+    }
 
 
-def _slices(check: _Checker, metric: str, value: Any) -> Iterator[tuple[str, Cell]]:
+def _slices(check: _Checker, metric: str, value: Any, aspects: Sequence[Aspect]) -> Iterator[tuple[str, Cell]]:
     slices = check.mapping(value, f"metrics.{metric}")
     if OVERALL in slices:
         yield OVERALL, _cell(check, slices[OVERALL], f"metrics.{metric}.overall")
-    for aspect in ASPECTS.values():
+    for aspect in aspects:
         if aspect.id in slices:
             categories = check.mapping(slices[aspect.id], f"metrics.{metric}.{aspect.id}")
             for category in aspect.category_ids:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from javisbench.leaderboard.table import Column, column, metric_order, printable
+from javisbench.leaderboard.table import Column, column, metric_order, printable, slice_title
 from javisbench.run.sources import clip_name
-from javisbench.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from javisbench.leaderboard.results import Result, SampleInfo
+    from javisbench.taxonomy import Aspect
 
 ClipsPublished: TypeAlias = Literal["none", "extremes", "all"]
 CHUNK = 250
@@ -91,8 +91,12 @@ def write_samples(result: Result, folder: Path, published: ClipsPublished) -> Sa
         "clips": [printable(clip) for clip in clips],
         "metrics": [_column_json(col) for col in columns],
         "scores": [[_rounded(v, col.digits + 2) for v in frame[col.id]] for col in columns],
-        "categories": [category.title for aspect in TAXONOMY for category in aspect.categories],
-        "members": [_category_numbers(infos.get(text)) for text in texts],
+        "categories": [
+            slice_title(f"{aspect.id}/{category.id}", [aspect])
+            for aspect in result.aspects
+            for category in aspect.categories
+        ],
+        "members": [_category_numbers(infos.get(text), result.aspects) for text in texts],
         "failed": sorted({clip_name(f.sample_id, f.repeat) for f in result.failures}),
         "chunk": CHUNK,
     }
@@ -137,9 +141,9 @@ def _rounded(value: float, digits: int) -> float | None:
     return None if value != value or abs(value) == float("inf") else round(value, digits)
 
 
-def _category_numbers(info: SampleInfo | None) -> list[int]:
-    """Numbers of the sample's categories, in the order of the taxonomy."""
-    names = [f"{aspect.id}/{category.id}" for aspect in TAXONOMY for category in aspect.categories]
+def _category_numbers(info: SampleInfo | None, aspects: Sequence[Aspect]) -> list[int]:
+    """Numbers of the sample's categories, in the order of the aspects."""
+    names = [f"{aspect.id}/{category.id}" for aspect in aspects for category in aspect.categories]
     return [i for i, name in enumerate(names) if info is not None and name in info.categories]
 
 

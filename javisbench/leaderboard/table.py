@@ -8,11 +8,12 @@ results that can be compared: same suite, same protocol, same n, official weight
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from javisbench.taxonomy import ASPECTS, TAXONOMY
+from javisbench.own_aspects import joined
+from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable as printable
 
 if TYPE_CHECKING:
@@ -281,19 +282,68 @@ def metric_order(metric_ids: Iterable[str]) -> list[str]:
     return sorted(set(metric_ids), key=lambda metric: (known.get(metric, len(known)), metric))
 
 
-def run_table(result: Result) -> Table:
+def aspects_of(results: Iterable[Result]) -> tuple[Aspect, ...]:
+    """The aspects that there may be slices of: the taxonomy's, then those that columns of suites made."""
+    return (*TAXONOMY, *joined(aspect for result in results for aspect in result.own_aspects))
+
+
+def chosen_aspects(results: Sequence[Result], columns: Sequence[str] | None) -> frozenset[str] | None:
+    """Ids of the aspects that these columns of suites made, or of those of the taxonomy that are called so; None for
+    None.
+
+    Raises:
+        UsageError: no result was sliced by one of them.
+    """
+    if columns is None:
+        return None
+    known = aspects_of(results)
+    return frozenset(_aspect_of(column, known).id for column in columns)
+
+
+def _aspect_of(column: str, known: Sequence[Aspect]) -> Aspect:
+    for aspect in known:
+        if column in (aspect.title, aspect.id):
+            return aspect
+    from javisbench.errors import UsageError
+
+    own = [aspect for aspect in known if aspect.id not in ASPECTS]
+    sliced = f"they were sliced by {', '.join(aspect.title for aspect in own)}" if own else "they have no such slices"
+    raise UsageError(
+        f"None of the results was sliced by {printable(column)!r}; {sliced}. Score them again with --slice-by "
+        f"{printable(column)} (what the networks made of the clips is kept, so that takes seconds)."
+    )
+
+
+def slice_title(name: str, aspects: Iterable[Aspect]) -> str:
+    """How a slice (``overall`` or ``aspect/category``) is called beside those of other aspects.
+
+    A value of a suite's own column stands with the column's name: by itself it may say nothing (``1``, ``yes``).
+    """
+    if name == OVERALL:
+        return "All samples"
+    aspect_id, _, category_id = name.partition("/")
+    for aspect in aspects:
+        for category in aspect.categories:
+            if (aspect.id, category.id) == (aspect_id, category_id):
+                return category.title if aspect.id in ASPECTS else f"{aspect.title}: {category.title}"
+    return category_id
+
+
+def run_table(result: Result, only: Collection[str] | None = None) -> Table:
     """One run: a row for all samples, then one for each category of each aspect.
 
     Args:
         result: of `javisbench.leaderboard.results.load_result`.
+        only: ids of the aspects that are shown; None for all.
 
     Returns:
         A table whose groups are ``overall`` and the aspects that the run's suite has.
     """
     metrics = metric_order(result.metrics)
     groups = [RowGroup(OVERALL, "Overall", (_result_row(result, metrics, None, None, "All samples", OVERALL),))]
-    for aspect in TAXONOMY:
-        if not any(result.has_aspect(metric, aspect.id) for metric in metrics):
+    for aspect in result.aspects:
+        wanted = only is None or aspect.id in only
+        if not wanted or not any(result.has_aspect(metric, aspect.id) for metric in metrics):
             continue
         rows = tuple(
             _result_row(result, metrics, aspect.id, category.id, category.title, category.id)
@@ -326,8 +376,9 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
     metrics = metric_order(metric for result in results for metric in result.metrics)
     columns = tuple(column(metric) for metric in metrics)
     slices: list[tuple[str | None, str]] = [(None, OVERALL)]
-    if aspect is not None:
-        slices = [(category.id, category.title) for category in ASPECTS[aspect].categories]
+    shown = next((known for known in aspects_of(results) if known.id == aspect), None)
+    if shown is not None:
+        slices = [(category.id, category.title) for category in shown.categories]
     together: dict[Comparison, list[Result]] = {}
     for result in results:
         together.setdefault(comparison(result), []).append(result)
@@ -342,7 +393,7 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
                 rows = _placed(rows, members, col, (aspect, category), ranks)
             groups.append(RowGroup(f"{category or OVERALL}-{len(groups)}", printable(heading), tuple(rows)))
     table = Table(
-        title="Overall" if aspect is None else ASPECTS[aspect].title,
+        title="Overall" if shown is None else shown.title,
         protocol=protocol_line(results),
         columns=columns,
         groups=tuple(groups),
@@ -350,6 +401,19 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
         is_board=True,
     )
     return replace(table, notes=_notes(table, results))
+
+
+def joined_tables(tables: Sequence[Table]) -> Table:
+    """Tables of the same results by several aspects as one."""
+    groups = [
+        replace(
+            group, id=f"{number}-{group.id}", title=f"{table.title}: {group.title}" if len(tables) > 1 else group.title
+        )
+        for number, table in enumerate(tables)
+        for group in table.groups
+    ]
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    return replace(tables[0], title=", ".join(t.title for t in tables), groups=tuple(groups), notes=tuple(notes))
 
 
 def _result_row(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.clip import ClipSpec
 from javisbench.errors import JavisbenchError, SubmissionError
 from javisbench.leaderboard.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.leaderboard.results import Result, load_result, parse_json
@@ -16,6 +15,7 @@ from javisbench.leaderboard.submit import SHA256, refuse_unrankable
 from javisbench.leaderboard.table import printable
 from javisbench.run.sources import Item
 from javisbench.suite import Sample, Suite, suite_hash
+from javisbench.taxonomy import ASPECTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +236,9 @@ def _rebuilt(result: Result, tables: _Tables) -> tuple[Suite, list[Item]]:
             categories={aspect: tuple(names) for aspect, names in categories.items()},
         )
     chosen, total = tuple(by_id.values()), int(result.run["suite_total"])
-    suite = Suite(result.suite, chosen, ClipSpec(), False, result.suite_hash, "submission", total)
+    suite = Suite(
+        result.suite, chosen, None, False, result.suite_hash, "submission", total, own_aspects=result.own_aspects
+    )
     rows = zip(tables.scores["sample_id"], tables.scores["repeat"], strict=True)
     return suite, [Item(by_id[sample_id], int(repeat), None) for sample_id, repeat in rows]
 
@@ -264,9 +266,14 @@ def _check_suite(result: Result, suite: Suite) -> Iterator[Finding]:
     if known.hash != result.suite_hash:
         yield Finding("suite", f"the rows are not those of {result.suite} as this machine has it")
     expected = {sample.id: (sample.text, sample.categories) for sample in known}
-    changed = [s.id for s in suite if expected.get(s.id) != (s.text, dict(s.categories))]
+    changed = [s.id for s in suite if expected.get(s.id) != (s.text, _of_taxonomy(s))]
     if changed:
         yield Finding("suite", f"{len(changed)} rows differ from {result.suite}, such as {changed[0]}")
+
+
+def _of_taxonomy(sample: Sample) -> dict[str, tuple[str, ...]]:
+    """The sample's categories without those that a column of the suite made."""
+    return {aspect: found for aspect, found in sample.categories.items() if aspect in ASPECTS}
 
 
 def _check_means(result: Result, scores: pd.DataFrame, suite: Suite, items: list[Item]) -> Iterator[Finding]:

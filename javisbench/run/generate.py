@@ -79,11 +79,12 @@ def sample_seed(base_seed: int, suite: str, sample_id: str, repeat: int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
-def check_suite(generator: Generator, suite: Suite) -> None:
+def check_suite(generator: Generator, suite: Suite, repeats: int = 1) -> None:
     """Refuse what makes no sense together.
 
     Raises:
-        GenerationError: an unconditional model in a text suite, or the other way round.
+        GenerationError: an unconditional model in a text suite, or the other way round; a sample without a prompt; two
+            clips of one name.
     """
     if suite.unconditional and generator.needs_text:
         raise GenerationError(f"{generator.card_id} needs prompts, and the suite {suite.name} has none.")
@@ -92,6 +93,24 @@ def check_suite(generator: Generator, suite: Suite) -> None:
             f"{generator.card_id} is unconditional: it cannot follow the prompts of {suite.name}. Use --suite "
             f"landscape or --suite aist++."
         )
+    silent = [sample.id for sample in suite if not sample.text]
+    if generator.needs_text and silent:
+        raise GenerationError(f"{len(silent)} samples of {suite.name} have no prompt to follow, such as {silent[0]}.")
+    if repeats > 1:
+        _check_names(suite, repeats)
+
+
+def _check_names(suite: Suite, repeats: int) -> None:
+    """A sample may be called like a further clip of another."""
+    ids = {sample.id.lower(): sample.id for sample in suite}
+    for sample in suite:
+        for repeat in range(1, repeats):
+            other = ids.get(clip_name(sample.id, repeat).lower())
+            if other is not None:
+                raise GenerationError(
+                    f"With {repeats} repeats, clip {repeat} of {sample.id} and the sample {other} of {suite.name} "
+                    f"would be one file. Give one of them another id."
+                )
 
 
 def generate_clips(
@@ -121,8 +140,8 @@ def generate_clips(
         RunError: clips made with other settings or weights are in the way, or too many failures.
         MissingWeightsError: the model's weights are not here.
     """
-    check_suite(generator, suite)
-    plan = generator.plan(suite.setting)
+    check_suite(generator, suite, settings.repeats)
+    plan = generator.plan(suite.setting_to_make)
     hashes, absent = _hashes(generator, weights, progress)
     job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress)
     todo = job.todo()
@@ -194,7 +213,9 @@ class _Job:
 
     def key(self, request: Request, hashes: Hashes) -> str:
         """Hash over everything that decides the clip; `hashes` of the files that it is or was made with."""
-        categories = dict(request.sample.categories) if self.generator.uses_categories else None
+        own = {aspect.id for aspect in self.suite.own_aspects}
+        given = {aspect: found for aspect, found in request.sample.categories.items() if aspect not in own}
+        categories = given if self.generator.uses_categories else None
         prompts = dict(request.prompts)
         facts: list[Any] = [
             self.identity,
@@ -374,7 +395,7 @@ class _Job:
         clip, finished = answer.clip, answer.files
         try:
             if self.settings.conform == "exact":
-                clip, finished = conform_clip(clip, self.suite.setting), {}
+                clip, finished = conform_clip(clip, self.suite.setting_to_make), {}
             place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav")
         except JavisbenchError as error:
             if isinstance(error, RunError):

@@ -56,7 +56,7 @@ class GenerationJob:
         from javisbench.run.generate import check_suite
 
         generator = create_generator(model, params)
-        check_suite(generator, suite)
+        check_suite(generator, suite, settings.repeats)
         identity = {
             "model": generator.key_name(model),
             "card": generator.card_id,
@@ -75,11 +75,13 @@ class GenerationJob:
         from javisbench.weights import WeightStore
 
         settings = replace(self.settings, device=pick_device(self.settings.device))
-        plan = self.generator.plan(self.suite.setting)
+        plan = self.generator.plan(self.suite.setting_to_make)
         progress.say(
             f"Generating {self.suite.name} with {self.model['name']}: {plan.width}x{plan.height} pixels, {plan.frames} "
             f"frames at {plan.fps} fps, {plan.audio_samples} samples at {plan.sample_rate} Hz"
         )
+        if self.suite.setting is None:
+            progress.say(f"  {self.suite.name} states no size, rates or length: the model was asked for JavisBench's")
         for note in plan.notes:
             progress.say(f"  {note}")
         self._check_suite()

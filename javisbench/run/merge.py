@@ -291,7 +291,7 @@ def _suite(part: _Part, options: MergeOptions) -> Suite:
     if isinstance(options.suite, Suite):
         suite = options.suite
     else:
-        known = facts["name"] in known_suites() and not Path(facts["source"]).is_file()
+        known = facts["name"] in known_suites() and not Path(facts["source"]).exists()
         suite = load_suite(options.suite or (facts["name"] if known else facts["source"]), allow_outside=True)
     if suite.hash != facts["hash"]:
         raise RunError(
@@ -423,10 +423,10 @@ def _score(
 
     if not part.requests:
         return None
-    matched = _match(target, part, suite, chosen)
     first = part.manifest["first_protocol"]
     for group in _groups(part.requests, first):
-        score_run(target, suite, matched, _scoring(group, options), progress)
+        sliced = suite.sliced_by(group[0].get("slice_by", ()))
+        score_run(target, sliced, _match(target, part, sliced, chosen), _scoring(group, options), progress)
     return Result(target, first)
 
 

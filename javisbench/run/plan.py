@@ -220,6 +220,10 @@ def _place(
         note = f"{suite.name} has no prompts"
         part.unavailable[metric_id] = Unavailable("not_applicable", note)
         return
+    if isinstance(metric, SampleMetric) and metric.needs_setting and suite.setting is None:
+        note = f"{suite.name} states no size, rates or length to compare with"
+        part.unavailable[metric_id] = Unavailable("not_applicable", note)
+        return
     # Sorted: the order of a set differs from process to process, and summaries list encoders as they come here.
     for name in sorted({spec.encoder for spec in specs}):
         if name not in encoders:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
 from javisbench.metrics.base import SampleContext, SampleScore
+from javisbench.own_aspects import own_facts
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -167,7 +168,7 @@ class _Job:
             specs = {spec for spec in texts if spec.subject == kind}
             prompts = [_prompt(item.sample, kind) for item in self.items if item.source in self.index.hashes]
             if specs:
-                encode_prompts(prompts, specs, self.session, self.progress)
+                encode_prompts(list(filter(None, prompts)), specs, self.session, self.progress)
         clip_specs = self.plan.clip_specs()
         set_specs = {spec for part in self.plan.parts for spec in part.set_specs()}
         wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(sources, clip_specs)
@@ -246,7 +247,10 @@ class _Job:
 
     def _content(self, item: Item, spec: FeatureSpec) -> str:
         if spec.subject != "clip":
-            return prompt_hash(_prompt(item.sample, spec.subject))
+            prompt = _prompt(item.sample, spec.subject)
+            if not prompt:
+                raise MetricError("The sample has no prompt.", kind="no_prompt")
+            return prompt_hash(prompt)
         assert item.source is not None
         return self.index.hashes[item.source]
 
@@ -401,6 +405,7 @@ def _summary(
         "suite": job.suite.name,
         "suite_hash": job.suite.hash,
         "suite_total": job.suite.total,
+        **({"aspects": own_facts(job.suite.own_aspects)} if job.suite.own_aspects else {}),
         "prompts": len({item.sample.id for item in job.items}),
         "samples": len(job.items),
         "clips": sum(item.source is not None for item in job.items),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ from javisbench.errors import UsageError
 from javisbench.media import ClipSource, sidecar_for
 from javisbench.media.source import VIDEO_SUFFIXES
 from javisbench.suite import Sample, Suite
+from javisbench.suite_folder import REPEAT_NAME, videos_in
+from javisbench.suite_rows import read_table
 
-_INDEX_NAME = re.compile(r"sample_(\d{4,})(?:-(\d+))?")
-_REPEAT_NAME = re.compile(r"(.+)-(\d+)")
+_REPEAT = re.compile(r"[0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,12 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
     Raises:
         UsageError: no folder, no video in it, a bad manifest, or not one match.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of clips.")
     if manifest is not None:
+        _check_folder(folder)
         found, how = _by_manifest(manifest, suite), "manifest"
         extra: list[Path] = []
     else:
-        videos = _videos(folder)
-        if not videos:
-            raise UsageError(
-                f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
-                f"{suite.samples[0].id}.mp4."
-            )
+        videos = clips_of(folder, such_as=suite.samples[0].id)
         found, extra, how = _by_name(videos, suite)
         if not found:
             raise UsageError(
@@ -112,6 +106,31 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
     count = repeats or 1 + max((repeat for _, repeat in found), default=0)
     items = tuple(Item(sample, repeat, found.get((sample.id, repeat))) for sample in suite for repeat in range(count))
     return Matched(items, tuple(extra), how)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder of clips.")
+
+
+def clips_of(folder: Path, such_as: str = "sample_0000") -> list[Path]:
+    """The clips of a folder that must have some, by name.
+
+    Args:
+        folder: holds the clips.
+        such_as: an id that a clip could be named after.
+
+    Raises:
+        UsageError: no folder, or no video in it.
+    """
+    _check_folder(folder)
+    videos = videos_in(folder)
+    if not videos:
+        raise UsageError(
+            f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
+            f"{such_as}.mp4."
+        )
+    return videos
 
 
 def match_generated(folder: Path, suite: Suite, repeats: int) -> Matched:
@@ -148,13 +167,6 @@ def _source(sample_id: str, video: Path, audio: Path | None) -> ClipSource:
     return ClipSource(sample_id, video, audio if audio is not None else sidecar_for(video))
 
 
-def _videos(folder: Path) -> list[Path]:
-    # Everything with a video's suffix counts, folders and broken links too: they are bad clips, not absent ones.
-    found = (p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
-    # Of a.mp4 and a.MP4 the first is the sample's.
-    return sorted(found, key=lambda p: (p.stem + p.suffix.lower(), p.suffix != p.suffix.lower(), p.name))
-
-
 def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int], ClipSource], list[Path], str]:
     videos = list(videos)
     by_id = {sample.id: sample for sample in suite}
@@ -175,7 +187,7 @@ def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int]
 def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None:
     if stem in names:
         return names[stem], 0
-    repeat = _REPEAT_NAME.fullmatch(stem)
+    repeat = REPEAT_NAME.fullmatch(stem)
     if repeat and repeat[1] in names and 0 < int(repeat[2]) < 10000:
         return names[repeat[1]], int(repeat[2])
     return None
@@ -184,21 +196,26 @@ def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None
 def _by_manifest(manifest: Path, suite: Suite) -> dict[tuple[str, int], ClipSource]:
     by_id = {sample.id: sample for sample in suite}
     found: dict[tuple[str, int], ClipSource] = {}
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"The manifest {manifest} cannot be read: {error}") from error
-    for number, row in enumerate(rows, start=1):
-        sample_id, video, repeat = row.get("id"), row.get("video"), row.get("repeat") or "0"
-        if not sample_id or not video or not repeat.isdigit():
+    rows_of: dict[tuple[str, int], int] = {}
+    table = read_table(manifest, "video")
+    if table.problems:
+        raise UsageError(f"The manifest {manifest} cannot be used: {table.problems[0]}")
+    folder = manifest.resolve().parent
+    for number, row in enumerate(table.rows, start=1):
+        sample_id, video, audio, repeat = (row.get(column, "") for column in ("id", "video", "audio", "repeat"))
+        if not sample_id or not video or not _REPEAT.fullmatch(repeat):
             raise UsageError(
                 f"{manifest}: row {number} needs the columns id and video (and may have audio and repeat, a number)."
             )
-        if sample_id in by_id:
-            audio = row.get("audio")
-            folder = manifest.resolve().parent
-            found[sample_id, int(repeat)] = _source(sample_id, folder / video, folder / audio if audio else None)
+        if "\0" in video + audio:
+            raise UsageError(f"{manifest}: row {number} names a file with a NUL character in it.")
+        if sample_id not in by_id:
+            continue
+        place = sample_id, int(repeat or 0)
+        if place in found:
+            raise UsageError(f"{manifest}: rows {rows_of[place]} and {number} are the same clip of {sample_id}.")
+        rows_of[place] = number
+        found[place] = _source(sample_id, folder / video, folder / audio if audio else None)
     if not found:
         raise UsageError(f"No row of {manifest} names a sample of {suite.name} in its column id.")
     return found

@@ -203,7 +203,7 @@ def _rendered(suite: Suite, seed: int) -> Iterator[_Good | tuple[str, str]]:
     from javisbench.run.generate import sample_seed
 
     generator = Procedural()
-    plan = generator.plan(suite.setting)
+    plan = generator.plan(suite.setting_to_make)
     for sample in suite:
         own = sample_seed(seed, suite.name, sample.id, 0)
         (outcome,) = generator.generate([Request(sample, sample.index, 0, own, plan, sample.prompts)])

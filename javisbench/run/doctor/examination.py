@@ -16,6 +16,7 @@ from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
 from javisbench.run.manifest import read_manifest
+from javisbench.run.own_suite import DEFAULT_SUITE, suite_of_clips
 from javisbench.run.sources import Matched, match_folder, match_generated
 from javisbench.text import printable
 
@@ -32,7 +33,7 @@ class DoctorOptions:
     """What to examine.
 
     Attributes:
-        suite: for a folder of clips: whose prompts they belong to.
+        suite: for a folder of clips: whose prompts they belong to; None for those beside them, else ``javisbench``.
         model: also try this generator.
         params: its parameters.
         repeats: clips a prompt.
@@ -42,7 +43,7 @@ class DoctorOptions:
         scoring: how it would be scored; None for the defaults.
     """
 
-    suite: str | Suite = "javisbench"
+    suite: str | Suite | None = None
     model: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     repeats: int | None = None
@@ -75,9 +76,16 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
     check_machine(report, folder or options.out, scoring.device)
     if folder is not None and (folder / "run.json").is_file():
         return _examine_run(report, folder, options, scoring)
-    chosen = options.suite if folder is not None else target or options.suite
-    suite = (chosen if isinstance(chosen, Suite) else load_suite(chosen)).limited(options.limit)
+    chosen: str | Suite
+    if folder is not None:
+        chosen = options.suite or suite_of_clips(folder, matched_otherwise=False)
+    else:
+        chosen = target or options.suite or DEFAULT_SUITE
+    suite = (chosen if isinstance(chosen, Suite) else load_suite(chosen)).sliced_by(scoring.slice_by)
+    suite = suite.limited(options.limit)
     report.add("ok", "suite", f"{suite.name}: {len(suite)} samples")
+    for notice in suite.notices():
+        report.add("warning", "suite", notice)
     check_weights(report, suite, scoring)
     if folder is not None:
         matched = match_folder(folder, suite, repeats=options.repeats)

@@ -1,0 +1,69 @@
+"""The suite of clips for which the user named none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from javisbench.errors import UsageError
+from javisbench.run.manifest import read_manifest
+from javisbench.run.sources import clips_of
+from javisbench.suite import Suite, known_suites, load_suite
+from javisbench.suite_folder import holds_prompts
+
+DEFAULT_SUITE = "javisbench"
+_INDEX_NAME = re.compile(r"sample_\d{4,}(?:-\d+)?")
+
+
+def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suite:
+    """The suite of clips for which the user named none: a run's own, the folder's own (``ID.txt``), else the default.
+
+    Args:
+        clips: folder of clips, a run folder, or None for the clips that a suite names.
+        matched_otherwise: whether a manifest says which clip is whose.
+
+    Raises:
+        UsageError: no folder, no clip in it, none that is named after a sample of the default suite, or the run's suite
+            has changed.
+        SuiteError: the run's suite cannot be had any more.
+    """
+    if clips is None:
+        raise UsageError("Give a folder of clips, or with --suite a suite whose pred_video_path column names them.")
+    if (clips / "run.json").is_file() and (clips / "clips").is_dir():
+        manifest = read_manifest(clips)
+        made = manifest.get("generation") or manifest.get("matching") or {}
+        recorded = manifest.get("suite")
+        return recorded_suite(recorded).limited(made.get("limit")) if recorded else DEFAULT_SUITE
+    if matched_otherwise:
+        return DEFAULT_SUITE
+    videos = clips_of(clips)
+    if holds_prompts(clips):
+        return str(clips)
+    if not any(_INDEX_NAME.fullmatch(video.stem) for video in videos):
+        raise UsageError(
+            f"No clip in {clips} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they were "
+            f"to show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it, as in "
+            f"{videos[0].stem}.txt."
+        )
+    return DEFAULT_SUITE
+
+
+def recorded_suite(facts: Mapping[str, Any]) -> Suite:
+    """The whole suite that a run's manifest names.
+
+    Raises:
+        SuiteError: it is not there any more, or not readable.
+        UsageError: it has changed since.
+    """
+    # A file that is called like a known suite is meant where it is still there.
+    by_name = facts["name"] in known_suites() and not Path(facts["source"]).exists()
+    suite = load_suite(facts["name"] if by_name else facts["source"], allow_outside=True)
+    if suite.hash != facts["hash"]:
+        raise UsageError(
+            f"The suite {facts['name']} ({facts['source']}) has other prompts now than when the run was made. Give the "
+            f"right one with --suite."
+        )
+    return replace(suite, name=facts["name"], source=facts["source"])
