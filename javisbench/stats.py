@@ -31,7 +31,7 @@ class Estimate:
     """A value, what it rests on, and how far it may be off.
 
     Attributes:
-        value: None when there are fewer than two samples.
+        value: None when there are none; of a distance, None below two samples.
         n: samples behind it.
         ci_low: lower end of the interval, or None.
         ci_high: upper end, or None.
@@ -83,7 +83,7 @@ def slice_means(
         level: coverage of the interval, in (0, 1).
 
     Returns:
-        slice name to estimate, in the order of `slices`. Fewer than two samples: no value. Fewer than two prompts: no
+        slice name to estimate, in the order of `slices`. No sample: no value. Fewer than two prompts: no
         interval. Both are ``small_n``.
 
     Raises:
@@ -175,8 +175,10 @@ def _bootstrap(
 
 
 def _estimate(part: _Part, interval: tuple[float, float] | None) -> Estimate:
-    if part.n < 2:
-        return Estimate(None, part.n, status="small_n", note=f"n = {part.n}: no value from fewer than two samples")
+    if part.n == 0:
+        return Estimate(None, 0, status="small_n", note="no samples")
+    if part.n == 1:
+        return Estimate(part.mean, 1, status="small_n", note="one sample: its value, no interval")
     if interval is None:
         return Estimate(part.mean, part.n, status="small_n", note="all samples are of one prompt: no interval")
     prompts = len(part.sums)

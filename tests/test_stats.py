@@ -80,7 +80,8 @@ class TestSliceMeans:
         slices = {"none": np.array([], dtype=int), "one": np.array([0]), "one prompt": np.array([0, 1])}
         found = slice_means([1.0, 2.0, 5.0], [4, 4, 8], slices)
         assert (found["none"].value, found["none"].n, found["none"].status) == (None, 0, "small_n")
-        assert (found["one"].value, found["one"].n, found["one"].status) == (None, 1, "small_n")
+        assert (found["one"].n, found["one"].status, found["one"].ci_low) == (1, "small_n", None)
+        assert found["one"].value is not None
         assert (found["one prompt"].value, found["one prompt"].ci_low) == (1.5, None)
         assert found["one prompt"].status == "small_n"
 
