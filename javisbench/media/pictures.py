@@ -194,7 +194,10 @@ class PictureDecoder:
 
     def pixels(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """A frame as RGB, upright, ``(H, W, 3)``; valid until the next call."""
-        return turn(cropped(self._to_rgb(frame), self._crop), self._matrix)
+        pixels = self._to_rgb(frame)
+        if self._crop != NO_CROP:
+            pixels = cropped(pixels, self._crop)
+        return pixels if self._matrix is None else turn(pixels, self._matrix)
 
     def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
         """Height and width of a frame once it is turned."""
