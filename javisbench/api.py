@@ -28,10 +28,10 @@ from javisbench.run.progress import GENERATING, Progress, Silent, Step
 if TYPE_CHECKING:
     import pandas as pd
 
+    from javisbench.matching import Matched
+    from javisbench.reference.real_side import Reference
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.plan import ScorePlan
-    from javisbench.run.reference import Reference
-    from javisbench.run.sources import Matched
     from javisbench.suite import Suite
 
 
@@ -162,7 +162,7 @@ def score(
     Raises:
         JavisbenchError: bad usage or input. Bad clips do not raise: they are listed in ``failures``.
     """
-    from javisbench.run.sources import match_clips
+    from javisbench.matching import match_clips
     from javisbench.suite import Suite, load_suite
 
     options = _options(options, settings)
@@ -299,9 +299,9 @@ def evaluate(
     Arguments are those of `generate` and `score`. ``model="folder:PATH"`` scores clips made elsewhere. Running it again
     goes on where it stopped.
     """
+    from javisbench.matching import match_generated
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.score import scoring_steps
-    from javisbench.run.sources import match_generated
     from javisbench.suite import Suite, load_suite
 
     options = _options(options, scoring)
@@ -334,8 +334,8 @@ def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
 
 
 def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
+    from javisbench.reference.real_side import default_reference, open_reference
     from javisbench.run.plan import fit_reference, make_plan
-    from javisbench.run.reference import default_reference, open_reference
     from javisbench.weights import WeightStore
 
     protocols = resolve_protocols(options.protocols, suite)

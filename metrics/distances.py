@@ -9,7 +9,7 @@ All of it is float64 linear algebra on arrays; no model, file or device.
   (2018), section 4.
 * Standard errors: influence function (infinitesimal jackknife) of the Fréchet distance; delete-one jackknife of the
   MMD. Efron and Tibshirani (1993), chapters 11 and 21. What their squares count twice where the sets are nearly equal
-  is given beside them (`javisbench.metrics.second_order`).
+  is given beside them (`javisbench.metrics.variance_correction`).
 
 Slices and intervals are made of these in `javisbench.metrics.distance_slices`.
 """
@@ -23,7 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from javisbench.errors import MetricError
-from javisbench.metrics.second_order import FrechetGeometry, frechet_excess, frechet_excess_of_first, kernel_excess
+from javisbench.metrics.variance_correction import (
+    FrechetGeometry,
+    frechet_excess,
+    frechet_excess_of_first,
+    kernel_excess,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

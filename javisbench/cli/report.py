@@ -10,7 +10,7 @@ import click
 from javisbench.cli import options
 
 if TYPE_CHECKING:
-    from javisbench.leaderboard.table import Table
+    from javisbench.results.table import Table
 
 EPILOG = """\b
 Examples:
@@ -41,7 +41,7 @@ def command(
     verbose: bool,
 ) -> int:
     """Print the table of a run by aspect and category, or of several RUNS side by side."""
-    from javisbench.leaderboard.export import render
+    from javisbench.publish.export import render
 
     options.setup_logging(quiet, verbose)
     table = build_table(runs, protocol, aspect)
@@ -62,9 +62,9 @@ def command(
 def build_table(runs: tuple[Path, ...], protocol: str | None, aspect: str | None) -> Table:
     """The table of one run, or of several side by side."""
     from javisbench.errors import UsageError
-    from javisbench.leaderboard.results import load_result, load_results
-    from javisbench.leaderboard.table import board_table, run_table
     from javisbench.registry import did_you_mean
+    from javisbench.results.run_folder import load_result, load_results
+    from javisbench.results.table import board_table, run_table
     from javisbench.taxonomy import ASPECTS
 
     if aspect is not None and aspect not in ASPECTS:
@@ -84,8 +84,8 @@ def print_run(folder: Path, protocol: str) -> None:
     """Print a run's table, its failures counted by reason, and where everything lies."""
     from collections import Counter
 
-    from javisbench.leaderboard.results import load_results
-    from javisbench.leaderboard.table import run_table
+    from javisbench.results.run_folder import load_results
+    from javisbench.results.table import run_table
 
     result = next(r for r in load_results(folder) if r.protocol == protocol)
     print_table(run_table(result))
@@ -103,7 +103,7 @@ def print_table(table: Table) -> None:
 
     from rich.console import Console
 
-    from javisbench.leaderboard.export import to_rich
+    from javisbench.publish.export import to_rich
 
     width = None if sys.stdout.isatty() else 160
     Console(width=width, highlight=False).print(to_rich(table))

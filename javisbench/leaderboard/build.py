@@ -18,25 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
-from javisbench.leaderboard.export import EXTENSIONS, format_value, render
-from javisbench.leaderboard.published import (
-    disagreements,
-    metric_validation,
-    published_results,
-)
-from javisbench.leaderboard.ranking import Ranker
-from javisbench.leaderboard.results import Result, load_results
 from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
-from javisbench.leaderboard.table import (
-    Table,
-    board_table,
-    column,
-    comparison,
-    metric_order,
-    printable,
-    run_table,
-)
-from javisbench.leaderboard.views import (
+from javisbench.leaderboard.template_data import (
     Scale,
     by_suite,
     digest,
@@ -50,6 +33,23 @@ from javisbench.leaderboard.views import (
     row_view,
     run_facts,
     spokes,
+)
+from javisbench.publish.export import EXTENSIONS, format_value, render
+from javisbench.results.published import (
+    disagreements,
+    metric_validation,
+    published_results,
+)
+from javisbench.results.ranking import Ranker
+from javisbench.results.run_folder import Result, load_results
+from javisbench.results.table import (
+    Table,
+    board_table,
+    column,
+    comparison,
+    metric_order,
+    printable,
+    run_table,
 )
 from javisbench.taxonomy import TAXONOMY, Aspect
 
@@ -154,7 +154,7 @@ def _load_all(sources: Iterable[Path | str], work: Path) -> list[Result]:
 def _load(source: Path, work: Path) -> list[Result]:
     if not source.is_file() or source.suffix == ".json":
         return load_results(source)
-    from javisbench.leaderboard.submit import unpack_verified
+    from javisbench.publish.archive import unpack_verified
 
     return load_results(unpack_verified(source, work), follow_clips=False)
 

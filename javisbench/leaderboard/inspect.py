@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
-from javisbench.leaderboard.table import column
+from javisbench.results.table import column
 
 if TYPE_CHECKING:
     import numpy as np

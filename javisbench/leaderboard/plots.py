@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from javisbench.errors import UsageError
-from javisbench.leaderboard.export import format_rank, format_value
-from javisbench.leaderboard.table import Column, Table
+from javisbench.publish.export import format_rank, format_value
+from javisbench.results.table import Column, Table
 
 if TYPE_CHECKING:
     from types import ModuleType

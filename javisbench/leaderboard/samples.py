@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from javisbench.leaderboard.table import Column, column, metric_order, printable
-from javisbench.run.sources import clip_name
+from javisbench.matching import clip_name
+from javisbench.results.table import Column, column, metric_order, printable
 from javisbench.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.leaderboard.results import Result, SampleInfo
+    from javisbench.results.run_folder import Result, SampleInfo
 
 ClipsPublished: TypeAlias = Literal["none", "extremes", "all"]
 CHUNK = 250

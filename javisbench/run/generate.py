@@ -18,12 +18,12 @@ from javisbench.baselines.base import Failed, Generated, Generator, Plan, Reques
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
 from javisbench.durable import append_jsonl, read_json, read_jsonl, write_json, write_jsonl
 from javisbench.errors import GenerationError, JavisbenchError, RunError
-from javisbench.hash_cache import file_sha256
+from javisbench.matching import clip_name
 from javisbench.run.conform import conform_clip
 from javisbench.run.manifest import now_text, versions
-from javisbench.run.place import place_clip
 from javisbench.run.progress import GENERATING
-from javisbench.run.sources import clip_name
+from javisbench.run.store_clip import place_clip
+from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
     from javisbench.run.progress import Progress, Stage

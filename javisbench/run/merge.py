@@ -16,12 +16,12 @@ from javisbench import __version__
 from javisbench.baselines.fingerprint import Hashes, difference
 from javisbench.durable import atomic_path, locked, read_json, read_jsonl, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
+from javisbench.matching import Matched, clip_name, match_clips, match_generated
 from javisbench.run.generate import sample_seed
 from javisbench.run.log import run_log
-from javisbench.run.made_with import Differences, differences, made_with, told
 from javisbench.run.manifest import now_text, read_manifest, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
-from javisbench.run.sources import Matched, clip_name, match_clips, match_generated
+from javisbench.run.provenance import Differences, differences, made_with, told
 
 if TYPE_CHECKING:
     from javisbench.api import Result, ScoringOptions

@@ -14,8 +14,8 @@ from javisbench.metrics.base import SampleMetric, SetMetric, Status
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.registry import METRICS
+from javisbench.reference.real_side import Reference, Wanted
 from javisbench.registry import did_you_mean
-from javisbench.run.reference import Reference, Wanted
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import Encoder

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
+from javisbench.matching import Item, Matched
 from javisbench.metrics.base import SampleContext, SampleScore
+from javisbench.reference.real_side import NoReference, Reference, Wanted
+from javisbench.results.set_features import SetRows, write_set_features
+from javisbench.results.summary import nested, positions, sample_cells, set_cells, slice_name, unavailable_cells
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -25,10 +29,6 @@ from javisbench.run.encode import (
 from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ProtocolPlan, ScorePlan, Unavailable
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
-from javisbench.run.reference import NoReference, Reference, Wanted
-from javisbench.run.set_features import SetRows, write_set_features
-from javisbench.run.sources import Item, Matched
-from javisbench.run.summary import nested, positions, sample_cells, set_cells, slice_name, unavailable_cells
 
 if TYPE_CHECKING:
     import numpy as np

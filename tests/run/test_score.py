@@ -150,7 +150,7 @@ def test_worker_counts_do_not_change_a_bit(clips: Path, suite: str, tmp_path: Pa
 
 
 def test_clips_are_found_by_id_by_row_or_by_manifest(clips: Path, tmp_path: Path) -> None:
-    from javisbench.run.sources import match_folder
+    from javisbench.matching import match_folder
     from javisbench.suite import load_suite
 
     (tmp_path / "ids.csv").write_text("id,text\ncat,a\ndog,b\n")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from javisbench.durable import locked, read_jsonl
 from javisbench.errors import JavisbenchError, MediaError, RunError
+from javisbench.matching import Matched, match_folder, match_generated
 from javisbench.run.doctor.bounds import bounds_of_run
 from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
 from javisbench.run.manifest import read_manifest
-from javisbench.run.sources import Matched, match_folder, match_generated
 
 if TYPE_CHECKING:
     from javisbench.api import ScoringOptions

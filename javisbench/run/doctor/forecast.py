@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from javisbench.matching import Matched
 from javisbench.run.progress import ENCODING, GENERATING, Silent, Stage, Step
-from javisbench.run.sources import Matched
 
 if TYPE_CHECKING:
     from javisbench.api import ScoringOptions
