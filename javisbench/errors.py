@@ -86,7 +86,7 @@ class RunError(JavisbenchError):
     kind = "run"
 
 
-class ReferenceError(JavisbenchError):
+class ReferenceFeaturesError(JavisbenchError):
     """Reference statistics that do not fit the run."""
 
     kind = "reference"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from javisbench.clip import ClipSpec
+from javisbench.stats import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.protocol import Protocol
-
-Status: TypeAlias = Literal[
-    "ok", "small_n", "biased", "not_applicable", "missing_weights", "missing_reference", "failed"
-]
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class SampleScore:
 
 
 @dataclass(frozen=True)
-class SetValue:
+class SetValue(Estimate):
     """Value of one set of clips, or of one slice of it.
 
     Attributes:
@@ -85,13 +82,6 @@ class SetValue:
         status: ``ok``, ``small_n`` (n < 2), ``biased`` (n < 2d) or ``failed``.
         note: a sentence, or None.
     """
-
-    value: float | None
-    n: int
-    ci_low: float | None = None
-    ci_high: float | None = None
-    status: Status = "ok"
-    note: str | None = None
 
 
 class SampleMetric(ABC):

@@ -79,7 +79,7 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from javisbench.results.table import OVERALL
+    from javisbench.results.cell import OVERALL
 
     rows = [row for row in found.rows if show_all or row.slice == "overall" or row.better]
     title = Text(f"{found.a} (A) minus {found.b} (B)", style="italic")
@@ -110,7 +110,8 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    from javisbench.results.table import OVERALL, column
+    from javisbench.results.cell import OVERALL
+    from javisbench.results.table import column
     from javisbench.taxonomy import category_title
 
     col = column(row.metric)

@@ -72,7 +72,8 @@ def _print(found: Inspection) -> None:
     from rich.table import Table
 
     from javisbench.leaderboard.inspect_plot import score_text
-    from javisbench.results.table import column, printable
+    from javisbench.results.table import column
+    from javisbench.text import printable
 
     console = Console(highlight=False)
     for name, text in found.facts().items():

@@ -77,7 +77,8 @@ def _print(found: Validation) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from javisbench.results.table import column, printable
+    from javisbench.results.table import column
+    from javisbench.text import printable
 
     console = Console(highlight=False)
     console.print(f"Protocol {found.protocol}, {found.clips} clips", markup=False, soft_wrap=True)

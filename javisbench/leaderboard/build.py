@@ -40,18 +40,12 @@ from javisbench.results.published import (
     metric_validation,
     published_results,
 )
+from javisbench.results.rankability import comparison
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import Result, load_results
-from javisbench.results.table import (
-    Table,
-    board_table,
-    column,
-    comparison,
-    metric_order,
-    printable,
-    run_table,
-)
+from javisbench.results.table import Table, board_table, column, metric_order, run_table
 from javisbench.taxonomy import TAXONOMY, Aspect
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -154,7 +148,7 @@ def _load_all(sources: Iterable[Path | str], work: Path) -> list[Result]:
 def _load(source: Path, work: Path) -> list[Result]:
     if not source.is_file() or source.suffix == ".json":
         return load_results(source)
-    from javisbench.publish.archive import unpack_verified
+    from javisbench.publish.verify import unpack_verified
 
     return load_results(unpack_verified(source, work), follow_clips=False)
 

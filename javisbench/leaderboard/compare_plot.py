@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from javisbench.durable import atomic_path
 from javisbench.errors import UsageError
-from javisbench.results.table import OVERALL, column
+from javisbench.results.cell import OVERALL
+from javisbench.results.table import column
 from javisbench.taxonomy import category_title
 
 if TYPE_CHECKING:

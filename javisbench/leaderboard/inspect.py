@@ -143,7 +143,7 @@ def inspect_clip(
     suite = _suite_of_one(source, prompt)
     plan = plan_scoring(suite, options)
     if not plan.parts[0].sample_metrics:
-        reasons = {reason.note for reason in plan.parts[0].unavailable.values()}
+        reasons = {reason.note or "" for reason in plan.parts[0].unavailable.values()}
         raise UsageError(f"None of these metrics can be computed for one clip: {'; '.join(sorted(reasons))}.")
     with tempfile.TemporaryDirectory(prefix="javisbench-") as folder:
         result = score(None, suite=suite, out=Path(folder) / "run", name=_ID, options=options)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from javisbench.durable import write_bytes
 from javisbench.errors import UsageError
 from javisbench.publish.export import format_value
-from javisbench.results.table import column, printable
+from javisbench.results.table import column
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from javisbench.matching import clip_name
-from javisbench.results.table import Column, column, metric_order, printable
+from javisbench.results.table import Column, column, metric_order
 from javisbench.taxonomy import TAXONOMY
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,19 +11,12 @@ from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
 from javisbench.protocol import PROTOCOLS, parse_protocol
 from javisbench.publish.export import cell_text, format_interval, format_rank
+from javisbench.results.cell import EMPTY, Cell
 from javisbench.results.published import EXTRA_COLUMNS, Disagreement, Reported
+from javisbench.results.rankability import weights_behind
 from javisbench.results.run_folder import Result
-from javisbench.results.table import (
-    EMPTY,
-    Cell,
-    Column,
-    Row,
-    Table,
-    column,
-    metric_order,
-    printable,
-    weights_behind,
-)
+from javisbench.results.table import Column, Row, Table, column, metric_order
+from javisbench.text import printable
 
 
 def digest(text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import re
 import stat
 import zipfile
 import zlib
@@ -19,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path
 from javisbench.errors import RunError, SubmissionError
+from javisbench.results.rankability import refuse_unrankable
 from javisbench.run.manifest import now_text, read_manifest, versions
+from javisbench.weights.hashes import SHA256, file_sha256
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import Result
@@ -38,7 +39,6 @@ MEMBERS: dict[str, tuple[bool, int]] = {
 MAX_MANIFEST_BYTES = 1 * 2**20
 MAX_ARCHIVE_BYTES = 2 * 2**30
 _CHUNK = 1 << 20
-SHA256 = re.compile(r"[0-9a-f]{64}")
 # What zipfile raises for damaged, encrypted or exotic archives; its decompressors have errors of their own.
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -98,37 +98,13 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
     return out
 
 
-def refuse_unrankable(result: Result) -> None:
-    """Boards show measured results of official weights under a named protocol, nothing else.
-
-    Raises:
-        SubmissionError: stand-in weights, or a derived protocol.
-    """
-    if result.stand_in:
-        raise SubmissionError(
-            f"{result.model} was scored with stand-in weights: its numbers are no trained model's. Score it with the "
-            f"official weights.",
-            kind="stand_in",
-        )
-    base, *derivations = result.protocol.split("+")
-    if derivations:
-        other_weights = any(part.startswith("weights=") for part in derivations)
-        with_what = " with the official weights (`javisbench weights fetch`)" if other_weights else ""
-        raise SubmissionError(
-            f"{result.protocol} is a derived protocol, which boards do not rank. Score the run under "
-            f"{base}{with_what}.",
-            kind="derived_protocol",
-        )
-
-
 def _clip_hashes(result: Result) -> bytes:
     """Name to SHA-256 of every clip file that lies with the run."""
     hashes: dict[str, str] = {}
     if result.clips is not None and result.clips.is_dir():
         for path in sorted(result.clips.iterdir()):
             if path.is_file() and path.suffix in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".flac"):
-                with path.open("rb") as file:
-                    hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+                hashes[path.name] = file_sha256(path)
     return json.dumps(hashes).encode()
 
 
@@ -231,22 +207,3 @@ def _read(file: Path, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
                 raise _refused(file, f"{name} unpacks to more than {limit:,} bytes", "oversized")
             parts.append(chunk)
     return b"".join(parts)
-
-
-def unpack_verified(file: Path, work: Path) -> Path:
-    """Unpack an archive below `work` after every check of `javisbench submit verify`; returns the folder.
-
-    Raises:
-        SubmissionError: what does not hold, all of it.
-    """
-    import tempfile
-
-    from javisbench.publish.verify import verify_folder
-
-    folder = Path(tempfile.mkdtemp(dir=work))
-    manifest = unpack(file, folder)
-    problems = [finding for finding in verify_folder(folder, manifest) if finding.refuses]
-    if problems:
-        listed = "\n".join(f"  {finding}" for finding in problems)
-        raise SubmissionError(f"{file.name} does not hold what it claims:\n{listed}", kind=problems[0].kind)
-    return folder

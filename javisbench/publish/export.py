@@ -16,17 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.registry import did_you_mean
-from javisbench.results.table import (
-    EMPTY,
-    FEW_MARK,
-    STATUS_MARK,
-    STATUS_TEXT,
-    UNEQUAL_N_MARK,
-    Cell,
-    Column,
-    Row,
-    Table,
-)
+from javisbench.results.cell import EMPTY, STATUS_MARK, STATUS_TEXT, Cell
+from javisbench.results.table import FEW_MARK, UNEQUAL_N_MARK, Column, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

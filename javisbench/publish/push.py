@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
+from javisbench.results.cell import OVERALL
 from javisbench.results.published import EXTRA_COLUMNS, published_results
 from javisbench.results.ranking import Ranker
-from javisbench.results.table import OVERALL, board_table, printable
+from javisbench.results.table import board_table
 from javisbench.taxonomy import TAXONOMY
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
+from javisbench.results.cell import OVERALL
 from javisbench.results.run_folder import MAX_SUMMARY_BYTES, SUMMARY_SCHEMA, Result
-from javisbench.results.table import OVERALL
 from javisbench.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from javisbench.clip import ClipSpec
 from javisbench.errors import JavisbenchError, SubmissionError
 from javisbench.matching import Item
-from javisbench.publish.archive import SHA256, refuse_unrankable
+from javisbench.publish.archive import unpack
+from javisbench.results.cell import Cell
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
+from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import Result, load_result, parse_json
-from javisbench.results.table import printable
 from javisbench.suite import Sample, Suite, suite_hash
+from javisbench.text import printable
+from javisbench.weights.hashes import SHA256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +79,23 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
     findings += _check_plausible(result, tables.scores)
     findings += _check_clips(folder, result, tables.scores)
     return findings
+
+
+def unpack_verified(file: Path, work: Path) -> Path:
+    """Unpack an archive below `work` after every check of `javisbench submit verify`; returns the folder.
+
+    Raises:
+        SubmissionError: what does not hold, all of it.
+    """
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(dir=work))
+    manifest = unpack(file, folder)
+    problems = [finding for finding in verify_folder(folder, manifest) if finding.refuses]
+    if problems:
+        listed = "\n".join(f"  {finding}" for finding in problems)
+        raise SubmissionError(f"{file.name} does not hold what it claims:\n{listed}", kind=problems[0].kind)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -294,18 +314,18 @@ def _check_means(result: Result, scores: pd.DataFrame, suite: Suite, items: list
 
 
 def _differences(
-    metric_id: str, claimed: Mapping[str, Any], computed: Mapping[str, Mapping[str, Any]], tolerance: float
+    metric_id: str, claimed: Mapping[str, Cell], computed: Mapping[str, Cell], tolerance: float
 ) -> Iterator[Finding]:
     if claimed.keys() != computed.keys():
         yield Finding("slices", f"{metric_id}: the categories are not those of the samples")
         return
     for name, cell in computed.items():
         for field in ("value", "n", "ci_low", "ci_high"):
-            said, found = getattr(claimed[name], field), cell[field]
+            said, found = getattr(claimed[name], field), getattr(cell, field)
             if not _close(said, found, tolerance):
                 yield Finding("aggregate", f"{metric_id}, {name}: {field} is {found}, the summary says {said}")
-        if claimed[name].status != cell["status"]:
-            yield Finding("aggregate", f"{metric_id}, {name}: status is {cell['status']}, not {claimed[name].status}")
+        if claimed[name].status != cell.status:
+            yield Finding("aggregate", f"{metric_id}, {name}: status is {cell.status}, not {claimed[name].status}")
 
 
 def _close(said: float | None, found: float | None, tolerance: float) -> bool:
@@ -355,12 +375,12 @@ def _check_features(rows: SetRows) -> Iterator[Finding]:
 
 
 def _check_set(
-    metric_id: str, cells: Mapping[str, Any], rows: SetRows, result: Result, suite: Suite
+    metric_id: str, cells: Mapping[str, Cell], rows: SetRows, result: Result, suite: Suite
 ) -> Iterator[Finding]:
     from javisbench.metrics.base import SetMetric
     from javisbench.metrics.registry import METRICS
     from javisbench.protocol import parse_protocol
-    from javisbench.results.summary import positions, set_cells
+    from javisbench.results.summary import positions
 
     by_id = {sample.id: sample for sample in suite}
     strangers = [sample_id for sample_id in rows.sample_ids if sample_id not in by_id]
@@ -375,7 +395,7 @@ def _check_set(
     except (JavisbenchError, SubmissionError) as error:
         yield Finding("set_features", f"{metric_id}: {error.message}")
         return
-    yield from _differences(metric_id, cells, set_cells(values), SET_TOLERANCE)
+    yield from _differences(metric_id, cells, {name: Cell.of(value) for name, value in values.items()}, SET_TOLERANCE)
 
 
 def _check_plausible(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:

@@ -7,29 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from javisbench.errors import JavisbenchError, MediaError, ReferenceError, UsageError
+from javisbench.errors import JavisbenchError, MediaError, ReferenceFeaturesError, UsageError
 from javisbench.matching import Matched, match_folder, match_paths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.media import ClipSource
-    from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.protocol import Protocol as EvaluationProtocol
-    from javisbench.run.plan import EncoderChoice
+    from javisbench.reference.wanted import Wanted
     from javisbench.suite import Suite
 
 Kind = Literal["folder", "suite", "statistics", "cache"]
 _CACHE_MEMBERS = {"i3d": ("video", 400), "audioclip": ("audio", 1024)}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One feature that a set metric needs of every real clip."""
-
-    spec: FeatureSpec
-    protocol: EvaluationProtocol
-    encoder: EncoderChoice
 
 
 class Reference(Protocol):
@@ -42,7 +32,7 @@ class Reference(Protocol):
         """Refuse what does not fit, before anything is computed.
 
         Raises:
-            ReferenceError: made under another protocol, encoder or sample set.
+            ReferenceFeaturesError: made under another protocol, encoder or sample set.
         """
 
     def rows(
@@ -118,7 +108,7 @@ class ReferenceCache:
         """Read a torch file of two tensors.
 
         Raises:
-            ReferenceError: it holds something else.
+            ReferenceFeaturesError: it holds something else.
         """
         from javisbench.errors import WeightsError
         from javisbench.metrics.encoders.checkpoint import load_checkpoint
@@ -126,19 +116,19 @@ class ReferenceCache:
         try:
             state = load_checkpoint(path)
         except WeightsError as error:
-            raise ReferenceError(f"{path} is no reference cache: {error.message}") from error
+            raise ReferenceFeaturesError(f"{path} is no reference cache: {error.message}") from error
         arrays = {}
         for name, width in _CACHE_MEMBERS.values():
             tensor = state.get(name)
             if tensor is None or tensor.ndim != 2 or tensor.shape[1] != width:
-                raise ReferenceError(
+                raise ReferenceFeaturesError(
                     f"{path} is no reference cache: it must hold `video` (n x 400) and `audio` (n x 1024); "
                     f"it has {sorted(state)[:10]}."
                 )
             arrays[name] = tensor.double().numpy()
         rows = {name: len(array) for name, array in arrays.items()}
         if len(set(rows.values())) > 1:
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{path} is no reference cache: `video` has {rows['video']} rows and `audio` {rows['audio']}; both "
                 "have one a sample. Fetch the file again."
             )
@@ -154,19 +144,19 @@ class ReferenceCache:
         from javisbench.protocol import V1
 
         if wanted.spec.encoder not in _CACHE_MEMBERS:
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{self.path.name} holds features of I3D and AudioCLIP alone, none of {wanted.encoder.cls.card.title}; "
                 "that needs the real clips: --reference FOLDER."
             )
         made = {METRICS.get(name)().needs(V1) for name in ("fvd", "fad")}
         if wanted.spec not in made:
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{self.path.name} was made under javisbench-v1; {wanted.protocol.name} prepares "
                 f"{wanted.encoder.cls.card.title}'s input differently and needs the real clips: --reference FOLDER."
             )
         weights = wanted.encoder.weights
         if weights is not None and (weights.official is False or weights.entry.stand_in):
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{self.path.name} was made with the official weights of {wanted.encoder.cls.card.title}; "
                 f"{weights.path.name} is another file (SHA-256 {weights.sha256[:8]}...). Fetch the official one: "
                 f"{weights.entry.fetch_command}"
@@ -191,12 +181,12 @@ class ReferenceCache:
         try:
             whole = load_suite("javisbench", offline=True)
         except JavisbenchError as error:
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{self.path.name} has {count} rows, {suite.name} {suite.total} samples: it belongs to another suite. "
                 f"(Rows for a part of JavisBench are found by the whole one. {error.message})"
             ) from error
         if whole.total != count:
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{self.path.name} has {count} rows; {suite.name} has {suite.total} samples and {whole.name} "
                 f"{whole.total}. It belongs to another suite."
             )
@@ -208,7 +198,7 @@ class ReferenceCache:
             if place is None:
                 place = by_text.get(sample.text)
             if place is None:
-                raise ReferenceError(f"{self.path.name} has no row for {sample.id} of {suite.name}.")
+                raise ReferenceFeaturesError(f"{self.path.name} has no row for {sample.id} of {suite.name}.")
             places[sample.id] = place
         return places
 

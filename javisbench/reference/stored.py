@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes
-from javisbench.errors import JavisbenchError, MediaError, ReferenceError
+from javisbench.errors import JavisbenchError, MediaError, ReferenceFeaturesError
 from javisbench.metrics.encoders.base import FeatureSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.media import ClipSource
-    from javisbench.reference.real_side import Wanted
+    from javisbench.reference.wanted import Wanted
     from javisbench.suite import Suite
 
 REFERENCE_SCHEMA = 1
@@ -70,7 +70,7 @@ class StoredReference:
         """Read and check a statistics file.
 
         Raises:
-            ReferenceError: it is damaged, or of another kind.
+            ReferenceFeaturesError: it is damaged, or of another kind.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -78,10 +78,12 @@ class StoredReference:
             with safe_open(path, framework="np") as file:
                 facts = json.loads((file.metadata() or {})["javisbench_reference"])
                 if facts["schema"] > REFERENCE_SCHEMA:
-                    raise ReferenceError(f"{path} was written by a newer javisbench. Update this one.")
+                    raise ReferenceFeaturesError(f"{path} was written by a newer javisbench. Update this one.")
                 features = tuple(_feature(entry, file.get_tensor(entry["array"])) for entry in facts["features"])
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise ReferenceError(f"{path} is no statistics file of `javisbench reference build`: {error}.") from error
+            raise ReferenceFeaturesError(
+                f"{path} is no statistics file of `javisbench reference build`: {error}."
+            ) from error
         return cls(path, facts, features)
 
     def save(self) -> None:
@@ -113,13 +115,13 @@ class StoredReference:
         feature = self._find(wanted)
         absent = [sample.id for sample in suite if sample.id not in set(feature.sample_ids)]
         if self.facts.get("suite") != suite.name or self.facts.get("suite_hash") != suite.hash:
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{self.path.name} was made for the suite {self.facts.get('suite')} ({len(feature.sample_ids)} "
                 f"samples); {suite.name} is another sample set. Build one: javisbench reference build --suite "
                 f"{suite.name}"
             )
         if len(absent) == len(suite):
-            raise ReferenceError(f"{self.path.name} has no row for any of the {len(suite)} samples.")
+            raise ReferenceFeaturesError(f"{self.path.name} has no row for any of the {len(suite)} samples.")
 
     def _find(self, wanted: Wanted) -> Feature:
         for feature in self.features:
@@ -127,7 +129,7 @@ class StoredReference:
                 self._check_encoder(feature, wanted)
                 return feature
         made = sorted({name for feature in self.features for name in feature.protocols})
-        raise ReferenceError(
+        raise ReferenceFeaturesError(
             f"{self.path.name} was made under {', '.join(made)} and holds nothing that {wanted.protocol.name} needs of "
             f"{wanted.encoder.cls.card.title}. Build it from the real clips: javisbench reference build --protocol "
             f"{wanted.protocol.base}"
@@ -135,7 +137,7 @@ class StoredReference:
 
     def _check_encoder(self, feature: Feature, wanted: Wanted) -> None:
         if feature.encoder != wanted.encoder.label or feature.weights_sha256 != wanted.encoder.weights_hash:
-            raise ReferenceError(
+            raise ReferenceFeaturesError(
                 f"{self.path.name} was made with {feature.encoder} (weights {feature.weights_sha256[:8]}...), this run "
                 f"uses {wanted.encoder.label} (weights {wanted.encoder.weights_hash[:8]}...). Both sides need the same."
             )

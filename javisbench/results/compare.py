@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import MetricError, UsageError
+from javisbench.results.cell import OVERALL
 from javisbench.results.run_folder import Result
-from javisbench.results.table import OVERALL, column, metric_order
+from javisbench.results.table import column, metric_order
 from javisbench.stats import Difference, difference, holm, paired_difference
 
 if TYPE_CHECKING:

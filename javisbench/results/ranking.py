@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from javisbench.results.table import MIN_N_TO_RANK, OVERALL, column
+from javisbench.results.cell import OVERALL
+from javisbench.results.rankability import MIN_N_TO_RANK
+from javisbench.results.table import column
 
 if TYPE_CHECKING:
     import numpy as np

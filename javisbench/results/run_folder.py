@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from javisbench.errors import RunError
+from javisbench.results.cell import OVERALL, STATUSES, Cell
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
-from javisbench.results.table import OVERALL, STATUSES, Cell, printable
 from javisbench.taxonomy import ASPECTS
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.metrics.base import Status
+    from javisbench.stats import Status
 
 SUMMARY_SCHEMA = 1
 MAX_SUMMARY_BYTES = 64 * 2**20

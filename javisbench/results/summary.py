@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from javisbench.metrics.base import SetValue
-from javisbench.stats import Estimate, slice_means
+from javisbench.results.cell import OVERALL, Cell, slice_name
+from javisbench.stats import slice_means
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from javisbench.matching import Item
-    from javisbench.run.plan import Unavailable
     from javisbench.suite import Suite
-
-OVERALL = "overall"
-Cell = dict[str, Any]
-
-
-def slice_name(aspect: str, category: str) -> str:
-    """Name of a slice in flat mappings."""
-    return f"{aspect}/{category}"
 
 
 def positions(suite: Suite, items: Sequence[Item]) -> dict[str, NDArray[np.int64]]:
@@ -43,44 +34,25 @@ def sample_cells(values: NDArray[np.float64], suite: Suite, items: Sequence[Item
     kept = [items[int(i)] for i in present]
     clusters = np.asarray([item.sample.index for item in kept], dtype=np.int64)
     estimates = slice_means(values[present], clusters, positions(suite, kept), seed=seed)
-    planned = positions(suite, items)
-    return {name: _estimate_cell(estimates[name], int(rows.size)) for name, rows in planned.items()}
+    cells = {}
+    for name, rows in positions(suite, items).items():
+        cells[name] = Cell.of(estimates[name])
+        if not cells[name].n and rows.size:
+            note = f"none of {rows.size} clips has a value; see failures"
+            cells[name] = Cell(status="failed", note=note)
+    return cells
 
 
-def _estimate_cell(estimate: Estimate, planned: int) -> Cell:
-    if estimate.n == 0 and planned > 0:
-        return empty_cell("failed", f"none of {planned} clips has a value; see failures")
-    return _cell(estimate.value, estimate.n, estimate.ci_low, estimate.ci_high, estimate.status, estimate.note)
-
-
-def set_cells(values: Mapping[str, SetValue]) -> dict[str, Cell]:
-    """Cells of a set metric."""
-    return {name: _cell(v.value, v.n, v.ci_low, v.ci_high, v.status, v.note) for name, v in values.items()}
-
-
-def unavailable_cells(reason: Unavailable, suite: Suite) -> dict[str, Cell]:
-    """Cells of a metric that this run cannot have."""
-    names = [OVERALL, *(slice_name(aspect, category) for aspect, category in suite.slices(()))]
-    return {name: empty_cell(reason.status, reason.note) for name in names}
-
-
-def empty_cell(status: str, note: str | None) -> Cell:
-    """A cell without a value."""
-    return _cell(None, 0, None, None, status, note)
-
-
-def _cell(value: float | None, n: int, low: float | None, high: float | None, status: str, note: str | None) -> Cell:
-    cell: Cell = {"value": value, "n": n, "ci_low": low, "ci_high": high, "status": status}
-    if note:
-        cell["note"] = note
-    return cell
+def cells_without_value(reason: Cell, suite: Suite) -> dict[str, Cell]:
+    """Cells of a metric that has no value at all, for one reason."""
+    return dict.fromkeys([OVERALL, *(slice_name(*names) for names in suite.slices(()))], reason)
 
 
 def nested(cells: Mapping[str, Cell]) -> dict[str, Any]:
-    """``{"overall": cell, ASPECT: {CATEGORY: cell}}`` from flat slice names."""
-    result: dict[str, Any] = {OVERALL: cells[OVERALL]}
+    """``{"overall": cell, ASPECT: {CATEGORY: cell}}`` as JSON, from flat slice names."""
+    result: dict[str, Any] = {OVERALL: cells[OVERALL].to_json()}
     for name, cell in cells.items():
         if name != OVERALL:
             aspect, _, category = name.partition("/")
-            result.setdefault(aspect, {})[category] = cell
+            result.setdefault(aspect, {})[category] = cell.to_json()
     return result

@@ -7,93 +7,23 @@ results that can be compared: same suite, same protocol, same n, official weight
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from javisbench.results.cell import EMPTY, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
+from javisbench.results.rankability import MIN_N_TO_RANK, Comparison, comparison, rankable, weights_behind
 from javisbench.taxonomy import ASPECTS, TAXONOMY
+from javisbench.text import printable
 
 if TYPE_CHECKING:
-    from javisbench.metrics.base import Status
     from javisbench.results.run_folder import Result
 
-Place: TypeAlias = Literal["best", "second"]
 RankFunction: TypeAlias = "Callable[[Sequence[Result], str, str | None, str | None], Sequence[tuple[int, int] | None]]"
 
-OVERALL = "overall"
-MIN_N_TO_RANK = 10
-"""Below this many samples a table shows values but neither ranks nor marks them: an interval from so few samples
-misses the truth far more often than one time in twenty."""
-
-STATUSES: tuple[Status, ...] = (
-    "ok",
-    "small_n",
-    "biased",
-    "not_applicable",
-    "missing_weights",
-    "missing_reference",
-    "failed",
-)
-STATUS_TEXT: Mapping[str, str] = {
-    "small_n": "–",
-    "biased": "–",
-    "not_applicable": "–",
-    "missing_weights": "no weights",
-    "missing_reference": "no reference",
-    "failed": "failed",
-}
-"""What stands in a cell without a value."""
-STATUS_REASON: Mapping[str, str] = {
-    "not_applicable": "not applicable",
-    "missing_weights": "no weights",
-    "missing_reference": "no reference",
-    "failed": "failed",
-}
-"""Why a metric has no value at all, where it is not for want of samples."""
-STATUS_MARK: Mapping[str, str] = {"small_n": "‡", "biased": "†"}
-"""What follows a cell's value (or dash) with this status; the footnote explains it."""
-STATUS_NOTE: Mapping[str, str] = {
-    "small_n": "‡ Too few samples for this measure.",
-    "biased": "† Biased upward: fewer samples than twice the feature width, so no interval and no rank.",
-    "not_applicable": "– Not applicable, or no samples.",
-    "missing_weights": "no weights: the metric's weights are not on this machine.",
-    "missing_reference": "no reference: the metric needs real clips to compare with (--reference).",
-    "failed": "failed: no value could be computed; the failures say why.",
-}
 UNEQUAL_N_MARK = "§"
 FEW_MARK = "¶"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One value.
-
-    Attributes:
-        value: None where there is none; `status` says why. Never NaN.
-        n: samples behind the value.
-        ci_low: lower end of the 95 % interval, or None.
-        ci_high: upper end, or None.
-        status: as in summary.json.
-        note: a sentence about this cell, or None.
-        rank: best and worst rank that the data allow, 1 being the best; None when not ranked.
-        place: whether the value is the best or second best of those that it can be compared with.
-        comparable: False for a value whose n, or the weights behind it, differ from those of the others of its group.
-    """
-
-    value: float | None = None
-    n: int = 0
-    ci_low: float | None = None
-    ci_high: float | None = None
-    status: Status = "ok"
-    note: str | None = None
-    rank: tuple[int, int] | None = None
-    place: Place | None = None
-    comparable: bool = True
-
-
-EMPTY = Cell(status="not_applicable")
 
 
 @dataclass(frozen=True)
@@ -198,74 +128,6 @@ class Table:
         needless = {note for status, note in STATUS_NOTE.items() if status not in present}
         notes = (*(note for note in self.notes if note not in needless), f"Without any value: {left_out}.")
         return replace(self, columns=shown, notes=notes)
-
-
-@dataclass(frozen=True, order=True)
-class Comparison:
-    """What two results must share before one may be called better than the other."""
-
-    suite: str
-    suite_hash: str
-    protocol: str
-    samples: int
-    stand_in: bool = field(default=False)
-    part: tuple[int, ...] = field(default=())
-    """(prompts, prompts of the whole suite) of a run over a part of its suite; else empty."""
-
-    @property
-    def title(self) -> str:
-        """``javisbench-v1, suite javisbench, 10,140 samples``."""
-        weights = ", stand-in weights" if self.stand_in else ""
-        part = f" ({self.part[0]:,} of {self.part[1]:,} prompts)" if self.part else ""
-        return f"{self.protocol}, suite {self.suite}, {self.samples:,} samples{part}{weights}"
-
-
-def comparison(result: Result) -> Comparison:
-    """The group that `result` may be compared in."""
-    prompts, total = result.run.get("prompts"), result.run.get("suite_total")
-    part: tuple[int, ...] = ()
-    if isinstance(prompts, int) and isinstance(total, int) and prompts < total:
-        part = (prompts, total)
-    return Comparison(result.suite, result.suite_hash, result.protocol, result.samples, result.stand_in, part)
-
-
-def weights_behind(results: Iterable[Result], metric: str) -> list[tuple[tuple[str, str], ...]]:
-    """For each result, the networks that its values of `metric` went through, as (encoder, SHA-256 of its weights).
-
-    Values may be compared only where these are equal. A metric that is not installed here may have used any network of
-    its run.
-    """
-    used = _encoders_of(metric)
-    found = []
-    for result in results:
-        recorded = result.run.get("encoders")
-        facts = recorded.items() if isinstance(recorded, dict) else ()
-        pairs = [(str(name), fact.get("weights_sha256")) for name, fact in facts if isinstance(fact, dict)]
-        found.append(tuple(sorted((name, str(sha)) for name, sha in pairs if sha and (used is None or name in used))))
-    return found
-
-
-def _encoders_of(metric: str) -> frozenset[str] | None:
-    """Names of the encoders that a metric needs; None when it is not installed here."""
-    from javisbench.errors import JavisbenchError
-    from javisbench.metrics.base import SetMetric
-    from javisbench.metrics.registry import METRICS
-    from javisbench.protocol import DEFAULT_PROTOCOL, parse_protocol
-
-    protocol = parse_protocol(DEFAULT_PROTOCOL)
-    try:
-        made = METRICS.get(metric)()
-        needs = [made.needs(protocol)] if isinstance(made, SetMetric) else list(made.needs(protocol).values())
-    except (JavisbenchError, ImportError, AttributeError, TypeError):
-        return None
-    return frozenset(spec.encoder for spec in needs)
-
-
-def printable(text: str) -> str:
-    """`text` on one line, without control characters or the marks that reverse the direction of text."""
-    bidi = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
-    unsafe = (unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(c) in bidi for c in text)
-    return "".join(" " if bad else c for c, bad in zip(text, unsafe, strict=True)).strip()
 
 
 def column(metric_id: str) -> Column:
@@ -377,11 +239,6 @@ def _as_overall(cell: Cell | None) -> Cell | None:
     if cell is None or cell.status not in ("missing_weights", "missing_reference", "not_applicable"):
         return None
     return Cell(status=cell.status)
-
-
-def rankable(cell: Cell | None) -> bool:
-    """Whether a value is good enough to be compared with others of the same n."""
-    return cell is not None and cell.value is not None and cell.status == "ok" and cell.n >= MIN_N_TO_RANK
 
 
 def _placed(

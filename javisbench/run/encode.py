@@ -20,7 +20,7 @@ from javisbench.run.progress import ENCODING, READING
 if TYPE_CHECKING:
     from javisbench.clip import Clip
     from javisbench.metrics.encoders.base import Encoder, EncoderCard
-    from javisbench.run.plan import EncoderChoice
+    from javisbench.reference.wanted import EncoderChoice
     from javisbench.run.progress import Progress, Stage
 
 log = logging.getLogger(__name__)

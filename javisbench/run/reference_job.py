@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from javisbench.errors import FeatureError, ReferenceError, UsageError
+from javisbench.errors import FeatureError, ReferenceFeaturesError, UsageError
 from javisbench.reference.real_side import RealClips, open_reference
 from javisbench.reference.stored import Feature, StoredReference
 from javisbench.run.encode import ContentIndex, EncodeSession, encode_clips, full_fp32, hash_sources
@@ -64,7 +64,7 @@ def build_reference(
     needless = sorted({metric_id for part in plan.parts for metric_id in part.sample_metrics})
     if needless:
         raise UsageError(f"Only set metrics have a real side; {', '.join(needless)} score clip by clip.")
-    unavailable = {name: reason.note for part in plan.parts for name, reason in part.unavailable.items()}
+    unavailable = {name: reason.note or "" for part in plan.parts for name, reason in part.unavailable.items()}
     if not plan.encoders:
         raise UsageError("Nothing can be computed: " + " ".join(sorted(set(unavailable.values()))))
     for name, reason in unavailable.items():
@@ -114,7 +114,7 @@ def _feature(
             rows.append(found)
             ids.append(item.sample.id)
     if not rows:
-        raise ReferenceError("No real clip could be encoded: " + "; ".join(sorted(set(failures.values()))[:5]))
+        raise ReferenceFeaturesError("No real clip could be encoded: " + "; ".join(sorted(set(failures.values()))[:5]))
     choice = plan.encoders[spec.encoder]
     names = tuple(part.protocol.name for part in plan.parts if spec in part.set_specs())
     return Feature(spec, choice.label, choice.weights_hash, names, tuple(ids), np.stack(rows))

@@ -12,9 +12,11 @@ from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
 from javisbench.matching import Item, Matched
 from javisbench.metrics.base import SampleContext, SampleScore
-from javisbench.reference.real_side import NoReference, Reference, Wanted
+from javisbench.reference.real_side import NoReference, Reference
+from javisbench.reference.wanted import Wanted
+from javisbench.results.cell import Cell, slice_name
 from javisbench.results.set_features import SetRows, write_set_features
-from javisbench.results.summary import nested, positions, sample_cells, set_cells, slice_name, unavailable_cells
+from javisbench.results.summary import cells_without_value, nested, positions, sample_cells
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -27,7 +29,7 @@ from javisbench.run.encode import (
     prompt_hash,
 )
 from javisbench.run.features import FeatureStore
-from javisbench.run.plan import ProtocolPlan, ScorePlan, Unavailable
+from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class ProtocolScores:
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     details: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     set_rows: dict[str, SetRows] = field(default_factory=dict)
 
 
@@ -186,7 +188,7 @@ class _Job:
         self._score_samples(part, result)
         self._score_sets(part, result)
         for metric_id, reason in part.unavailable.items():
-            result.cells[metric_id] = unavailable_cells(reason, self.suite)
+            result.cells[metric_id] = cells_without_value(reason, self.suite)
         return result
 
     def _score_samples(self, part: ProtocolPlan, result: ProtocolScores) -> None:
@@ -268,9 +270,9 @@ class _Job:
                     pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol, paired=True
                 )
             except MetricError as error:
-                result.cells[metric_id] = unavailable_cells(Unavailable("failed", error.message), self.suite)
+                result.cells[metric_id] = cells_without_value(Cell(status="failed", note=error.message), self.suite)
                 continue
-            result.cells[metric_id] = set_cells(values)
+            result.cells[metric_id] = {name: Cell.of(value) for name, value in values.items()}
             if pairs.items:
                 result.set_rows[spec.encoder] = pairs.rows(spec.encoder, part, spec)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +16,9 @@ from javisbench.errors import RunError
 log = logging.getLogger(__name__)
 LARGE_BYTES = 64 * 2**20
 """Smaller files are read anew by every process."""
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""A SHA-256 as text."""
 
 _SETTLED_S = 2.0
 Stamp: TypeAlias = "tuple[int, int, int, int]"

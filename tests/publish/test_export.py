@@ -19,9 +19,10 @@ from rich.console import Console
 import javisbench
 from javisbench.errors import UsageError
 from javisbench.publish.export import format_value, render, to_rich
+from javisbench.results.cell import Cell
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import load_result
-from javisbench.results.table import Cell, Column, Row, RowGroup, Table, board_table, run_table
+from javisbench.results.table import Column, Row, RowGroup, Table, board_table, run_table
 
 pytestmark = pytest.mark.usefixtures("fixed_cards")
 
@@ -128,7 +129,7 @@ def test_latex_escapes_every_special_character(label):
 @given(st.text(max_size=40))
 def test_markdown_labels_cannot_leave_their_cell(label):
     from javisbench.publish.export import _markdown_text
-    from javisbench.results.table import printable
+    from javisbench.text import printable
 
     text = _markdown_text(printable(label))
     assert not re.search(r"(?<!\\)(\\\\)*\|", text.replace("\\\\", ""))

@@ -11,10 +11,11 @@ import pytest
 
 import javisbench
 from javisbench.cli import run as cli
-from javisbench.errors import MetricError, ReferenceError, UsageError
+from javisbench.errors import MetricError, ReferenceFeaturesError, UsageError
 from javisbench.protocol import V1, V2, Protocol
-from javisbench.reference.real_side import ReferenceCache, Wanted, default_reference, open_reference
+from javisbench.reference.real_side import ReferenceCache, default_reference, open_reference
 from javisbench.reference.stored import StoredReference
+from javisbench.reference.wanted import Wanted
 from javisbench.suite import load_suite
 
 
@@ -66,7 +67,7 @@ def test_a_missing_real_clip_leaves_its_pair_out(world: Path) -> None:
 def test_statistics_of_another_protocol_or_suite_are_refused_by_name(world: Path) -> None:
     file = world / "real.safetensors"
     assert cli(["reference", "build", "--suite", str(world / "s.csv"), "--out", str(file), "--quiet"]) == 0
-    with pytest.raises(ReferenceError, match=r"made under javisbench-v1.*javisbench-v2"):
+    with pytest.raises(ReferenceFeaturesError, match=r"made under javisbench-v1.*javisbench-v2"):
         fvd(world, file, "a", protocol="javisbench-v2")
     both = javisbench.score(
         world / "fake", suite=str(world / "s.csv"), out=world / "b", metrics=["fvd"], reference=str(file),
@@ -76,7 +77,7 @@ def test_statistics_of_another_protocol_or_suite_are_refused_by_name(world: Path
     assert other["status"] == "missing_reference"
     assert both.summary["metrics"]["fvd"]["overall"]["status"] != "missing_reference"
     (world / "s.csv").write_text((world / "s.csv").read_text().replace("p1", "another prompt"))
-    with pytest.raises(ReferenceError, match="another sample set"):
+    with pytest.raises(ReferenceFeaturesError, match="another sample set"):
         fvd(world, file, "c")
 
 
@@ -108,7 +109,7 @@ def test_build_says_what_it_leaves_out_and_what_needs_no_reference(
 
 def test_a_damaged_or_foreign_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(ReferenceError, match="no statistics file"):
+    with pytest.raises(ReferenceFeaturesError, match="no statistics file"):
         StoredReference.load(tmp_path / "a.safetensors")
     with pytest.raises(UsageError, match="none of these"):
         open_reference(str(tmp_path / "nothing"), load_suite("demo"))
@@ -152,10 +153,10 @@ def test_the_cache_gives_a_part_of_the_suite_its_own_rows(tmp_path: Path, monkey
         0,
         1,
     ]
-    with pytest.raises(ReferenceError, match="needs the real clips"):
+    with pytest.raises(ReferenceFeaturesError, match="needs the real clips"):
         cache.check(mini, wanted(V2))
     write_cache(tmp_path / "other.pt", 5)
-    with pytest.raises(ReferenceError, match="belongs to another suite"):
+    with pytest.raises(ReferenceFeaturesError, match="belongs to another suite"):
         ReferenceCache.load(tmp_path / "other.pt").check(mini, wanted(V1))
 
 
@@ -171,7 +172,7 @@ def test_rows_are_never_taken_for_those_of_a_clip_of_the_same_name(
     found = ReferenceCache.load(tmp_path / "cache.pt").rows(mini, wanted(V1), lambda source: pytest.fail("no"))
     assert [float(np.asarray(found[s.id])[0]) for s in mini] == [1.0, 3.0]
     (tmp_path / "JavisBench-mini.csv").write_text("text,path\nthree,c/0.mp4\n")
-    with pytest.raises(ReferenceError, match="no row for"):
+    with pytest.raises(ReferenceFeaturesError, match="no row for"):
         ReferenceCache.load(tmp_path / "cache.pt").check(load_suite("javisbench-mini"), wanted(V1))
 
 
@@ -184,7 +185,7 @@ def test_the_cache_has_nothing_for_other_encoders(tmp_path: Path) -> None:
         weights = None
 
     write_cache(tmp_path / "cache.pt", 72)
-    with pytest.raises(ReferenceError, match=r"I3D and AudioCLIP alone, none of Inception v3 \(FID\)"):
+    with pytest.raises(ReferenceFeaturesError, match=r"I3D and AudioCLIP alone, none of Inception v3 \(FID\)"):
         ReferenceCache.load(tmp_path / "cache.pt").check(
             load_suite("demo"),
             Wanted(inception_spec(V1), V1, Choice()),  # type: ignore[arg-type]
@@ -239,9 +240,9 @@ def test_a_cache_of_something_else_is_refused(tmp_path: Path) -> None:
     import torch
 
     torch.save({"video": torch.zeros(3, 400), "audio": torch.zeros(2, 1024)}, tmp_path / "b.pt")
-    with pytest.raises(ReferenceError, match="`video` has 3 rows and `audio` 2"):
+    with pytest.raises(ReferenceFeaturesError, match="`video` has 3 rows and `audio` 2"):
         ReferenceCache.load(tmp_path / "b.pt")
 
     torch.save({"video": torch.zeros(3, 10)}, tmp_path / "a.pt")
-    with pytest.raises(ReferenceError, match="must hold"):
+    with pytest.raises(ReferenceFeaturesError, match="must hold"):
         ReferenceCache.load(tmp_path / "a.pt")

@@ -13,8 +13,9 @@ from javisbench.publish.export import render
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import load_result
 from javisbench.results.set_features import SetRows, write_set_features
-from javisbench.results.table import board_table, metric_order, printable, run_table
+from javisbench.results.table import board_table, metric_order, run_table
 from javisbench.taxonomy import TAXONOMY
+from javisbench.text import printable
 
 
 def test_a_run_table_has_overall_and_every_category(write_run):
@@ -231,7 +232,7 @@ def with_weights(path: Path, **hashes: str | None) -> Path:
 
 
 def test_values_made_with_other_weights_are_not_ranked_together(write_run, monkeypatch):
-    monkeypatch.setattr("javisbench.results.table._encoders_of", {"javis_score": {"imagebind"}}.get)
+    monkeypatch.setattr("javisbench.results.rankability._encoders_of", {"javis_score": {"imagebind"}}.get)
     shas = {"One": "aa", "Two": "aa", "Other": "bb"}
     runs = [write_run(name, metrics=("javis_score",), shift=i / 9) for i, name in enumerate(shas)]
     # The networks of other metrics, and encoders without weights, are of no concern.
@@ -253,7 +254,7 @@ def test_a_metric_that_is_not_installed_may_have_used_any_weights(write_run):
 
 def test_metrics_know_their_encoders(monkeypatch):
     from javisbench.metrics.registry import METRICS
-    from javisbench.results.table import _encoders_of
+    from javisbench.results.rankability import _encoders_of
 
     monkeypatch.setattr(METRICS, "_own", {"av_align": "javisbench.metrics.av_align:AVAlign",
                                           "fvd": "javisbench.metrics.fvd:FVDMetric"})  # fmt: skip

@@ -102,7 +102,7 @@ def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None
     for part in plan.parts:
         reasons: dict[str, list[str]] = {}
         for metric_id, reason in part.unavailable.items():
-            reasons.setdefault(reason.note, []).append(metric_id)
+            reasons.setdefault(reason.note or "", []).append(metric_id)
         computed = [*part.sample_metrics, *part.set_metrics]
         report.add("ok", "weights", f"{part.protocol.name}: {len(computed)} metrics can be computed")
         for note, metrics in reasons.items():
