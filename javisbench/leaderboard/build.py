@@ -281,7 +281,6 @@ class _Site:
         heatmap = plots.heatmap_plot(table, f"heatmap-{name}")
         peers = [other for other in self.results if comparison(other) == comparison(result) and other is not result]
         radar = plots.radar_plot(f"{table.title}: against {len(peers)} others", spokes(result, peers), f"radar-{name}")
-        failed = {(f.sample_id, f.repeat) for f in result.failures}
         counts: dict[tuple[str, str, str], int] = {}
         for failure in result.failures:
             key = (failure.stage, failure.metric or "", failure.kind)
@@ -295,7 +294,7 @@ class _Site:
             "radar": self._drawn(radar),
             "peers": len(peers),
             "samples": self.samples.get(result.key),
-            "failed": len(failed),
+            "failed": result.failed_samples,
             "failures": result.failures[:MAX_FAILURES_SHOWN],
             "failure_counts": sorted(counts.items()),
             "facts": run_facts(result),

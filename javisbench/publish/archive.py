@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path
 from javisbench.errors import RunError, SubmissionError
+from javisbench.results.checked_json import parse_json
 from javisbench.results.rankability import refuse_unrankable
-from javisbench.run.manifest import now_text, read_manifest, versions
+from javisbench.results.run_folder import load_results
+from javisbench.run.manifest import now_text, versions
 from javisbench.weights.hashes import SHA256, file_sha256
 
 if TYPE_CHECKING:
@@ -68,8 +70,6 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
         RunError: the run is not scored, or not under that protocol.
         SubmissionError: boards would refuse it (stand-in weights, a derived protocol).
     """
-    from javisbench.results.run_folder import load_results
-
     results = load_results(run)
     chosen = next((r for r in results if protocol in (None, r.protocol)), None)
     if chosen is None or chosen.folder is None:
@@ -84,10 +84,10 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
         "suite": chosen.suite,
         "suite_hash": chosen.suite_hash,
         "protocol": chosen.protocol,
-        "generation": read_manifest(run).get("generation"),
-        "identity": read_manifest(run).get("model", {}).get("identity"),
-        "weights": read_manifest(run).get("model", {}).get("weights"),
-        "hardware": read_manifest(run).get("scoring", {}).get("hardware"),
+        "generation": chosen.manifest.get("generation"),
+        "identity": chosen.manifest.get("model", {}).get("identity"),
+        "weights": chosen.manifest.get("model", {}).get("weights"),
+        "hardware": chosen.manifest.get("scoring", {}).get("hardware"),
         "packed_with": versions(),
         "members": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in sorted(members.items())},
     }
@@ -163,8 +163,6 @@ def _check_directory(file: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _manifest(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
-    from javisbench.results.run_folder import parse_json
-
     try:
         manifest = parse_json(_read(file, archive, MANIFEST, MAX_MANIFEST_BYTES), MANIFEST)
     except RunError as error:

@@ -296,14 +296,8 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 
 def _json_cell(cell: Cell) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "value": cell.value,
-        "n": cell.n,
-        "ci_low": cell.ci_low,
-        "ci_high": cell.ci_high,
-        "status": cell.status,
-    }
-    optional = {"note": cell.note, "rank": list(cell.rank) if cell.rank else None, "place": cell.place}
+    facts = cell.to_json()
+    optional = {"rank": list(cell.rank) if cell.rank else None, "place": cell.place}
     facts |= {key: value for key, value in optional.items() if value is not None}
     if not cell.comparable:
         facts["comparable"] = False

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
-from javisbench.results.cell import OVERALL
-from javisbench.results.run_folder import MAX_SUMMARY_BYTES, SUMMARY_SCHEMA, Result
+from javisbench.results.cell import OVERALL, Cell, slice_name
+from javisbench.results.checked_json import check_size
+from javisbench.results.run_folder import SUMMARY_SCHEMA, Result
+from javisbench.results.summary import nested
 from javisbench.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:
@@ -92,10 +94,9 @@ def read_reference(path: Path) -> dict[str, Any]:
     Raises:
         RunError: too large, not JSON, or not of the reference's form; the message names the member.
     """
-    size = path.stat().st_size if path.is_file() else None
-    if size is None or size > MAX_SUMMARY_BYTES:
-        what = "is not a file" if size is None else f"has {size:,} bytes; at most {MAX_SUMMARY_BYTES:,} are read"
-        raise RunError(f"{path} {what}.")
+    if not path.is_file():
+        raise RunError(f"{path} is not a file.")
+    check_size(path)
     try:
         document = json.loads(path.read_bytes().decode("utf-8"), parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
@@ -179,18 +180,17 @@ def import_reference(path: Path, out: Path, *, model: str, suite: str, suite_has
 def _cells(values: Mapping[str, Any]) -> dict[str, Any]:
     per_sample = values.get("all")
     n = sum(v is not None for v in per_sample) if per_sample is not None else 0
-    cells: dict[str, Any] = {OVERALL: _cell(values[OVERALL], n)}
+    cells = {OVERALL: _cell(values[OVERALL], n)}
     for i, aspect in enumerate(TAXONOMY):
-        if str(i) in values:
-            cells[aspect.id] = {c: _cell(v, 0) for c, v in zip(aspect.category_ids, values[str(i)], strict=True)}
-    return cells
+        for category, value in zip(aspect.category_ids, values.get(str(i), ()), strict=False):
+            cells[slice_name(aspect.id, category)] = _cell(value, 0)
+    return nested(cells)
 
 
-def _cell(value: float | None, n: int) -> dict[str, Any]:
-    status = "failed" if value is None else "ok"
-    note = "the reference evaluation has no value" if value is None else "" if n else NO_N
-    cell = {"value": value, "n": n, "ci_low": None, "ci_high": None, "status": status}
-    return cell | ({"note": note} if note else {})
+def _cell(value: float | None, n: int) -> Cell:
+    if value is None:
+        return Cell(n=n, status="failed", note="the reference evaluation has no value")
+    return Cell(value, n, note=None if n else NO_N)
 
 
 def _scores(read: Mapping[str, Mapping[str, Any]], samples: int) -> pd.DataFrame:

@@ -13,9 +13,10 @@ from javisbench.errors import JavisbenchError, SubmissionError
 from javisbench.matching import Item
 from javisbench.publish.archive import unpack
 from javisbench.results.cell import Cell
+from javisbench.results.checked_json import parse_json
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.results.rankability import refuse_unrankable
-from javisbench.results.run_folder import Result, load_result, parse_json
+from javisbench.results.run_folder import Result, load_result
 from javisbench.suite import Sample, Suite, suite_hash
 from javisbench.text import printable
 from javisbench.weights.hashes import SHA256

@@ -298,9 +298,7 @@ def explain(a: Result, b: Result) -> Iterator[str]:
 def _facts(result: Result) -> dict[str, Any]:
     facts = {name: value for name, value in result.run.items() if name not in _IGNORED_FACTS}
     if result.folder is not None:
-        from javisbench.run.manifest import read_manifest
-
-        manifest = read_manifest(result.folder) or read_manifest(result.folder.parent.parent)
+        manifest = result.manifest
         facts["generation"] = manifest.get("generation")
         facts["generation model"] = manifest.get("model", {}).get("identity")
         facts["generation files"] = manifest.get("model", {}).get("weights")

@@ -7,15 +7,16 @@ for its type, and text is bounded in length. Unknown keys are ignored, so that n
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import RunError
-from javisbench.results.cell import OVERALL, STATUSES, Cell
+from javisbench.results.cell import OVERALL, STATUSES, Cell, slice_name
+from javisbench.results.checked_json import Checker, check_size
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.taxonomy import ASPECTS
 from javisbench.text import printable
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from javisbench.stats import Status
 
 SUMMARY_SCHEMA = 1
-MAX_SUMMARY_BYTES = 64 * 2**20
+MANIFEST_SCHEMA = 1
+MAX_FAILURES_BYTES = 2**30
 MAX_FAILURES = 1_000_000
 MAX_TEXT = 4000
 MAX_NAME = 200
 MAX_METRICS = 200
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MANIFEST_PARTS = ("model", "suite", "generation", "matching", "scoring", "versions")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Result:
         stand_in: whether the weights were stand-ins.
         audio: clips by where their sound came from.
         card: the model card, or None.
-        run: all facts of the summary's ``run`` part.
+        document: all of summary.json.
+        manifest: run.json; empty without one.
         metrics: metric id to slice to cell; slices are ``overall`` and ``aspect/category``.
         failures: what went wrong.
     """
@@ -88,9 +91,16 @@ class Result:
     stand_in: bool
     audio: Mapping[str, int]
     card: Mapping[str, Any] | None
-    run: Mapping[str, Any] = field(repr=False)
+    document: Mapping[str, Any] = field(repr=False)
+    manifest: Mapping[str, Any] = field(repr=False)
     metrics: Mapping[str, Mapping[str, Cell]] = field(repr=False)
     failures: tuple[Failure, ...] = field(repr=False)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """All facts of the summary's ``run`` part."""
+        facts: Mapping[str, Any] = self.document["run"]
+        return facts
 
     @property
     def key(self) -> str:
@@ -99,12 +109,17 @@ class Result:
 
     def cell(self, metric: str, aspect: str | None = None, category: str | None = None) -> Cell | None:
         """The value of one metric, over all samples or over a category; None where the summary has none."""
-        name = OVERALL if aspect is None or category is None else f"{aspect}/{category}"
+        name = OVERALL if aspect is None or category is None else slice_name(aspect, category)
         return self.metrics.get(metric, {}).get(name)
 
     def has_aspect(self, metric: str, aspect: str) -> bool:
         """Whether the metric has any category of the aspect."""
         return any(name.startswith(f"{aspect}/") for name in self.metrics.get(metric, {}))
+
+    @property
+    def failed_samples(self) -> int:
+        """Clips with at least one failure."""
+        return len({(failure.sample_id, failure.repeat) for failure in self.failures})
 
     @property
     def family(self) -> str:
@@ -175,7 +190,9 @@ class Result:
         return {
             sample.id: SampleInfo(
                 sample.text[:MAX_TEXT],
-                tuple(f"{aspect}/{category}" for aspect, found in sample.categories.items() for category in found),
+                tuple(
+                    slice_name(aspect, category) for aspect, found in sample.categories.items() for category in found
+                ),
             )
             for sample in suite
         }
@@ -200,6 +217,56 @@ class Result:
         if self.folder is None or not (self.folder / name).is_file():
             return None
         return read_parquet(self.folder / name, columns)
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run, ``run.json``; empty when there is none yet.
+
+    Raises:
+        RunError: it is damaged, or of a newer version of javisbench.
+    """
+    path = run / "run.json"
+    if not path.exists():
+        return {}
+    check_size(path)
+    manifest = read_json(path)
+    if not isinstance(manifest, dict):
+        raise RunError(f"{path} is no run manifest. Choose another folder with --out.", kind="damaged")
+    check = Checker(str(path))
+    if check.count(manifest.get("schema", 0), "schema") > MANIFEST_SCHEMA:
+        raise RunError(f"{run} was written by a newer javisbench ({manifest.get('versions')}). Update this one.")
+    for part in _MANIFEST_PARTS:
+        check.mapping(manifest.get(part, {}), part)
+    return manifest
+
+
+def read_failures(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a folder's ``failures.jsonl``, as they were written; torn lines are skipped.
+
+    Raises:
+        RunError: too large, or a row without a sample, or with a field of another type.
+    """
+    path = folder / "failures.jsonl"
+    if not path.exists():
+        return []
+    check_size(path, MAX_FAILURES_BYTES)
+    rows = read_jsonl(path)
+    _failures(Checker(str(path)), rows)
+    return rows
+
+
+def protocol_folder(run: Path, name: str | None, first: str | None) -> Path:
+    """Where a protocol's scores and summary lie: the top level for the run's first, else ``protocols/<name>``."""
+    return run if name in (None, first) else run / "protocols" / str(name)
+
+
+def load_protocol(run: Path, protocol: str | None = None) -> Result:
+    """A run's result under one protocol; under its first for None.
+
+    Raises:
+        RunError: as `load_results`.
+    """
+    return load_result(protocol_folder(run, protocol, read_manifest(run).get("first_protocol")))
 
 
 def load_results(path: Path | str, *, follow_clips: bool = True) -> list[Result]:
@@ -245,44 +312,9 @@ def load_result(path: Path | str, *, follow_clips: bool = True) -> Result:
     return _load(path, None, None, follow_clips)
 
 
-def parse_json(text: bytes, where: str) -> Any:
-    """Strict JSON.
-
-    Raises:
-        RunError: not UTF-8 JSON, NaN, infinity or a name twice in it, or nested too deep; `where` is named.
-    """
-
-    def refuse(token: str) -> NoReturn:
-        raise RunError(f"{where} holds {token}, which is not JSON. Values that cannot be had are null.")
-
-    def number(digits: str) -> float:
-        value = float(digits)
-        return value if math.isfinite(value) else refuse(digits[:40])
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise RunError(f"{where} says {twice[:80]!r} twice, so that readers may differ on what it says.")
-        return found
-
-    try:
-        return json.loads(text.decode("utf-8"), parse_constant=refuse, parse_float=number, object_pairs_hook=members)
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{where} is not readable JSON: {error}.") from error
-
-
-def _read_object(path: Path, check: _Checker) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > MAX_SUMMARY_BYTES:
-        raise RunError(f"{path} has {size:,} bytes; at most {MAX_SUMMARY_BYTES:,} are read.")
-    return check.mapping(parse_json(path.read_bytes(), str(path)), "the file")
-
-
 def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_clips: bool) -> Result:
-    check = _Checker(str(summary))
-    data = _read_object(summary, check)
+    check = Checker(str(summary))
+    data = check.read(summary)
     if data.get("schema") != SUMMARY_SCHEMA:
         raise RunError(
             f"{summary} has schema {data.get('schema')!r}; this javisbench reads {SUMMARY_SCHEMA}. "
@@ -292,11 +324,12 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
     suite = check.text(run, "suite", MAX_NAME)
     protocol = check.text(run, "protocol", MAX_NAME)
     model = check.text(run, "model", MAX_NAME)
-    manifest = _manifest_model(run_folder)
+    manifest = {} if run_folder is None else read_manifest(run_folder)
+    told = manifest.get("model", {})
     return Result(
         path=summary if folder is None else folder,
         folder=folder,
-        clips=_clip_folder(run_folder, manifest, follow_clips),
+        clips=_clip_folder(run_folder, told, follow_clips),
         model=model,
         slug=_slug(model),
         suite=suite,
@@ -305,33 +338,26 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
         protocol=protocol,
         stand_in=check.flag(run.get("stand_in", False), "run.stand_in"),
         audio=_audio(check, run.get("audio", {})),
-        card=_card(check, run.get("card", manifest.get("card"))),
-        run=run,
+        card=_card(check, run.get("card", told.get("card"))),
+        document=data,
+        manifest=manifest,
         metrics=_metrics(check, data.get("metrics")),
         failures=_failures(check, data.get("failures", [])),
     )
 
 
-def _manifest_model(run_folder: Path | None) -> dict[str, Any]:
-    """What run.json says of the model; empty without one."""
-    if run_folder is None or not (run_folder / "run.json").is_file():
-        return {}
-    check = _Checker(str(run_folder / "run.json"))
-    return check.mapping(_read_object(run_folder / "run.json", check).get("model", {}), "model")
-
-
-def _clip_folder(run_folder: Path | None, manifest: Mapping[str, Any], follow_clips: bool) -> Path | None:
+def _clip_folder(run_folder: Path | None, told: Mapping[str, Any], follow_clips: bool) -> Path | None:
     if run_folder is None:
         return None
     if (run_folder / "clips").is_dir():
         return run_folder / "clips"
-    elsewhere = manifest.get("clips")
+    elsewhere = told.get("clips")
     if follow_clips and isinstance(elsewhere, str) and Path(elsewhere).is_dir():
         return Path(elsewhere)
     return None
 
 
-def _card(check: _Checker, card: Any) -> Mapping[str, Any] | None:
+def _card(check: Checker, card: Any) -> Mapping[str, Any] | None:
     """A model card: given in full, or the id of one that ships with javisbench."""
     if card is None or isinstance(card, dict):
         return card
@@ -340,7 +366,7 @@ def _card(check: _Checker, card: Any) -> Mapping[str, Any] | None:
     return read_cards("models").get(check.string(card, "run.card", MAX_NAME))
 
 
-def _audio(check: _Checker, value: Any) -> dict[str, int]:
+def _audio(check: Checker, value: Any) -> dict[str, int]:
     counts = check.mapping(value, "run.audio")
     return {
         key: check.count(counts[key], f"run.audio.{key}") for key in ("sidecar", "container", "none") if key in counts
@@ -352,14 +378,14 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:80] or "model"
 
 
-def _metrics(check: _Checker, value: Any) -> dict[str, dict[str, Cell]]:
+def _metrics(check: Checker, value: Any) -> dict[str, dict[str, Cell]]:
     metrics = check.mapping(value, "metrics")
     if len(metrics) > MAX_METRICS:
         check.fail("metrics", f"has {len(metrics):,} entries; at most {MAX_METRICS} are read")
     return {check.id(metric, "metrics"): dict(_slices(check, metric, slices)) for metric, slices in metrics.items()}
 
 
-def _slices(check: _Checker, metric: str, value: Any) -> Iterator[tuple[str, Cell]]:
+def _slices(check: Checker, metric: str, value: Any) -> Iterator[tuple[str, Cell]]:
     slices = check.mapping(value, f"metrics.{metric}")
     if OVERALL in slices:
         yield OVERALL, _cell(check, slices[OVERALL], f"metrics.{metric}.overall")
@@ -368,11 +394,11 @@ def _slices(check: _Checker, metric: str, value: Any) -> Iterator[tuple[str, Cel
             categories = check.mapping(slices[aspect.id], f"metrics.{metric}.{aspect.id}")
             for category in aspect.category_ids:
                 if category in categories:
-                    name = f"{aspect.id}/{category}"
+                    name = slice_name(aspect.id, category)
                     yield name, _cell(check, categories[category], f"metrics.{metric}.{name}")
 
 
-def _cell(check: _Checker, value: Any, where: str) -> Cell:
+def _cell(check: Checker, value: Any, where: str) -> Cell:
     cell = check.mapping(value, where)
     number = check.number(cell.get("value"), f"{where}.value")
     low = check.number(cell.get("ci_low"), f"{where}.ci_low")
@@ -395,82 +421,20 @@ def _cell(check: _Checker, value: Any, where: str) -> Cell:
     )
 
 
-def _failures(check: _Checker, value: Any) -> tuple[Failure, ...]:
+def _failures(check: Checker, value: Any) -> tuple[Failure, ...]:
     if not isinstance(value, list) or len(value) > MAX_FAILURES:
         check.fail("failures", f"is not a list of at most {MAX_FAILURES:,} entries")
-    failures = []
-    for i, item in enumerate(value):
-        entry = check.mapping(item, f"failures[{i}]")
-        metric = entry.get("metric")
-        failures.append(
-            Failure(
-                sample_id=check.text(entry, "sample_id", MAX_NAME),
-                repeat=check.count(entry.get("repeat", 0), f"failures[{i}].repeat"),
-                stage=check.text(entry, "stage", MAX_NAME, default=""),
-                metric=None if metric is None else check.string(metric, f"failures[{i}].metric", MAX_NAME),
-                kind=check.text(entry, "kind", MAX_NAME, default=""),
-                message=check.text(entry, "message", MAX_TEXT, default="", cut=True),
-            )
-        )
-    return tuple(failures)
+    return tuple(_failure(check, item, f"failures[{i}]") for i, item in enumerate(value))
 
 
-class _Checker:
-    """Type checks whose messages name the file and the field."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def fail(self, field: str, what: str) -> NoReturn:
-        raise RunError(f"{self.where}: {field} {what}. The file is damaged or was not written by javisbench.")
-
-    def mapping(self, value: Any, field: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(field, f"is not an object but {type(value).__name__}")
-        return value
-
-    def string(self, value: Any, field: str, longest: int, *, cut: bool = False) -> str:
-        if not isinstance(value, str):
-            self.fail(field, f"is not text but {type(value).__name__}")
-        if len(value) > longest and not cut:
-            self.fail(field, f"has {len(value):,} characters; at most {longest:,} are read")
-        return value[:longest]
-
-    def text(
-        self, data: Mapping[str, Any], field: str, longest: int, default: str | None = None, *, cut: bool = False
-    ) -> str:
-        value = data.get(field, default)
-        if value is None and default is not None:
-            value = default
-        text = printable(self.string(value, field, longest, cut=cut))
-        if not text and default is None:
-            self.fail(field, "is empty")
-        return text
-
-    def id(self, value: str, field: str) -> str:
-        if not _ID.fullmatch(value):
-            self.fail(field, f"has the name {value[:80]!r}, which is not a metric id")
-        return value
-
-    def number(self, value: Any, field: str) -> float | None:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.fail(field, f"is not a number but {type(value).__name__}")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            self.fail(field, "is not finite")
-        return number
-
-    def count(self, value: Any, field: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-            self.fail(field, f"is not a count (0, 1, 2, ...) but {str(value)[:40]!r}")
-        return value
-
-    def flag(self, value: Any, field: str) -> bool:
-        if not isinstance(value, bool):
-            self.fail(field, f"is not true or false but {str(value)[:40]!r}")
-        return value
+def _failure(check: Checker, item: Any, where: str) -> Failure:
+    entry = check.mapping(item, where)
+    metric = entry.get("metric")
+    return Failure(
+        sample_id=check.text(entry, "sample_id", MAX_NAME),
+        repeat=check.count(entry.get("repeat", 0), f"{where}.repeat"),
+        stage=check.text(entry, "stage", MAX_NAME, default=""),
+        metric=None if metric is None else check.string(metric, f"{where}.metric", MAX_NAME),
+        kind=check.text(entry, "kind", MAX_NAME, default=""),
+        message=check.text(entry, "message", MAX_TEXT, default="", cut=True),
+    )

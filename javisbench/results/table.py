@@ -344,7 +344,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
             reasons.setdefault(printable(cell.note), {})[col.title] = None
     notes += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
     notes += filter(None, map(_precision_note, results))
-    failures = sum(len({(f.sample_id, f.repeat) for f in r.failures}) for r in results)
+    failures = sum(result.failed_samples for result in results)
     if failures:
         notes.append(f"{failures:,} sample{'s' * (failures != 1)} with a failure; each metric has its own n.")
     return tuple(dict.fromkeys(notes))

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench import __version__
 from javisbench.baselines.fingerprint import Hashes, difference
-from javisbench.durable import atomic_path, locked, read_json, read_jsonl, sweep_temporaries, write_jsonl
+from javisbench.durable import atomic_path, locked, read_json, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.matching import Matched, clip_name, match_clips, match_generated
+from javisbench.results.parquet import SCORES, read_parquet
+from javisbench.results.run_folder import load_protocol, load_result, protocol_folder, read_failures, read_manifest
 from javisbench.run.generate import sample_seed
 from javisbench.run.log import run_log
-from javisbench.run.manifest import now_text, read_manifest, update_manifest, versions
+from javisbench.run.manifest import now_text, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
 from javisbench.run.provenance import Differences, differences, made_with, told
+from javisbench.run.scoring_job import ScoringOptions, score_matched
 
 if TYPE_CHECKING:
-    from javisbench.api import Result, ScoringOptions
+    from javisbench.results.run_folder import Result
     from javisbench.suite import Suite
 
 _SHARD_NAME = re.compile(r"(.+)\.shard-\d+-of-\d+")
@@ -83,23 +86,21 @@ class _Part:
         for sidecar in sorted((self.folder / "clips").glob("[!.]*.json")):
             facts = read_json(sidecar)
             self.clips[facts["sample_id"], facts["repeat"]] = facts
-        for row in read_jsonl(self.folder / "failures.jsonl"):
+        for row in read_failures(self.folder):
             place = str(row.get("sample_id")), int(row.get("repeat", 0))
             if row.get("stage") == "generate" and place not in self.clips:
                 self.failures[place] = row
 
     def _read_scored(self) -> None:
-        import pandas as pd
-
         if not (self.folder / "scores.parquet").is_file():
             raise _not_scored(self.folder)
         try:
-            rows = pd.read_parquet(self.folder / "scores.parquet", columns=["sample_id", "repeat"])
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            rows = read_parquet(self.folder / "scores.parquet", SCORES)
+        except RunError as error:
             raise RunError(
-                f"{self.folder / 'scores.parquet'} cannot be read ({error}). Score the part again."
+                f"{self.folder / 'scores.parquet'} cannot be read ({error.__cause__ or error}). Score the part again."
             ) from error
-        self.clips = {(str(name), int(repeat)): {} for name, repeat in rows.to_numpy()}
+        self.clips = {(str(name), int(repeat)): {} for name, repeat in rows[["sample_id", "repeat"]].to_numpy()}
 
     @property
     def generated(self) -> bool:
@@ -261,10 +262,10 @@ def _encoders(part: _Part) -> dict[str, Any]:
     found = {}
     first = part.manifest.get("first_protocol")
     for name in part.requests:
-        path = part.folder if name == first else part.folder / "protocols" / name
+        path = protocol_folder(part.folder, name, first)
         if not (path / "summary.json").is_file():
             raise _not_scored(part.folder)
-        found[name] = read_json(path / "summary.json")["run"]["encoders"]
+        found[name] = load_result(path).run.get("encoders")
     return found
 
 
@@ -417,15 +418,13 @@ def _score(
     options: MergeOptions,
     progress: Progress,
 ) -> Result | None:
-    from javisbench.api import Result, score_run
-
     if not part.requests:
         return None
     matched = _match(target, part, suite, chosen)
     first = part.manifest["first_protocol"]
     for group in _groups(part.requests, first):
-        score_run(target, suite, matched, _scoring(group, options), progress)
-    return Result(target, first)
+        score_matched(target, suite, matched, _scoring(group, options), progress)
+    return load_protocol(target, first)
 
 
 def _match(target: Path, part: _Part, suite: Suite, chosen: Mapping[Place, _Part]) -> Matched:
@@ -449,8 +448,6 @@ def _groups(requests: Mapping[str, Mapping[str, Any]], first: str) -> list[list[
 
 
 def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> ScoringOptions:
-    from javisbench.api import ScoringOptions
-
     asked = group[0]
     recorded = [Path(folder) for folder in asked["weights_dirs"] if Path(folder).is_dir()]
     return ScoringOptions(

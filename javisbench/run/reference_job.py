@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.api import ScoringOptions
     from javisbench.matching import Item
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.run.plan import ScorePlan
+    from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ def build_reference(
     import dataclasses
     import os
 
-    from javisbench.api import plan_scoring
     from javisbench.run.device import pick_device
     from javisbench.run.plan import warn_of_other_weights
+    from javisbench.run.scoring_job import plan_scoring
 
     if out.suffix != ".safetensors":
         raise UsageError(f"--out is a .safetensors file; got {out}.")

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
+from javisbench.durable import atomic_path, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
 from javisbench.matching import Item, Matched
 from javisbench.metrics.base import SampleContext, SampleScore
 from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
 from javisbench.results.cell import Cell, slice_name
+from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import cells_without_value, nested, positions, sample_cells
 from javisbench.run.encode import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from javisbench.suite import Sample, Suite
 
 log = logging.getLogger(__name__)
-SUMMARY_SCHEMA = 1
 Failure = dict[str, Any]
 
 
@@ -371,14 +371,9 @@ def _failure(item: Item, stage: str, metric: str | None, error: JavisbenchError)
     }
 
 
-def protocol_folder(run: Path, name: str, first: str) -> Path:
-    """Where a protocol's scores and summary lie: the top level for the run's first, else ``protocols/<name>``."""
-    return run if name == first else run / "protocols" / name
-
-
 def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, facts: dict[str, Any]) -> None:
     folder = protocol_folder(run, result.name, facts.get("first_protocol", result.name))
-    generation = [row for row in read_jsonl(run / "failures.jsonl") if row.get("stage") == "generate"]
+    generation = [row for row in read_failures(run) if row.get("stage") == "generate"]
     made = {(row["sample_id"], row.get("repeat", 0)) for row in generation}
     # A clip that could not be generated is told once, by the generator's own words.
     own = [f for f in result.failures if f["kind"] != "missing_clip" or (f["sample_id"], f["repeat"]) not in made]

@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from javisbench.errors import MediaError, UsageError
 from javisbench.registry import did_you_mean
+from javisbench.results.cell import OVERALL
 from javisbench.run.progress import Progress, Silent
+from javisbench.run.scoring_job import ScoringJob, ScoringOptions
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-    from javisbench.api import Result, ScoringOptions
     from javisbench.clip import Clip
     from javisbench.metrics.base import MetricCard
+    from javisbench.results.run_folder import Result
     from javisbench.stats import Difference
     from javisbench.suite import Sample, Suite
 
@@ -168,8 +170,6 @@ def validate_metrics(
         UsageError: an unknown damage, fewer than two usable clips, or no metric with a direction and a value a sample.
         MediaError: a clip cannot be stored.
     """
-    from javisbench.api import ScoringOptions, score
-
     damages, options = check_damages(damages), options or ScoringOptions()
     shown = progress or Silent()
     with ExitStack() as stack:
@@ -180,14 +180,9 @@ def validate_metrics(
         kept = len(variants) // (1 + len(damages))
         if kept < 2:
             raise UsageError(f"At least two clips with sound are needed; {kept} of {len(suite)} could be used.")
-        result = score(
-            None,
-            suite=_variant_suite(suite, variants),
-            out=work / "run",
-            name="validate-metrics",
-            options=options,
-            progress=shown,
-        )
+        damaged = _variant_suite(suite, variants)
+        job = ScoringJob.prepare(None, damaged, out=work / "run", name="validate-metrics")
+        result = job.score(options, shown)
         return _validation(result, damages, kept, left_out)
 
 
@@ -323,26 +318,25 @@ def _variant_suite(suite: Suite, variants: Sequence[Sample]) -> Suite:
 def _validation(result: Result, damages: Sequence[str], kept: int, left_out: Mapping[str, str]) -> Validation:
     from javisbench.metrics.registry import METRICS
 
-    scores = result.scores
+    scores = result.scores()
+    assert scores is not None
     names = (_GOOD, *damages)
     parts = [sample_id.rpartition(".") for sample_id in scores["sample_id"]]
     scores = scores.assign(clip=[part[0] for part in parts], variant=[names[int(part[2])] for part in parts])
     tests: list[PairTest] = []
     missing: dict[str, str] = {}
-    for metric, cells in result.summary["metrics"].items():
+    for metric, cells in result.metrics.items():
         card = METRICS.get(metric).card
         if metric not in scores:
             if card.kind == "sample":
-                missing[metric] = cells["overall"].get("note", "")
+                missing[metric] = cells[OVERALL].note or ""
         elif card.higher_is_better is not None:
             values = scores.pivot(index="clip", columns="variant", values=metric)
             tests += [test for name in damages if (test := _pair_test(card, name, values)) is not None]
     if not tests:
         reasons = "; ".join(sorted(set(missing.values()))) or "none has a direction and a value for each clip"
         raise UsageError(f"None of these metrics can be validated: {reasons}.")
-    return Validation(
-        result.protocol, bool(result.summary["run"]["stand_in"]), kept, dict(left_out), tuple(tests), missing
-    )
+    return Validation(result.protocol, result.stand_in, kept, dict(left_out), tuple(tests), missing)
 
 
 def _pair_test(card: MetricCard, damage: str, values: pd.DataFrame) -> PairTest | None:

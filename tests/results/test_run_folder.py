@@ -11,8 +11,7 @@ import pytest
 
 import javisbench
 from javisbench.errors import RunError
-from javisbench.results import parquet
-from javisbench.results import run_folder as results_module
+from javisbench.results import checked_json, parquet
 from javisbench.results.run_folder import load_result, load_results
 
 SCHEMA = Path(javisbench.__file__).parent / "data_cards" / "schemas" / "summary.schema.json"
@@ -139,7 +138,7 @@ def test_sizes_are_bounded_before_reading(write_run, monkeypatch):
     monkeypatch.setattr(parquet, "MAX_PARQUET_BYTES", 10)
     with pytest.raises(RunError, match="at most 10 are read"):
         load_result(path).scores()
-    monkeypatch.setattr(results_module, "MAX_SUMMARY_BYTES", 10)
+    monkeypatch.setattr(checked_json, "MAX_JSON_BYTES", 10)
     with pytest.raises(RunError, match="at most 10 are read"):
         load_result(path)
 

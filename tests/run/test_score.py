@@ -227,7 +227,8 @@ def test_an_encoder_that_breaks_on_one_clip_costs_that_clip(
 
 def test_encoders_are_listed_in_one_order_in_every_process(suite: str) -> None:
     plan = (
-        "import sys; from javisbench.api import ScoringOptions, plan_scoring; from javisbench.suite import load_suite; "
+        "import sys; from javisbench.run.scoring_job import ScoringOptions, plan_scoring; "
+        "from javisbench.suite import load_suite; "
         "print(*plan_scoring(load_suite(sys.argv[1]), ScoringOptions(metrics=['av_align'])).encoders)"
     )
     told = []
