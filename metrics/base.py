@@ -118,19 +118,14 @@ class SetMetric(ABC):
         real: NDArray[np.floating],
         slices: Mapping[str, NDArray[np.int64]],
         protocol: Protocol,
-        *,
-        paired: bool = True,
-        real_is_population: bool = False,
     ) -> dict[str, SetValue]:
         """Distances of all slices in one pass.
 
         Args:
             fake: float array ``(n, d)``, one row a generated clip.
-            real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
-            slices: slice name to row indices, valid for both sides when `paired` (else for `fake` only).
+            real: of the same shape; row i belongs to row i of `fake`.
+            slices: slice name to row indices, of both sides.
             protocol: for the settings that change the number.
-            paired: whether the sets' rows correspond.
-            real_is_population: whether `real` is taken as fixed, so that intervals cover sampling of `fake` alone.
 
         Returns:
             slice name to value; never raises for small slices.

@@ -7,8 +7,6 @@ its variance is ``s^2 / n + t^2 / (2 n^2)``. The influences that are measured on
 comes twice (Efron and Stein, 1981, section 4, show the same of the jackknife). Where two distributions are equal, f is
 0 and standard errors are 1.41 times too large. `excess` is ``t^2 / (2 n^2)``, to be taken off.
 
-With two independent samples of n and m the parts are ``t_xx^2 / (2 n^2) + t_yy^2 / (2 m^2) + t_xy^2 / (n m)``.
-
 The second derivatives are exact; their mean squares are over pairs of rows of the sample, some thousands of them.
 """
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 _FRECHET_PAIRS = 2048
 _KERNEL_ROWS = 512
-_NOTHING = 1e-14
 _CAUCHY_LEFT = 1e-9
 
 
@@ -55,39 +52,21 @@ class FrechetGeometry:
     spectrum: Vector
 
 
-def frechet_excess(geometry: FrechetGeometry, *, paired: bool) -> float:
+def frechet_excess(geometry: FrechetGeometry) -> float:
     """The variance that squared influences of the Fréchet distance count twice.
 
     Args:
-        geometry: of the two sets, both with invertible covariances.
-        paired: whether rows were drawn together.
+        geometry: of two sets whose rows correspond, both with invertible covariances.
     """
-    n, m = len(geometry.x), len(geometry.y)
-    if paired:
-        i, j = _ring(n)
-        both = (
-            frechet_same(geometry.p, geometry.spectrum, i, j)
-            + frechet_same(geometry.q, geometry.spectrum, i, j)
-            + frechet_cross(geometry, i, j)
-            + frechet_cross(geometry, j, i)
-        )
-        return _mean_square(both) / (2 * n * n)
-    second = _mean_square(frechet_same(geometry.q, geometry.spectrum, *_ring(m))) / (2 * m * m)
-    k = np.arange(_FRECHET_PAIRS)
-    cross = _mean_square(frechet_cross(geometry, k % n, (k + k // n) % m)) / (n * m)
-    return frechet_excess_of_first(geometry.p, geometry.spectrum) + second + cross
-
-
-def frechet_excess_of_first(p: Matrix, spectrum: Vector) -> float:
-    """The same where the second set is fixed; its covariance may be singular.
-
-    Args:
-        p: see `FrechetGeometry`, shape ``(n, k)``.
-        spectrum: the diagonal of D, shape ``(k,)``.
-    """
-    keep = spectrum > _NOTHING * spectrum.max(initial=0.0)
-    n = len(p)
-    return _mean_square(frechet_same(p[:, keep], spectrum[keep], *_ring(n))) / (2 * n * n)
+    n = len(geometry.x)
+    i, j = _ring(n)
+    both = (
+        frechet_same(geometry.p, geometry.spectrum, i, j)
+        + frechet_same(geometry.q, geometry.spectrum, i, j)
+        + frechet_cross(geometry, i, j)
+        + frechet_cross(geometry, j, i)
+    )
+    return float(np.mean(np.square(both))) / (2 * n * n)
 
 
 def frechet_same(p: Matrix, spectrum: Vector, i: Index, j: Index) -> Vector:
@@ -141,33 +120,23 @@ def _ring(n: int) -> tuple[Index, Index]:
     return first[chosen], second[chosen]
 
 
-def _mean_square(values: Matrix | Vector) -> float:
-    return float(np.mean(np.square(values)))
-
-
-def kernel_excess(x: Matrix, y: Matrix, *, centred: bool, paired: bool | None) -> float:
+def kernel_excess(x: Matrix, y: Matrix, *, centred: bool) -> float:
     """The variance that squared influences of the polynomial MMD count twice.
 
     The kernel is ``s^3`` with ``s = x.y/d + 1``. Measured on at most 512 rows of each set, evenly spaced.
 
     Args:
         x: float array ``(n, d)``, n >= 3.
-        y: float array ``(m, d)``, m >= 3.
+        y: of the same shape; row i belongs to row i of `x`.
         centred: whether each set's own mean is taken out first; the derivatives then include its movement.
-        paired: whether rows were drawn together; None where `y` is fixed.
     """
-    n, m = len(x), len(y)
+    n = len(x)
     if centred:
         x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     u, v = _spaced(x), _spaced(y)
-    first = kernel_same(u, v, centred)
-    if paired is None:
-        return _off_diagonal_square(first) / (2 * n * n)
-    second, cross = kernel_same(v, u, centred), kernel_cross(u, v, centred)
-    if paired:
-        return _off_diagonal_square(first + second + cross + cross.T) / (2 * n * n)
-    parts = _off_diagonal_square(first) / (2 * n * n), _off_diagonal_square(second) / (2 * m * m)
-    return sum(parts) + _mean_square(cross) / (n * m)
+    cross = kernel_cross(u, v, centred)
+    both = kernel_same(u, v, centred) + kernel_same(v, u, centred) + cross + cross.T
+    return _off_diagonal_square(both) / (2 * n * n)
 
 
 def kernel_same(u: Matrix, v: Matrix, centred: bool) -> Matrix:

@@ -266,9 +266,7 @@ class _Job:
             pairs = rows[spec]
             result.failures += [{**failure, "metric": metric_id} for failure in pairs.failures]
             try:
-                values = metric.compute(
-                    pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol, paired=True
-                )
+                values = metric.compute(pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol)
             except MetricError as error:
                 result.cells[metric_id] = cells_without_value(Cell(status="failed", note=error.message), self.suite)
                 continue
