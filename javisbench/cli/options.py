@@ -14,7 +14,7 @@ import click
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from javisbench.protocol import Protocol
+    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -180,11 +180,3 @@ def by_rank(given: dict[str, Any]) -> dict[str, Any]:
         if torch.cuda.is_available():
             changed["device"] = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return changed
-
-
-def parse_protocols(names: tuple[str, ...], default: str) -> list[Protocol]:
-    """The protocols by name, each once."""
-    from javisbench.protocol import parse_protocol
-
-    protocols = [parse_protocol(name) for name in names or (default,)]
-    return list({protocol.name: protocol for protocol in protocols}.values())

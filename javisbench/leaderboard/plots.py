@@ -60,9 +60,9 @@ class Plot:
         head, end, rest = self.svg.partition(">")
         return (head + end + ground + rest).replace('"currentColor"', f'"{INK}"')
 
-    def png(self, scale: float = 2.0) -> bytes:
-        """The plot as PNG on white, `scale` pixels a point."""
-        drawn: bytes = _vl_convert().svg_to_png(self.svg_file, scale=scale)
+    def png(self) -> bytes:
+        """The plot as PNG on white, two pixels a point."""
+        drawn: bytes = _vl_convert().svg_to_png(self.svg_file, scale=2.0)
         return drawn
 
 

@@ -132,7 +132,7 @@ def _number(value: Any, where: str) -> float | None:
     return float(value)
 
 
-def import_reference(path: Path, out: Path, *, model: str, suite: str, suite_hash: str = "") -> Path:
+def import_reference(path: Path, out: Path, *, model: str, suite: str) -> Path:
     """Make a run folder of a reference evaluation's file, so that it can stand in tables beside measured results.
 
     The protocol is ``javisbench-v1+imported``: a derived one, since nothing here recomputed the values, so they are
@@ -143,7 +143,6 @@ def import_reference(path: Path, out: Path, *, model: str, suite: str, suite_has
         out: folder to make.
         model: name for tables.
         suite: name of the suite.
-        suite_hash: of the suite, if known.
 
     Returns:
         `out`, with summary.json and, where the file has values per sample, scores.parquet.
@@ -159,7 +158,7 @@ def import_reference(path: Path, out: Path, *, model: str, suite: str, suite_has
     run = {
         "model": model,
         "suite": suite,
-        "suite_hash": suite_hash,
+        "suite_hash": "",
         "samples": samples,
         "protocol": "javisbench-v1+imported",
         "stand_in": False,

@@ -182,7 +182,7 @@ def _digits(text: str) -> int:
     return len(text.partition(".")[2])
 
 
-def metric_validation(path: Path | None = None) -> list[Validation]:
+def metric_validation() -> list[Validation]:
     """How well metrics tell synchronous from asynchronous pairs, as papers report it."""
-    rows = _rows(path or FOLDER / "metric_validation_published.csv")
+    rows = _rows(FOLDER / "metric_validation_published.csv")
     return [Validation(row["metric"], row["auroc"], row["accuracy"], row["note"], row["source"]) for row in rows]
