@@ -63,8 +63,8 @@ def build(sources: tuple[Path, ...], out: Path, title: str, clips: str, plots: b
 @options.verbosity
 def push(sources: tuple[Path, ...], target: str, title: str, private: bool, quiet: bool, verbose: bool) -> int:
     """Write the tables of runs and submissions as a `datasets` dataset, to a folder or to the hub."""
-    from javisbench.leaderboard.build import loaded_results
     from javisbench.publish.push import push_dataset, write_dataset
+    from javisbench.publish.sources import loaded_results
 
     options.setup_logging(quiet, verbose)
     with loaded_results(sources) as results:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from javisbench.clip import ClipSpec
 from javisbench.errors import JavisbenchError, SubmissionError
 from javisbench.matching import Item
-from javisbench.publish.archive import unpack
 from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
@@ -80,23 +79,6 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
     findings += _check_plausible(result, tables.scores)
     findings += _check_clips(folder, result, tables.scores)
     return findings
-
-
-def unpack_verified(file: Path, work: Path) -> Path:
-    """Unpack an archive below `work` after every check of `javisbench submit verify`; returns the folder.
-
-    Raises:
-        SubmissionError: what does not hold, all of it.
-    """
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(dir=work))
-    manifest = unpack(file, folder)
-    problems = [finding for finding in verify_folder(folder, manifest) if finding.refuses]
-    if problems:
-        listed = "\n".join(f"  {finding}" for finding in problems)
-        raise SubmissionError(f"{file.name} does not hold what it claims:\n{listed}", kind=problems[0].kind)
-    return folder
 
 
 @dataclass(frozen=True)

@@ -247,33 +247,36 @@ def score_matched(
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
         progress.expect([*tried, *tried, *steps])
         precisions = try_precision(run, suite, matched, plan, settings, progress)
+    facts = _record(run, suite, plan, options, {"hardware": hardware(device), "matched_by": matched.how})
+    facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
+    scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
+    return scores[0].name
+
+
+def _record(
+    run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions, circumstances: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write into the manifest what is scored and how; returns what summaries say of the run."""
     manifest = read_manifest(run)
+    model = manifest.get("model", {})
     first = manifest.get("first_protocol") or plan.parts[0].protocol.name
-    facts = {
-        "model": manifest.get("model", {}).get("name"),
-        "slug": manifest.get("model", {}).get("slug"),
-        "card": _model_card(manifest.get("model", {}).get("card")),
-        "first_protocol": first,
-        "versions": versions(),
-        "precision": {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)},
-    }
+    requests = _requests(manifest, plan, suite, options)
     update_manifest(
         run,
         {
             "first_protocol": first,
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
-            "scoring": {
-                "seed": options.seed,
-                "created": now_text(),
-                "hardware": hardware(device),
-                "matched_by": matched.how,
-                "requests": _requests(manifest, plan, suite, options),
-            },
+            "scoring": {"seed": options.seed, "created": now_text(), **circumstances, "requests": requests},
             "versions": versions(),
         },
     )
-    scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
-    return scores[0].name
+    return {
+        "model": model.get("name"),
+        "slug": model.get("slug"),
+        "card": _model_card(model.get("card")),
+        "first_protocol": first,
+        "versions": versions(),
+    }
 
 
 def _requests(

@@ -25,9 +25,9 @@ import javisbench
 from javisbench.cli import run as cli
 from javisbench.clip import ClipSpec
 from javisbench.errors import SubmissionError
-from javisbench.leaderboard.build import loaded_results
 from javisbench.publish.archive import MEMBERS, pack, unpack
-from javisbench.publish.verify import unpack_verified, verify_folder
+from javisbench.publish.sources import loaded_results, unpack_verified
+from javisbench.publish.verify import verify_folder
 from javisbench.results.table import board_table
 from javisbench.suite import load_suite
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from pathlib import Path
 
 import jsonschema
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import javisbench
+from javisbench.api import Result
 from javisbench.errors import RunError
 from javisbench.results import checked_json, parquet
-from javisbench.results.run_folder import load_result, load_results
+from javisbench.results.cell import OVERALL, STATUSES, Cell, slice_name
+from javisbench.results.run_folder import load_result, load_results, read_failures, read_manifest
+from javisbench.results.summary import nested
 
 SCHEMA = Path(javisbench.__file__).parent / "data_cards" / "schemas" / "summary.schema.json"
 
@@ -167,3 +174,80 @@ def test_nothing_there(tmp_path):
         load_result(tmp_path / "none")
     with pytest.raises(RunError, match=r"no summary\.json"):
         load_result(tmp_path)
+
+
+# One reader for all
+
+
+HOSTILE_MANIFESTS = {
+    "no JSON": ("{", "cannot be read"),
+    "deep": ("[" * 100_000, "cannot be read"),
+    "a list": ("[]", "no run manifest"),
+    "a model that is text": ('{"model": "x"}', "model is not an object but str"),
+    "shards in a list": ('{"generation": [0, 1]}', "generation is not an object but list"),
+    "a schema that is text": ('{"schema": "1"}', "schema is not a count"),
+    "a newer schema": ('{"schema": 99}', "newer javisbench"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_MANIFESTS)
+def test_manifests_are_checked_whoever_reads(write_run, what):
+    text, message = HOSTILE_MANIFESTS[what]
+    path = write_run()
+    (path / "run.json").write_text(text)
+    for read in (read_manifest, load_result, Result):
+        with pytest.raises(RunError, match=message):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "row", ['{"repeat": 0}', '{"sample_id": 7}', '{"sample_id": "a", "repeat": "b"}', '{"sample_id": "a", "stage": {}}']
+)
+def test_failures_are_checked_whoever_reads(write_run, row):
+    path = write_run()
+    good = '{"sample_id": "a", "repeat": 1, "stage": "decode", "metric": null, "kind": "short", "message": "ends"}'
+    (path / "failures.jsonl").write_text(f'{good}\n{{"sample_id": "torn\n{good}\n')
+    assert [failure["sample_id"] for failure in read_failures(path)] == ["a", "a"]
+    assert Result(path).failures["kind"].tolist() == ["short", "short"]
+    (path / "failures.jsonl").write_text(f"{good}\n{row}\n")
+    for read in (read_failures, lambda run: Result(run).failures):
+        with pytest.raises(RunError, match=r"failures\.jsonl: "):
+            read(path)
+
+
+def test_the_front_door_has_the_reader_s_guards(write_run, monkeypatch):
+    path = write_run()
+    summary = (path / "summary.json").read_text()
+    (path / "summary.json").write_text(summary.replace('"schema": 1', '"schema": 1, "schema": 1'))
+    with pytest.raises(RunError, match="twice"):
+        Result(path)
+    (path / "summary.json").write_text(summary)
+    result = Result(path)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 10)
+    with pytest.raises(RunError, match="at most 10 are read"):
+        result.scores  # noqa: B018
+    (path / "details.parquet").unlink()
+    with pytest.raises(RunError, match=r"no details\.parquet"):
+        result.details  # noqa: B018
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+CELLS = st.builds(
+    Cell,
+    value=NUMBERS,
+    n=st.integers(0, 2**53 - 1),
+    ci_low=st.none() | st.just(-sys.float_info.max),
+    ci_high=st.none() | st.just(sys.float_info.max),
+    status=st.sampled_from(STATUSES),
+    note=st.none() | st.text(min_size=1, max_size=40),
+)
+
+
+@given(st.dictionaries(st.sampled_from([slice_name("sound_type", "musical_sounds"), OVERALL]), CELLS, min_size=1))
+def test_cells_come_back_as_they_were_written(found):
+    cells = {OVERALL: Cell(status="failed"), **found}
+    run = {"model": "m", "suite": "s", "protocol": "p"}
+    document = {"schema": 1, "run": run, "metrics": {"av_ib": nested(cells)}, "failures": []}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "summary.json").write_text(json.dumps(document))
+        assert load_result(folder).metrics == {"av_ib": cells}
