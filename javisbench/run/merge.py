@@ -17,6 +17,7 @@ from javisbench.baselines.fingerprint import Hashes, difference
 from javisbench.durable import atomic_path, locked, read_json, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.matching import Matched, clip_name, match_clips, match_generated
+from javisbench.results.checked_json import Checker
 from javisbench.results.parquet import SCORES, read_parquet
 from javisbench.results.run_folder import load_protocol, load_result, protocol_folder, read_failures, read_manifest
 from javisbench.run.generate import sample_seed
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _SHARD_NAME = re.compile(r"(.+)\.shard-\d+-of-\d+")
 Place = tuple[str, int]
+MAX_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,39 @@ class _Part:
     def read(cls, folder: Path) -> _Part:
         manifest = read_manifest(folder)
         part = cls(folder, manifest)
+        part._check()
         if part.generated:
             part._read_generated()
-        elif "matching" in manifest:
-            part._read_scored()
         else:
-            raise UsageError(f"{folder} is no run that javisbench generated or scored (or it was not begun).")
+            part._read_scored()
         return part
+
+    def _check(self) -> None:
+        """Refuse what is no part, and a manifest without the facts that parts are compared by."""
+        if not self.generated and "matching" not in self.manifest:
+            raise UsageError(f"{self.folder} is no run that javisbench generated or scored (or it was not begun).")
+        check = Checker(str(self.folder / "run.json"))
+        shard = self.made.get("shard")
+        if not isinstance(shard, list) or len(shard) != 2:
+            check.fail("shard", "is not a pair of numbers")
+        for number in (*shard, self.made.get("repeats")):
+            check.count(number, "shard or repeats")
+        suite = self.manifest.get("suite", {})
+        for name in ("name", "hash", "source"):
+            check.string(suite.get(name), f"suite.{name}", MAX_PATH)
+        check.count(suite.get("total"), "suite.total")
 
     def _read_generated(self) -> None:
         for sidecar in sorted((self.folder / "clips").glob("[!.]*.json")):
             facts = read_json(sidecar)
-            self.clips[facts["sample_id"], facts["repeat"]] = facts
+            told: dict[str, Any] = facts if isinstance(facts, dict) else {}
+            place = str(told.get("sample_id")), told.get("repeat", -1)
+            if sidecar.stem != clip_name(*place) or not isinstance(told.get("files"), dict):
+                raise RunError(
+                    f"{sidecar} does not tell of the clip beside it. Remove it and run the shard's command again.",
+                    kind="damaged",
+                )
+            self.clips[place] = told
         for row in read_failures(self.folder):
             place = str(row.get("sample_id")), int(row.get("repeat", 0))
             if row.get("stage") == "generate" and place not in self.clips:

@@ -94,6 +94,25 @@ def test_merged_shards_equal_one_run(
     assert [part["shard"] for part in manifest["merged"]] == [f"{index}/{count}" for index in range(count)]
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("run.json", {"generation": {"shard": 0}}, "shard is not a pair"),
+        ("run.json", {"generation": {"shard": [0, "2"], "repeats": 1}}, "is not a count"),
+        ("run.json", {"suite": {"name": 7}}, "suite.name is not text"),
+        ("clips/sample_0000.json", {"repeat": 3}, "does not tell of the clip beside it"),
+        ("clips/sample_0000.json", {"files": "all"}, "does not tell of the clip beside it"),
+    ],
+)
+def test_parts_that_others_wrote_are_checked(
+    halves: list[Path], suite: Suite, name: str, changes: dict[str, Any], message: str
+) -> None:
+    (part,) = (half for half in halves if (half / "clips/sample_0000.json").is_file())
+    write_json(part / name, {**read_json(part / name), **changes})
+    with pytest.raises(RunError, match=message):
+        merge(halves, options=MergeOptions(suite=suite))
+
+
 def test_a_merged_run_goes_on_like_any_other(
     evaluate: Callable[..., Path], halves: list[Path], suite: Suite, noise: str
 ) -> None:

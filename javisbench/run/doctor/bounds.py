@@ -64,7 +64,8 @@ def bounds_of_run(run: Path) -> list[Bound]:
 def _bound(metric_id: str, cell: Cell, result: Result, scores: pd.DataFrame) -> Bound:
     card = METRICS.get(metric_id).card
     # Distances look at one clip a prompt.
-    planned = result.samples if card.kind == "sample" else int(result.run["prompts"])
+    prompts = result.run.get("prompts")
+    planned = prompts if card.kind == "set" and isinstance(prompts, int) else result.samples
     value, n = cell.value, cell.n
     missing = planned - n
 
@@ -75,6 +76,8 @@ def _bound(metric_id: str, cell: Cell, result: Result, scores: pd.DataFrame) -> 
         return without(cell.note or cell.status)
     if card.kind == "set":
         return without("a distance between sets has no value a sample; compare it only at equal n")
+    if metric_id not in scores or planned < 1:
+        return without("the run holds no value a sample")
     low, high, basis = _ends(card, scores[metric_id])
     ends = [(n * value + missing * end) / planned for end in (low, high)]
     return Bound(metric_id, value, n, missing, ends[0], ends[1], basis)
