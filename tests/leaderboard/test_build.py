@@ -211,7 +211,7 @@ def test_plots_may_only_draw(bad):
 
 
 def test_radar_places_worst_and_best():
-    from javisbench.leaderboard.table import Column
+    from javisbench.results.table import Column
 
     up, down = Column("a", "A", True), Column("b", "B", False)
     assert plots.Spoke(up, 3.0, (1.0, 2.0)).scaled == (1.0, 0.5)
