@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
-from javisbench.baselines.program import Program, ProgramError, ProgramLog, redacted
+from javisbench.baselines.subprocess_guard import Program, ProgramError, ProgramLog, redacted
 from javisbench.errors import GenerationError, MediaError, UsageError
 from javisbench.registry import did_you_mean
 

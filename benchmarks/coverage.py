@@ -134,7 +134,7 @@ def set_row(
         real, first, _ = draw(scenario, n, width, rng)
         a = measure(first, real)
         values.append(a.value)
-        errors.append(distance_error(a, paired=True)[0])
+        errors.append(distance_error(a)[0])
         first_order.append(standard_error(a.influence_x + a.influence_y)[0])
     expected = float(np.mean(values))
 
@@ -180,7 +180,7 @@ def distances(repeats: int, cases: Iterable[tuple[str, int, int]] = CASES) -> li
     rows = []
     for name, n, width in cases:
         for scenario in SCENARIOS:
-            row = set_row(scenario, n, width, repeats, partial(MEASURES[name], paired=True))
+            row = set_row(scenario, n, width, repeats, partial(MEASURES[name], with_excess=True))
             rows.append(described(name, scenario, n, width, row))
     return rows
 
@@ -199,7 +199,7 @@ def wide(repeats: int) -> list[dict[str, Any]]:
     """As wide as FVD's features, at the smallest n that has an interval."""
     rows = []
     for scenario in SCENARIOS[:3]:
-        row = set_row(scenario, 800, 400, repeats, partial(frechet, paired=True))
+        row = set_row(scenario, 800, 400, repeats, partial(frechet, with_excess=True))
         rows.append(described("frechet", scenario, 800, 400, row))
     return rows
 

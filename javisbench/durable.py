@@ -111,7 +111,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing; is {path.parent} a run folder?", kind="not_a_run") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(
             f"{path} cannot be read: {error}. Remove it and run the command again.", kind="damaged"
         ) from error

@@ -98,7 +98,7 @@ class RunError(JavisbenchError):
     kind = "run"
 
 
-class ReferenceError(JavisbenchError):
+class ReferenceFeaturesError(JavisbenchError):
     """Reference statistics that do not fit the run."""
 
     kind = "reference"

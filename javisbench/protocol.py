@@ -166,11 +166,6 @@ class Protocol:
         """The name without its derivations."""
         return self.name.split("+", 1)[0]
 
-    @property
-    def is_derived(self) -> bool:
-        """Whether the name carries derivations; derived protocols are never ranked beside their base."""
-        return "+" in self.name
-
     def derived(self, suffix: str) -> Protocol:
         """The same settings under a derived name (``bf16``, ``weights=1a2b3c4d``, ``stand-in``)."""
         if suffix in self.name.split("+")[1:]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from javisbench.metrics.base import Status
-
+Status: TypeAlias = Literal[
+    "ok", "small_n", "biased", "not_applicable", "missing_weights", "missing_reference", "failed"
+]
 FEW_PROMPTS = 20
 """Below this many prompts a percentile bootstrap interval is noticeably too narrow; the estimate says so."""
 

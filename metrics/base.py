@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from javisbench.stats import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,10 +16,6 @@ if TYPE_CHECKING:
     from javisbench.clip import ClipSpec
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.protocol import Protocol
-
-Status: TypeAlias = Literal[
-    "ok", "small_n", "biased", "not_applicable", "missing_weights", "missing_reference", "failed"
-]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class SampleScore:
 
 
 @dataclass(frozen=True)
-class SetValue:
+class SetValue(Estimate):
     """Value of one set of clips, or of one slice of it.
 
     Attributes:
@@ -84,13 +82,6 @@ class SetValue:
         status: ``ok``, ``small_n`` (n < 2), ``biased`` (n < 2d) or ``failed``.
         note: a sentence, or None.
     """
-
-    value: float | None
-    n: int
-    ci_low: float | None = None
-    ci_high: float | None = None
-    status: Status = "ok"
-    note: str | None = None
 
 
 class SampleMetric(ABC):
@@ -132,19 +123,14 @@ class SetMetric(ABC):
         real: NDArray[np.floating],
         slices: Mapping[str, NDArray[np.int64]],
         protocol: Protocol,
-        *,
-        paired: bool = True,
-        real_is_population: bool = False,
     ) -> dict[str, SetValue]:
         """Distances of all slices in one pass.
 
         Args:
             fake: float array ``(n, d)``, one row a generated clip.
-            real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
-            slices: slice name to row indices, valid for both sides when `paired` (else for `fake` only).
+            real: of the same shape; row i belongs to row i of `fake`.
+            slices: slice name to row indices, of both sides.
             protocol: for the settings that change the number.
-            paired: whether the sets' rows correspond.
-            real_is_population: whether `real` is taken as fixed, so that intervals cover sampling of `fake` alone.
 
         Returns:
             slice name to value; never raises for small slices.

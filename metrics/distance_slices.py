@@ -17,7 +17,6 @@ from javisbench.metrics.base import SetValue
 from javisbench.metrics.distances import (
     Distance,
     centred_kernel_distance,
-    check_paired,
     check_widths,
     checked_features,
     frechet,
@@ -64,41 +63,32 @@ def frechet_slices(
     slices: Mapping[str, Rows],
     *,
     factor: float = 1.0,
-    paired: bool = True,
-    real_is_population: bool = False,
-    clusters: Rows | None = None,
-    level: float = 0.95,
 ) -> dict[str, SetValue]:
     """Fréchet distance of every slice, with an interval where n allows one.
 
     Args:
         fake: float array ``(n, d)``, or ``(n, k, d)``: see `frechet`.
-        real: float array ``(m, d)``, or ``(m, k, d)``; row i belongs to row i of `fake` when `paired`.
-        slices: name to row indices, of both sides when `paired`, else of `fake` alone.
+        real: of the same shape; row i belongs to row i of `fake`, and the influences of both are added before they are
+            squared.
+        slices: name to row indices, of both sides.
         factor: multiplies values and intervals.
-        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
-        real_is_population: take `real` as fixed.
-        clusters: integer prompt of each fake row; None when each row has its own.
-        level: coverage of the intervals.
 
     Returns:
-        slice name to value. Under two samples on a side: no value, ``small_n``. Under 2d: ``biased``, no interval.
+        slice name to value. Under two samples: no value, ``small_n``. Under 2d: ``biased``, no interval.
         Singular covariance: value without an interval; the note says so.
 
     Raises:
         MetricError: NaN or infinite features, or sets that do not fit each other.
     """
-    x, y, parts = _split(fake, real, slices, paired, grouped=True)
+    x, y, parts = _split(fake, real, slices, grouped=True)
     values: dict[str, SetValue] = {}
-    for name, (rows_x, rows_y) in parts.items():
-        if min(rows_x.size, rows_y.size) < 2:
-            values[name] = _too_few(rows_x.size, rows_y.size)
+    for name, rows in parts.items():
+        if rows.size < 2:
+            values[name] = _too_few(rows.size)
             continue
-        found = frechet(x[rows_x], y[rows_y], y_is_population=real_is_population, paired=paired)
-        sampled = rows_x.size if real_is_population else min(rows_x.size, rows_y.size)
-        prompts = None if clusters is None else clusters[rows_x]
-        values[name] = _set_value(found, rows_x.size, paired, prompts, level, factor=factor, floor=0.0)
-        if sampled < 2 * x.shape[-1]:
+        found = frechet(x[rows], y[rows], with_excess=True)
+        values[name] = _set_value(found, rows.size, factor=factor, floor=0.0)
+        if rows.size < 2 * x.shape[-1]:
             values[name] = replace(values[name], status="biased", note=f"{found.why_no_influence}: biased upward")
     return values
 
@@ -109,10 +99,6 @@ def kernel_slices(
     slices: Mapping[str, Rows],
     *,
     centred: bool = False,
-    paired: bool = True,
-    real_is_population: bool = False,
-    clusters: Rows | None = None,
-    level: float = 0.95,
 ) -> dict[str, SetValue]:
     """Polynomial-kernel MMD of every slice, with jackknife intervals.
 
@@ -121,36 +107,31 @@ def kernel_slices(
 
     Args:
         fake: float array ``(n, d)``.
-        real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
-        slices: name to row indices, of both sides when `paired`, else of `fake` alone.
+        real: of the same shape, paired as in `frechet_slices`.
+        slices: name to row indices, of both sides.
         centred: subtract each set's (each slice's) own mean first.
-        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
-        real_is_population: take `real` as fixed.
-        clusters: integer prompt of each fake row; None when each row has its own.
-        level: coverage of the intervals.
 
     Returns:
-        slice name to value. Under two samples on a side: no value, ``small_n``. Under three: no interval.
+        slice name to value. Under two samples: no value, ``small_n``. Under three: no interval.
 
     Raises:
         MetricError: NaN or infinite features, or sets that do not fit each other.
     """
-    x, y, parts = _split(fake, real, slices, paired)
-    usable = {name: rows for name, rows in parts.items() if min(rows[0].size, rows[1].size) >= 2}
+    x, y, parts = _split(fake, real, slices)
+    usable = {name: rows for name, rows in parts.items() if rows.size >= 2}
     if centred:
-        found = {name: centred_kernel_distance(x[i], y[j], real_is_population) for name, (i, j) in usable.items()}
+        found = {name: centred_kernel_distance(x[rows], y[rows]) for name, rows in usable.items()}
     else:
-        found = kernel_distances(x, y, usable, real_is_population)
+        found = kernel_distances(x, y, {name: (rows, rows) for name, rows in usable.items()})
     values: dict[str, SetValue] = {}
-    for name, (rows_x, rows_y) in parts.items():
+    for name, rows in parts.items():
         if name not in usable:
-            values[name] = _too_few(rows_x.size, rows_y.size)
+            values[name] = _too_few(rows.size)
             continue
-        prompts = None if clusters is None else clusters[rows_x]
-        distance = with_kernel_excess(found[name], x[rows_x], y[rows_y], centred, paired)
-        values[name] = _set_value(distance, rows_x.size, paired, prompts, level)
-        if values[name].note is None and rows_x.size < KERNEL_FEW:
-            values[name] = replace(values[name], note=f"n = {rows_x.size} is below {KERNEL_FEW}: rough interval")
+        distance = with_kernel_excess(found[name], x[rows], y[rows], centred)
+        values[name] = _set_value(distance, rows.size)
+        if values[name].note is None and rows.size < KERNEL_FEW:
+            values[name] = replace(values[name], note=f"n = {rows.size} is below {KERNEL_FEW}: rough interval")
     return values
 
 
@@ -158,20 +139,16 @@ def extrapolate_frechet(
     fake: NDArray[np.floating[Any]],
     real: NDArray[np.floating[Any]],
     *,
-    paired: bool = True,
-    real_is_population: bool = False,
     seed: int = 0,
 ) -> Extrapolation:
     """The Fréchet distance extrapolated to infinite n.
 
     Eight subset sizes, evenly spaced in 1/n from n down to 2d; at each size the samples, shuffled once, are cut into
-    as many disjoint subsets as fit, and their distances averaged.
+    as many disjoint subsets of pairs as fit, and their distances averaged.
 
     Args:
         fake: float array ``(n, d)``, or ``(n, k, d)``.
-        real: float array ``(m, d)``, or ``(m, k, d)``.
-        paired: whether rows correspond; subsets then hold whole pairs.
-        real_is_population: take `real` whole in every subset.
+        real: of the same shape; row i belongs to row i of `fake`.
         seed: of the shuffle.
 
     Raises:
@@ -179,8 +156,8 @@ def extrapolate_frechet(
             unusable features.
     """
     x, y = two_sets(fake, real, grouped=True)
-    check_paired(x, y, paired)
-    n = len(x) if real_is_population else min(len(x), len(y))
+    _check_paired(x, y)
+    n = len(x)
     smallest = 2 * x.shape[-1]
     if n < 2 * smallest:
         raise MetricError(
@@ -189,17 +166,12 @@ def extrapolate_frechet(
             kind="small_n",
         )
     rng = np.random.default_rng(seed)
-    order_x = rng.permutation(len(x))
-    order_y = order_x if paired else rng.permutation(len(y))
+    order = rng.permutation(n)
     sizes = [round(1 / s) for s in np.linspace(1 / n, 1 / smallest, _EXTRAPOLATION_SIZES)]
 
     def mean_distance(size: int) -> float:
-        parts = [slice(start, start + size) for start in range(0, n - size + 1, size)]
-        return float(
-            np.mean(
-                [frechet_distance(x[order_x[part]], y if real_is_population else y[order_y[part]]) for part in parts]
-            )
-        )
+        parts = [order[start : start + size] for start in range(0, n - size + 1, size)]
+        return float(np.mean([frechet_distance(x[part], y[part]) for part in parts]))
 
     values = np.array([mean_distance(size) for size in sizes])
     inverse = 1 / np.array(sizes, dtype=np.float64)
@@ -216,18 +188,15 @@ def note_extrapolation(
     real: NDArray[np.floating[Any]],
     *,
     factor: float = 1.0,
-    paired: bool = True,
-    real_is_population: bool = False,
 ) -> dict[str, SetValue]:
     """`values` with a note on those of the whole set: its distance extrapolated to infinite n, and the line's R².
 
     Nothing is added below 4d samples, where `extrapolate_frechet` refuses.
     """
-    n = len(fake) if real_is_population else min(len(fake), len(real))
     whole = [name for name, value in values.items() if value.n == len(fake)]
-    if n < 4 * np.shape(fake)[-1] or not whole:
+    if len(fake) < 4 * np.shape(fake)[-1] or not whole:
         return dict(values)
-    found = extrapolate_frechet(fake, real, paired=paired, real_is_population=real_is_population)
+    found = extrapolate_frechet(fake, real)
     text = f"extrapolated to infinite n: {factor * found.value:.4g} (R² {found.r_squared:.3f})"
     noted = dict(values)
     for name in whole:
@@ -236,25 +205,22 @@ def note_extrapolation(
     return noted
 
 
-def distance_error(found: Distance, paired: bool, prompts: Rows | None = None) -> tuple[float, int] | None:
-    """Standard error of a distance, less what its squared influences count twice, and degrees of freedom.
+def distance_error(found: Distance) -> tuple[float, int] | None:
+    """Standard error of a distance of pairs, less what its squared influences count twice, and degrees of freedom.
 
     Args:
-        found: with its excess.
-        paired: whether rows correspond; the two influences of a pair are then added before they are squared.
-        prompts: integer prompt of each row of the first set; None when each row has its own.
+        found: with its excess; of sets whose rows correspond.
 
     Returns:
-        None where the distance has no influences, or all samples are of one prompt.
+        None where the distance has no influences.
     """
-    if found.influence_x is None:
+    if found.influence_x is None or found.influence_y is None:
         return None
-    spread = _first_order(found.influence_x, found.influence_y, paired, prompts)
+    spread = standard_error(found.influence_x + found.influence_y)
     if spread is None:
         return None
     error, freedom = spread
-    # Nothing but second-order noise comes exactly twice, so that more than half is never taken off. Repeats of a
-    # prompt are taken as independent here, which takes off too little rather than too much.
+    # Nothing but second-order noise comes exactly twice, so that more than half is never taken off.
     return float(np.sqrt(max(error**2 - found.excess, error**2 / 2))), freedom
 
 
@@ -262,54 +228,34 @@ def _split(
     fake: NDArray[np.floating[Any]],
     real: NDArray[np.floating[Any]],
     slices: Mapping[str, Rows],
-    paired: bool,
     *,
     grouped: bool = False,
-) -> tuple[Matrix, Matrix, dict[str, tuple[Rows, Rows]]]:
+) -> tuple[Matrix, Matrix, dict[str, Rows]]:
     """Checked sets, and the rows of both that each slice has."""
     x = checked_features(fake, "The generated set", grouped=grouped)
     y = checked_features(real, "The real set", grouped=grouped)
     check_widths(x, y)
-    check_paired(x, y, paired)
-    everything = np.arange(len(y))
-    rows = {name: checked_rows(chosen, len(x), name) for name, chosen in slices.items()}
-    return x, y, {name: (chosen, chosen if paired else everything) for name, chosen in rows.items()}
+    _check_paired(x, y)
+    return x, y, {name: checked_rows(chosen, len(x), name) for name, chosen in slices.items()}
 
 
-def _too_few(n: int, m: int) -> SetValue:
-    side = f"n = {n}" if n < 2 else f"{m} real clips"
-    return SetValue(None, n, status="small_n", note=f"{side}: no value from fewer than two samples")
+def _check_paired(x: Matrix, y: Matrix) -> None:
+    if len(x) != len(y):
+        raise MetricError(
+            f"Paired sets have one real row for each generated one; got {len(x)} generated and {len(y)} real rows.",
+            kind="shape",
+        )
 
 
-def _set_value(
-    found: Distance,
-    n: int,
-    paired: bool,
-    prompts: Rows | None,
-    level: float,
-    *,
-    factor: float = 1.0,
-    floor: float = -np.inf,
-) -> SetValue:
+def _too_few(n: int) -> SetValue:
+    return SetValue(None, n, status="small_n", note=f"n = {n}: no value from fewer than two samples")
+
+
+def _set_value(found: Distance, n: int, *, factor: float = 1.0, floor: float = -np.inf) -> SetValue:
     """Value with its interval, both times `factor`; the lower end is never below `floor`."""
     value = factor * found.value
-    if found.influence_x is None:
-        return SetValue(value, n, note=f"{found.why_no_influence}: no interval")
-    spread = distance_error(found, paired, prompts)
+    spread = distance_error(found)
     if spread is None:
-        return SetValue(value, n, note="all samples are of one prompt: no interval")
-    low, high = t_interval(found.value, *spread, level)
+        return SetValue(value, n, note=f"{found.why_no_influence}: no interval")
+    low, high = t_interval(found.value, *spread, 0.95)
     return SetValue(value, n, factor * max(low, floor), factor * high)
-
-
-def _first_order(
-    influence_x: Vector, influence_y: Vector | None, paired: bool, prompts: Rows | None
-) -> tuple[float, int] | None:
-    if influence_y is None:
-        return standard_error(influence_x, prompts)
-    if paired:
-        return standard_error(influence_x + influence_y, prompts)
-    first, second = standard_error(influence_x, prompts), standard_error(influence_y)
-    if first is None or second is None:
-        return None
-    return float(np.hypot(first[0], second[0])), min(first[1], second[1])

@@ -9,7 +9,7 @@ All of it is float64 linear algebra on arrays; no model, file or device.
   (2018), section 4.
 * Standard errors: influence function (infinitesimal jackknife) of the Fréchet distance; delete-one jackknife of the
   MMD. Efron and Tibshirani (1993), chapters 11 and 21. What their squares count twice where the sets are nearly equal
-  is given beside them (`javisbench.metrics.second_order`).
+  is given beside them (`javisbench.metrics.variance_correction`).
 
 Slices and intervals are made of these in `javisbench.metrics.distance_slices`.
 """
@@ -23,7 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from javisbench.errors import MetricError
-from javisbench.metrics.second_order import FrechetGeometry, frechet_excess, frechet_excess_of_first, kernel_excess
+from javisbench.metrics.variance_correction import (
+    FrechetGeometry,
+    frechet_excess,
+    kernel_excess,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +83,7 @@ class Distance:
     Attributes:
         value: the distance.
         influence_x: of each row of the first set, summing to zero, shape ``(n,)``; None when there is no interval.
-        influence_y: of each row of the second set, shape ``(m,)``; None also when that set is taken as fixed.
+        influence_y: of each row of the second set, shape ``(m,)``; None when there is no interval.
         why_no_influence: the reason, as a clause for a table, or None.
         excess: the variance that the squared influences count twice; 0 where it was not asked for.
     """
@@ -138,15 +142,6 @@ def check_widths(x: Matrix, y: Matrix) -> None:
         )
 
 
-def check_paired(x: Matrix, y: Matrix, paired: bool) -> None:
-    """Raises `MetricError` where sets are called `paired` and differ in length."""
-    if paired and len(x) != len(y):
-        raise MetricError(
-            f"Paired sets have one real row for each generated one; got {len(x)} generated and {len(y)} real rows.",
-            kind="shape",
-        )
-
-
 # ---------------------------------------------------------------------------------------------------------------
 # Fréchet distance
 
@@ -163,7 +158,7 @@ def frechet_distance(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]])
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    return _frechet(*two_sets(x, y, grouped=True), sides=0).value
+    return _frechet(*two_sets(x, y, grouped=True), influences=False).value
 
 
 def frechet_from_moments(x: Moments, y: Moments) -> float:
@@ -183,58 +178,33 @@ def frechet_from_moments(x: Moments, y: Moments) -> float:
     return max(float(gap @ gap) + traces - 2 * nuclear, 0.0)
 
 
-def frechet(
-    x: NDArray[np.floating[Any]],
-    y: NDArray[np.floating[Any]],
-    *,
-    y_is_population: bool = False,
-    paired: bool | None = None,
-) -> Distance:
+def frechet(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, with_excess: bool = False) -> Distance:
     """Fréchet distance with the influence of every sample on it.
 
-    There is none where fewer than 2d samples make the covariance too noisy, or where it is singular (a feature is
-    constant, or a combination of others).
+    With centred rows over sqrt(n-1) factored as Lx and Ly, ``Lx' Ly = U D V'`` and z the centred row whitened by Lx,
+    the influence of x is ``2 (mx-my)'(x-mx) + |x-mx|^2 - z' U D U' z``, centred; that of y uses V and the opposite
+    sign of the first term. There is none where fewer than 2d samples make the covariance too noisy, or where it is
+    singular (a feature is constant, or a combination of others).
 
     Args:
         x: float array ``(n, d)``, n >= 2; or ``(n, k, d)``: k rows of each sample, such as frames of a clip. The
             Gaussian is that of all rows; n stays the number of samples, and an influence that of a whole sample.
         y: float array ``(m, d)``, m >= 2, or ``(m, k, d)``.
-        y_is_population: take `y` as fixed: no influence of its rows, and no demand on m.
-        paired: whether rows correspond, for the `excess` of the result; None leaves it 0.
+        with_excess: whether the `excess` of the result is wanted, which needs rows that correspond.
 
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
     first, second = two_sets(x, y, grouped=True)
-    sampled = len(first) if y_is_population else min(len(first), len(second))
-    width = first.shape[-1]
+    sampled, width = min(len(first), len(second)), first.shape[-1]
     if sampled < 2 * width:
-        value = _frechet(first, second, sides=0).value
+        value = _frechet(first, second, influences=False).value
         return Distance(value, None, None, f"n = {sampled} is below 2d = {2 * width}")
-    return _frechet(first, second, sides=1 if y_is_population else 2, paired=paired)
+    return _frechet(first, second, influences=True, with_excess=with_excess)
 
 
-def frechet_influence(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[Vector, Vector]:
-    """Influence of each row of `x` and of `y` on their Fréchet distance.
-
-    With centred rows over sqrt(n-1) factored as Lx and Ly, ``Lx' Ly = U D V'`` and z the centred row whitened by Lx,
-    the influence of x is ``2 (mx-my)'(x-mx) + |x-mx|^2 - z' U D U' z``, centred; that of y uses V and the opposite
-    sign of the first term.
-
-    Returns:
-        shapes ``(n,)`` and ``(m,)``, each summing to zero.
-
-    Raises:
-        MetricError: there is none (see `frechet`), or the sets cannot be used.
-    """
-    found = frechet(x, y)
-    if found.influence_x is None or found.influence_y is None:
-        raise MetricError(f"The Fréchet distance has no influences here: {found.why_no_influence}.", kind="singular")
-    return found.influence_x, found.influence_y
-
-
-def _frechet(x: Matrix, y: Matrix, sides: int, paired: bool | None = None) -> Distance:
-    """The distance, with influences of no side, of x (1), or of both (2), and the excess of their squares."""
+def _frechet(x: Matrix, y: Matrix, *, influences: bool, with_excess: bool = False) -> Distance:
+    """The distance, with influences of both sides and the excess of their squares where they are wanted."""
     samples_x, samples_y = len(x), len(y)
     width = x.shape[-1]
     x, y = x.reshape(-1, width), y.reshape(-1, width)
@@ -244,26 +214,23 @@ def _frechet(x: Matrix, y: Matrix, sides: int, paired: bool | None = None) -> Di
     factor_x, spectrum_x = _factor(rows_x)
     factor_y, spectrum_y = _factor(rows_y)
     cross = factor_x.T @ factor_y
-    singular = not _invertible(spectrum_x, width) or (sides == 2 and not _invertible(spectrum_y, width))
-    if sides and not singular:
+    singular = not (_invertible(spectrum_x, width) and _invertible(spectrum_y, width))
+    if influences and not singular:
         left, nuclear, right = np.linalg.svd(cross, full_matrices=False)
     else:
         nuclear = np.linalg.svd(cross, compute_uv=False) if cross.size else np.zeros(1)
     traces = sum(float(np.vdot(rows, rows)) / (len(rows) - 1) for rows in (rows_x, rows_y))
     value = max(float(gap @ gap) + traces - 2 * float(nuclear.sum()), 0.0)
-    if not sides:
+    if not influences:
         return Distance(value, None, None)
     if singular:
         return Distance(value, None, None, "the covariance is singular")
     # z' U D U' z is the squared length of the centred row times (whitening times U sqrt(D)).
     projected_x = rows_x @ ((factor_x / spectrum_x) @ (left * np.sqrt(nuclear)))
     influence_x = _influence(rows_x, 2 * gap, projected_x, samples_x)
-    if sides == 1:
-        excess = 0.0 if paired is None else frechet_excess_of_first(projected_x, nuclear)
-        return Distance(value, influence_x, None, excess=excess)
     projected_y = rows_y @ ((factor_y / spectrum_y) @ (right.T * np.sqrt(nuclear)))
     geometry = FrechetGeometry(rows_x, rows_y, projected_x, projected_y, nuclear)
-    excess = 0.0 if paired is None else frechet_excess(geometry, paired=paired)
+    excess = frechet_excess(geometry) if with_excess else 0.0
     return Distance(value, influence_x, _influence(rows_y, -2 * gap, projected_y, samples_y), excess=excess)
 
 
@@ -315,8 +282,7 @@ def kernel_distance(
     y: NDArray[np.floating[Any]],
     *,
     centred: bool = False,
-    y_is_population: bool = False,
-    paired: bool | None = None,
+    with_excess: bool = False,
 ) -> Distance:
     """`polynomial_mmd` with the jackknife influence of every sample on it.
 
@@ -327,36 +293,18 @@ def kernel_distance(
         x: float array ``(n, d)``, n >= 2.
         y: float array ``(m, d)``, m >= 2.
         centred: see `polynomial_mmd`.
-        y_is_population: take `y` as fixed: no influence of its rows.
-        paired: whether rows correspond, for the `excess` of the result; None leaves it 0.
+        with_excess: whether the `excess` of the result is wanted, which needs rows that correspond.
 
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
     first, second = two_sets(x, y)
     if centred:
-        found = centred_kernel_distance(first, second, y_is_population)
+        found = centred_kernel_distance(first, second)
     else:
         whole = {"all": (np.arange(len(first)), np.arange(len(second)))}
-        found = kernel_distances(first, second, whole, y_is_population)["all"]
-    return found if paired is None else with_kernel_excess(found, first, second, centred, paired)
-
-
-def kernel_influence(
-    x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, centred: bool = False
-) -> tuple[Vector, Vector]:
-    """Jackknife influence of each row of `x` and of `y` on their MMD.
-
-    Returns:
-        shapes ``(n,)`` and ``(m,)``, each summing to zero.
-
-    Raises:
-        MetricError: a set of fewer than three, or sets that cannot be used.
-    """
-    found = kernel_distance(x, y, centred=centred)
-    if found.influence_x is None or found.influence_y is None:
-        raise MetricError(f"The kernel distance has no influences here: {found.why_no_influence}.", kind="small_n")
-    return found.influence_x, found.influence_y
+        found = kernel_distances(first, second, whole)["all"]
+    return with_kernel_excess(found, first, second, centred) if with_excess else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -385,42 +333,35 @@ class _KernelSums:
         )
 
 
-def with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool, paired: bool) -> Distance:
-    """`found`, the kernel distance of `x`, ``(n, d)``, and `y`, ``(m, d)``, with the excess of its squared influences.
+def with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool) -> Distance:
+    """`found`, the kernel distance of the pairs `x` and `y`, ``(n, d)``, with the excess of its squared influences.
 
     Unchanged where it has no influences.
     """
     if found.influence_x is None:
         return found
-    drawn = paired if found.influence_y is not None else None
     # Of few samples the excess is known badly, and worst where the distance is too: all of it would be too much.
-    share = 1.0 if centred else max(0.0, 1 - _EXCESS_LEFT / min(len(x), len(y)))
-    return replace(found, excess=share * kernel_excess(x, y, centred=centred, paired=drawn))
+    share = 1.0 if centred else max(0.0, 1 - _EXCESS_LEFT / len(x))
+    return replace(found, excess=share * kernel_excess(x, y, centred=centred))
 
 
-def kernel_distances(
-    x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]], y_is_population: bool
-) -> dict[str, Distance]:
+def kernel_distances(x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]]) -> dict[str, Distance]:
     """Uncentred distance and influences of every slice, from one evaluation of the kernel.
 
     Args:
         x: float64, shape ``(n, d)``.
         y: float64, shape ``(m, d)``.
         parts: slice name to its rows of `x` and of `y`, at least two of each.
-        y_is_population: take `y` as fixed: no influence of its rows.
     """
     weights_x, weights_y = np.zeros((len(x), len(parts))), np.zeros((len(y), len(parts)))
     for column, (rows_x, rows_y) in enumerate(parts.values()):
         weights_x[rows_x, column] = 1
         weights_y[rows_y, column] = 1
     (cubes,) = _kernel_sums(x, y, weights_x, weights_y, powers=(3,))
-    return {
-        name: _mmd(*cubes.of(column, *rows), y_is_population=y_is_population)
-        for column, (name, rows) in enumerate(parts.items())
-    }
+    return {name: _mmd(*cubes.of(column, *rows)) for column, (name, rows) in enumerate(parts.items())}
 
 
-def centred_kernel_distance(x: Matrix, y: Matrix, y_is_population: bool) -> Distance:
+def centred_kernel_distance(x: Matrix, y: Matrix) -> Distance:
     """The distance after each set's own mean is taken out, influences including the effect on that mean.
 
     Shapes and arguments are those of `kernel_distance`.
@@ -429,27 +370,25 @@ def centred_kernel_distance(x: Matrix, y: Matrix, y_is_population: bool) -> Dist
     m = len(y)
     rows_x, rows_y = x - x.mean(axis=0), y - y.mean(axis=0)
     cubes, squares = _kernel_sums(rows_x, rows_y, np.ones((n, 1)), np.ones((m, 1)), powers=(3, 2))
-    found = _mmd(*cubes.of(0, np.arange(n), np.arange(m)), y_is_population=y_is_population)
-    if found.influence_x is None:
+    found = _mmd(*cubes.of(0, np.arange(n), np.arange(m)))
+    if found.influence_x is None or found.influence_y is None:
         return found
     # Without row i the mean moves, and all centred rows with it, by row_i / (n - 1): derivative by a common shift.
     slope_x = 6 / width * (squares.xx[:, 0] @ rows_x / (n * (n - 1)) - squares.yx[:, 0] @ rows_y / (n * m))
     influence_x = found.influence_x - rows_x @ slope_x
-    if found.influence_y is None:
-        return replace(found, influence_x=influence_x)
     slope_y = 6 / width * (squares.yy[:, 0] @ rows_y / (m * (m - 1)) - squares.xy[:, 0] @ rows_x / (n * m))
     return replace(found, influence_x=influence_x, influence_y=found.influence_y - rows_y @ slope_y)
 
 
-def _mmd(xx: Vector, yy: Vector, xy: Vector, yx: Vector, *, y_is_population: bool) -> Distance:
+def _mmd(xx: Vector, yy: Vector, xy: Vector, yx: Vector) -> Distance:
     """Distance and jackknife from the kernel row sums of each side over the other members and over the other side."""
     n, m = len(xx), len(yy)
     total_x, total_y, total_cross = float(xx.sum()), float(yy.sum()), float(xy.sum())
     value = total_x / (n * (n - 1)) + total_y / (m * (m - 1)) - 2 * total_cross / (n * m)
-    if min(n, 3 if y_is_population else m) < 3:
+    if min(n, m) < 3:
         return Distance(value, None, None, "no jackknife from two samples")
-    influence_x = _jackknife(total_x, xx, total_cross, xy, m)
-    return Distance(value, influence_x, None if y_is_population else _jackknife(total_y, yy, total_cross, yx, n))
+    influences = _jackknife(total_x, xx, total_cross, xy, m), _jackknife(total_y, yy, total_cross, yx, n)
+    return Distance(value, *influences)
 
 
 def _jackknife(own: float, own_rows: Vector, cross: float, cross_rows: Vector, partners: int) -> Vector:

@@ -1,59 +1,20 @@
-"""FAD: Fréchet distance between the AudioCLIP features of generated and real sounds.
-
-Three steps, each of which can be called alone: features (`fad_features`), statistics (`fad_statistics`), number
-(`fad_from_statistics`). `FADMetric` goes from stored features to a value with an interval for every slice.
-"""
+"""FAD: Fréchet distance between the AudioCLIP features of generated and real sounds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.metrics.base import MetricCard, SetMetric, SetValue
 from javisbench.metrics.distance_slices import frechet_slices, note_extrapolation
-from javisbench.metrics.distances import Moments, frechet_from_moments
-from javisbench.metrics.embeddings import embed
 from javisbench.metrics.encoders.set_specs import audioclip_spec
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Encoder, FeatureSpec
+    from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.protocol import Protocol
-
-
-def fad_features(encoder: Encoder, clips: Sequence[Clip], protocol: Protocol) -> NDArray[np.floating[Any]]:
-    """AudioCLIP audio embedding of each clip, not normalised, shape ``(n, 1024)``.
-
-    Args:
-        encoder: a loaded `javisbench.metrics.encoders.audioclip.AudioCLIPEncoder`.
-        clips: at least one.
-        protocol: for sample rate, scale, length and precision.
-
-    Raises:
-        JavisbenchError: that of the first clip that has no features.
-    """
-    return embed(encoder, clips, audioclip_spec(protocol))
-
-
-def fad_statistics(embeddings: NDArray[np.floating[Any]]) -> Moments:
-    """Mean and covariance of a set of features, shape ``(n, 1024)``.
-
-    Raises:
-        MetricError: fewer than two rows, or NaN or infinite ones.
-    """
-    return Moments.of(embeddings)
-
-
-def fad_from_statistics(fake: Moments, real: Moments, protocol: Protocol) -> float:
-    """FAD, at least 0, times the protocol's ``fad_factor`` (10 000 in the reference evaluation).
-
-    Raises:
-        MetricError: statistics of different widths.
-    """
-    return protocol.fad.fad_factor * frechet_from_moments(fake, real)
 
 
 class FADMetric(SetMetric):
@@ -83,10 +44,6 @@ class FADMetric(SetMetric):
         real: NDArray[np.floating[Any]],
         slices: Mapping[str, NDArray[np.int64]],
         protocol: Protocol,
-        *,
-        paired: bool = True,
-        real_is_population: bool = False,
-        clusters: NDArray[np.int64] | None = None,
     ) -> dict[str, SetValue]:
         """FAD of all slices.
 
@@ -95,20 +52,12 @@ class FADMetric(SetMetric):
 
         Args:
             fake: float array ``(n, d)``, one row a generated clip.
-            real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
-            slices: slice name to row indices, valid for both sides when `paired` (else for `fake` only).
+            real: of the same shape; row i belongs to row i of `fake`.
+            slices: slice name to row indices, of both sides.
             protocol: for ``fad_factor``.
-            paired: whether the sets' rows correspond.
-            real_is_population: whether `real` is taken as fixed.
-            clusters: integer prompt of each fake row, so that repeats stay together; None when each has its own.
 
         Raises:
             MetricError: NaN or infinite features, or sets that do not fit each other.
         """
         factor = protocol.fad.fad_factor
-        values = frechet_slices(
-            fake, real, slices, factor=factor, paired=paired, real_is_population=real_is_population, clusters=clusters
-        )
-        return note_extrapolation(
-            values, fake, real, factor=factor, paired=paired, real_is_population=real_is_population
-        )
+        return note_extrapolation(frechet_slices(fake, real, slices, factor=factor), fake, real, factor=factor)

@@ -1,8 +1,5 @@
 """FID: Fréchet distance between the Inception features of frames of generated and of real clips.
 
-Three steps, each of which can be called alone: features (`fid_features`), statistics (`fid_statistics`), number
-(`fid_from_statistics`). `FIDMetric` goes from stored features to a value with an interval for every slice.
-
 Every clip gives the same number of frames, evenly spaced over the clip with both ends (a protocol's ``fid_frames``),
 and the Gaussians are those of all frames. Frames of one clip resemble each other, so all that counts samples counts
 *clips*: n, the limit of 2d for the mark ``biased``, and the influences behind an interval, which are those of whole
@@ -11,54 +8,19 @@ clips.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.metrics.base import MetricCard, SetMetric, SetValue
 from javisbench.metrics.distance_slices import frechet_slices, note_extrapolation
-from javisbench.metrics.distances import Moments, frechet_from_moments
-from javisbench.metrics.embeddings import embed
 from javisbench.metrics.encoders.set_specs import inception_spec
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Encoder, FeatureSpec
+    from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.protocol import Protocol
-
-
-def fid_features(encoder: Encoder, clips: Sequence[Clip], protocol: Protocol) -> NDArray[np.floating[Any]]:
-    """Pooled Inception features of the sampled frames of each clip, shape ``(n, frames, 2048)``.
-
-    Args:
-        encoder: a loaded `javisbench.metrics.encoders.inception.InceptionEncoder`.
-        clips: at least one.
-        protocol: for frame sampling.
-
-    Raises:
-        JavisbenchError: that of the first clip that has no features.
-    """
-    return embed(encoder, clips, inception_spec(protocol))
-
-
-def fid_statistics(embeddings: NDArray[np.floating[Any]]) -> Moments:
-    """Mean and covariance over all frames of a set, shape ``(n, frames, 2048)``.
-
-    Raises:
-        MetricError: fewer than two frames, or NaN or infinite features.
-    """
-    return Moments.of(embeddings.reshape(-1, embeddings.shape[-1]))
-
-
-def fid_from_statistics(fake: Moments, real: Moments) -> float:
-    """FID, at least 0; no scale factor.
-
-    Raises:
-        MetricError: statistics of different widths.
-    """
-    return frechet_from_moments(fake, real)
 
 
 class FIDMetric(SetMetric):
@@ -89,26 +51,16 @@ class FIDMetric(SetMetric):
         real: NDArray[np.floating[Any]],
         slices: Mapping[str, NDArray[np.int64]],
         protocol: Protocol,
-        *,
-        paired: bool = True,
-        real_is_population: bool = False,
-        clusters: NDArray[np.int64] | None = None,
     ) -> dict[str, SetValue]:
         """FID of all slices; the slice of every clip also gets the extrapolated value, as FVD.
 
         Args:
             fake: float array ``(n, frames, d)``.
-            real: float array ``(m, frames, d)``; clip i belongs to clip i of `fake` when `paired`.
-            slices: slice name to clip indices, valid for both sides when `paired` (else for `fake` only).
+            real: of the same shape; clip i belongs to clip i of `fake`.
+            slices: slice name to clip indices, of both sides.
             protocol: unused: the features carry its settings.
-            paired: whether the sets' clips correspond.
-            real_is_population: whether `real` is taken as fixed.
-            clusters: integer prompt of each generated clip, so that repeats stay together; None when each has its own.
 
         Raises:
             MetricError: NaN or infinite features, or sets that do not fit each other.
         """
-        values = frechet_slices(
-            fake, real, slices, paired=paired, real_is_population=real_is_population, clusters=clusters
-        )
-        return note_extrapolation(values, fake, real, paired=paired, real_is_population=real_is_population)
+        return note_extrapolation(frechet_slices(fake, real, slices), fake, real)

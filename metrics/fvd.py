@@ -1,59 +1,20 @@
-"""FVD: Fréchet distance between the I3D features of generated and real videos.
-
-Three steps, each of which can be called alone: features (`fvd_features`), statistics (`fvd_statistics`), number
-(`fvd_from_statistics`). `FVDMetric` goes from stored features to a value with an interval for every slice.
-"""
+"""FVD: Fréchet distance between the I3D features of generated and real videos."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.metrics.base import MetricCard, SetMetric, SetValue
 from javisbench.metrics.distance_slices import frechet_slices, note_extrapolation
-from javisbench.metrics.distances import Moments, frechet_from_moments
-from javisbench.metrics.embeddings import embed
 from javisbench.metrics.encoders.set_specs import i3d_spec
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Encoder, FeatureSpec
+    from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.protocol import Protocol
-
-
-def fvd_features(encoder: Encoder, clips: Sequence[Clip], protocol: Protocol) -> NDArray[np.floating[Any]]:
-    """I3D logits of each clip, shape ``(n, 400)``.
-
-    Args:
-        encoder: a loaded `javisbench.metrics.encoders.i3d.I3DEncoder`.
-        clips: at least one.
-        protocol: for frame sampling and pixel range.
-
-    Raises:
-        JavisbenchError: that of the first clip that has no features.
-    """
-    return embed(encoder, clips, i3d_spec(protocol))
-
-
-def fvd_statistics(embeddings: NDArray[np.floating[Any]]) -> Moments:
-    """Mean and covariance of a set of features, shape ``(n, 400)``.
-
-    Raises:
-        MetricError: fewer than two rows, or NaN or infinite ones.
-    """
-    return Moments.of(embeddings)
-
-
-def fvd_from_statistics(fake: Moments, real: Moments) -> float:
-    """FVD, at least 0; no scale factor.
-
-    Raises:
-        MetricError: statistics of different widths.
-    """
-    return frechet_from_moments(fake, real)
 
 
 class FVDMetric(SetMetric):
@@ -82,10 +43,6 @@ class FVDMetric(SetMetric):
         real: NDArray[np.floating[Any]],
         slices: Mapping[str, NDArray[np.int64]],
         protocol: Protocol,
-        *,
-        paired: bool = True,
-        real_is_population: bool = False,
-        clusters: NDArray[np.int64] | None = None,
     ) -> dict[str, SetValue]:
         """FVD of all slices.
 
@@ -94,17 +51,11 @@ class FVDMetric(SetMetric):
 
         Args:
             fake: float array ``(n, d)``, one row a generated clip.
-            real: float array ``(m, d)``; row i belongs to row i of `fake` when `paired`.
-            slices: slice name to row indices, valid for both sides when `paired` (else for `fake` only).
+            real: of the same shape; row i belongs to row i of `fake`.
+            slices: slice name to row indices, of both sides.
             protocol: unused: the features carry its settings.
-            paired: whether the sets' rows correspond.
-            real_is_population: whether `real` is taken as fixed.
-            clusters: integer prompt of each fake row, so that repeats stay together; None when each has its own.
 
         Raises:
             MetricError: NaN or infinite features, or sets that do not fit each other.
         """
-        values = frechet_slices(
-            fake, real, slices, paired=paired, real_is_population=real_is_population, clusters=clusters
-        )
-        return note_extrapolation(values, fake, real, paired=paired, real_is_population=real_is_population)
+        return note_extrapolation(frechet_slices(fake, real, slices), fake, real)

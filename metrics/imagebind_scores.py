@@ -12,7 +12,7 @@ from javisbench.metrics.avh_score import AVHScore
 from javisbench.metrics.base import SampleMetric
 from javisbench.metrics.javis_score import JavisScoreMetric
 from javisbench.metrics.ta_ib import TAIB
-from javisbench.metrics.tensor_clips import ImageBindScorer, as_clips, is_batch
+from javisbench.metrics.tensor_inputs import ImageBindScorer, as_clips, is_batch
 from javisbench.metrics.tv_ib import TVIB
 
 if TYPE_CHECKING:

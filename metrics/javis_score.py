@@ -17,7 +17,7 @@ from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, Sam
 from javisbench.metrics.cosine import cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_windows_spec, frames_spec
-from javisbench.metrics.tensor_clips import ImageBindScorer, as_clips, is_batch
+from javisbench.metrics.tensor_inputs import ImageBindScorer, as_clips, is_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -36,9 +36,6 @@ class ColourDistance(SetMetric):
         real: Any,
         slices: Mapping[str, Any],
         protocol: Protocol,
-        *,
-        paired: bool = True,
-        real_is_population: bool = False,
     ) -> dict[str, SetValue]:
         return {
             name: SetValue(float(np.abs(fake[rows] - real[rows]).sum()) if len(rows) else None, len(rows))

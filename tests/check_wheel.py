@@ -17,7 +17,11 @@ NEEDED = (
     "javisbench/baselines/procedural/__init__.py",
     "javisbench/data_cards/suites/demo.csv",
     "javisbench/data_cards/weights/imagebind_huge.toml",
+    "javisbench/leaderboard/assets/site.css",
+    "javisbench/leaderboard/templates/base.html.j2",
+    "javisbench/publish/verify.py",
     "javisbench/py.typed",
+    "javisbench/results/run_folder.py",
 )
 
 dist = Path(sys.argv[1]).resolve()

@@ -129,7 +129,26 @@ def cheap_set_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     cheap = _module(Path(__file__).parent / "cheap_set_metrics.py")
     monkeypatch.setattr(i3d, "I3DEncoder", cheap.MeanColour)
     monkeypatch.setattr(fvd, "FVDMetric", cheap.ColourDistance)
-    monkeypatch.setattr("javisbench.run.build_reference._SET_METRICS", ("fvd",))
+    monkeypatch.setattr("javisbench.run.reference_job._SET_METRICS", ("fvd",))
+
+
+@pytest.fixture(scope="session")
+def synthetic_runs() -> ModuleType:
+    """Synthetic run folders (tests/synthetic_runs.py)."""
+    return _module(Path(__file__).parent / "synthetic_runs.py")
+
+
+@pytest.fixture
+def fixed_cards(synthetic_runs: ModuleType) -> Iterator[None]:
+    """Metrics with fixed titles, directions and digits."""
+    with synthetic_runs.fixed_cards():
+        yield
+
+
+@pytest.fixture
+def write_run(synthetic_runs: ModuleType, tmp_path: Path) -> Any:
+    """Write one synthetic run folder and return its path."""
+    return synthetic_runs.RunWriter(tmp_path / "runs")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from javisbench.cli import cli, run
 from javisbench.errors import UsageError
+from javisbench.matching import match_folder
 from javisbench.media import read_clip
-from javisbench.run.sources import match_folder
 from javisbench.suite import MISSING_WORDS, Suite, read_suite
 from javisbench.suite_rows import MAX_COLUMNS, SEPARATORS, Problem
 

@@ -17,15 +17,14 @@ import javisbench
 from javisbench.cli import run
 from javisbench.clip import Clip
 from javisbench.errors import GenerationError, RunError, SuiteError, UsageError
-from javisbench.leaderboard.results import load_result
-from javisbench.leaderboard.verify import verify_folder
 from javisbench.media import write_clip
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
 from javisbench.own_aspects import MAX_OWN_CATEGORIES, OwnColumn, joined, own_aspects
 from javisbench.protocol import Protocol
+from javisbench.publish.verify import verify_folder
+from javisbench.results.run_folder import load_result, read_manifest
 from javisbench.run.generate import GenerateSettings
-from javisbench.run.manifest import read_manifest
 from javisbench.suite import load_suite
 from javisbench.taxonomy import ASPECTS
 

@@ -11,8 +11,8 @@ import click
 from javisbench.cli import options, output
 
 if TYPE_CHECKING:
-    from javisbench.leaderboard.compare import Comparison, Row
-    from javisbench.leaderboard.results import Result
+    from javisbench.results.compare import Comparison, Row
+    from javisbench.results.run_folder import Result
 
 EPILOG = """\b
 Examples:
@@ -45,7 +45,7 @@ def command(
     verbose: bool,
 ) -> int:
     """Compare RUN_A and RUN_B on the samples that both have: paired differences, intervals, adjusted significance."""
-    from javisbench.leaderboard.compare import compare
+    from javisbench.results.compare import compare
 
     options.setup_logging(quiet, verbose)
     found = compare(*_loaded(run_a, run_b, protocol), slice_by or None)
@@ -64,7 +64,7 @@ def command(
 def _loaded(run_a: Path, run_b: Path, protocol: str | None) -> tuple[Result, Result]:
     """The results to compare: of `protocol`, else of the first protocol that both have, else the first of each."""
     from javisbench.errors import UsageError
-    from javisbench.leaderboard.results import load_results
+    from javisbench.results.run_folder import load_results
 
     a, b = ({result.protocol: result for result in load_results(run)} for run in (run_a, run_b))
     for run, results in ((run_a, a), (run_b, b)):
@@ -80,7 +80,7 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from javisbench.leaderboard.table import OVERALL
+    from javisbench.results.cell import OVERALL
     from javisbench.text import printable
 
     rows = [row for row in found.rows if show_all or row.slice == "overall" or row.better]
@@ -113,7 +113,8 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
 
 
 def _cells(row: Row, titles: Mapping[str, str]) -> tuple[str, ...]:
-    from javisbench.leaderboard.table import OVERALL, column
+    from javisbench.results.cell import OVERALL
+    from javisbench.results.table import column
 
     col = column(row.metric)
     digits = col.digits + 1

@@ -61,7 +61,7 @@ def command(**given: Any) -> int:
     """Generate the clips of a suite into a run folder."""
     from javisbench.api import generate
     from javisbench.cli.progress import make_progress
-    from javisbench.durable import read_jsonl
+    from javisbench.results.run_folder import read_failures
 
     options.setup_logging(given["quiet"], given["verbose"])
     given = options.by_rank(given)
@@ -77,7 +77,7 @@ def command(**given: Any) -> int:
         allow_outside=given["allow_outside"],
         progress=make_progress(given["quiet"]),
     )
-    failed = [row for row in read_jsonl(run / "failures.jsonl") if row.get("stage") == "generate"]
+    failed = [row for row in read_failures(run) if row.get("stage") == "generate"]
     output.line(str(run))
     return 1 if given["strict"] and failed else 0
 

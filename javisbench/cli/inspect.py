@@ -72,7 +72,7 @@ def _print(found: Inspection) -> None:
     from rich.table import Table
 
     from javisbench.leaderboard.inspect_plot import score_text
-    from javisbench.leaderboard.table import column
+    from javisbench.results.table import column
 
     console = output.console()
     for name, text in found.facts().items():

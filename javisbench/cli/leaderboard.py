@@ -73,8 +73,8 @@ def build(
 @options.verbosity
 def push(sources: tuple[Path, ...], target: str, title: str, private: bool, quiet: bool, verbose: bool) -> int:
     """Write the tables of runs and submissions as a `datasets` dataset, to a folder or to the hub."""
-    from javisbench.leaderboard.build import loaded_results
-    from javisbench.leaderboard.push import push_dataset, write_dataset
+    from javisbench.publish.push import push_dataset, write_dataset
+    from javisbench.publish.sources import loaded_results
 
     options.setup_logging(quiet, verbose)
     with loaded_results(sources) as results:
@@ -95,7 +95,7 @@ def import_(file: Path, name: str, suite: str, out: Path) -> int:
 
     Its protocol is javisbench-v1+imported, so it stands beside measured results without being ranked with them.
     """
-    from javisbench.leaderboard.reference_json import import_reference
+    from javisbench.publish.reference_json import import_reference
 
     output.line(import_reference(file, out, model=name, suite=suite))
     return 0
@@ -106,8 +106,8 @@ def import_(file: Path, name: str, suite: str, out: Path) -> int:
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write.")
 def export(run: Path, out: Path) -> int:
     """Write a RUN in the form of the reference evaluation's result file (ib_tv, lists by category)."""
-    from javisbench.leaderboard.reference_json import write_reference
-    from javisbench.leaderboard.results import load_result
+    from javisbench.publish.reference_json import write_reference
+    from javisbench.results.run_folder import load_result
 
     write_reference(load_result(run), out)
     output.line(out)

@@ -42,9 +42,10 @@ def command(runs: tuple[Path, ...], **given: Any) -> int:
     features. The same command again goes on. Other versions of decoder, torch or numpy, and other devices, are told and
     kept in run.json under "differences".
     """
+    from javisbench.api import merge
     from javisbench.cli.progress import make_progress
     from javisbench.cli.score import show_result
-    from javisbench.run.merge import MergeOptions, merge_runs
+    from javisbench.run.merge import MergeOptions
 
     options.setup_logging(given["quiet"], given["verbose"])
     chosen = MergeOptions(
@@ -56,7 +57,7 @@ def command(runs: tuple[Path, ...], **given: Any) -> int:
         device=given["device"],
         workers=given["workers"],
     )
-    result = merge_runs(runs, given["out"], options=chosen, progress=make_progress(given["quiet"]))
+    result = merge(runs, given["out"], options=chosen, progress=make_progress(given["quiet"]))
     if result is None:
         output.line("The parts were not scored; their clips are together now. Score them with: javisbench score RUN")
         return 0

@@ -15,7 +15,7 @@ from javisbench.cli import output
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from javisbench.protocol import Protocol
+    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -203,11 +203,3 @@ def by_rank(given: dict[str, Any]) -> dict[str, Any]:
         if torch.cuda.is_available():
             changed["device"] = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return changed
-
-
-def parse_protocols(names: tuple[str, ...], default: str) -> list[Protocol]:
-    """The protocols by name, each once."""
-    from javisbench.protocol import parse_protocol
-
-    protocols = [parse_protocol(name) for name in names or (default,)]
-    return list({protocol.name: protocol for protocol in protocols}.values())

@@ -49,7 +49,7 @@ def build(suite: str, clips: str, out: Path, allow_outside: bool, **given: Any) 
     from javisbench.api import ScoringOptions
     from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
-    from javisbench.run.build_reference import build_reference
+    from javisbench.run.reference_job import build_reference
     from javisbench.suite import load_suite
 
     options.setup_logging(given["quiet"], given["verbose"])
@@ -76,7 +76,7 @@ def build(suite: str, clips: str, out: Path, allow_outside: bool, **given: Any) 
 @options.json_option
 def show(file: Path, as_json: bool) -> int:
     """Show what FILE holds and what made it."""
-    from javisbench.run.reference_file import StoredReference
+    from javisbench.reference.stored import StoredReference
 
     stored = StoredReference.load(file)
     facts = {key: value for key, value in stored.facts.items() if key not in ("features", "clips")}
@@ -111,8 +111,8 @@ def show(file: Path, as_json: bool) -> int:
 @options.allow_outside_option
 def verify(file: Path, suite: str, clips: str, allow_outside: bool) -> int:
     """Check that FILE belongs to a suite and was made from exactly these real clips. Exit code 2 if not."""
-    from javisbench.run.build_reference import verify_reference
-    from javisbench.run.reference_file import StoredReference
+    from javisbench.reference.stored import StoredReference
+    from javisbench.run.reference_job import verify_reference
     from javisbench.suite import load_suite
 
     problems = verify_reference(StoredReference.load(file), load_suite(suite, allow_outside=allow_outside), clips)

@@ -10,7 +10,7 @@ import click
 from javisbench.cli import options, output
 
 if TYPE_CHECKING:
-    from javisbench.leaderboard.table import Table
+    from javisbench.results.table import Table
 
 EPILOG = """\b
 Examples:
@@ -43,7 +43,7 @@ def command(
     verbose: bool,
 ) -> int:
     """Print the table of a run by aspect and category, or of several RUNS side by side."""
-    from javisbench.leaderboard.export import render, table_json
+    from javisbench.publish.export import render, table_json
 
     options.setup_logging(quiet, verbose)
     table = build_table(runs, protocol, aspect, slice_by)
@@ -79,9 +79,9 @@ def build_table(
         RunError: there is no readable result.
     """
     from javisbench.errors import UsageError
-    from javisbench.leaderboard.results import load_result, load_results
-    from javisbench.leaderboard.table import aspects_of, board_table, chosen_aspects, joined_tables, run_table
     from javisbench.registry import did_you_mean
+    from javisbench.results.run_folder import load_result, load_results
+    from javisbench.results.table import aspects_of, board_table, chosen_aspects, joined_tables, run_table
 
     if aspect is not None and slice_by:
         raise UsageError("Give either --aspect or --slice-by.")
@@ -110,8 +110,8 @@ def print_run(folder: Path, protocol: str) -> None:
     """Print a run's table, its failures counted by reason, and where everything lies."""
     from collections import Counter
 
-    from javisbench.leaderboard.results import load_results
-    from javisbench.leaderboard.table import run_table
+    from javisbench.results.run_folder import load_results
+    from javisbench.results.table import run_table
 
     result = next(r for r in load_results(folder) if r.protocol == protocol)
     print_table(run_table(result))
@@ -127,6 +127,6 @@ def print_run(folder: Path, protocol: str) -> None:
 
 def print_table(table: Table) -> None:
     """Print with rich; plain text without colour into a pipe."""
-    from javisbench.leaderboard.export import to_rich
+    from javisbench.publish.export import to_rich
 
     output.console().print(to_rich(table))

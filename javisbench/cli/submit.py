@@ -30,8 +30,8 @@ def command() -> None:
 @options.verbosity
 def pack(run: Path, out: Path | None, protocol: str | None, quiet: bool, verbose: bool) -> int:
     """Pack RUN into one archive: scores, features of the set metrics, hashes, environment, card."""
-    from javisbench.leaderboard.results import load_results
-    from javisbench.leaderboard.submit import pack as write
+    from javisbench.publish.archive import pack as write
+    from javisbench.results.run_folder import load_results
     from javisbench.run.manifest import slug
 
     options.setup_logging(quiet, verbose)
@@ -51,8 +51,8 @@ def verify(file: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
     import tempfile
 
     from javisbench.errors import SubmissionError
-    from javisbench.leaderboard.submit import unpack
-    from javisbench.leaderboard.verify import Finding, verify_folder
+    from javisbench.publish.archive import unpack
+    from javisbench.publish.verify import Finding, verify_folder
 
     options.setup_logging(quiet, verbose)
     with tempfile.TemporaryDirectory(prefix="javisbench-") as folder:

@@ -10,7 +10,7 @@ import click
 from javisbench.cli import options, output
 
 if TYPE_CHECKING:
-    from javisbench.run.validate_metrics import PairTest, Validation
+    from javisbench.run.trial import PairTest, Validation
 
 EPILOG = """\b
 Examples:
@@ -42,7 +42,7 @@ def command(clips: Path | None, suite: str, limit: int, damage: str | None, out:
     from javisbench.api import ScoringOptions
     from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
-    from javisbench.run.validate_metrics import DEFAULT_DAMAGES, validate_metrics
+    from javisbench.run.trial import DEFAULT_DAMAGES, validate_metrics
     from javisbench.suite import load_suite
 
     options.setup_logging(given["quiet"], given["verbose"])
@@ -75,7 +75,7 @@ def command(clips: Path | None, suite: str, limit: int, damage: str | None, out:
 def _print(found: Validation) -> None:
     from rich.table import Table
 
-    from javisbench.leaderboard.table import column
+    from javisbench.results.table import column
 
     console = output.console()
     console.print(f"Protocol {found.protocol}, {found.clips} clips", soft_wrap=True)
@@ -103,7 +103,7 @@ def _print(found: Validation) -> None:
 
 
 def _cells(test: PairTest, title: str) -> tuple[str, ...]:
-    from javisbench.leaderboard.table import column
+    from javisbench.results.table import column
 
     digits, gap = column(test.metric).digits, test.difference
     interval = "-" if gap.ci_low is None else f"{gap.ci_low:.{digits}f} to {gap.ci_high:.{digits}f}"

@@ -94,7 +94,7 @@ def path(entry: str, weights_dirs: tuple[Path, ...]) -> int:
 def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
     """Check sizes and SHA-256 of the weights ENTRY. Exit code 2 if something does not hold."""
     from javisbench.weights import WeightStore
-    from javisbench.weights_fetch import verify as check
+    from javisbench.weights.fetch import verify as check
 
     options.setup_logging(False, False)
     store = WeightStore(weights_dirs)
@@ -120,8 +120,8 @@ def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
 def fetch(entries: tuple[str, ...], accept_licence: bool, quiet: bool, verbose: bool) -> int:
     """Fetch the weights ENTRY: licence first, resumable, checked against the known SHA-256."""
     from javisbench.weights import WeightStore
-    from javisbench.weights_fetch import fetch as download
-    from javisbench.weights_fetch import needs_acknowledgement
+    from javisbench.weights.fetch import fetch as download
+    from javisbench.weights.fetch import needs_acknowledgement
 
     options.setup_logging(quiet, verbose)
     store = WeightStore()

@@ -1,1 +1,1 @@
-"""Tables of one or several runs, their exports, and the static leaderboard site."""
+"""Pages: boards, one clip under the lens, comparisons."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,27 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
-from javisbench.leaderboard.export import EXTENSIONS, format_value, render
-from javisbench.leaderboard.published import (
-    disagreements,
-    metric_validation,
-    published_results,
-)
-from javisbench.leaderboard.ranking import Ranker
-from javisbench.leaderboard.results import Result, load_results
 from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
-from javisbench.leaderboard.table import (
-    Table,
-    aspects_of,
-    board_table,
-    chosen_aspects,
-    column,
-    comparison,
-    metric_order,
-    printable,
-    run_table,
-)
-from javisbench.leaderboard.views import (
+from javisbench.leaderboard.template_data import (
     Scale,
     by_suite,
     digest,
@@ -53,7 +33,27 @@ from javisbench.leaderboard.views import (
     run_facts,
     spokes,
 )
+from javisbench.publish.export import EXTENSIONS, format_value, render
+from javisbench.publish.sources import loaded_results
+from javisbench.results.published import (
+    disagreements,
+    metric_validation,
+    published_results,
+)
+from javisbench.results.rankability import comparison
+from javisbench.results.ranking import Ranker
+from javisbench.results.run_folder import Result
+from javisbench.results.table import (
+    Table,
+    aspects_of,
+    board_table,
+    chosen_aspects,
+    column,
+    metric_order,
+    run_table,
+)
 from javisbench.taxonomy import ASPECTS, Aspect
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -122,45 +122,11 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
     return SiteReport(out / "index.html", site.pages, len(results))
 
 
-@contextmanager
-def loaded_results(sources: Iterable[Path | str]) -> Iterator[list[Result]]:
-    """All results of some runs and submissions, by model; archives stay unpacked until the block ends.
-
-    Raises:
-        RunError, SubmissionError, UsageError: as `build_site`.
-    """
-    with tempfile.TemporaryDirectory(prefix="javisbench-") as work:
-        yield _load_all(sources, Path(work))
-
-
 def _check_target(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; --out is the folder of the site.")
     if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
         raise UsageError(f"{out} holds files that are not a leaderboard site. Give --out a new or empty folder.")
-
-
-def _load_all(sources: Iterable[Path | str], work: Path) -> list[Result]:
-    results: dict[str, Result] = {}
-    for source in map(Path, sources):
-        for result in _load(source, work):
-            if result.key in results:
-                raise UsageError(
-                    f"{source} and {results[result.key].path} are both {result.model} on {result.suite} under "
-                    f"{result.protocol}. Leave one out, or score it under another --name."
-                )
-            results[result.key] = result
-    if not results:
-        raise UsageError("A leaderboard needs at least one run folder, summary.json or submission archive.")
-    return sorted(results.values(), key=lambda r: (r.model.lower(), r.suite, r.protocol))
-
-
-def _load(source: Path, work: Path) -> list[Result]:
-    if not source.is_file() or source.suffix == ".json":
-        return load_results(source)
-    from javisbench.leaderboard.submit import unpack_verified
-
-    return load_results(unpack_verified(source, work), follow_clips=False)
 
 
 def result_id(result: Result) -> str:
@@ -297,7 +263,6 @@ class _Site:
         heatmap = plots.heatmap_plot(table, f"heatmap-{name}")
         peers = [other for other in self.results if comparison(other) == comparison(result) and other is not result]
         radar = plots.radar_plot(f"{table.title}: against {len(peers)} others", spokes(result, peers), f"radar-{name}")
-        failed = {(f.sample_id, f.repeat) for f in result.failures}
         counts: dict[tuple[str, str, str], int] = {}
         for failure in result.failures:
             key = (failure.stage, failure.metric or "", failure.kind)
@@ -311,7 +276,7 @@ class _Site:
             "radar": self._drawn(radar),
             "peers": len(peers),
             "samples": self.samples.get(result.key),
-            "failed": len(failed),
+            "failed": result.failed_samples,
             "failures": result.failures[:MAX_FAILURES_SHOWN],
             "failure_counts": sorted(counts.items()),
             "facts": run_facts(result),
@@ -458,4 +423,4 @@ def _environment() -> Environment:
     return env
 
 
-__all__ = ["SiteOptions", "SiteReport", "build_site", "loaded_results", "result_id"]
+__all__ = ["SiteOptions", "SiteReport", "build_site", "result_id"]

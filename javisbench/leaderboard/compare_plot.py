@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from javisbench.durable import atomic_path
 from javisbench.errors import UsageError
-from javisbench.leaderboard.table import column
+from javisbench.results.table import column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from javisbench.leaderboard.compare import Comparison, Row
+    from javisbench.results.compare import Comparison, Row
 
 _PANELS_ACROSS = 5
 _COLOURS = {"a": "#0a7d54", "b": "#b3402a", None: "#5a6472"}
@@ -23,7 +23,7 @@ def draw_comparison(found: Comparison, target: Path) -> None:
     """Draw differences of the first minus the second result with 95 % intervals, by slice.
 
     Args:
-        found: what `javisbench.leaderboard.compare.compare` gave.
+        found: what `javisbench.results.compare.compare` gave.
         target: ``.png`` or ``.svg``.
 
     Raises:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
-from javisbench.leaderboard.table import column
+from javisbench.results.cell import OVERALL
+from javisbench.results.table import column
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.api import Result, ScoringOptions
     from javisbench.clip import Clip
     from javisbench.media import ClipSource, MediaInfo
+    from javisbench.results.run_folder import Result
+    from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite
 
 SCHEMA = 1
@@ -134,8 +136,8 @@ def inspect_clip(
         MediaError: the clip cannot be read.
         UsageError: unknown metrics, protocols or encoders, or none but set metrics asked for.
     """
-    from javisbench.api import ScoringOptions, plan_scoring, score
     from javisbench.media import ClipSource, probe, read_clip, sidecar_for
+    from javisbench.run.scoring_job import ScoringJob, ScoringOptions, plan_scoring
 
     options = options or ScoringOptions()
     source = ClipSource(_ID, video, audio if audio is not None else sidecar_for(video))
@@ -143,10 +145,10 @@ def inspect_clip(
     suite = _suite_of_one(source, prompt)
     plan = plan_scoring(suite, options)
     if not plan.parts[0].sample_metrics:
-        reasons = {reason.note for reason in plan.parts[0].unavailable.values()}
+        reasons = {reason.note or "" for reason in plan.parts[0].unavailable.values()}
         raise UsageError(f"None of these metrics can be computed for one clip: {'; '.join(sorted(reasons))}.")
     with tempfile.TemporaryDirectory(prefix="javisbench-") as folder:
-        result = score(None, suite=suite, out=Path(folder) / "run", name=_ID, options=options)
+        result = ScoringJob.prepare(None, suite, out=Path(folder) / "run", name=_ID).score(options)
         motion = _motion(Path(folder) / "run", source)
         return Inspection(
             source=source,
@@ -154,7 +156,7 @@ def inspect_clip(
             info=info,
             prompt=prompt,
             protocol=result.protocol,
-            stand_in=bool(result.summary["run"]["stand_in"]),
+            stand_in=result.stand_in,
             scores=_scores(result),
             series=_series(result),
             motion=motion,
@@ -183,28 +185,32 @@ def _motion(run: Path, source: ClipSource) -> NDArray[np.float64] | None:
 
 
 def _scores(result: Result) -> dict[str, float]:
-    row = result.scores.iloc[0].drop(["sample_id", "repeat"]).dropna()
-    return {metric: float(row[metric]) for metric in result.summary["metrics"] if metric in row}
+    scores = result.scores()
+    assert scores is not None
+    row = scores.iloc[0].drop(["sample_id", "repeat"]).dropna()
+    return {metric: float(row[metric]) for metric in result.metrics if metric in row}
 
 
 def _series(result: Result) -> dict[str, dict[str, NDArray[np.float64]]]:
     import numpy as np
 
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for row in result.details.itertuples():
+    details = result.details()
+    assert details is not None
+    for row in details.itertuples():
         found.setdefault(str(row.metric), {})[str(row.name)] = np.asarray(row.values, dtype=np.float64)
     return found
 
 
 def _missing(result: Result) -> Iterator[Missing]:
     by_reason: dict[tuple[str, str], list[str]] = {}
-    for metric, cells in result.summary["metrics"].items():
-        cell = cells["overall"]
+    for metric, cells in result.metrics.items():
+        cell = cells[OVERALL]
         # Distances between sets say nothing of one clip, so their absence is no news.
-        if cell["status"] in ("missing_weights", "not_applicable") and column(metric).kind == "sample":
-            by_reason.setdefault((cell["status"], cell.get("note", "")), []).append(metric)
-    for failure in result.summary["failures"]:
-        by_reason.setdefault(("failed", failure["message"]), []).append(failure["metric"] or "all")
+        if cell.status in ("missing_weights", "not_applicable") and column(metric).kind == "sample":
+            by_reason.setdefault((cell.status, cell.note or ""), []).append(metric)
+    for failure in result.failures:
+        by_reason.setdefault(("failed", failure.message), []).append(failure.metric or "all")
     for (status, note), metrics in by_reason.items():
         yield Missing(tuple(metrics), status, "needs a prompt: --text" if _lacks_prompt(status, metrics) else note)
 

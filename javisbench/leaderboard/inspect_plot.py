@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes, write_text
 from javisbench.errors import UsageError
-from javisbench.leaderboard.export import format_value
-from javisbench.leaderboard.table import column, printable
-from javisbench.text import printable_lines
+from javisbench.publish.export import format_value
+from javisbench.results.table import column
+from javisbench.text import printable, printable_lines
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from javisbench.errors import UsageError
-from javisbench.leaderboard.export import format_rank, format_value
-from javisbench.leaderboard.table import Column, Table
+from javisbench.publish.export import format_rank, format_value
+from javisbench.results.table import Column, Table
 from javisbench.taxonomy import ASPECTS
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ class Plot:
         head, end, rest = self.svg.partition(">")
         return (head + end + ground + rest).replace('"currentColor"', f'"{INK}"')
 
-    def png(self, scale: float = 2.0) -> bytes:
-        """The plot as PNG on white, `scale` pixels a point."""
-        drawn: bytes = _vl_convert().svg_to_png(self.svg_file, scale=scale)
+    def png(self) -> bytes:
+        """The plot as PNG on white, two pixels a point."""
+        drawn: bytes = _vl_convert().svg_to_png(self.svg_file, scale=2.0)
         return drawn
 
 

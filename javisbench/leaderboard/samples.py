@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from javisbench.leaderboard.table import Column, column, metric_order, printable, slice_title
-from javisbench.run.sources import clip_name
+from javisbench.matching import clip_name
+from javisbench.results.table import Column, column, metric_order, slice_title
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.leaderboard.results import Result, SampleInfo
+    from javisbench.results.run_folder import Result, SampleInfo
     from javisbench.taxonomy import Aspect
 
 ClipsPublished: TypeAlias = Literal["none", "extremes", "all"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from javisbench.clip import ClipHead, Damage, FrameRun
     from javisbench.metrics.encoders.base import Encoder, EncoderCard, Intake
-    from javisbench.run.plan import EncoderChoice
+    from javisbench.reference.wanted import EncoderChoice
     from javisbench.run.progress import Progress, Stage
 
 log = logging.getLogger(__name__)

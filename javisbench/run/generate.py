@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
-from javisbench.durable import append_jsonl, read_json, read_jsonl, write_json, write_jsonl
+from javisbench.durable import append_jsonl, read_json, write_json, write_jsonl
 from javisbench.errors import GenerationError, JavisbenchError, RunError
-from javisbench.hash_cache import file_sha256
+from javisbench.matching import clip_name
+from javisbench.results.run_folder import read_failures
 from javisbench.run.conform import conform_clip
 from javisbench.run.manifest import now_text, versions
-from javisbench.run.place import place_clip
 from javisbench.run.progress import GENERATING
-from javisbench.run.sources import clip_name
+from javisbench.run.store_clip import place_clip
+from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
     from javisbench.run.progress import Progress, Stage
@@ -296,7 +297,7 @@ class _Job:
     def forget_failures(self, todo: Sequence[Request]) -> None:
         """Drop failure lines of clips that are tried again."""
         again = {(request.sample.id, request.repeat) for request in todo}
-        rows = read_jsonl(self.folder / "failures.jsonl")
+        rows = read_failures(self.folder)
         kept = [r for r in rows if r.get("stage") != "generate" or (r.get("sample_id"), r.get("repeat")) not in again]
         if len(kept) != len(rows):
             write_jsonl(self.folder / "failures.jsonl", kept)
@@ -311,7 +312,7 @@ class _Job:
 
     def sort_failures(self) -> None:
         """Bring failure lines into the suite's order: which came first depends on batches, shards and resuming."""
-        rows = read_jsonl(self.folder / "failures.jsonl")
+        rows = read_failures(self.folder)
         places = {sample.id: sample.index for sample in self.suite}
 
         def order(row: Mapping[str, Any]) -> tuple[bool, int, int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
-from javisbench.run.manifest import default_run_folder, read_manifest, slug, update_manifest
+from javisbench.results.run_folder import read_manifest
+from javisbench.run.manifest import default_run_folder, slug, update_manifest
 from javisbench.run.progress import Progress
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from javisbench import __version__
-from javisbench.durable import read_json, write_json
-from javisbench.errors import RunError
+from javisbench.durable import write_json
+from javisbench.results.run_folder import MANIFEST_SCHEMA, read_manifest
 
-MANIFEST_SCHEMA = 1
 _PACKAGES = (
     "torch",
     "numpy",
@@ -74,22 +73,6 @@ def hardware(device: str) -> dict[str, Any]:
 
         facts["gpu"] = torch.cuda.get_device_name(device)
     return facts
-
-
-def read_manifest(run: Path) -> dict[str, Any]:
-    """The manifest of a run; empty when there is none yet.
-
-    Raises:
-        RunError: it is damaged, or of a newer version of javisbench.
-    """
-    if not (run / "run.json").exists():
-        return {}
-    manifest = read_json(run / "run.json")
-    if not isinstance(manifest, dict):
-        raise RunError(f"{run / 'run.json'} is no run manifest. Choose another folder with --out.", kind="damaged")
-    if manifest.get("schema", 0) > MANIFEST_SCHEMA:
-        raise RunError(f"{run} was written by a newer javisbench ({manifest.get('versions')}). Update this one.")
-    return manifest
 
 
 def update_manifest(run: Path, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,27 +9,31 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench import __version__
 from javisbench.baselines.fingerprint import Hashes, difference
-from javisbench.durable import atomic_path, locked, read_json, read_jsonl, sweep_temporaries, write_jsonl
+from javisbench.durable import atomic_path, locked, read_json, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
+from javisbench.matching import Matched, clip_name, match_clips, match_generated
+from javisbench.results.checked_json import Checker
+from javisbench.results.parquet import SCORES, read_parquet
+from javisbench.results.run_folder import load_protocol, load_result, protocol_folder, read_failures, read_manifest
 from javisbench.run.generate import sample_seed
 from javisbench.run.log import run_log
-from javisbench.run.made_with import Differences, differences, made_with, told
-from javisbench.run.manifest import now_text, read_manifest, update_manifest, versions
+from javisbench.run.manifest import now_text, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
-from javisbench.run.sources import Matched, clip_name, match_clips, match_generated
+from javisbench.run.provenance import Differences, differences, made_with, told
+from javisbench.run.scoring_job import ScoringOptions, score_matched
 
 if TYPE_CHECKING:
-    from javisbench.api import Result, ScoringOptions
+    from javisbench.results.run_folder import Result
     from javisbench.suite import Suite
 
 _SHARD_NAME = re.compile(r"(.+)\.shard-\d+-of-\d+")
 Place = tuple[str, int]
+MAX_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -72,36 +76,54 @@ class _Part:
     def read(cls, folder: Path) -> _Part:
         manifest = read_manifest(folder)
         part = cls(folder, manifest)
+        part._check()
         if part.generated:
             part._read_generated()
-        elif "matching" in manifest:
-            part._read_scored()
         else:
-            raise UsageError(f"{folder} is no run that javisbench generated or scored (or it was not begun).")
+            part._read_scored()
         return part
+
+    def _check(self) -> None:
+        """Refuse what is no part, and a manifest without the facts that parts are compared by."""
+        if not self.generated and "matching" not in self.manifest:
+            raise UsageError(f"{self.folder} is no run that javisbench generated or scored (or it was not begun).")
+        check = Checker(str(self.folder / "run.json"))
+        shard = self.made.get("shard")
+        if not isinstance(shard, list) or len(shard) != 2:
+            check.fail("shard", "is not a pair of numbers")
+        for number in (*shard, self.made.get("repeats")):
+            check.count(number, "shard or repeats")
+        suite = self.manifest.get("suite", {})
+        for name in ("name", "hash", "source"):
+            check.string(suite.get(name), f"suite.{name}", MAX_PATH)
+        check.count(suite.get("total"), "suite.total")
 
     def _read_generated(self) -> None:
         for sidecar in sorted((self.folder / "clips").glob("[!.]*.json")):
             facts = read_json(sidecar)
-            self.clips[facts["sample_id"], facts["repeat"]] = facts
-        for row in read_jsonl(self.folder / "failures.jsonl"):
+            told: dict[str, Any] = facts if isinstance(facts, dict) else {}
+            place = str(told.get("sample_id")), told.get("repeat", -1)
+            if sidecar.stem != clip_name(*place) or not isinstance(told.get("files"), dict):
+                raise RunError(
+                    f"{sidecar} does not tell of the clip beside it. Remove it and run the shard's command again.",
+                    kind="damaged",
+                )
+            self.clips[place] = told
+        for row in read_failures(self.folder):
             place = str(row.get("sample_id")), int(row.get("repeat", 0))
             if row.get("stage") == "generate" and place not in self.clips:
                 self.failures[place] = row
 
     def _read_scored(self) -> None:
-        import pandas as pd
-
         if not (self.folder / "scores.parquet").is_file():
             raise _not_scored(self.folder)
         try:
-            data = BytesIO((self.folder / "scores.parquet").read_bytes())
-            rows = pd.read_parquet(data, columns=["sample_id", "repeat"])
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            rows = read_parquet(self.folder / "scores.parquet", SCORES)
+        except RunError as error:
             raise RunError(
-                f"{self.folder / 'scores.parquet'} cannot be read ({error}). Score the part again."
+                f"{self.folder / 'scores.parquet'} cannot be read ({error.__cause__ or error}). Score the part again."
             ) from error
-        self.clips = {(str(name), int(repeat)): {} for name, repeat in rows.to_numpy()}
+        self.clips = {(str(name), int(repeat)): {} for name, repeat in rows[["sample_id", "repeat"]].to_numpy()}
 
     @property
     def generated(self) -> bool:
@@ -263,10 +285,10 @@ def _encoders(part: _Part) -> dict[str, Any]:
     found = {}
     first = part.manifest.get("first_protocol")
     for name in part.requests:
-        path = part.folder if name == first else part.folder / "protocols" / name
+        path = protocol_folder(part.folder, name, first)
         if not (path / "summary.json").is_file():
             raise _not_scored(part.folder)
-        found[name] = read_json(path / "summary.json")["run"]["encoders"]
+        found[name] = load_result(path).run.get("encoders")
     return found
 
 
@@ -419,15 +441,13 @@ def _score(
     options: MergeOptions,
     progress: Progress,
 ) -> Result | None:
-    from javisbench.api import Result, score_run
-
     if not part.requests:
         return None
     first = part.manifest["first_protocol"]
     for group in _groups(part.requests, first):
         sliced = suite.sliced_by(group[0].get("slice_by", ()))
-        score_run(target, sliced, _match(target, part, sliced, chosen), _scoring(group, options), progress)
-    return Result(target, first)
+        score_matched(target, sliced, _match(target, part, sliced, chosen), _scoring(group, options), progress)
+    return load_protocol(target, first)
 
 
 def _match(target: Path, part: _Part, suite: Suite, chosen: Mapping[Place, _Part]) -> Matched:
@@ -451,8 +471,6 @@ def _groups(requests: Mapping[str, Mapping[str, Any]], first: str) -> list[list[
 
 
 def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> ScoringOptions:
-    from javisbench.api import ScoringOptions
-
     asked = group[0]
     recorded = [Path(folder) for folder in asked["weights_dirs"] if Path(folder).is_dir()]
     return ScoringOptions(

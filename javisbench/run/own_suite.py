@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from javisbench.errors import UsageError
-from javisbench.run.manifest import read_manifest
-from javisbench.run.sources import clips_of
+from javisbench.matching import clips_of
+from javisbench.results.run_folder import read_manifest
 from javisbench.suite import Suite, known_suites, load_suite
 from javisbench.suite_folder import holds_prompts
 

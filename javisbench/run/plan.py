@@ -9,17 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from javisbench.errors import MissingWeightsError, ReferenceError, UsageError
-from javisbench.metrics.base import SampleMetric, SetMetric, Status
+from javisbench.errors import MissingWeightsError, ReferenceFeaturesError, UsageError
+from javisbench.metrics.base import SampleMetric, SetMetric
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.registry import METRICS
+from javisbench.reference.wanted import EncoderChoice, Wanted
 from javisbench.registry import did_you_mean
-from javisbench.run.reference import Reference, Wanted
+from javisbench.results.cell import Cell
 
 if TYPE_CHECKING:
-    from javisbench.metrics.encoders.base import Encoder
     from javisbench.protocol import Protocol
+    from javisbench.reference.real_side import Reference
     from javisbench.suite import Suite
     from javisbench.weights import Located, WeightStore
 
@@ -32,34 +33,6 @@ _EXTRA_MODULES = {
 }
 
 
-@dataclass(frozen=True)
-class EncoderChoice:
-    """An encoder in one variant with its weights (None: needs none)."""
-
-    name: str
-    variant: str
-    cls: type[Encoder]
-    weights: Located | None
-
-    @property
-    def label(self) -> str:
-        """``imagebind=huge``: part of every feature's key."""
-        return f"{self.name}={self.variant}"
-
-    @property
-    def weights_hash(self) -> str:
-        """SHA-256 of the weights, or empty."""
-        return self.weights.sha256 if self.weights else ""
-
-
-@dataclass(frozen=True)
-class Unavailable:
-    """Why a metric has no value in this job."""
-
-    status: Status
-    note: str
-
-
 @dataclass
 class ProtocolPlan:
     """One protocol's part of the job.
@@ -68,13 +41,13 @@ class ProtocolPlan:
         protocol: under its final (possibly derived) name.
         sample_metrics: id to metric.
         set_metrics: id to metric.
-        unavailable: id to the reason.
+        unavailable: id to a cell without a value, which says why.
     """
 
     protocol: Protocol
     sample_metrics: dict[str, SampleMetric] = field(default_factory=dict)
     set_metrics: dict[str, SetMetric] = field(default_factory=dict)
-    unavailable: dict[str, Unavailable] = field(default_factory=dict)
+    unavailable: dict[str, Cell] = field(default_factory=dict)
 
     def specs(self, metric_id: str) -> dict[str, FeatureSpec]:
         """Role to feature of one metric; set metrics have the single role ``row``."""
@@ -161,7 +134,7 @@ def make_plan(
     for name, variant in variants.items():
         _check_variant(name, variant)
     requested = None if metrics is None else list(metrics)
-    encoders: dict[str, EncoderChoice | Unavailable] = {}
+    encoders: dict[str, EncoderChoice | Cell] = {}
     parts = []
     for protocol in protocols:
         part = ProtocolPlan(protocol)
@@ -178,7 +151,7 @@ def fit_reference(plan: ScorePlan, reference: Reference, suite: Suite, *, requir
     """Take out the set metrics that the reference does not fit; they are reported as missing, with the reason.
 
     Raises:
-        ReferenceError: it fits none of them, although the user gave it.
+        ReferenceFeaturesError: it fits none of them, although the user gave it.
     """
     fits, problem = 0, None
     for part in plan.parts:
@@ -187,10 +160,10 @@ def fit_reference(plan: ScorePlan, reference: Reference, suite: Suite, *, requir
             try:
                 reference.check(suite, Wanted(spec, part.protocol, plan.encoders[spec.encoder]))
                 fits += 1
-            except ReferenceError as error:
+            except ReferenceFeaturesError as error:
                 problem = error
                 del part.set_metrics[metric_id]
-                part.unavailable[metric_id] = Unavailable("missing_reference", error.message)
+                part.unavailable[metric_id] = Cell(status="missing_reference", note=error.message)
     if required and problem is not None and not fits:
         raise problem
 
@@ -209,7 +182,7 @@ def _place(
     metric_id: str,
     suite: Suite,
     has_reference: bool,
-    encoders: dict[str, EncoderChoice | Unavailable],
+    encoders: dict[str, EncoderChoice | Cell],
     variants: Mapping[str, str],
     weights: WeightStore,
 ) -> None:
@@ -218,45 +191,47 @@ def _place(
     specs = [metric.needs(part.protocol)] if isinstance(metric, SetMetric) else [*metric.needs(part.protocol).values()]
     if suite.unconditional and any(spec.subject != "clip" for spec in specs):
         note = f"{suite.name} has no prompts"
-        part.unavailable[metric_id] = Unavailable("not_applicable", note)
+        part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
     if isinstance(metric, SampleMetric) and metric.needs_setting and suite.setting is None:
         note = f"{suite.name} states no size, rates or length to compare with"
-        part.unavailable[metric_id] = Unavailable("not_applicable", note)
+        part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
     # Sorted: the order of a set differs from process to process, and summaries list encoders as they come here.
     for name in sorted({spec.encoder for spec in specs}):
         if name not in encoders:
             encoders[name] = _choose(name, variants.get(name), weights)
         choice = encoders[name]
-        if isinstance(choice, Unavailable):
+        if isinstance(choice, Cell):
             part.unavailable[metric_id] = choice
             return
     if is_set and not has_reference:
         note = "needs real clips: --reference FOLDER, --reference suite, or a file of `javisbench reference build`"
-        part.unavailable[metric_id] = Unavailable("missing_reference", note)
+        part.unavailable[metric_id] = Cell(status="missing_reference", note=note)
     elif isinstance(metric, SetMetric):
         part.set_metrics[metric_id] = metric
     else:
         part.sample_metrics[metric_id] = metric
 
 
-def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoice | Unavailable:
+def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoice | Cell:
     cls = ENCODERS.get(name)
     variant = variant or cls.card.default_variant
     module = _EXTRA_MODULES.get(cls.card.extra or "")
     if module and importlib.util.find_spec(module) is None:
-        return Unavailable("missing_weights", f"{cls.card.title} needs: pip install 'javisbench[{cls.card.extra}]'")
+        return Cell(
+            status="missing_weights", note=f"{cls.card.title} needs: pip install 'javisbench[{cls.card.extra}]'"
+        )
     lacking = cls.lacking()
     if lacking is not None:
-        return Unavailable("missing_weights", lacking)
+        return Cell(status="missing_weights", note=lacking)
     entry = cls.card.variants[variant]
     if entry is None:
         return EncoderChoice(name, variant, cls, None)
     try:
         return EncoderChoice(name, variant, cls, weights.locate(entry))
     except MissingWeightsError as error:
-        return Unavailable("missing_weights", error.message)
+        return Cell(status="missing_weights", note=error.message)
 
 
 def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Protocol:

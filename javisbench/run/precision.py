@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from javisbench.matching import Matched
 from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.score import ScoreSettings, score_values
-from javisbench.run.sources import Matched
 
 if TYPE_CHECKING:
     from javisbench.run.progress import Progress

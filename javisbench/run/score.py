@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path, read_jsonl, write_json, write_jsonl
+from javisbench.durable import atomic_path, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
+from javisbench.matching import Item, Matched
 from javisbench.metrics.base import SampleContext, SampleScore
 from javisbench.own_aspects import own_facts
+from javisbench.reference.real_side import NoReference, Reference
+from javisbench.reference.wanted import Wanted
+from javisbench.results.cell import Cell, slice_name
+from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
+from javisbench.results.set_features import SetRows, write_set_features
+from javisbench.results.summary import cells_without_value, nested, positions, sample_cells
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -24,12 +31,8 @@ from javisbench.run.encode import (
     prompt_hash,
 )
 from javisbench.run.features import FeatureStore
-from javisbench.run.plan import ProtocolPlan, ScorePlan, Unavailable
+from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
-from javisbench.run.reference import NoReference, Reference, Wanted
-from javisbench.run.set_features import SetRows, write_set_features
-from javisbench.run.sources import Item, Matched
-from javisbench.run.summary import nested, positions, sample_cells, set_cells, slice_name, unavailable_cells
 from javisbench.text import encodable
 
 if TYPE_CHECKING:
@@ -42,7 +45,6 @@ if TYPE_CHECKING:
     from javisbench.suite import Sample, Suite
 
 log = logging.getLogger(__name__)
-SUMMARY_SCHEMA = 1
 Failure = dict[str, Any]
 
 
@@ -82,7 +84,7 @@ class ProtocolScores:
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     details: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     set_rows: dict[str, SetRows] = field(default_factory=dict)
 
 
@@ -188,7 +190,7 @@ class _Job:
         self._score_samples(part, result)
         self._score_sets(part, result)
         for metric_id, reason in part.unavailable.items():
-            result.cells[metric_id] = unavailable_cells(reason, self.suite)
+            result.cells[metric_id] = cells_without_value(reason, self.suite)
         return result
 
     def _score_samples(self, part: ProtocolPlan, result: ProtocolScores) -> None:
@@ -269,13 +271,11 @@ class _Job:
             pairs = rows[spec]
             result.failures += [{**failure, "metric": metric_id} for failure in pairs.failures]
             try:
-                values = metric.compute(
-                    pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol, paired=True
-                )
+                values = metric.compute(pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol)
             except MetricError as error:
-                result.cells[metric_id] = unavailable_cells(Unavailable("failed", error.message), self.suite)
+                result.cells[metric_id] = cells_without_value(Cell(status="failed", note=error.message), self.suite)
                 continue
-            result.cells[metric_id] = set_cells(values)
+            result.cells[metric_id] = {name: Cell.of(value) for name, value in values.items()}
             if pairs.items:
                 result.set_rows[spec.encoder] = pairs.rows(spec.encoder, part, spec)
 
@@ -374,14 +374,9 @@ def _failure(item: Item, stage: str, metric: str | None, error: JavisbenchError)
     }
 
 
-def protocol_folder(run: Path, name: str, first: str) -> Path:
-    """Where a protocol's scores and summary lie: the top level for the run's first, else ``protocols/<name>``."""
-    return run if name == first else run / "protocols" / name
-
-
 def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, facts: dict[str, Any]) -> None:
     folder = protocol_folder(run, result.name, facts.get("first_protocol", result.name))
-    generation = [row for row in read_jsonl(run / "failures.jsonl") if row.get("stage") == "generate"]
+    generation = [row for row in read_failures(run) if row.get("stage") == "generate"]
     made = {(row["sample_id"], row.get("repeat", 0)) for row in generation}
     # A clip that could not be generated is told once, by the generator's own words.
     own = [f for f in result.failures if f["kind"] != "missing_clip" or (f["sample_id"], f["repeat"]) not in made]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import javisbench
-from javisbench.baselines import program
+from javisbench.baselines import subprocess_guard
 from javisbench.baselines.command import ExternalCommand
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
@@ -233,7 +233,7 @@ def test_a_hanging_program_is_ended_with_its_children(
 OWNER = """
 import os, sys
 from pathlib import Path
-from javisbench.baselines.program import Program, ProgramLog
+from javisbench.baselines.subprocess_guard import Program, ProgramLog
 child = "import os, sys, time; os.fork(); print(os.getpid(), file=open(sys.argv[1], 'a'), flush=True); time.sleep(600)"
 Program([sys.executable, "-c", child, sys.argv[1]], os.environ, ProgramLog(Path(os.devnull)), talks=True)
 sys.stdin.read()
@@ -272,14 +272,14 @@ def is_running(pid: int) -> bool:
 
 
 def test_an_interrupt_does_not_wait_for_the_clip_at_hand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    exchange, finish = program.Program.exchange, []
+    exchange, finish = subprocess_guard.Program.exchange, []
 
-    def interrupted(self: program.Program, *given: Any) -> Any:
+    def interrupted(self: subprocess_guard.Program, *given: Any) -> Any:
         yield next(exchange(self, *given))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program.Program, "exchange", interrupted)
-    monkeypatch.setattr(program.Program, "finish", lambda self: finish.append(self))
+    monkeypatch.setattr(subprocess_guard.Program, "exchange", interrupted)
+    monkeypatch.setattr(subprocess_guard.Program, "finish", lambda self: finish.append(self))
     with pytest.raises(KeyboardInterrupt):
         run("well", batch="3")
     assert finish == [], "it was given ten seconds to end by itself"
@@ -299,7 +299,7 @@ def test_a_second_answer_counts_for_nothing_and_is_logged(run: Run, caplog: pyte
 
 
 def test_floods_neither_block_nor_fill_the_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "LOG_BYTES", 200_000)
+    monkeypatch.setattr(subprocess_guard, "LOG_BYTES", 200_000)
     folder, failures = run("flood")
     assert failures == []
     assert clips(folder) == EVERY

@@ -135,8 +135,8 @@ def test_files_of_a_run_hold_hostile_names(scored: Path) -> None:
 
 
 def test_prompts_that_are_no_text_are_stored_as_escapes() -> None:
+    from javisbench.matching import Item
     from javisbench.run.score import details_frame, samples_frame
-    from javisbench.run.sources import Item
     from javisbench.suite import Sample
 
     frame = samples_frame([Item(Sample("one", 0, "a \udce9", audio_text="\ud800"), 0, None)])

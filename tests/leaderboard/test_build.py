@@ -211,7 +211,7 @@ def test_plots_may_only_draw(bad):
 
 
 def test_radar_places_worst_and_best():
-    from javisbench.leaderboard.table import Column
+    from javisbench.results.table import Column
 
     up, down = Column("a", "A", True), Column("b", "B", False)
     assert plots.Spoke(up, 3.0, (1.0, 2.0)).scaled == (1.0, 0.5)
@@ -233,3 +233,15 @@ def test_command_line(write_run, tmp_path):
 
 def test_options_have_defaults():
     assert SiteOptions().clips == "none" and not SiteOptions().plots
+
+
+def test_names_that_programs_know_lead_to_the_same_things():
+    from javisbench.leaderboard import export, ranking, results, table
+    from javisbench.publish.export import render
+    from javisbench.results.ranking import Ranker
+    from javisbench.results.run_folder import load_result, load_results
+    from javisbench.results.table import board_table, run_table
+
+    assert (results.load_result, results.load_results) == (load_result, load_results)
+    assert (table.board_table, table.run_table) == (board_table, run_table)
+    assert (ranking.Ranker, export.render) == (Ranker, render)

@@ -11,8 +11,10 @@ import pytest
 
 from javisbench.clip import Clip
 from javisbench.errors import FeatureError, JavisbenchError, MetricError
+from javisbench.metrics.embeddings import embed
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
-from javisbench.metrics.fvd import FVDMetric, fvd_features, fvd_from_statistics, fvd_statistics
+from javisbench.metrics.encoders.set_specs import i3d_spec
+from javisbench.metrics.fvd import FVDMetric
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import V1, V2
 
@@ -49,16 +51,6 @@ def test_equals_the_reference_overall_and_in_every_slice(
         assert (cell.status, cell.ci_low, cell.n) == ("biased", None, slices[name].size)
 
 
-def test_three_steps_lead_to_the_same_number(golden_npz: Callable[[str], dict[str, np.ndarray]]) -> None:
-    embeddings = golden_npz("embeds_fvd_fad")
-    fake, real = (fvd_statistics(embeddings[f"{side}_video"]) for side in ("fake", "real"))
-    whole = {"overall": np.arange(11)}
-    direct = FVDMetric().compute(embeddings["fake_video"], embeddings["real_video"], whole, V1)["overall"].value
-    # 11 rows of 400 features: the covariance alone knows its small directions to the root of rounding.
-    assert fvd_from_statistics(fake, real) == pytest.approx(direct, rel=1e-6)
-    assert fake.n == 11 and fake.covariance.shape == (400, 400)
-
-
 class StubEncoder(Encoder):
     card = EncoderCard("stub", "Stub", {"only": None})
 
@@ -79,10 +71,10 @@ def clip(level: int, name: str) -> Clip:
 
 
 def test_features_are_one_row_a_clip_and_a_bad_clip_is_named() -> None:
-    rows = fvd_features(StubEncoder(), [clip(3, "a"), clip(5, "b")], V1)
+    rows = embed(StubEncoder(), [clip(3, "a"), clip(5, "b")], i3d_spec(V1))
     assert rows.tolist() == [[3.0] * 4, [5.0] * 4]
     with pytest.raises(FeatureError, match="b: all black") as raised:
-        fvd_features(StubEncoder(), [clip(3, "a"), clip(0, "b")], V1)
+        embed(StubEncoder(), [clip(3, "a"), clip(0, "b")], i3d_spec(V1))
     assert raised.value.kind == "black"
 
 

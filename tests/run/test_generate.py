@@ -17,9 +17,9 @@ from javisbench.baselines.base import Failed, Generated, Generator, Plan, Reques
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import RunError
+from javisbench.matching import match_generated
 from javisbench.run.generate import GenerateOutcome, GenerateSettings, generate_clips, sample_seed
 from javisbench.run.progress import Silent
-from javisbench.run.sources import match_generated
 from javisbench.suite import Suite
 from javisbench.weights import WeightStore
 

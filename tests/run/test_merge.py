@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import javisbench
-from javisbench.api import Result
+from javisbench.api import Result, merge
 from javisbench.durable import locked, read_json, read_jsonl, write_json
 from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.metrics.encoders.flow import FlowEncoder
 from javisbench.run.generate import GenerateSettings
-from javisbench.run.merge import MergeOptions, merge_runs
+from javisbench.run.merge import MergeOptions
 from javisbench.suite import Suite
 
 METRICS = ["av_align", "health_silence"]
@@ -79,7 +79,7 @@ def test_merged_shards_equal_one_run(
         raise AssertionError("features are stored")
 
     monkeypatch.setattr(FlowEncoder, "encode", no_more_encoding)
-    merged = merge_runs(list(reversed(parts)), options=MergeOptions(suite=suite))
+    merged = merge(list(reversed(parts)), options=MergeOptions(suite=suite))
     assert merged is not None
     assert merged.folder == tmp_path / "runs/tiny"
     assert merged.protocol == "javisbench-v2"
@@ -94,13 +94,32 @@ def test_merged_shards_equal_one_run(
     assert [part["shard"] for part in manifest["merged"]] == [f"{index}/{count}" for index in range(count)]
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("run.json", {"generation": {"shard": 0}}, "shard is not a pair"),
+        ("run.json", {"generation": {"shard": [0, "2"], "repeats": 1}}, "is not a count"),
+        ("run.json", {"suite": {"name": 7}}, "suite.name is not text"),
+        ("clips/sample_0000.json", {"repeat": 3}, "does not tell of the clip beside it"),
+        ("clips/sample_0000.json", {"files": "all"}, "does not tell of the clip beside it"),
+    ],
+)
+def test_parts_that_others_wrote_are_checked(
+    halves: list[Path], suite: Suite, name: str, changes: dict[str, Any], message: str
+) -> None:
+    (part,) = (half for half in halves if (half / "clips/sample_0000.json").is_file())
+    write_json(part / name, {**read_json(part / name), **changes})
+    with pytest.raises(RunError, match=message):
+        merge(halves, options=MergeOptions(suite=suite))
+
+
 def test_a_merged_run_goes_on_like_any_other(
     evaluate: Callable[..., Path], halves: list[Path], suite: Suite, noise: str
 ) -> None:
-    merged = merge_runs(halves, options=MergeOptions(suite=suite))
+    merged = merge(halves, options=MergeOptions(suite=suite))
     assert merged is not None
     before = files(merged.folder)
-    again = merge_runs(halves, options=MergeOptions(suite=suite))
+    again = merge(halves, options=MergeOptions(suite=suite))
     assert again is not None
     assert files(again.folder) == before
     sidecar = merged.folder / "clips/sample_0000.json"
@@ -112,7 +131,7 @@ def test_a_merged_run_goes_on_like_any_other(
 
 
 def test_clips_are_linked_not_copied(halves: list[Path], suite: Suite) -> None:
-    merged = merge_runs(halves, options=MergeOptions(suite=suite))
+    merged = merge(halves, options=MergeOptions(suite=suite))
     assert merged is not None
     assert (merged.folder / "clips/sample_0003.mp4").samefile(halves[1] / "clips/sample_0003.mp4")
 
@@ -120,9 +139,9 @@ def test_clips_are_linked_not_copied(halves: list[Path], suite: Suite) -> None:
 def test_missing_shards_are_refused_or_said(evaluate: Callable[..., Path], suite: Suite, tmp_path: Path) -> None:
     parts = [evaluate("0/3"), evaluate("2/3")]
     with pytest.raises(RunError, match=r"4 clips are in no part \(such as sample_0001\).*0/3, 2/3") as caught:
-        merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge(parts, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert caught.value.kind == "parts_missing"
-    merged = merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite, allow_missing=True))
+    merged = merge(parts, tmp_path / "merged", options=MergeOptions(suite=suite, allow_missing=True))
     assert merged is not None
     missing = merged.failures.query("kind == 'missing_clip'")
     assert list(missing["sample_id"]) == ["sample_0001"] * 2 + ["sample_0004"] * 2
@@ -163,7 +182,7 @@ def test_parts_that_do_not_fit_are_refused(
     change(manifest)
     write_json(halves[1] / "run.json", manifest)
     with pytest.raises(RunError, match=told):
-        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert not (tmp_path / "merged" / "clips").exists()
 
 
@@ -172,7 +191,7 @@ def test_other_weights_do_not_fit(halves: list[Path], suite: Suite, tmp_path: Pa
     summary["run"]["encoders"]["flow"]["weights_sha256"] = "0" * 64
     write_json(halves[1] / "summary.json", summary)
     with pytest.raises(RunError, match="encoders and their weights differs"):
-        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
 def test_another_javisbench_is_refused_unless_allowed(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
@@ -181,9 +200,9 @@ def test_another_javisbench_is_refused_unless_allowed(halves: list[Path], suite:
     facts = read_json(sidecar)
     write_json(sidecar, {**facts, "versions": {**facts["versions"], "javisbench": "0.0.9"}})
     with pytest.raises(RunError, match=r"javisbench 0\.1\.0 \(0/2, 1/2, this one\), 0\.0\.9 \(1/2\).*--allow-versions"):
-        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert not (tmp_path / "merged" / "clips").exists()
-    merged = merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite, allow_versions=True))
+    merged = merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite, allow_versions=True))
     assert merged is not None
     unlike = read_json(merged.folder / "run.json")["differences"]
     assert unlike == {"javisbench": {"0.1.0": ["0/2", "1/2", "this one"], "0.0.9": ["1/2"]}}
@@ -211,14 +230,14 @@ def test_what_else_computed_the_parts_is_compared_told_and_kept(
 ) -> None:
     from javisbench.cli.progress import Lines
 
-    alike = merge_runs(halves, tmp_path / "alike", options=MergeOptions(suite=suite), progress=Lines())
+    alike = merge(halves, tmp_path / "alike", options=MergeOptions(suite=suite), progress=Lines())
     assert alike is not None
     assert read_json(alike.folder / "run.json")["differences"] == {}
     assert "Warning" not in capsys.readouterr().err
     manifest = read_json(halves[1] / "run.json")
     change(manifest)
     write_json(halves[1] / "run.json", manifest)
-    merged = merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite), progress=Lines())
+    merged = merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite), progress=Lines())
     assert merged is not None
     kept = read_json(merged.folder / "run.json")["differences"]
     said = capsys.readouterr().err
@@ -232,7 +251,7 @@ def test_what_else_computed_the_parts_is_compared_told_and_kept(
 def test_a_clip_in_two_parts_is_refused(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
     (halves[0] / "clips/sample_0003.json").write_bytes((halves[1] / "clips/sample_0003.json").read_bytes())
     with pytest.raises(RunError, match="sample_0003 is in more than one part") as caught:
-        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert caught.value.kind == "parts_overlap"
 
 
@@ -243,12 +262,12 @@ def test_a_clip_of_another_job_is_refused(
     sidecar = halves[1] / "clips/sample_0003.json"
     write_json(sidecar, {**json.loads(sidecar.read_text()), **change})
     with pytest.raises(RunError, match="another seed, prompt or checkpoint"):
-        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
 def test_a_part_in_use_is_refused(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
     with locked(halves[1]), pytest.raises(RunError, match="in use by process"):
-        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
+        merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
 
 
 def test_targets_that_hold_something_else_are_refused(
@@ -264,17 +283,17 @@ def test_targets_that_hold_something_else_are_refused(
     ]
     for target, error, told in refused:
         with pytest.raises(error, match=told):
-            merge_runs(halves, target, options=chosen)
+            merge(halves, target, options=chosen)
     with pytest.raises(UsageError, match="two or more"):
-        merge_runs([halves[0], halves[0]], options=chosen)
+        merge([halves[0], halves[0]], options=chosen)
     with pytest.raises(UsageError, match="no run folder"):
-        merge_runs([halves[0], tmp_path / "full"], tmp_path / "merged", options=chosen)
+        merge([halves[0], tmp_path / "full"], tmp_path / "merged", options=chosen)
 
 
 def test_a_changed_suite_is_refused(halves: list[Path], tiny_suite: Callable[..., Suite], tmp_path: Path) -> None:
     other = tiny_suite(*PROMPTS[:-1], "a flute")
     with pytest.raises(RunError, match="prompts differ"):
-        merge_runs(halves, tmp_path / "merged", options=MergeOptions(suite=other))
+        merge(halves, tmp_path / "merged", options=MergeOptions(suite=other))
 
 
 def test_unscored_parts_are_gathered(noise: str, suite: Suite, tmp_path: Path) -> None:
@@ -282,7 +301,7 @@ def test_unscored_parts_are_gathered(noise: str, suite: Suite, tmp_path: Path) -
         javisbench.generate(noise, suite=suite, settings=GenerateSettings(shard=(i, 2)), out=tmp_path / f"part{i}")
         for i in range(2)
     ]
-    assert merge_runs(parts, tmp_path / "merged", options=MergeOptions(suite=suite)) is None
+    assert merge(parts, tmp_path / "merged", options=MergeOptions(suite=suite)) is None
     assert len(list((tmp_path / "merged/clips").glob("*.json"))) == 5
     result = javisbench.score(tmp_path / "merged", suite=suite, metrics=METRICS, workers=1)
     assert isinstance(result, Result)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import javisbench
+from javisbench.api import merge
 from javisbench.clip import Clip
 from javisbench.durable import read_json, write_json
 from javisbench.errors import RunError, UsageError
 from javisbench.media.write import write_clip
 from javisbench.metrics.encoders.flow import FlowEncoder
 from javisbench.run.generate import GenerateSettings
-from javisbench.run.merge import MergeOptions, merge_runs
+from javisbench.run.merge import MergeOptions
 
 METRICS = ["av_align", "health_silence"]
 NUMBERS = ("scores.parquet", "details.parquet", "samples.parquet", "failures.jsonl", "summary.json")
@@ -74,7 +75,7 @@ def test_merged_scored_shards_equal_one_run(
         raise AssertionError("features are stored")
 
     monkeypatch.setattr(FlowEncoder, "encode", no_more_encoding)
-    merged = merge_runs(list(reversed(parts)), tmp_path / "merged")
+    merged = merge(list(reversed(parts)), tmp_path / "merged")
     assert merged is not None
     assert files(merged.folder) == files(made / "whole")
     assert sorted(zip(merged.failures["sample_id"], merged.failures["repeat"], strict=True)) == [
@@ -97,7 +98,7 @@ def test_a_folder_given_as_model_is_scored_by_shard_too(made: Path, tmp_path: Pa
 
 
 def test_a_merged_folder_goes_on_like_any_other(made: Path, tmp_path: Path) -> None:
-    merged = merge_runs([made / "runs/tiny.shard-0-of-2", made / "runs/tiny.shard-1-of-2"], tmp_path / "merged")
+    merged = merge([made / "runs/tiny.shard-0-of-2", made / "runs/tiny.shard-1-of-2"], tmp_path / "merged")
     assert merged is not None
     javisbench.score(
         made / "clips", suite=str(made / "s.csv"), out=merged.folder, metrics=METRICS, workers=1, name="tiny"
@@ -108,8 +109,8 @@ def test_a_merged_folder_goes_on_like_any_other(made: Path, tmp_path: Path) -> N
 def test_missing_scored_shards_are_refused_or_said(made: Path, tmp_path: Path) -> None:
     parts = [made / "runs/tiny.shard-0-of-3", made / "runs/tiny.shard-1-of-3"]
     with pytest.raises(RunError, match=r"2 clips are in no part \(such as sample_0002\).*0/3, 1/3"):
-        merge_runs(parts, tmp_path / "merged")
-    merged = merge_runs(parts, tmp_path / "merged", options=MergeOptions(allow_missing=True))
+        merge(parts, tmp_path / "merged")
+    merged = merge(parts, tmp_path / "merged", options=MergeOptions(allow_missing=True))
     assert merged is not None
     assert merged.summary["run"]["samples"] == 8
     assert merged.summary["run"]["clips"] == 2
@@ -137,7 +138,7 @@ def test_scored_parts_that_do_not_fit_are_refused(
     manifest = read_json(both[1] / "run.json")
     write_json(both[1] / "run.json", {**manifest, section: {**manifest[section], **change}})
     with pytest.raises(RunError, match=told):
-        merge_runs(both, tmp_path / "merged")
+        merge(both, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
 
@@ -150,17 +151,17 @@ def test_other_metrics_overlap_and_unfinished_parts_are_refused(
     scoring = {**before["scoring"], "requests": {"javisbench-v1": request}}
     write_json(second / "run.json", {**before, "scoring": scoring})
     with pytest.raises(RunError, match="what was scored and how differs"):
-        merge_runs([first, second], tmp_path / "merged")
+        merge([first, second], tmp_path / "merged")
     write_json(second / "run.json", before)
     (second / "scores.parquet").rename(tmp_path / "kept.parquet")
     with pytest.raises(RunError, match="not scored to its end"):
-        merge_runs([first, second], tmp_path / "merged")
+        merge([first, second], tmp_path / "merged")
     (second / "scores.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(RunError, match=r"scores\.parquet cannot be read .*Score the part again"):
-        merge_runs([first, second], tmp_path / "merged")
+        merge([first, second], tmp_path / "merged")
     shutil.copy(first / "scores.parquet", second / "scores.parquet")
     with pytest.raises(RunError, match="sample_0000 is in more than one part"):
-        merge_runs([first, second], tmp_path / "merged")
+        merge([first, second], tmp_path / "merged")
 
 
 def test_a_folder_holds_one_shard_and_a_run_is_scored_in_place_by_one_process(made: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import javisbench
+from javisbench.api import merge
 from javisbench.baselines.base import Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import content, deciding_files, difference, hash_files, library_files
 from javisbench.baselines.registry import create_generator
@@ -21,7 +22,6 @@ from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, write_json
 from javisbench.errors import MissingWeightsError, RunError
 from javisbench.run.generate import GenerateSettings
-from javisbench.run.merge import merge_runs
 from javisbench.suite import Suite
 from javisbench.weights import WeightStore
 
@@ -172,10 +172,10 @@ def test_merge_refuses_shards_of_two_checkpoints(suite: Suite, weights: Path, tm
     checkpoint(weights, "41")
     parts.append(make(suite, tmp_path / "one.shard-1-of-2", weights, shard=(1, 2)))
     with pytest.raises(RunError, match=r"other files of the model: network \(a\.bin\)"):
-        merge_runs(parts, out=tmp_path / "merged")
+        merge(parts, out=tmp_path / "merged")
     checkpoint(weights, "40")
     make(suite, parts[1], weights, shard=(1, 2), overwrite=True)
-    merge_runs(parts, out=tmp_path / "merged")
+    merge(parts, out=tmp_path / "merged")
     assert read_json(tmp_path / "merged/run.json")["model"]["weights"]["network"]["a.bin"].startswith("d59e")
 
 

@@ -13,9 +13,9 @@ import pytest
 import javisbench
 from javisbench.api import Result
 from javisbench.errors import UsageError
-from javisbench.leaderboard.results import load_results
-from javisbench.leaderboard.table import run_table
 from javisbench.protocol import V1
+from javisbench.results.run_folder import load_results
+from javisbench.results.table import run_table
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_worker_counts_do_not_change_a_bit(clips: Path, suite: str, tmp_path: Pa
 
 
 def test_clips_are_found_by_id_by_row_or_by_manifest(clips: Path, tmp_path: Path) -> None:
-    from javisbench.run.sources import match_folder
+    from javisbench.matching import match_folder
     from javisbench.suite import load_suite
 
     (tmp_path / "ids.csv").write_text("id,text\ncat,a\ndog,b\n")
@@ -171,7 +171,7 @@ def test_clips_are_found_by_id_by_row_or_by_manifest(clips: Path, tmp_path: Path
 
 
 def test_suffixes_of_clips_count_in_any_case(tmp_path: Path) -> None:
-    from javisbench.run.sources import match_folder
+    from javisbench.matching import match_folder
     from javisbench.suite import load_suite
 
     (tmp_path / "ids.csv").write_text("id,text\ncat,a\ndog,b\ncow,c\n")
@@ -241,7 +241,8 @@ def test_an_encoder_that_breaks_on_one_clip_costs_that_clip(
 
 def test_encoders_are_listed_in_one_order_in_every_process(suite: str) -> None:
     plan = (
-        "import sys; from javisbench.api import ScoringOptions, plan_scoring; from javisbench.suite import load_suite; "
+        "import sys; from javisbench.run.scoring_job import ScoringOptions, plan_scoring; "
+        "from javisbench.suite import load_suite; "
         "print(*plan_scoring(load_suite(sys.argv[1]), ScoringOptions(metrics=['av_align'])).encoders)"
     )
     told = []

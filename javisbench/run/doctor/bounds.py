@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from javisbench.durable import read_json
+from javisbench.errors import RunError
 from javisbench.metrics.base import MetricCard
 from javisbench.metrics.registry import METRICS
+from javisbench.results.cell import OVERALL, Cell
+from javisbench.results.run_folder import Result, load_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,32 +50,34 @@ def bounds_of_run(run: Path) -> list[Bound]:
     Raises:
         RunError: it was not scored.
     """
-    import pandas as pd
-
-    summary = read_json(run / "summary.json")
-    scores = pd.read_parquet(BytesIO((run / "scores.parquet").read_bytes()))
-    facts = summary["run"]
+    result = load_result(run)
+    scores = result.scores()
+    if scores is None:
+        raise RunError(f"There is no scores.parquet in {run}. Score it first: javisbench score.")
     return [
-        _bound(metric_id, cells["overall"], facts, scores)
-        for metric_id, cells in summary["metrics"].items()
+        _bound(metric_id, cells[OVERALL], result, scores)
+        for metric_id, cells in result.metrics.items()
         if metric_id in METRICS
     ]
 
 
-def _bound(metric_id: str, cell: Mapping[str, Any], facts: Mapping[str, Any], scores: pd.DataFrame) -> Bound:
+def _bound(metric_id: str, cell: Cell, result: Result, scores: pd.DataFrame) -> Bound:
     card = METRICS.get(metric_id).card
     # Distances look at one clip a prompt.
-    planned = facts["samples"] if card.kind == "sample" else facts["prompts"]
-    value, n = cell["value"], cell["n"]
+    prompts = result.run.get("prompts")
+    planned = prompts if card.kind == "set" and isinstance(prompts, int) else result.samples
+    value, n = cell.value, cell.n
     missing = planned - n
 
     def without(note: str) -> Bound:
         return Bound(metric_id, value, n, missing, None, None, "none", note)
 
     if value is None:
-        return without(cell.get("note") or cell["status"])
+        return without(cell.note or cell.status)
     if card.kind == "set":
         return without("a distance between sets has no value a sample; compare it only at equal n")
+    if metric_id not in scores or planned < 1:
+        return without("the run holds no value a sample")
     low, high, basis = _ends(card, scores[metric_id])
     ends = [(n * value + missing * end) / planned for end in (low, high)]
     return Bound(metric_id, value, n, missing, ends[0], ends[1], basis)

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from javisbench.durable import locked, read_jsonl
+from javisbench.durable import locked
 from javisbench.errors import JavisbenchError, MediaError, RunError
+from javisbench.matching import Matched, match_folder, match_generated
+from javisbench.results.run_folder import read_failures, read_manifest
 from javisbench.run.doctor.bounds import bounds_of_run
 from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
-from javisbench.run.manifest import read_manifest
 from javisbench.run.own_suite import DEFAULT_SUITE, suite_of_clips
-from javisbench.run.sources import Matched, match_folder, match_generated
 from javisbench.text import printable
 
 if TYPE_CHECKING:
-    from javisbench.api import ScoringOptions
+    from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite
 
 _SHOWN = 5
@@ -67,7 +67,7 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
         UsageError: no such suite or folder.
         SuiteError: a suite with bad rows.
     """
-    from javisbench.api import ScoringOptions
+    from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite, load_suite
 
     scoring = options.scoring or ScoringOptions()
@@ -99,8 +99,8 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
 
 def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None:
     """Which metrics would have no value, and why."""
-    from javisbench.api import plan_scoring
     from javisbench.run.plan import warn_of_other_weights
+    from javisbench.run.scoring_job import plan_scoring
 
     try:
         plan = plan_scoring(suite, scoring)
@@ -111,7 +111,7 @@ def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None
     for part in plan.parts:
         reasons: dict[str, list[str]] = {}
         for metric_id, reason in part.unavailable.items():
-            reasons.setdefault(reason.note, []).append(metric_id)
+            reasons.setdefault(reason.note or "", []).append(metric_id)
         computed = [*part.sample_metrics, *part.set_metrics]
         report.add("ok", "weights", f"{part.protocol.name}: {len(computed)} metrics can be computed")
         for note, metrics in reasons.items():
@@ -205,7 +205,7 @@ def _of_suite(report: Report, suite: Suite, options: DoctorOptions, scoring: Sco
         if options.model is not None:
             forecasts.append(forecast_generation(options.model, options.params, suite, scoring, count, total, out))
             how = f"clips made by {options.model}, scored as the run would"
-            failed = [row for row in read_jsonl(out / "failures.jsonl") if row.get("stage") == "generate"]
+            failed = [row for row in read_failures(out) if row.get("stage") == "generate"]
             if failed:
                 kinds = ", ".join(sorted({str(row["kind"]) for row in failed}))
                 report.add(
@@ -227,7 +227,7 @@ def _examine_run(report: Report, run: Path, options: DoctorOptions, scoring: Sco
             pass
     except RunError as error:
         report.add("warning", "run", error.message)
-    kinds = Counter((row.get("stage"), row.get("kind")) for row in read_jsonl(run / "failures.jsonl"))
+    kinds = Counter((row.get("stage"), row.get("kind")) for row in read_failures(run))
     for (stage, kind), times in kinds.most_common():
         report.add("warning", "run", f"{times} x {kind} ({stage})")
     if (run / "summary.json").is_file():

@@ -1,0 +1,207 @@
+"""Submissions: one archive that holds all that a leaderboard needs to recompute and show a result.
+
+An archive is a zip file of a few files with fixed names and no folders. Reading one trusts nothing: names, number,
+sizes and hashes are checked before anything is unpacked, and unpacking stops at the declared size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.durable import atomic_path
+from javisbench.errors import RunError, SubmissionError
+from javisbench.results.checked_json import parse_json
+from javisbench.results.rankability import refuse_unrankable
+from javisbench.results.run_folder import load_results
+from javisbench.run.manifest import now_text, versions
+from javisbench.weights.hashes import SHA256, file_sha256
+
+if TYPE_CHECKING:
+    from javisbench.results.run_folder import Result
+
+SUBMISSION_SCHEMA = 1
+MANIFEST = "manifest.json"
+# Member to whether every submission has it, and to its largest size in bytes.
+MEMBERS: dict[str, tuple[bool, int]] = {
+    "summary.json": (True, 64 * 2**20),
+    "scores.parquet": (True, 256 * 2**20),
+    "samples.parquet": (True, 256 * 2**20),
+    "details.parquet": (False, 1024 * 2**20),
+    "set_features.safetensors": (False, 1024 * 2**20),
+    "clips.json": (False, 64 * 2**20),
+}
+MAX_MANIFEST_BYTES = 1 * 2**20
+MAX_ARCHIVE_BYTES = 2 * 2**30
+_CHUNK = 1 << 20
+# What zipfile raises for damaged, encrypted or exotic archives; its decompressors have errors of their own.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    EOFError,
+    RuntimeError,
+    OSError,
+    UnicodeError,
+)
+
+
+def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
+    """Write a run's submission.
+
+    Args:
+        run: a scored run folder.
+        out: the archive, ``.zip``.
+        protocol: which of the run's protocols; None for its first.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RunError: the run is not scored, or not under that protocol.
+        SubmissionError: boards would refuse it (stand-in weights, a derived protocol).
+    """
+    results = load_results(run)
+    chosen = next((r for r in results if protocol in (None, r.protocol)), None)
+    if chosen is None or chosen.folder is None:
+        raise RunError(f"{run} was not scored under {protocol}; it has {', '.join(r.protocol for r in results)}.")
+    refuse_unrankable(chosen)
+    members = {name: (chosen.folder / name).read_bytes() for name in MEMBERS if (chosen.folder / name).is_file()}
+    members["clips.json"] = _clip_hashes(chosen)
+    manifest = {
+        "schema": SUBMISSION_SCHEMA,
+        "created": now_text(),
+        "model": chosen.model,
+        "suite": chosen.suite,
+        "suite_hash": chosen.suite_hash,
+        "protocol": chosen.protocol,
+        "generation": chosen.manifest.get("generation"),
+        "identity": chosen.manifest.get("model", {}).get("identity"),
+        "weights": chosen.manifest.get("model", {}).get("weights"),
+        "hardware": chosen.manifest.get("scoring", {}).get("hardware"),
+        "packed_with": versions(),
+        "members": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in sorted(members.items())},
+    }
+    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
+        for name, data in sorted(members.items()):
+            archive.writestr(name, data)
+    return out
+
+
+def _clip_hashes(result: Result) -> bytes:
+    """Name to SHA-256 of every clip file that lies with the run."""
+    hashes: dict[str, str] = {}
+    if result.clips is not None and result.clips.is_dir():
+        for path in sorted(result.clips.iterdir()):
+            if path.is_file() and path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".flac"):
+                hashes[path.name] = file_sha256(path)
+    return json.dumps(hashes).encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def unpack(file: Path, folder: Path) -> dict[str, Any]:
+    """Unpack an archive into an empty folder after checking its outside; returns its manifest.
+
+    Raises:
+        SubmissionError: the first thing that does not hold: not an archive, a member that has no place in one, a
+            path, a link, an oversized or damaged member, a wrong hash, an unknown schema.
+    """
+    if not file.is_file() or file.stat().st_size > MAX_ARCHIVE_BYTES:
+        raise _refused(file, f"it is no file of at most {MAX_ARCHIVE_BYTES >> 30} GiB", "archive")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _check_directory(file, archive)
+            manifest = _manifest(file, archive)
+            for name, facts in manifest["members"].items():
+                (folder / name).write_bytes(_member(file, archive, name, facts))
+    except _UNREADABLE as error:
+        raise _refused(file, f"it is no readable zip archive ({error})", "archive") from error
+    return manifest
+
+
+def _refused(file: Path, reason: str, kind: str) -> SubmissionError:
+    return SubmissionError(f"{file.name} is refused: {reason}.", kind=kind)
+
+
+def _check_directory(file: Path, archive: zipfile.ZipFile) -> None:
+    seen: set[str] = set()
+    allowed = {MANIFEST, *MEMBERS}
+    if len(archive.infolist()) > len(allowed):
+        raise _refused(file, f"it has {len(archive.infolist())} members", "members")
+    for info in archive.infolist():
+        name = info.filename
+        if name not in allowed:
+            kind = "path" if any(part in name for part in ("/", "\\", "..")) else "members"
+            raise _refused(file, f"it has a member {name[:80]!r}, which has no place in a submission", kind)
+        if name in seen:
+            raise _refused(file, f"it has {name} twice", "members")
+        seen.add(name)
+        mode = info.external_attr >> 16
+        if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
+            raise _refused(file, f"{name} is a link or a special file", "link")
+        if info.flag_bits & 0x1:
+            raise _refused(file, f"{name} is encrypted", "archive")
+        limit = MAX_MANIFEST_BYTES if name == MANIFEST else MEMBERS[name][1]
+        if info.file_size > limit:
+            raise _refused(file, f"{name} unpacks to {info.file_size:,} bytes, more than {limit:,}", "oversized")
+    absent = [name for name, (needed, _) in {MANIFEST: (True, 0), **MEMBERS}.items() if needed and name not in seen]
+    if absent:
+        raise _refused(file, f"it lacks {', '.join(absent)}", "members")
+
+
+def _manifest(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    try:
+        manifest = parse_json(_read(file, archive, MANIFEST, MAX_MANIFEST_BYTES), MANIFEST)
+    except RunError as error:
+        raise _refused(file, error.message.rstrip("."), "manifest") from error
+    if not isinstance(manifest, dict):
+        raise _refused(file, f"{MANIFEST} is no object", "manifest")
+    schema, members = manifest.get("schema"), manifest.get("members")
+    if type(schema) is not int or schema != SUBMISSION_SCHEMA:
+        raise _refused(file, f"its schema is {schema!r:.40}; this javisbench reads {SUBMISSION_SCHEMA}", "schema")
+    if not isinstance(members, dict) or not all(map(_is_member, members.values())):
+        raise _refused(file, f"{MANIFEST} does not give bytes and SHA-256 of each member", "manifest")
+    present = {info.filename for info in archive.infolist()} - {MANIFEST}
+    if members.keys() != present:
+        odd = sorted(members.keys() ^ present)
+        raise _refused(file, f"manifest and content differ in {', '.join(odd)[:200]}", "members")
+    return manifest
+
+
+def _is_member(facts: object) -> bool:
+    if not isinstance(facts, dict):
+        return False
+    size, digest = facts.get("bytes"), facts.get("sha256")
+    return type(size) is int and size >= 0 and isinstance(digest, str) and SHA256.fullmatch(digest) is not None
+
+
+def _member(file: Path, archive: zipfile.ZipFile, name: str, facts: Mapping[str, Any]) -> bytes:
+    data = _read(file, archive, name, MEMBERS[name][1])
+    if len(data) != facts["bytes"] or _sha256(data) != facts["sha256"]:
+        raise _refused(file, f"{name} is not what the manifest says (SHA-256 {_sha256(data)[:12]}...)", "wrong_hash")
+    return data
+
+
+def _read(file: Path, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    # The size in the directory may lie; what comes out is counted.
+    parts, size = [], 0
+    with archive.open(name) as member:
+        while chunk := member.read(_CHUNK):
+            size += len(chunk)
+            if size > limit:
+                raise _refused(file, f"{name} unpacks to more than {limit:,} bytes", "oversized")
+            parts.append(chunk)
+    return b"".join(parts)

@@ -1,0 +1,430 @@
+"""Recomputing a submission: every aggregate from the scores, the suite from its rows, and whether it is plausible."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.errors import JavisbenchError, SubmissionError
+from javisbench.matching import Item
+from javisbench.results.cell import Cell
+from javisbench.results.checked_json import parse_json
+from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
+from javisbench.results.rankability import refuse_unrankable
+from javisbench.results.run_folder import Result, load_result
+from javisbench.suite import Sample, Suite, suite_hash
+from javisbench.taxonomy import ASPECTS
+from javisbench.text import printable
+from javisbench.weights.hashes import SHA256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from javisbench.results.set_features import SetRows
+    from javisbench.weights import WeightsEntry
+
+# Means are sums of at most some ten thousand float64 values; another order of the sum moves them by less.
+SAMPLE_TOLERANCE = 1e-9
+# Distances go through an eigendecomposition, which another LAPACK rounds differently.
+SET_TOLERANCE = 1e-6
+# Features of the known encoders have 400 and 1,024 values; a distance takes time with the cube.
+MAX_WIDTH = 4096
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found.
+
+    Attributes:
+        kind: short name of the check.
+        message: a sentence.
+        refuses: False for what only deserves a look.
+    """
+
+    kind: str
+    message: str
+    refuses: bool = True
+
+    def __str__(self) -> str:
+        # Names in a message come from the archive: none may start a line of its own or move a terminal's cursor.
+        return printable(f"[{self.kind}] {self.message}")
+
+
+def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
+    """Every check on an unpacked submission; an empty list means that all of it holds."""
+    try:
+        result = load_result(folder, follow_clips=False)
+        refuse_unrankable(result)
+        tables = _Tables.read(folder)
+    except JavisbenchError as error:
+        return [Finding(error.kind, error.message.replace(f"{folder}/", ""))]
+    # Later checks compute with what earlier ones have found to be sane.
+    early = (
+        lambda: [*_check_manifest(result, manifest), *_check_protocol(result), *_check_facts(result)],
+        lambda: _check_columns(tables.scores),
+        lambda: [*_check_rows(result, tables), *_check_details(tables)],
+    )
+    findings: list[Finding] = []
+    for check in early:
+        findings += check()
+        if any(finding.refuses for finding in findings):
+            return findings
+    suite, items = _rebuilt(result, tables)
+    findings += _check_suite(result, suite)
+    findings += _check_means(result, tables.scores, suite, items)
+    findings += _check_sets(result, folder, suite)
+    findings += _check_plausible(result, tables.scores)
+    findings += _check_clips(folder, result, tables.scores)
+    return findings
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What a submission says of its samples."""
+
+    scores: pd.DataFrame
+    samples: pd.DataFrame
+    details: pd.DataFrame | None
+
+    @classmethod
+    def read(cls, folder: Path) -> _Tables:
+        scores = read_parquet(folder / "scores.parquet", SCORES)
+        more = {"index": "whole numbers", "audio_text": "text or nothing", "video_text": "text or nothing"}
+        samples = read_parquet(folder / "samples.parquet", {**SAMPLES, **more})
+        details = folder / "details.parquet"
+        return cls(scores, samples, read_parquet(details, DETAILS) if details.is_file() else None)
+
+
+def _check_facts(result: Result) -> Iterator[Finding]:
+    """The facts that later checks compute with."""
+    from javisbench.metrics.encoders import ENCODERS
+    from javisbench.weights import weights_registry
+
+    for name, least, most in (("suite_total", 1, 2**31), ("seed", 0, 2**63 - 1)):
+        value = result.run.get(name)
+        if type(value) is not int or not least <= value <= most:
+            yield Finding("facts", f"{name} must be a whole number from {least} to {most}, not {str(value)[:40]!r}")
+    encoders = result.run.get("encoders")
+    if not isinstance(encoders, dict) or not all(map(_is_encoder, encoders.values())):
+        yield Finding("facts", "encoders must say of each encoder its variant and the SHA-256 of its weights")
+        return
+    registry = weights_registry()
+    for name, facts in encoders.items():
+        if name not in ENCODERS:
+            yield Finding("weights", f"{name[:80]} is no encoder that this javisbench knows", refuses=False)
+            continue
+        variants = ENCODERS.get(name).card.variants
+        if facts["variant"] not in variants:
+            yield Finding("weights", f"{name} has no variant {facts['variant'][:80]!r}")
+            continue
+        entry = registry.get(variants[facts["variant"]] or "")
+        if entry is None:
+            continue
+        if entry.stand_in:
+            yield Finding("stand_in", f"{name} ran with {entry.title}, although stand_in is false")
+        elif facts["weights_sha256"] is None:
+            yield Finding("weights", f"{name} ran without weights; it needs {entry.title}")
+        elif not _may_be_official(entry, facts["weights_sha256"]):
+            yield Finding(
+                "weights",
+                f"{name} ran with other weights ({facts['weights_sha256'][:8]}...) than the official ones of "
+                f"{entry.title}, which the protocol's name must say",
+            )
+
+
+def _is_encoder(facts: object) -> bool:
+    if not isinstance(facts, dict) or not isinstance(facts.get("variant"), str):
+        return False
+    digest = facts.get("weights_sha256")
+    return digest is None or (isinstance(digest, str) and SHA256.fullmatch(digest) is not None)
+
+
+def _may_be_official(entry: WeightsEntry, digest: str) -> bool:
+    """False where the registry knows the hash of the entry's one file, and it is another."""
+    return len(entry.files) != 1 or not entry.hashed or digest in {file.sha256 for file in entry.hashed}
+
+
+def _check_manifest(result: Result, manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in ("model", "suite", "suite_hash", "protocol"):
+        if manifest.get(name) != getattr(result, name):
+            yield Finding("manifest", f"manifest and summary disagree on the {name}")
+
+
+def _check_protocol(result: Result) -> Iterator[Finding]:
+    from javisbench.protocol import PROTOCOLS
+
+    protocol = PROTOCOLS.get(result.protocol)
+    if protocol is None:
+        yield Finding("protocol", f"{result.protocol} is no protocol that this javisbench knows")
+    elif result.run.get("protocol_settings") != _plain(protocol.settings()):
+        yield Finding("protocol", f"the settings recorded are not those of {result.protocol}")
+
+
+def _plain(value: Any) -> Any:
+    """As it looks after a round trip through JSON."""
+    import json
+
+    return json.loads(json.dumps(value))
+
+
+def _check_columns(scores: pd.DataFrame) -> Iterator[Finding]:
+    from javisbench.metrics.registry import METRICS
+
+    for name in _metric_columns(scores):
+        if str(scores[name].dtype) != "float64":
+            yield Finding("types", f"scores.parquet: {name} must be float64")
+        elif scores[name].isin([math.inf, -math.inf]).any():
+            yield Finding("values", f"scores.parquet: {name} holds infinite values")
+        if name not in METRICS:
+            yield Finding("metric", f"{name} is no metric that this javisbench knows: nobody can check it here")
+
+
+def _metric_columns(scores: pd.DataFrame) -> list[str]:
+    return [str(name) for name in scores.columns if name not in SCORES]
+
+
+def _check_rows(result: Result, tables: _Tables) -> Iterator[Finding]:
+    scores, samples = tables.scores, tables.samples
+    if scores.duplicated(["sample_id", "repeat"]).any() or samples.duplicated(["sample_id"]).any():
+        yield Finding("rows", "a sample stands there twice")
+    if set(scores["sample_id"]) != set(samples["sample_id"]):
+        yield Finding("rows", "scores and samples are not of the same prompts")
+    if len(scores) != result.samples:
+        yield Finding("rows", f"{len(scores)} rows of scores, but the summary says {result.samples} samples")
+    if result.run.get("prompts") != len(samples):
+        yield Finding("rows", f"{len(samples)} prompts, but the summary says {str(result.run.get('prompts'))[:40]}")
+    total = int(result.run["suite_total"])
+    if samples["index"].duplicated().any() or not samples["index"].between(0, total - 1).all():
+        yield Finding("rows", f"samples.parquet: index must be different places from 0 to {total - 1}")
+    if not scores["repeat"].between(0, 10_000).all():
+        yield Finding("rows", "scores.parquet: repeat must count from 0")
+    strangers = {failure.sample_id for failure in result.failures} - set(samples["sample_id"])
+    if strangers:
+        yield Finding("failures", f"there is a failure of {min(strangers)[:80]!r}, which is no sample")
+    if len(samples) < total:
+        yield Finding(
+            "incomplete",
+            f"{len(samples)} of the suite's {total} prompts: ranked with results of the same prompts alone",
+            refuses=False,
+        )
+
+
+def _check_details(tables: _Tables) -> Iterator[Finding]:
+    if tables.details is None:
+        return
+    scored = set(zip(tables.scores["sample_id"], tables.scores["repeat"], strict=True))
+    if not scored.issuperset(zip(tables.details["sample_id"], tables.details["repeat"], strict=True)):
+        yield Finding("details", "details.parquet holds samples that have no scores")
+    strangers = set(tables.details["metric"]) - set(_metric_columns(tables.scores))
+    if strangers:
+        yield Finding("details", f"details.parquet holds {min(strangers)[:80]!r}, which has no scores")
+
+
+def _rebuilt(result: Result, tables: _Tables) -> tuple[Suite, list[Item]]:
+    by_id = {}
+    for row in tables.samples.to_dict("records"):
+        categories: dict[str, list[str]] = {}
+        for name in row["categories"]:
+            aspect, _, category = str(name).partition("/")
+            categories.setdefault(aspect, []).append(category)
+        by_id[row["sample_id"]] = Sample(
+            id=row["sample_id"],
+            index=int(row["index"]),
+            text=row["text"],
+            audio_text=_text(row["audio_text"]),
+            video_text=_text(row["video_text"]),
+            categories={aspect: tuple(names) for aspect, names in categories.items()},
+        )
+    chosen, total = tuple(by_id.values()), int(result.run["suite_total"])
+    suite = Suite(
+        result.suite, chosen, None, False, result.suite_hash, "submission", total, own_aspects=result.own_aspects
+    )
+    rows = zip(tables.scores["sample_id"], tables.scores["repeat"], strict=True)
+    return suite, [Item(by_id[sample_id], int(repeat), None) for sample_id, repeat in rows]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _check_suite(result: Result, suite: Suite) -> Iterator[Finding]:
+    from javisbench.cards import suite_cards
+    from javisbench.suite import load_suite
+
+    if len(suite) == suite.total and suite_hash(suite.samples) != result.suite_hash:
+        yield Finding("suite", "prompts, ids or categories are not those that the suite's hash was made of")
+    card = suite_cards().get(result.suite)
+    if card is None:
+        return
+    if card.samples != suite.total:
+        yield Finding("suite", f"{result.suite} has {card.samples} prompts, not {suite.total}")
+    try:
+        known = load_suite(result.suite, offline=True)
+    except JavisbenchError:
+        yield Finding("suite", f"{result.suite} is not on this machine: its rows were not compared", refuses=False)
+        return
+    if known.hash != result.suite_hash:
+        yield Finding("suite", f"the rows are not those of {result.suite} as this machine has it")
+    expected = {sample.id: (sample.text, sample.categories) for sample in known}
+    changed = [s.id for s in suite if expected.get(s.id) != (s.text, _of_taxonomy(s))]
+    if changed:
+        yield Finding("suite", f"{len(changed)} rows differ from {result.suite}, such as {changed[0]}")
+
+
+def _of_taxonomy(sample: Sample) -> dict[str, tuple[str, ...]]:
+    """The sample's categories without those that a column of the suite made."""
+    return {aspect: found for aspect, found in sample.categories.items() if aspect in ASPECTS}
+
+
+def _check_means(result: Result, scores: pd.DataFrame, suite: Suite, items: list[Item]) -> Iterator[Finding]:
+    import numpy as np
+
+    from javisbench.metrics.base import SampleMetric
+    from javisbench.metrics.registry import METRICS
+    from javisbench.results.summary import sample_cells
+
+    for metric_id, cells in result.metrics.items():
+        if metric_id not in METRICS:
+            yield Finding("metric", f"{metric_id} is no metric that this javisbench knows: nobody can check it here")
+            continue
+        if not issubclass(METRICS.get(metric_id), SampleMetric):
+            continue
+        if metric_id not in scores.columns:
+            if any(cell.value is not None for cell in cells.values()):
+                yield Finding("scores", f"{metric_id} has values in the summary, but no scores")
+            continue
+        computed = sample_cells(scores[metric_id].to_numpy(dtype=np.float64), suite, items, result.run["seed"])
+        yield from _differences(metric_id, cells, computed, SAMPLE_TOLERANCE)
+    missing = [name for name in _metric_columns(scores) if name not in result.metrics]
+    if missing:
+        yield Finding("scores", f"scores of {', '.join(missing)} are not in the summary")
+
+
+def _differences(
+    metric_id: str, claimed: Mapping[str, Cell], computed: Mapping[str, Cell], tolerance: float
+) -> Iterator[Finding]:
+    if claimed.keys() != computed.keys():
+        yield Finding("slices", f"{metric_id}: the categories are not those of the samples")
+        return
+    for name, cell in computed.items():
+        for field in ("value", "n", "ci_low", "ci_high"):
+            said, found = getattr(claimed[name], field), getattr(cell, field)
+            if not _close(said, found, tolerance):
+                yield Finding("aggregate", f"{metric_id}, {name}: {field} is {found}, the summary says {said}")
+        if claimed[name].status != cell.status:
+            yield Finding("aggregate", f"{metric_id}, {name}: status is {cell.status}, not {claimed[name].status}")
+
+
+def _close(said: float | None, found: float | None, tolerance: float) -> bool:
+    if said is None or found is None:
+        return said is found
+    return math.isclose(said, found, rel_tol=tolerance, abs_tol=tolerance)
+
+
+def _check_sets(result: Result, folder: Path, suite: Suite) -> Iterator[Finding]:
+    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.registry import METRICS
+    from javisbench.results.set_features import read_set_features
+
+    try:
+        stored = read_set_features(folder)
+    except JavisbenchError as error:
+        yield Finding("set_features", error.message)
+        return
+    unsound = [finding for rows in stored.values() for finding in _check_features(rows)]
+    yield from unsound
+    if any(finding.refuses for finding in unsound):
+        return
+    by_metric = {metric: rows for rows in stored.values() for metric in rows.metrics}
+    unused = [metric for metric in by_metric if metric not in result.metrics]
+    if unused:
+        yield Finding("set_features", f"features of {', '.join(unused)[:80]}, which the summary does not have")
+    for metric_id, cells in result.metrics.items():
+        if metric_id not in METRICS or not issubclass(METRICS.get(metric_id), SetMetric):
+            continue
+        if metric_id in by_metric:
+            yield from _check_set(metric_id, cells, by_metric[metric_id], result, suite)
+        elif any(cell.value is not None for cell in cells.values()):
+            yield Finding("set_features", f"{metric_id} has values in the summary, but no features")
+
+
+def _check_features(rows: SetRows) -> Iterator[Finding]:
+    import numpy as np
+
+    name, (_, width) = rows.encoder[:80], rows.fake.shape
+    sides = (rows.fake, rows.real)
+    if any(side.dtype not in (np.float32, np.float64) for side in sides) or not 1 <= width <= MAX_WIDTH:
+        yield Finding("set_features", f"features of {name} must be at most {MAX_WIDTH} float32 values a clip")
+    elif not all(np.isfinite(side).all() for side in sides):
+        yield Finding("set_features", f"features of {name} hold NaN or infinity")
+    elif len(rows.fake) and np.array_equal(rows.fake, rows.real):
+        yield Finding("copies", f"features of {name} are the same for generated and real clips", refuses=False)
+
+
+def _check_set(
+    metric_id: str, cells: Mapping[str, Cell], rows: SetRows, result: Result, suite: Suite
+) -> Iterator[Finding]:
+    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.registry import METRICS
+    from javisbench.protocol import parse_protocol
+    from javisbench.results.summary import positions
+
+    by_id = {sample.id: sample for sample in suite}
+    strangers = [sample_id for sample_id in rows.sample_ids if sample_id not in by_id]
+    if strangers:
+        yield Finding("set_features", f"{metric_id}: features of {strangers[0]}, which is no sample")
+        return
+    metric = METRICS.get(metric_id)()
+    assert isinstance(metric, SetMetric)
+    items = [Item(by_id[sample_id], 0, None) for sample_id in rows.sample_ids]
+    try:
+        values = metric.compute(rows.fake, rows.real, positions(suite, items), parse_protocol(result.protocol))
+    except (JavisbenchError, SubmissionError) as error:
+        yield Finding("set_features", f"{metric_id}: {error.message}")
+        return
+    yield from _differences(metric_id, cells, {name: Cell.of(value) for name, value in values.items()}, SET_TOLERANCE)
+
+
+def _check_plausible(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
+    from javisbench.metrics.registry import METRICS
+
+    failed = {(failure.sample_id, failure.repeat, failure.metric) for failure in result.failures}
+    for metric_id in _metric_columns(scores):
+        low, high = METRICS.get(metric_id).card.value_range
+        column = scores[metric_id].dropna()
+        outside = column[(column < (-math.inf if low is None else low - 1e-6))
+                         | (column > (math.inf if high is None else high + 1e-6))]  # fmt: skip
+        if len(outside):
+            yield Finding("range", f"{metric_id}: {outside.iloc[0]} lies outside its range")
+        if len(column) >= 20 and column.nunique() == 1 and not metric_id.startswith("health_"):
+            yield Finding("constant", f"{metric_id} is the same for all {len(column)} clips", refuses=False)
+        empty = scores[scores[metric_id].isna()]
+        clips = zip(empty["sample_id"], empty["repeat"], strict=True)
+        unexplained = [clip for clip in clips if failed.isdisjoint({(*clip, None), (*clip, metric_id)})]
+        if unexplained:
+            yield Finding(
+                "failures", f"{metric_id}: {len(unexplained)} values are missing without a failure that says why"
+            )
+
+
+def _check_clips(folder: Path, result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
+    """The hashes of the clips: whether they are hashes, of as many clips as were scored, and all different."""
+    path = folder / "clips.json"
+    try:
+        hashes = parse_json(path.read_bytes(), path.name) if path.is_file() else {}
+    except JavisbenchError as error:
+        yield Finding("clips", error.message)
+        return
+    if not isinstance(hashes, dict) or not all(isinstance(h, str) and SHA256.fullmatch(h) for h in hashes.values()):
+        yield Finding("clips", "clips.json must give the SHA-256 of each clip by its name")
+        return
+    videos = [digest for name, digest in hashes.items() if not name.endswith((".wav", ".flac"))]
+    gone = {(f.sample_id, f.repeat) for f in result.failures if f.metric is None}
+    scored = len(scores) - len(gone)
+    if len(videos) < scored:
+        yield Finding("clips", f"hashes of {len(videos)} clips for {scored} that were scored", refuses=False)
+    if len(set(videos)) < len(videos):
+        yield Finding("clips", f"{len(videos) - len(set(videos))} clips are copies of others", refuses=False)

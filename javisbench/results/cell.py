@@ -1,0 +1,87 @@
+"""A value with all that must be said about it: its n, its interval, its status, and how it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from javisbench.stats import Estimate, Status
+
+Place: TypeAlias = Literal["best", "second"]
+
+OVERALL = "overall"
+
+
+def slice_name(aspect: str, category: str) -> str:
+    """Name of a slice in flat mappings."""
+    return f"{aspect}/{category}"
+
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+STATUS_TEXT: Mapping[str, str] = {
+    "small_n": "–",
+    "biased": "–",
+    "not_applicable": "–",
+    "missing_weights": "no weights",
+    "missing_reference": "no reference",
+    "failed": "failed",
+}
+"""What stands in a cell without a value."""
+STATUS_REASON: Mapping[str, str] = {
+    "not_applicable": "not applicable",
+    "missing_weights": "no weights",
+    "missing_reference": "no reference",
+    "failed": "failed",
+}
+"""Why a metric has no value at all, where it is not for want of samples."""
+STATUS_MARK: Mapping[str, str] = {"small_n": "‡", "biased": "†"}
+"""What follows a cell's value (or dash) with this status; the footnote explains it."""
+STATUS_NOTE: Mapping[str, str] = {
+    "small_n": "‡ Too few samples for this measure.",
+    "biased": "† Biased upward: fewer samples than twice the feature width, so no interval and no rank.",
+    "not_applicable": "– Not applicable, or no samples.",
+    "missing_weights": "no weights: the metric's weights are not on this machine.",
+    "missing_reference": "no reference: the metric needs real clips to compare with (--reference).",
+    "failed": "failed: no value could be computed; the failures say why.",
+}
+
+
+@dataclass(frozen=True)
+class Cell(Estimate):
+    """One value.
+
+    Attributes:
+        value: None where there is none; `status` says why. Never NaN.
+        n: samples behind the value.
+        ci_low: lower end of the 95 % interval, or None.
+        ci_high: upper end, or None.
+        status: as in summary.json.
+        note: a sentence about this cell, or None.
+        rank: best and worst rank that the data allow, 1 being the best; None when not ranked.
+        place: whether the value is the best or second best of those that it can be compared with.
+        comparable: False for a value whose n, or the weights behind it, differ from those of the others of its group.
+    """
+
+    value: float | None = None
+    n: int = 0
+    ci_low: float | None = None
+    ci_high: float | None = None
+    status: Status = "ok"
+    note: str | None = None
+    rank: tuple[int, int] | None = None
+    place: Place | None = None
+    comparable: bool = True
+
+    @classmethod
+    def of(cls, found: Estimate) -> Cell:
+        """What a statistic or a set metric found."""
+        return cls(found.value, found.n, found.ci_low, found.ci_high, found.status, found.note)
+
+    def to_json(self) -> dict[str, Any]:
+        """As summary.json holds it; what a table adds (rank, place) is left out."""
+        names = ("value", "n", "ci_low", "ci_high", "status", *(("note",) if self.note else ()))
+        return {name: getattr(self, name) for name in names}
+
+
+EMPTY = Cell(status="not_applicable")

@@ -1,0 +1,414 @@
+"""Tables of results: one run by category, or several models side by side.
+
+A `Table` is plain data; `javisbench.publish.export` turns it into Markdown, CSV, LaTeX, JSON or a terminal table.
+A value never stands without its n, its status and its protocol, and values are marked best or second only among
+results that can be compared: same suite, same protocol, same n, official weights, enough samples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from javisbench.own_aspects import joined
+from javisbench.results.cell import EMPTY, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
+from javisbench.results.rankability import MIN_N_TO_RANK, Comparison, comparison, rankable, weights_behind
+from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
+from javisbench.text import printable
+
+if TYPE_CHECKING:
+    from javisbench.results.run_folder import Result
+
+RankFunction: TypeAlias = "Callable[[Sequence[Result], str, str | None, str | None], Sequence[tuple[int, int] | None]]"
+
+UNEQUAL_N_MARK = "§"
+FEW_MARK = "¶"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a column; fields as in `javisbench.metrics.base.MetricCard`."""
+
+    id: str
+    title: str
+    higher_is_better: bool | None = None
+    unit: str = ""
+    digits: int = 3
+    kind: Literal["sample", "set"] = "sample"
+
+    @property
+    def arrow(self) -> str:
+        """``↑`` when higher is better, ``↓`` when lower is, else nothing."""
+        return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
+
+    @property
+    def heading(self) -> str:
+        """Title, unit and arrow: ``DeSync (s) ↓``."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{self.title}{unit} {self.arrow}".rstrip()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A category of one run, or a model of a board.
+
+    Attributes:
+        id: category id or result key.
+        label: what the first column shows.
+        cells: metric id to cell; a metric that is not there has none.
+        protocol: name of the protocol behind the row.
+        stand_in: whether the weights were stand-ins, so that the numbers mean nothing.
+    """
+
+    id: str
+    label: str
+    cells: Mapping[str, Cell]
+    protocol: str
+    stand_in: bool = False
+
+    @property
+    def n(self) -> int:
+        """The largest n of the row's cells."""
+        return max((cell.n for cell in self.cells.values()), default=0)
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows under one heading: an aspect of a run, or results of a board that can be compared."""
+
+    id: str
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with everything that must be said about its numbers.
+
+    Attributes:
+        title: one line.
+        protocol: the protocol line, printed with every export.
+        notes: footnotes, in order.
+        columns: the metrics.
+        groups: the rows.
+        row_heading: what the first column holds.
+        is_board: whether rows are results that are ranked where they can be, not slices of one result.
+    """
+
+    title: str
+    protocol: str
+    columns: tuple[Column, ...]
+    groups: tuple[RowGroup, ...]
+    notes: tuple[str, ...] = ()
+    row_heading: str = ""
+    is_board: bool = False
+
+    def too_few(self, row: Row) -> bool:
+        """Whether a row of a board has too few samples to be ranked."""
+        return self.is_board and 0 < row.n < MIN_N_TO_RANK
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows of all groups."""
+        return tuple(row for group in self.groups for row in group.rows)
+
+    def for_reading(self) -> Table:
+        """The table without metrics that have no value in any row: a footnote names them. All metrics, if none has."""
+        cells = {col: [row.cells.get(col.id, EMPTY) for row in self.rows] for col in self.columns}
+        shown = tuple(col for col in self.columns if any(cell.value is not None for cell in cells[col]))
+        if not shown or len(shown) == len(self.columns):
+            return self
+        reasons: dict[str, list[str]] = {}
+        for col in (col for col in self.columns if col not in shown):
+            found = list(dict.fromkeys(STATUS_REASON.get(cell.status, "too few samples") for cell in cells[col]))
+            reasons.setdefault(", ".join(found), []).append(col.title)
+        left_out = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in reasons.items())
+        present = {cell.status for col in shown for cell in cells[col]}
+        needless = {note for status, note in STATUS_NOTE.items() if status not in present}
+        notes = (*(note for note in self.notes if note not in needless), f"Without any value: {left_out}.")
+        return replace(self, columns=shown, notes=notes)
+
+
+def column(metric_id: str) -> Column:
+    """The metric's column, from its card; a metric that is not installed here gets its id as title."""
+    from javisbench.errors import JavisbenchError
+    from javisbench.metrics.registry import METRICS
+
+    try:
+        card = METRICS.get(metric_id).card
+    except (JavisbenchError, ImportError, AttributeError):
+        return Column(metric_id, metric_id)
+    return Column(metric_id, card.title, card.higher_is_better, card.unit, card.digits, card.kind)
+
+
+def metric_order(metric_ids: Iterable[str]) -> list[str]:
+    """The ids in the order of tables: as registered, then others by name."""
+    from javisbench.metrics.registry import METRICS
+
+    known = {metric: place for place, metric in enumerate(METRICS)}
+    return sorted(set(metric_ids), key=lambda metric: (known.get(metric, len(known)), metric))
+
+
+def aspects_of(results: Iterable[Result]) -> tuple[Aspect, ...]:
+    """The aspects that there may be slices of: the taxonomy's, then those that columns of suites made."""
+    return (*TAXONOMY, *joined(aspect for result in results for aspect in result.own_aspects))
+
+
+def chosen_aspects(results: Sequence[Result], columns: Sequence[str] | None) -> frozenset[str] | None:
+    """Ids of the aspects that these columns of suites made, or of those of the taxonomy that are called so; None for
+    None.
+
+    Raises:
+        UsageError: no result was sliced by one of them.
+    """
+    if columns is None:
+        return None
+    known = aspects_of(results)
+    return frozenset(_aspect_of(column, known).id for column in columns)
+
+
+def _aspect_of(column: str, known: Sequence[Aspect]) -> Aspect:
+    for aspect in known:
+        if column in (aspect.title, aspect.id):
+            return aspect
+    from javisbench.errors import UsageError
+
+    own = [aspect for aspect in known if aspect.id not in ASPECTS]
+    sliced = f"they were sliced by {', '.join(aspect.title for aspect in own)}" if own else "they have no such slices"
+    raise UsageError(
+        f"None of the results was sliced by {printable(column)!r}; {sliced}. Score them again with --slice-by "
+        f"{printable(column)} (what the networks made of the clips is kept, so that takes seconds)."
+    )
+
+
+def slice_title(name: str, aspects: Iterable[Aspect]) -> str:
+    """How a slice (``overall`` or ``aspect/category``) is called beside those of other aspects.
+
+    A value of a suite's own column stands with the column's name: by itself it may say nothing (``1``, ``yes``).
+    """
+    if name == OVERALL:
+        return "All samples"
+    aspect_id, _, category_id = name.partition("/")
+    for aspect in aspects:
+        for category in aspect.categories:
+            if (aspect.id, category.id) == (aspect_id, category_id):
+                return category.title if aspect.id in ASPECTS else f"{aspect.title}: {category.title}"
+    return category_id
+
+
+def run_table(result: Result, only: Collection[str] | None = None) -> Table:
+    """One run: a row for all samples, then one for each category of each aspect.
+
+    Args:
+        result: of `javisbench.results.run_folder.load_result`.
+        only: ids of the aspects that are shown; None for all.
+
+    Returns:
+        A table whose groups are ``overall`` and the aspects that the run's suite has.
+    """
+    metrics = metric_order(result.metrics)
+    groups = [RowGroup(OVERALL, "Overall", (_result_row(result, metrics, None, None, "All samples", OVERALL),))]
+    for aspect in result.aspects:
+        wanted = only is None or aspect.id in only
+        if not wanted or not any(result.has_aspect(metric, aspect.id) for metric in metrics):
+            continue
+        rows = tuple(
+            _result_row(result, metrics, aspect.id, category.id, category.title, category.id)
+            for category in aspect.categories
+        )
+        groups.append(RowGroup(aspect.id, aspect.title, rows))
+    table = Table(
+        title=printable(f"{result.model} on {result.suite}"),
+        protocol=protocol_line([result]),
+        columns=tuple(column(metric) for metric in metrics),
+        groups=tuple(groups),
+        row_heading="Category",
+    )
+    return replace(table, notes=_notes(table, [result]))
+
+
+def board_table(results: Sequence[Result], aspect: str | None = None, ranks: RankFunction | None = None) -> Table:
+    """Several results side by side.
+
+    Args:
+        results: at least one; a model may be there several times, under several protocols.
+        aspect: id of the aspect whose categories are shown; None for the values over all samples.
+        ranks: gives the rank interval of each of some comparable results for a metric and slice
+            (`javisbench.results.ranking.rank_results`); None for a table without ranks.
+
+    Returns:
+        A table with one row a result; one group for each set of comparable results, and within an aspect for each
+        category of each.
+    """
+    metrics = metric_order(metric for result in results for metric in result.metrics)
+    columns = tuple(column(metric) for metric in metrics)
+    slices: list[tuple[str | None, str]] = [(None, OVERALL)]
+    shown = next((known for known in aspects_of(results) if known.id == aspect), None)
+    if shown is not None:
+        slices = [(category.id, category.title) for category in shown.categories]
+    together: dict[Comparison, list[Result]] = {}
+    for result in results:
+        together.setdefault(comparison(result), []).append(result)
+    groups: list[RowGroup] = []
+    for category, title in slices:
+        for key, members in together.items():
+            heading = title if len(together) == 1 and category else f"{title}: {key.title}" if category else key.title
+            rows = [_result_row(r, metrics, aspect, category, r.model, r.key) for r in members]
+            if category and not any(row.n for row in rows):
+                continue
+            for col in columns:
+                rows = _placed(rows, members, col, (aspect, category), ranks)
+            groups.append(RowGroup(f"{category or OVERALL}-{len(groups)}", printable(heading), tuple(rows)))
+    table = Table(
+        title="Overall" if shown is None else shown.title,
+        protocol=protocol_line(results),
+        columns=columns,
+        groups=tuple(groups),
+        row_heading="Model",
+        is_board=True,
+    )
+    return replace(table, notes=_notes(table, results))
+
+
+def joined_tables(tables: Sequence[Table]) -> Table:
+    """Tables of the same results by several aspects as one."""
+    groups = [
+        replace(
+            group, id=f"{number}-{group.id}", title=f"{table.title}: {group.title}" if len(tables) > 1 else group.title
+        )
+        for number, table in enumerate(tables)
+        for group in table.groups
+    ]
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    return replace(tables[0], title=", ".join(t.title for t in tables), groups=tuple(groups), notes=tuple(notes))
+
+
+def _result_row(
+    result: Result, metrics: Iterable[str], aspect: str | None, category: str | None, label: str, row_id: str
+) -> Row:
+    cells = {}
+    for metric in metrics:
+        cell = result.cell(metric, aspect, category)
+        if cell is None and category is not None:
+            cell = _as_overall(result.cell(metric))
+        if cell is not None:
+            cells[metric] = cell
+    return Row(row_id, printable(label), cells, result.protocol, result.stand_in)
+
+
+def _as_overall(cell: Cell | None) -> Cell | None:
+    """A category's cell where the metric has no value at all: for the same reason."""
+    if cell is None or cell.status not in ("missing_weights", "missing_reference", "not_applicable"):
+        return None
+    return Cell(status=cell.status)
+
+
+def _placed(
+    rows: list[Row],
+    members: Sequence[Result],
+    col: Column,
+    place_in: tuple[str | None, str | None],
+    ranks: RankFunction | None,
+) -> list[Row]:
+    """The rows with rank, best and second set for one metric."""
+    able = [i for i, row in enumerate(rows) if rankable(row.cells.get(col.id)) and not row.stand_in]
+    if not able:
+        return rows
+    if col.kind == "set":
+        references = [members[i].reference_kind for i in able]
+        able = [i for i, kind in zip(able, references, strict=True) if kind == max(references, key=references.count)]
+    weights = weights_behind([members[i] for i in able], col.id)
+    kinds = {i: (rows[i].cells[col.id].n, behind) for i, behind in zip(able, weights, strict=True)}
+    # What most of them share; of equally many, the largest n.
+    counts = Counter(kinds.values())
+    common = max(counts, key=lambda kind: (counts[kind], kind))
+    changed = {i: replace(rows[i].cells[col.id], comparable=False) for i in able if kinds[i] != common}
+    same = [i for i in able if i not in changed]
+    if len(same) > 1 and col.higher_is_better is not None:
+        values = [float(rows[i].cells[col.id].value or 0.0) for i in same]
+        places = _places(values, col.higher_is_better)
+        intervals: Sequence[tuple[int, int] | None] = [None] * len(same)
+        if ranks is not None:
+            intervals = ranks([members[i] for i in same], col.id, *place_in)
+        for i, place, interval in zip(same, places, intervals, strict=True):
+            changed[i] = replace(rows[i].cells[col.id], place=place, rank=interval)
+    return [
+        replace(row, cells={**row.cells, col.id: changed[i]}) if i in changed else row for i, row in enumerate(rows)
+    ]
+
+
+def _places(values: Sequence[float], higher_is_better: bool) -> list[Place | None]:
+    """Ties share a place; where all are equal, nobody is best."""
+    ordered = sorted(set(values), reverse=higher_is_better)
+    if len(ordered) == 1:
+        return [None] * len(values)
+    best = ordered[0]
+    second = ordered[1] if values.count(best) == 1 else None
+    return ["best" if v == best else "second" if v == second else None for v in values]
+
+
+def protocol_line(results: Sequence[Result]) -> str:
+    """Names of the protocols behind a table, with what makes them special."""
+    names = list(dict.fromkeys(printable(result.protocol) for result in results))
+    line = f"Protocol {names[0]}" if len(names) == 1 else f"Protocols {', '.join(names)}, not ranked together"
+    if any("+" in name for name in names):
+        line += " (+ marks a derived protocol, not comparable with its base)"
+    if any(result.stand_in for result in results):
+        line += "; stand-in weights: numbers show that the program works, not how good a model is"
+    return line + "."
+
+
+def _precision_note(result: Result) -> str:
+    """How a run that kept its protocol's name in a faster precision was compared; empty for others."""
+    records = result.run.get("precision")
+    record = records.get(result.protocol) if isinstance(records, dict) else None
+    if not isinstance(record, dict) or record.get("precision", "fp32") == "fp32" or not record.get("within_tolerance"):
+        return ""
+    precision, clips, tolerance = (str(record.get(key))[:9] for key in ("precision", "clips_tried", "tolerance"))
+    return printable(
+        f"{result.model}: ImageBind in {precision}. On the first {clips} clips no score moved by more than {tolerance} "
+        f"from fp32."
+    )
+
+
+def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
+    cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
+    notes = []
+    if any(cell.ci_low is not None for _, cell in cells):
+        notes.append("Brackets: 95 % intervals of the sampling noise at this n.")
+    if any(cell.place for _, cell in cells):
+        notes.append(
+            "Bold: best value, underlined: second, among results of equal suite, protocol and n; "
+            "not in itself a significant difference."
+        )
+    if any(cell.rank for _, cell in cells):
+        notes.append(
+            "Ranks are intervals: from 1 + models that are significantly better to all but those significantly worse "
+            "(pairwise on the same samples, Holm-adjusted over the pairs of a metric and slice)."
+        )
+    if any(table.too_few(row) for row in table.rows):
+        notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank, and intervals are too narrow.")
+    if any(not cell.comparable for _, cell in cells):
+        notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
+    valued = {col.id for col, cell in cells if cell.value is not None}
+    if valued & {"fvd", "fad", "fid"}:
+        notes.append("Fréchet distances are biased upward at every n; values at unequal n are not compared.")
+    if "fad" in valued and any(r.protocol.startswith("javisbench-v1") for r in results):
+        notes.append(
+            "FAD under javisbench-v1 varies by about 2 % (8 % in slices) with threads and batch size where clips are "
+            "digitally silent."
+        )
+    present = {cell.status for _, cell in cells}
+    notes += [note for status, note in STATUS_NOTE.items() if status in present]
+    reasons: dict[str, dict[str, None]] = {}
+    for col, cell in cells:
+        if cell.note and cell.status in ("missing_weights", "missing_reference", "failed"):
+            reasons.setdefault(printable(cell.note), {})[col.title] = None
+    notes += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
+    notes += filter(None, map(_precision_note, results))
+    failures = sum(result.failed_samples for result in results)
+    if failures:
+        notes.append(f"{failures:,} sample{'s' * (failures != 1)} with a failure; each metric has its own n.")
+    return tuple(dict.fromkeys(notes))

@@ -1,0 +1,345 @@
+"""Scoring clips into a run folder: what to compute, under which protocols, and what the folder says of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from javisbench.errors import RunError, UsageError
+from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
+from javisbench.results.run_folder import Result, load_protocol, read_manifest
+from javisbench.run.held import held
+from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
+from javisbench.run.progress import GENERATING, Progress, Step
+
+if TYPE_CHECKING:
+    from javisbench.matching import Matched
+    from javisbench.reference.real_side import Reference
+    from javisbench.run.generation_job import GenerationJob
+    from javisbench.run.plan import ScorePlan
+    from javisbench.suite import Suite
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How to score; the defaults are the command line's.
+
+    Attributes:
+        metrics: ids or globs; None for all that apply.
+        protocols: names; empty for the suite's own, else ``javisbench-v1``. The first is the run's.
+        encoders: encoder to variant.
+        weights_dirs: folders with checkpoints.
+        reference: folder of real clips, ``suite``, a statistics file, or None.
+        device: torch device; None for cuda when present.
+        workers: decoding processes; None for the number of cores.
+        batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
+        seed: of the bootstrap.
+        precision: ``fp32``, or ``bf16`` or ``fp16`` for ImageBind: the first 64 clips are then scored both ways, and
+            the protocol keeps its name only when no score moved by more than its tolerance.
+        slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
+    """
+
+    metrics: Sequence[str] | None = None
+    protocols: Sequence[str] = ()
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    weights_dirs: Sequence[Path] = ()
+    reference: str | None = None
+    device: str | None = None
+    workers: int | None = None
+    batch_clips: int | None = None
+    seed: int = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    slice_by: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ScoringJob:
+    """Clips made elsewhere, a suite, and the run folder that they decide.
+
+    Attributes:
+        run: the run folder.
+        suite: the prompts of this shard.
+        matched: their clips.
+        shard: (i, n).
+        name: how the clips' maker is called in tables; None for as before, else as `origin`.
+        origin: name of the folder of clips, or of the suite.
+        clips: the folder of clips; None for the suite's ``pred_video_path`` column.
+        matching: what decided which file belongs to which sample, for the manifest; None for a run scored in place.
+    """
+
+    run: Path
+    suite: Suite
+    matched: Matched
+    shard: tuple[int, int]
+    name: str | None
+    origin: str
+    clips: str | None
+    matching: Mapping[str, Any] | None
+
+    @classmethod
+    def prepare(
+        cls,
+        clips: str | Path | None,
+        suite: Suite,
+        *,
+        name: str | None = None,
+        out: str | Path | None = None,
+        manifest: str | Path | None = None,
+        repeats: int | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ) -> ScoringJob:
+        """Decide the folder and match the clips; arguments are those of `javisbench.api.score`.
+
+        Raises:
+            UsageError: no clips, or shards of a run that is scored in place.
+        """
+        from javisbench.matching import match_clips
+
+        folder, run = _clip_folder(clips, name, out, suite, shard)
+        in_place = folder is not None and folder.resolve() == (run / "clips").resolve()
+        if in_place and shard[1] > 1:
+            raise UsageError(
+                f"{run} is scored in place, by one process. Score its shards elsewhere with --out FOLDER, another for "
+                f"each, and join them with javisbench merge."
+            )
+        # The whole suite decides how files are named and how many repeats there are.
+        matched = match_clips(folder, suite, manifest=Path(manifest) if manifest else None, repeats=repeats)
+        where = str(folder.resolve()) if folder else None
+        matching = {
+            "clips": where,
+            "manifest": str(Path(manifest).resolve()) if manifest else None,
+            "repeats": matched.repeats,
+            "shard": list(shard),
+            "limit": None if len(suite) == suite.total else len(suite),
+        }
+        origin = folder.resolve().name if folder else suite.name
+        mine = matched.of_shard(*shard)
+        return cls(run, suite.shard(*shard), mine, shard, name, origin, where, None if in_place else matching)
+
+    def score(self, options: ScoringOptions, progress: Progress | None = None) -> Result:
+        """Score the clips into the run folder, alone in it.
+
+        Raises:
+            RunError: the folder is in use, or holds another shard's scores.
+        """
+        with held(self.run, progress) as shown:
+            earlier = read_manifest(self.run)
+            _check_shard(self.run, earlier, self.shard)
+            known = earlier.get("model", {})
+            title = self.name or known.get("name") or self.origin
+            changes: dict[str, Any] = {"model": {"slug": slug(title), **known, "name": title, "clips": self.clips}}
+            update_manifest(self.run, changes if self.matching is None else {**changes, "matching": self.matching})
+            return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
+
+
+def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:
+    index, count = manifest.get("matching", {}).get("shard", shard)
+    if (index, count) != shard:
+        raise RunError(f"{run} holds the scores of shard {index}/{count}. Choose another folder with --out.")
+
+
+def _clip_folder(
+    clips: str | Path | None, name: str | None, out: str | Path | None, suite: Suite, shard: tuple[int, int]
+) -> tuple[Path | None, Path]:
+    if clips is None:
+        identity = ["columns", suite.source]
+        return None, Path(out) if out else default_run_folder(name or suite.name, identity, suite.name, shard)
+    folder = Path(clips)
+    if (folder / "run.json").is_file() and (folder / "clips").is_dir():
+        return folder / "clips", Path(out) if out else folder
+    title = name or folder.resolve().name
+    return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name, shard)
+
+
+def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> Result:
+    """Make what is missing of a suite's clips and score them all, alone in the run folder."""
+    from javisbench.matching import match_generated
+    from javisbench.run.score import scoring_steps
+
+    # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
+    plan = plan_scoring(job.suite, options)
+    mine = job.suite.shard(*job.settings.shard)
+    clips = len(mine) * job.settings.repeats
+    with held(job.run, progress) as shown:
+        _tell(plan, job.suite, shown)
+        shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
+        job.generate(options.weights_dirs, shown)
+        matched = match_generated(job.run / "clips", mine, job.settings.repeats)
+        return load_protocol(job.run, score_matched(job.run, mine, matched, options, shown, planned=True))
+
+
+def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
+    """The protocols by name, each once; the suite's own, else the default, when none is named."""
+    from javisbench.cards import suite_cards
+
+    card = suite_cards().get(suite.name)
+    chosen = list(names) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
+    return list({protocol.name: protocol for protocol in map(parse_protocol, chosen)}.values())
+
+
+def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
+    """What a job would compute and what is missing for it; reads no clip."""
+    return _plan(suite, options)[0]
+
+
+def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
+    from javisbench.reference.real_side import default_reference, open_reference
+    from javisbench.run.plan import fit_reference, make_plan
+    from javisbench.weights import WeightStore
+
+    protocols = resolve_protocols(options.protocols, suite)
+    named = options.reference or default_reference(suite, protocols[0])
+    plan = make_plan(
+        suite,
+        protocols,
+        metrics=options.metrics,
+        variants=options.encoders,
+        weights=WeightStore(options.weights_dirs),
+        has_reference=named is not None,
+    )
+    reference = open_reference(named, suite)
+    fit_reference(plan, reference, suite, required=options.reference is not None)
+    return plan, reference
+
+
+def score_matched(
+    run: Path, suite: Suite, matched: Matched, options: ScoringOptions, progress: Progress, *, planned: bool = False
+) -> str:
+    """Score matched clips into a run folder whose lock the caller holds.
+
+    Args:
+        run: the run folder; its manifest says whose the clips are.
+        suite: the prompts.
+        matched: their clips.
+        options: how to score.
+        progress: shown to the user.
+        planned: whether the plan was told already.
+
+    Returns:
+        the name of the first protocol that was asked for.
+    """
+    from javisbench.run.device import pick_device
+    from javisbench.run.encode import PRECISIONS
+    from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
+
+    if options.precision not in PRECISIONS:
+        raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
+    device = pick_device(options.device)
+    plan, reference = _plan(suite, options)
+    for line in matched_lines(matched):
+        progress.say(line)
+    if not planned:
+        _tell(plan, suite, progress)
+    settings = ScoreSettings(
+        device=device,
+        workers=options.workers or os.cpu_count() or 1,
+        batch_clips=options.batch_clips or (16 if device.startswith("cuda") else 1),
+        seed=options.seed,
+        precision=options.precision,
+    )
+    steps = scoring_steps(plan, len(matched.items))
+    progress.expect(steps)
+    precisions: list[dict[str, Any]] = [{"precision": "fp32"}] * len(plan.parts)
+    if settings.precision != "fp32":
+        from javisbench.run.precision import TRIAL_CLIPS, try_precision
+
+        tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
+        progress.expect([*tried, *tried, *steps])
+        precisions = try_precision(run, suite, matched, plan, settings, progress)
+    facts = _record(run, suite, plan, options, {"hardware": hardware(device), "matched_by": matched.how})
+    facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
+    scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
+    return scores[0].name
+
+
+def _record(
+    run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions, circumstances: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write into the manifest what is scored and how; returns what summaries say of the run."""
+    manifest = read_manifest(run)
+    model = manifest.get("model", {})
+    first = manifest.get("first_protocol") or plan.parts[0].protocol.name
+    requests = _requests(manifest, plan, suite, options)
+    update_manifest(
+        run,
+        {
+            "first_protocol": first,
+            "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
+            "scoring": {"seed": options.seed, "created": now_text(), **circumstances, "requests": requests},
+            "versions": versions(),
+        },
+    )
+    return {
+        "model": model.get("name"),
+        "slug": model.get("slug"),
+        "card": _model_card(model.get("card")),
+        "first_protocol": first,
+        "versions": versions(),
+    }
+
+
+def _requests(
+    manifest: Mapping[str, Any], plan: ScorePlan, suite: Suite, options: ScoringOptions
+) -> dict[str, dict[str, Any]]:
+    """Protocol to how its scores were asked for last, so that they can be made again."""
+    asked = {
+        "metrics": None if options.metrics is None else list(options.metrics),
+        "encoders": dict(options.encoders),
+        "weights_dirs": [str(folder.resolve()) for folder in options.weights_dirs],
+        "reference": options.reference,
+        "seed": options.seed,
+        "precision": options.precision,
+        "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],
+    }
+    named = resolve_protocols(options.protocols, suite)
+    now = {
+        part.protocol.name: {"protocol": protocol.name, **asked}
+        for part, protocol in zip(plan.parts, named, strict=True)
+    }
+    return {**manifest.get("scoring", {}).get("requests", {}), **now}
+
+
+def _model_card(card_id: str | None) -> dict[str, Any] | None:
+    from javisbench.cards import read_cards
+
+    return read_cards("models").get(card_id) if card_id else None
+
+
+def matched_lines(matched: Matched) -> list[str]:
+    """Which clips were found, how, and which are missing or belong to no sample."""
+    missing = matched.missing
+    lines = [f"Clips: {len(matched.items) - len(missing)} of {len(matched.items)}, found by {matched.how}"]
+    for what, names in (("missing", missing), ("of no sample", [path.name for path in matched.extra])):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            lines.append(f"  {len(names)} {what}: {', '.join(names[:5])}{more}")
+    return lines
+
+
+def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
+    """Say what will be computed, and warn of what keeps it off boards; within a run's log, which keeps both."""
+    from javisbench.run.plan import warn_of_other_weights
+
+    for notice in suite.notices():
+        progress.say(f"Suite {suite.name}: {notice}")
+    for line in plan_lines(plan):
+        progress.say(line)
+    warn_of_other_weights(plan)
+
+
+def plan_lines(plan: ScorePlan) -> list[str]:
+    """The plan in lines: protocols, metrics, what is missing and how to get it, stand-in weights."""
+    lines = []
+    for part in plan.parts:
+        computed = [*part.sample_metrics, *part.set_metrics]
+        lines.append(f"Protocol {part.protocol.name}: {len(computed)} metrics ({', '.join(computed)})")
+        by_reason: dict[str, list[str]] = {}
+        for metric_id, reason in part.unavailable.items():
+            by_reason.setdefault(f"{reason.status.replace('_', ' ')}: {reason.note}", []).append(metric_id)
+        lines += [f"  {', '.join(ids)}: {reason}" for reason, ids in by_reason.items()]
+    if plan.stand_in:
+        lines.append("STAND-IN WEIGHTS: these numbers are no trained model's and are never ranked.")
+    return lines
