@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from javisbench.clip import Timeline
 from javisbench.media import ClipSource
 from javisbench.metrics.cosine import cosines
 from javisbench.metrics.encoders.imagebind.config import AUDIO_STRIDE, IMAGE_SIZE
@@ -108,7 +109,7 @@ def spans_by_seeking(path: Path) -> list[Tensor]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.average_rate is not None and stream.time_base is not None
-        for first, end in video_clip_spans(stream.frames, stream.average_rate):
+        for first, end in video_clip_spans(Timeline.at_rate(stream.frames, stream.average_rate)):
             # The first frame to keep, half a frame early, so that rounding cannot skip it.
             start = (first - Fraction(1, 2)) / stream.average_rate
             container.seek(max(int(start / stream.time_base), 0), stream=stream)
@@ -210,7 +211,7 @@ def av_score_group(source: ClipSource, towers: ReferenceTowers, device: str, tim
         waveform = load_sound(source.audio or source.video, device)
     with time("prepare"):
         stills = torch.stack([pillow_frame(frame) for frame in frames]).to(device)
-        windows: Any = separate_windows(len(frames), Fraction(rate), waveform.shape[1], 2.0, 1.5)
+        windows: Any = separate_windows(Timeline.at_rate(len(frames), rate), waveform.shape[1], 2.0, 1.5)
         whole = three_clips(waveform.clone())
         sounds = torch.cat([three_clips(waveform[:, first:end]) for first, end in windows.audio])
     with time("network"):

@@ -174,7 +174,7 @@ def audio_quality_input(sources: Sequence[ClipSource]) -> dict[str, Any]:
                 raise MediaError(f"{source.video}: {clip.message}")
             if not clip.sample_rate or clip.sample_rate == 16000:
                 continue
-            gain, resampled = (float(waveform(clip, way).std()) for way in ways)
+            gain, resampled = (float(waveform(clip.head, way).std()) for way in ways)
             level.append(gain / resampled)
             speed.append(clip.sample_rate / 16000)
     facts: dict[str, Any] = {"clips": len(sources), "clips_not_at_16_khz": len(level)}

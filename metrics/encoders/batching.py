@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from javisbench.errors import UsageError
@@ -91,3 +92,19 @@ def on_cores(jobs: Sequence[Callable[[], R]], device: str) -> list[R]:
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # threads of others that start later take over what was set last
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, PyTorch computes with one CPU thread, for what rounds otherwise with several (bilinear interpolation).
+
+    Holds for the calling thread.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ import numpy as np
 
 from javisbench.errors import UsageError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
-from javisbench.metrics.encoders.batching import forward_in_batches
+from javisbench.metrics.encoders.batching import forward_in_batches, one_thread
 from javisbench.metrics.encoders.checkpoint import without_values
 from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
@@ -72,7 +72,11 @@ class InceptionEncoder(NetworkEncoder["nn.Module"], StreamEncoder):
             if spec.feature != "pool3" or spec.subject != "clip":
                 raise UsageError(f"The encoder inception has the feature 'pool3' of clips only, not {spec.feature!r}.")
         wanted = np.concatenate([sampled_frames(head.timeline, spec) for spec in specs])
-        return ChosenFrames(head, specs, wanted, lambda pixels: network_input(on_device(pixels, self._device)))
+        return ChosenFrames(head, specs, wanted, self._prepare)
+
+    def _prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        with one_thread():
+            return network_input(on_device(pixels, self._device))
 
     def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
         """Features of the sampled frames of each clip, for each spec."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,17 @@ def score(features: dict[str, Features], protocol: Protocol) -> SampleScore:
     return AVAlign().score(features, SampleContext(protocol))
 
 
-def features_of(onsets: list[float], magnitude: list[float], fps: float = 24.0) -> dict[str, Features]:
+def features_of(
+    onsets: list[float], magnitude: list[float], fps: float = 24.0, shown_s: Sequence[float] | None = None
+) -> dict[str, Features]:
+    """`shown_s`: when each frame is shown and the last one ends; at `fps`, which the header declares, when left out."""
     return {
         "onsets": {"times_s": np.array(onsets, dtype=np.float64), "envelope": np.zeros(9, np.float32)},
-        "motion": {"magnitude": np.array(magnitude, dtype=np.float64), "fps": np.array([fps])},
+        "motion": {
+            "magnitude": np.array(magnitude, dtype=np.float64),
+            "times_s": np.arange(len(magnitude) + 1) / fps if shown_s is None else np.array(shown_s),
+            "declared_fps": np.array([fps]),
+        },
     }
 
 
@@ -89,9 +96,11 @@ def test_two_onsets_at_one_peak_count_twice_in_v1_and_once_in_v2() -> None:
 
 
 def test_the_windows_are_open() -> None:
-    assert count_near([2.0, 4.0], [3.0], 1.0) == count_matched([2.0, 4.0], [3.0], 1.0) == 0
-    assert count_near([2.001, 3.999], [3.0], 1.0) == 2
-    assert count_matched([2.001, 3.999], [3.0], 1.0) == 1
+    first, last = np.array([2.0]), np.array([4.0])
+    edges, inside = np.array([2.0, 4.0]), np.array([2.001, 3.999])
+    assert count_near(edges, first, last) == count_matched(edges, first, last) == 0
+    assert count_near(inside, first, last) == 2
+    assert count_matched(inside, first, last) == 1
 
 
 @pytest.mark.parametrize("protocol", [V1, V2])
@@ -117,20 +126,85 @@ def test_perfect_alignment_scores_one_in_v2() -> None:
 
 def test_peaks_are_strict_local_maxima_inside() -> None:
     magnitude = np.array([9.0, 1, 2, 1, 3, 3, 1, 4, 0, 9])
-    assert motion_peaks(magnitude, 10.0).tolist() == [0.2, 0.7]
+    assert motion_peaks(magnitude).tolist() == [2, 7]
 
 
 times = st.lists(st.integers(0, 400), max_size=12).map(lambda ticks: sorted(tick / 100 for tick in ticks))
 
 
+def largest_matching(onsets: np.ndarray, first: np.ndarray, last: np.ndarray) -> int:
+    near = (first[None] < onsets[:, None]) & (onsets[:, None] < last[None])
+    if not near.size:
+        return 0
+    return int((maximum_bipartite_matching(csr_array(near.astype(np.int8)), perm_type="column") >= 0).sum())
+
+
 @given(onsets=times, peaks=times, tolerance=st.sampled_from([0.011, 0.0333, 0.0417, 0.3]))
 def test_one_to_one_matching_is_maximum(onsets: list[float], peaks: list[float], tolerance: float) -> None:
-    near = np.array([[v - tolerance < a < v + tolerance for v in peaks] for a in onsets], dtype=np.int8)
-    expected = 0
-    if near.size:
-        expected = int((maximum_bipartite_matching(csr_array(near), perm_type="column") >= 0).sum())
-    assert count_matched(onsets, peaks, tolerance) == expected
-    assert count_matched(onsets, peaks, tolerance) <= count_near(onsets, peaks, tolerance) <= len(onsets)
+    at, first, last = np.array(onsets), np.array(peaks) - tolerance, np.array(peaks) + tolerance
+    assert count_matched(at, first, last) == largest_matching(at, first, last)
+    assert count_matched(at, first, last) <= count_near(at, first, last) <= len(onsets)
+
+
+@given(onsets=times, windows=st.lists(st.tuples(st.integers(-30, 400), st.integers(1, 120)), max_size=12))
+def test_matching_is_maximum_for_windows_of_unequal_width(onsets: list[float], windows: list[tuple[int, int]]) -> None:
+    """Windows may begin together, and lie within one another."""
+    windows = sorted(windows)
+    first = np.array([begin / 100 for begin, _ in windows])
+    last = np.array([(begin + width) / 100 for begin, width in windows])
+    at = np.array(onsets)
+    assert count_matched(at, first, last) == largest_matching(at, first, last)
+    assert count_near(at, first, last) == sum(any(a < o < b for a, b in zip(first, last, strict=True)) for o in onsets)
+
+
+def test_a_wide_window_leaves_an_onset_to_a_narrow_one_that_begins_later() -> None:
+    first, last = np.array([0.0, 0.5]), np.array([3.0, 1.0])
+    assert count_matched(np.array([0.75, 2.0]), first, last) == 2
+
+
+# Frames at times of their own
+
+
+TWO_RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2]  # 10 fps, then 5
+
+
+def test_v2_finds_peaks_where_frames_are_shown_and_v1_where_the_header_puts_them() -> None:
+    features = features_of([0.2, 0.8], [0, 0, 1, 0, 0, 0, 1, 0], fps=20.0, shown_s=TWO_RATES)
+    shown, declared = score(features, V2), score(features, V1)
+    assert shown.details["peak_times_s"] == (0.2, 0.8) and shown.value == 1.0
+    assert declared.details["peak_times_s"] == (0.1, 0.3)
+    assert declared.value == 0.0
+
+
+@pytest.mark.parametrize(("onset", "near"), [(0.31, True), (0.29, False), (0.59, True), (0.61, False)])
+def test_a_frame_is_as_long_as_the_one_before_and_as_its_own_time(onset: float, near: bool) -> None:
+    """A peak at 0.4 s, where the rate changes: 0.1 s before it still count, and 0.2 s after it."""
+    features = features_of([onset], [0, 0, 0, 0, 1, 0, 0, 0], fps=20.0, shown_s=TWO_RATES)
+    assert score(features, V2).value == float(near)
+
+
+def test_a_held_frame_keeps_its_peak_while_it_is_shown() -> None:
+    """Three frames at 10 fps, the fourth held for two seconds, then three more."""
+    shown_s = [0.0, 0.1, 0.2, 0.3, 2.3, 2.4, 2.5, 2.6]
+    held = features_of([1.5], [0, 0, 0, 1, 0, 0, 0], fps=10.0, shown_s=shown_s)
+    assert score(held, V2).details["peak_times_s"] == (0.3,)
+    assert (score(held, V2).value, score(held, V1).value) == (1.0, 0.0)
+    # The first frame after it: its window reaches back over the held one, and so it may be the one that is heard.
+    after = features_of([1.5], [0, 0, 0, 0, 1, 0, 0], fps=10.0, shown_s=shown_s)
+    assert score(after, V2).details["peak_times_s"] == (2.3,) and score(after, V2).value == 1.0
+    both = features_of([0.25, 2.35], [0, 0, 0, 1, 0, 1, 0], fps=10.0, shown_s=shown_s)
+    assert score(both, V2).value == 1.0
+
+
+@given(onsets=times, magnitude=st.lists(st.floats(0, 50), min_size=1, max_size=60), data=st.data())
+def test_at_any_times_v2_stays_between_zero_and_one(
+    onsets: list[float], magnitude: list[float], data: st.DataObject
+) -> None:
+    gaps = data.draw(st.lists(st.integers(1, 50), min_size=len(magnitude), max_size=len(magnitude)))
+    shown_s = [0.0, *(np.cumsum(gaps) / 100).tolist()]
+    found = score(features_of(onsets, magnitude, shown_s=shown_s), V2)
+    assert 0 <= found.value <= 1
+    assert set(found.details["peak_times_s"]) <= set(shown_s[1:-1])
 
 
 @given(onsets=times, magnitude=st.lists(st.floats(0, 50), min_size=1, max_size=60))

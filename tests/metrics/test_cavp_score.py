@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,4 +38,6 @@ def test_moments_are_compared_one_by_one() -> None:
 
 def test_what_it_asks_for() -> None:
     assert METRICS.get("cavp_score") is CAVPScore
-    assert CAVPScore().needs(V1) == CAVPScore().needs(V2)
+    for role, first in CAVPScore().needs(V1).items():
+        assert first.settings == {}
+        assert CAVPScore().needs(V2)[role] == replace(first, prep=(("frame_times", "shown"),))

@@ -41,6 +41,6 @@ def test_what_it_asks_for() -> None:
     first, second = CLIPScore().needs(V1), CLIPScore().needs(V2)
     assert first["prompt"] == second["prompt"] and first["prompt"].subject == "text"
     assert first["frames"].settings == {"clip_frames": 48, "channel_order": "bgr"}
-    assert second["frames"].settings["channel_order"] == "rgb"
+    assert second["frames"].settings == {"clip_frames": 48, "channel_order": "rgb", "frame_times": "shown"}
     fewer = CLIPScore().needs(parse_protocol("javisbench-v1+clip_frames=8"))
     assert fewer["frames"].settings["clip_frames"] == 8

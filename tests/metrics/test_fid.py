@@ -68,7 +68,8 @@ def test_is_computed_when_asked_for_and_has_a_setting() -> None:
         assert "fid" not in select_metrics(None, protocol) and select_metrics(["fid"], protocol) == ["fid"]
     needs = FIDMetric().needs
     assert needs(V1).settings == {"frames": 4, "video_span": "whole_clip"}
-    assert needs(V2).settings == {"frames": 4, "video_span": "audio_span", "max_audio_len_s": 4.0}
+    span = {"frames": 4, "video_span": "audio_span", "max_audio_len_s": 4.0}
+    assert needs(V2).settings == {**span, "frame_times": "shown"}
     assert needs(parse_protocol("javisbench-v1+fid_frames=9")).settings["frames"] == 9
 
 

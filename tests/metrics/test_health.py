@@ -32,8 +32,8 @@ def measure(name: str, clip: Clip, setting: ClipSpec | None = None) -> SampleSco
     return metric.score({"health": features}, SampleContext(V1, setting or ClipSpec(width=106, height=60)))
 
 
-def test_all_nine_are_registered_under_their_own_ids() -> None:
-    assert len(HEALTH) == 9
+def test_all_eleven_are_registered_under_their_own_ids() -> None:
+    assert len(HEALTH) == 11
     for name in HEALTH:
         card = METRICS.get(name).card
         assert card.id == name and card.kind == "sample" and card.measures and card.blind_to
@@ -46,6 +46,7 @@ def test_a_healthy_clip() -> None:
     assert values == {
         "health_silence": 0, "health_frozen": 0, "health_black": 0, "health_clipping": 0,
         "health_duration": 1, "health_fps": 1, "health_size": 1, "health_rate": 1,
+        "health_timing": 0, "health_damaged": 0,
     }  # fmt: skip
 
 

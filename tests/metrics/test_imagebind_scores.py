@@ -88,7 +88,9 @@ def test_settings_that_reach_the_features() -> None:
     assert second["text"].settings == {"long_prompts": "keep_end"}
     assert first["audio"].settings == {"channels": "left", "mean_removal": "in_place"}
     assert second["audio"].settings == {"channels": "mean", "mean_removal": "per_clip"}
-    assert TVIB().needs(V1)["video"] == TVIB().needs(V2)["video"]
+    assert TVIB().needs(V1)["video"].settings == {}
+    for protocol in (V2, AIST_LANDSCAPE):
+        assert TVIB().needs(protocol)["video"].settings == {"frame_times": "shown"}
     assert AVHScore().needs(V1)["frames"] == AVHScore().needs(V2)["frames"]
 
 

@@ -87,6 +87,7 @@ def test_settings() -> None:
     assert metric.needs(V2)["frames"] == metric.needs(V1)["frames"]
     assert metric.needs(V2)["windows"].settings == {
         "channels": "mean",
+        "frame_times": "shown",
         "mean_removal": "per_clip",
         "overlap_s": 1.5,
         "window_s": 2.0,

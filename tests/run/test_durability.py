@@ -403,15 +403,15 @@ def test_an_encoder_out_of_memory_goes_on_one_by_one(
     noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = evaluate(noise, suite, tmp_path / "whole").scores
-    original, sizes = FlowEncoder.encode, []
+    original, sizes = FlowEncoder.features, []
 
-    def encode(self: FlowEncoder, items: Any, specs: Any) -> Any:
-        sizes.append(len(items))
-        if len(items) > 1:
+    def features(self: FlowEncoder, intakes: Any) -> Any:
+        sizes.append(len(intakes))
+        if len(intakes) > 1:
             raise MemoryError("too many")
-        return original(self, items, specs)
+        return original(self, intakes)
 
-    monkeypatch.setattr(FlowEncoder, "encode", encode)
+    monkeypatch.setattr(FlowEncoder, "features", features)
     # As a network, which is shown several clips at a time.
     monkeypatch.setattr(FlowEncoder, "card", replace(FlowEncoder.card, host=False))
     result = javisbench.evaluate(noise, suite=suite, out=tmp_path / "run", metrics=METRICS, workers=1, batch_clips=4)
@@ -419,13 +419,14 @@ def test_an_encoder_out_of_memory_goes_on_one_by_one(
     assert result.scores.equals(expected)
 
 
+@pytest.mark.parametrize("stage", ["intake", "features"])
 def test_an_encoder_always_out_of_memory_costs_its_metric_alone(
-    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    def encode(self: FlowEncoder, items: Any, specs: Any) -> Any:
+    def no_room(self: FlowEncoder, *_: Any) -> Any:
         raise MemoryError("no room at all")
 
-    monkeypatch.setattr(FlowEncoder, "encode", encode)
+    monkeypatch.setattr(FlowEncoder, stage, no_room)
     result = evaluate(noise, suite, tmp_path / "run")
     assert result.summary["metrics"]["av_align"]["overall"]["status"] == "failed"
     assert result.summary["metrics"]["health_silence"]["overall"]["n"] == 5

@@ -78,7 +78,7 @@ def test_merged_shards_equal_one_run(
     def no_more_encoding(self: FlowEncoder, *_: Any) -> Any:
         raise AssertionError("features are stored")
 
-    monkeypatch.setattr(FlowEncoder, "encode", no_more_encoding)
+    monkeypatch.setattr(FlowEncoder, "intake", no_more_encoding)
     merged = merge(list(reversed(parts)), options=MergeOptions(suite=suite))
     assert merged is not None
     assert merged.folder == tmp_path / "runs/tiny"

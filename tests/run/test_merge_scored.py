@@ -74,7 +74,7 @@ def test_merged_scored_shards_equal_one_run(
     def no_more_encoding(self: FlowEncoder, *_: Any) -> Any:
         raise AssertionError("features are stored")
 
-    monkeypatch.setattr(FlowEncoder, "encode", no_more_encoding)
+    monkeypatch.setattr(FlowEncoder, "intake", no_more_encoding)
     merged = merge(list(reversed(parts)), tmp_path / "merged")
     assert merged is not None
     assert files(merged.folder) == files(made / "whole")

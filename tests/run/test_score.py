@@ -114,13 +114,13 @@ def test_unchanged_clips_are_not_encoded_again_and_changed_ones_are(
 ) -> None:
     first = score(clips, suite, tmp_path / "run")
     encoded: list[str] = []
-    original = FlowEncoder.encode
+    original = FlowEncoder.intake
 
-    def counting(self: FlowEncoder, items: Any, specs: Any) -> Any:
-        encoded.extend(item.name for item in items)
-        return original(self, items, specs)
+    def counting(self: FlowEncoder, head: Any, specs: Any) -> Any:
+        encoded.append(head.name)
+        return original(self, head, specs)
 
-    monkeypatch.setattr(FlowEncoder, "encode", counting)
+    monkeypatch.setattr(FlowEncoder, "intake", counting)
     again = score(clips, suite, tmp_path / "run")
     assert encoded == []
     pd.testing.assert_frame_equal(first.scores, again.scores)
@@ -220,17 +220,22 @@ def test_a_folder_without_a_match_says_what_names_are_expected(tmp_path: Path, s
         score(tmp_path / "other", suite, tmp_path / "run")
 
 
+@pytest.mark.parametrize("step", ["take", "features"])
 def test_an_encoder_that_breaks_on_one_clip_costs_that_clip(
-    clips: Path, suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: Path, suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    original = FlowEncoder.encode
+    begin = FlowEncoder.intake
 
-    def breaking(self: FlowEncoder, items: Any, specs: Any) -> Any:
-        if "sample_0003" in items[0].name:
-            raise RuntimeError("unexpected")
-        return original(self, items, specs)
+    def breaking(*_: Any) -> Any:
+        raise RuntimeError("unexpected")
 
-    monkeypatch.setattr(FlowEncoder, "encode", breaking)
+    def intake(self: FlowEncoder, head: Any, specs: Any) -> Any:
+        begun = begin(self, head, specs)
+        if "sample_0003" in head.name:
+            monkeypatch.setattr(begun, step, breaking)
+        return begun
+
+    monkeypatch.setattr(FlowEncoder, "intake", intake)
     result = score(clips, suite, tmp_path / "run")
     broken = result.failures.query("kind == 'encoder_failed'")
     assert list(broken["sample_id"]) == ["sample_0003"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from javisbench.metrics.encoders.base import FeatureSpec, Intake, timeline_for
+from javisbench.metrics.encoders.batching import on_cores, one_thread
 from javisbench.metrics.encoders.imagebind.config import IMAGE_SIZE
 from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
 from javisbench.metrics.encoders.preprocessing.pil_resize import bicubic_centre_crop
@@ -125,10 +127,15 @@ class Stills:
             self._cropped = self.crops(self.done, self.seen)
             self._waiting.clear()
             full = len(self._cropped) // self._batch_size * self._batch_size
-            for start in range(0, full, self._batch_size):
-                self._embedded.append(self._embed(self._cropped[start : start + self._batch_size]))
+            batches = [self._cropped[start : start + self._batch_size] for start in range(0, full, self._batch_size)]
+            self._embedded += on_cores([partial(self._embed_alone, batch) for batch in batches], self._device)
             self._cropped = self._cropped[full:].clone()
             self.done += full
+
+    def _embed_alone(self, crops: Tensor) -> NDArray[np.float32]:
+        # A thread that reads clips has as many threads for PyTorch as were set last anywhere, and sums go by them.
+        with one_thread():
+            return self._embed(crops)
 
     def crops(self, first: int, end: int) -> Tensor:
         """Squares of frames that are not embedded yet: uint8 ``(end - first, 3, 224, 224)``."""
@@ -157,4 +164,5 @@ class Stills:
 def _scaled(pixels: NDArray[np.uint8], device: str) -> Tensor:
     from javisbench.metrics.encoders.imagebind.preprocessing import scaled_frames
 
-    return scaled_frames(on_device(pixels, device))
+    with one_thread():
+        return scaled_frames(on_device(pixels, device))

@@ -111,7 +111,9 @@ def test_many_sounds_go_in_pieces(encoder: AudioboxEncoder, noise_clip: Callable
     assert len({tuple(result[spec(seconds=0.2)]["ratings"]) for result in results}) == 20  # type: ignore[index, arg-type]
 
 
-def test_what_cannot_be_loaded_is_said(encoder: AudioboxEncoder, tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_said(
+    encoder: AudioboxEncoder, noise_clip: Callable[..., Clip], tmp_path: Path
+) -> None:
     (tmp_path / "other.pt").write_bytes(b"no")
     with pytest.raises(WeightsError, match=r"no checkpoint of Audiobox Aesthetics \(not a checkpoint\)"):
         AudioboxEncoder().load(tmp_path / "other.pt", "cpu")
@@ -120,9 +122,9 @@ def test_what_cannot_be_loaded_is_said(encoder: AudioboxEncoder, tmp_path: Path)
     with pytest.raises(WeightsError, match="needs its weights"):
         AudioboxEncoder().load(None, "cpu")
     with pytest.raises(UsageError, match="load before encode"):
-        AudioboxEncoder().encode([], [spec()])
+        AudioboxEncoder().encode([noise_clip(1)], [spec()])
     with pytest.raises(UsageError, match="'embedding'"):
-        encoder.encode([], [FeatureSpec.of("audiobox", "embedding")])
+        encoder.encode([noise_clip(1)], [FeatureSpec.of("audiobox", "embedding")])
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -237,9 +237,9 @@ def test_wrong_weights_and_misuse_are_said(
         CLAPEncoder().encode(["a"], [PROMPT])
 
 
-def test_an_unknown_feature_is_said(encoder: CLAPEncoder) -> None:
+def test_an_unknown_feature_is_said(encoder: CLAPEncoder, noise_clip: Callable[..., Clip]) -> None:
     with pytest.raises(UsageError, match="'text' of 'clip'"):
-        encoder.encode(["a"], [FeatureSpec.of("clap", "text")])
+        encoder.encode([noise_clip(1)], [FeatureSpec.of("clap", "text")])
 
 
 def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from javisbench.metrics.clip_score import CLIPScore
 from javisbench.metrics.encoders import ENCODERS, clip
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.clip import CLIPEncoder
+from javisbench.metrics.encoders.preprocessing.pil_resize import bicubic_centre_crop
 from javisbench.protocol import V1, V2
 
 PROMPT = FeatureSpec.of("clip", "text_embedding", subject="text")
@@ -95,8 +96,9 @@ def test_pixels_that_clip_sees(
     fake_clip: Callable[[int], Clip],
     assert_fingerprint: Callable[..., None],
 ) -> None:
-    crops = CLIPEncoder("small")._crop([fake_clip(index)], 48)
-    pixels = clip.normalise(crops.pixels.flip(1)[crops.places[0]])
+    shown, spec = fake_clip(index), CLIPScore().needs(V1)["frames"]
+    chosen = shown.frames[clip.sampled_frames(shown.timeline, spec)]
+    pixels = clip.normalise(bicubic_centre_crop(torch.from_numpy(chosen), 224).flip(1))
     assert_fingerprint(pixels, golden_json("clip_score")["clips"][index]["frames_fed"], 1e-6)  # equal but for float32
 
 
@@ -164,7 +166,7 @@ def test_time_reversed_and_still_and_grey_clips(other_seed: CLIPEncoder, noise_c
     reverse = dataclasses.replace(clip_, frames=clip_.frames[::-1].copy())
     forward, backward = embeddings(other_seed, [clip_, reverse], frames_spec(4))
     np.testing.assert_allclose(backward, forward[::-1], rtol=0, atol=1e-6)
-    still = dataclasses.replace(clip_, frames=clip_.frames[:1])
+    still = clip_.with_frames(clip_.frames[:1])
     found = embeddings(other_seed, [still], frames_spec(4))[0]
     assert found.shape == (4, 48)
     np.testing.assert_array_equal(found, np.repeat(found[:1], 4, axis=0))
@@ -189,11 +191,13 @@ def test_wrong_weights_and_misuse_are_said(seeded_weights: ModuleType, tmp_path:
         CLIPEncoder().encode(["a"], [PROMPT])
 
 
-def test_an_unknown_feature_is_said(encoder: CLIPEncoder) -> None:
+def test_an_unknown_feature_is_said(encoder: CLIPEncoder, noise_clip: Callable[..., Clip]) -> None:
     with pytest.raises(UsageError, match="frame_embeddings"):
-        encoder.encode(["a"], [FeatureSpec.of("clip", "embedding")])
+        encoder.encode([noise_clip(1)], [FeatureSpec.of("clip", "embedding")])
+    with pytest.raises(UsageError, match="frame_embeddings"):
+        encoder.encode([noise_clip(1)], [FeatureSpec.of("clip", "text_embedding")])
     with pytest.raises(UsageError, match="text_embedding"):
-        encoder.encode(["a"], [FeatureSpec.of("clip", "text_embedding")])
+        encoder.encode(["a"], [FeatureSpec.of("clip", "frame_embeddings", subject="text")])
 
 
 def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

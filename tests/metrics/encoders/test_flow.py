@@ -68,11 +68,12 @@ def test_small_pictures_have_a_value_or_a_reason(height: int, width: int) -> Non
         assert features["magnitude"].shape == (3,) and np.isfinite(features["magnitude"]).all()
 
 
-def test_features_hold_the_frame_rate() -> None:
+def test_features_hold_when_frames_are_shown_and_the_declared_rate() -> None:
     clip = Clip(np.stack([texture()] * 2), Fraction(30000, 1001), None, None)
     features = FlowEncoder().encode([clip], [SPEC])[0][SPEC]
     assert not isinstance(features, FeatureError)
-    assert features["fps"].tolist() == [30000 / 1001]
+    assert features["declared_fps"].tolist() == [30000 / 1001]
+    assert features["times_s"].tolist() == [frame / (30000 / 1001) for frame in range(3)]
 
 
 def test_it_is_registered_as_a_host_encoder() -> None:

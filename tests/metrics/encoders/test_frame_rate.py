@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from javisbench.clip import Clip
-from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, frame_times, shown_frames
+from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, shown_frames
 
 
 @settings(max_examples=80, deadline=None)
@@ -24,10 +23,3 @@ def test_the_last_frame_due_is_shown() -> None:
     due = due_positions(np.array([0.0, 0.1, 0.2, 1.0, 0.9]), 4)
     assert due.tolist() == [0, 0, 1, 4, 4]
     assert shown_frames(due, np.arange(6)).tolist() == [1, 2, 2, 2, 4, 4]
-
-
-def test_times_come_from_the_container_or_the_rate() -> None:
-    frames = np.zeros((3, 1, 1, 3), np.uint8)
-    assert frame_times(Clip(frames, Fraction(2), None, None)).tolist() == [0.0, 0.5, 1.0]
-    stamped = Clip(frames, Fraction(2), None, None, frame_times_s=np.array([1.0, 1.1, 9.0]))
-    assert frame_times(stamped).tolist() == [1.0, 1.1, 9.0]

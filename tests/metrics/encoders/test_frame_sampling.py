@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_indices, frames_shown_within
+from javisbench.clip import Timeline
+from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames, evenly_spaced_indices
 
 
 def test_indices_equal_the_reference_evaluation(golden_json: Callable[[str], Any]) -> None:
@@ -75,4 +76,7 @@ def test_nothing_to_choose_is_an_error(frame_count: int, n: int) -> None:
     ],
 )
 def test_frames_shown_within_a_span(frame_count: int, fps: Fraction, seconds: float, expected: int) -> None:
-    assert frames_shown_within(frame_count, fps, seconds) == expected
+    line = Timeline.at_rate(frame_count, fps)
+    assert line.frames_before(Fraction(str(seconds))) == expected
+    chosen = evenly_spaced_frames(line, 24, seconds)
+    assert chosen.tolist() == evenly_spaced_indices(expected, 24).tolist()

@@ -24,8 +24,10 @@ from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.imagebind import ImageBindEncoder
 from javisbench.metrics.encoders.imagebind.preprocessing import (
     AudioSegments,
+    clip_pairs,
     normalise,
     prepare_waveform,
+    scaled_frames,
     video_crops,
 )
 from javisbench.metrics.encoders.imagebind.windows import audio_clip_spans, separate_windows, video_clip_spans
@@ -108,7 +110,7 @@ def test_sampled_frames_and_samples(fake_clip: Clips, golden_json: Json, index: 
     assert clip.frames.shape[0] == stored["video_frames"]
     assert float(clip.fps) == stored["video_fps"]
     assert clip.duration_s == stored["video_duration"]
-    spans = video_clip_spans(clip.frames.shape[0], clip.fps)
+    spans = video_clip_spans(clip.timeline)
     assert [[first, end, first, end - 1] for first, end in spans] == stored["video_clips"]
     samples = prepare_waveform(torch.from_numpy(clip.audio), clip.sample_rate or 0, "left").shape[1]
     assert samples == stored["audio_samples_16k"]
@@ -118,7 +120,7 @@ def test_sampled_frames_and_samples(fake_clip: Clips, golden_json: Json, index: 
 @pytest.mark.parametrize("index", CLIPS)
 def test_video_crops(fake_clip: Clips, golden_json: Json, assert_fingerprint: Any, index: int) -> None:
     clip = fake_clip(index)
-    crops, rows = video_crops(clip.frames, clip.fps)
+    crops, rows = video_crops(scaled_frames(torch.from_numpy(clip.frames)), clip_pairs(clip.timeline))
     assert len(rows) == 15 and len(crops) <= 15
     assert_fingerprint(crops[rows], golden_json("imagebind")["clips"][index]["vision_input"], PIXELS)
 
@@ -144,7 +146,7 @@ def test_mels(fake_clip: Clips, golden_json: Json, golden_npz: Npz, assert_finge
     stored = golden_npz("imagebind_mel")[f"sample_{index:04d}"]
     np.testing.assert_allclose(mels[:, 0, ::16, ::12].reshape(stored.shape), stored, rtol=0, atol=MEL)
 
-    windows = separate_windows(clip.frames.shape[0], clip.fps, waveform.shape[1], 2.0, 1.5)
+    windows = separate_windows(clip.timeline, waveform.shape[1], 2.0, 1.5)
     segments = AudioSegments()
     rows = segments.cut("clip", waveform, windows.audio, in_place=True)
     mels = segments.mels()[rows].unflatten(0, (-1, 3))
@@ -164,7 +166,7 @@ def test_network_stages(
 ) -> None:
     network, clip = encoder._loaded(), fake_clip(index)
     stored = golden_json("imagebind")["clips"][index]
-    crops, rows = video_crops(clip.frames, clip.fps)
+    crops, rows = video_crops(scaled_frames(torch.from_numpy(clip.frames)), clip_pairs(clip.timeline))
     waveform = prepare_waveform(torch.from_numpy(clip.audio), clip.sample_rate or 0, "left")
     segments = AudioSegments()
     audio_rows = segments.cut("clip", waveform, [(0, waveform.shape[1])], in_place=True)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from javisbench.clip import Timeline
 from javisbench.metrics.encoders.imagebind.windows import (
     audio_clip_spans,
     common_windows,
@@ -37,12 +38,12 @@ RATES = st.one_of(
     ],
 )
 def test_video_clip_starts(frames: int, fps: int, starts: list[int]) -> None:
-    assert [first for first, _ in video_clip_spans(frames, Fraction(fps))] == starts
+    assert [first for first, _ in video_clip_spans(Timeline.at_rate(frames, fps))] == starts
 
 
 @given(st.integers(1, 5000), RATES)
 def test_video_clips_lie_in_the_video(frames: int, fps: Fraction) -> None:
-    spans = video_clip_spans(frames, fps)
+    spans = video_clip_spans(Timeline.at_rate(frames, fps))
     assert len(spans) == 5 and spans[0][0] == 0
     assert all(0 <= first < end <= frames for first, end in spans)
     assert spans == sorted(spans)
@@ -62,15 +63,15 @@ def test_audio_clips_lie_in_the_audio(samples: int) -> None:
 
 
 def test_four_seconds() -> None:
-    windows = separate_windows(96, Fraction(24), 64000, 2.0, 1.5)
+    windows = separate_windows(Timeline.at_rate(96, 24), 64000, 2.0, 1.5)
     assert windows.video == ((0, 48), (12, 60), (24, 72), (36, 84), (48, 96))
     assert windows.audio == tuple((s, s + 32000) for s in range(0, 32001, 8000))
-    assert common_windows(96, Fraction(24), 64000, 2.0, 1.5) == windows
+    assert common_windows(Timeline.at_rate(96, 24), 64000, 2.0, 1.5) == windows
 
 
 @pytest.mark.parametrize(("frames", "samples"), [(48, 64000), (96, 32000), (1, 16000), (20, 6400)])
 def test_short_clips_are_one_window(frames: int, samples: int) -> None:
-    windows = separate_windows(frames, Fraction(24), samples, 2.0, 1.5)
+    windows = separate_windows(Timeline.at_rate(frames, 24), samples, 2.0, 1.5)
     assert (windows.video, windows.audio) == (((0, frames),), ((0, samples),))
 
 
@@ -81,20 +82,20 @@ def test_separate_windows_drift_and_common_ones_do_not() -> None:
         pairs = zip(windows.video, windows.audio, strict=True)  # type: ignore[attr-defined]
         return [abs(float(video[0] / NTSC) - audio[0] / 16000) for video, audio in pairs]
 
-    v1 = separate_windows(96, NTSC, 64000, 2.0, 1.5)
+    v1 = separate_windows(Timeline.at_rate(96, NTSC), 64000, 2.0, 1.5)
     assert v1.video == ((0, 59), (15, 74), (30, 89), (37, 96))
     assert max(apart(v1)) == pytest.approx(0.265, abs=1e-3)
-    v2 = common_windows(96, NTSC, 64000, 2.0, 1.5)
+    v2 = common_windows(Timeline.at_rate(96, NTSC), 64000, 2.0, 1.5)
     assert max(apart(v2)) < 0.02
     assert v2.audio[-1] == (19251, 51251) and v2.video[-1] == (36, 96)
 
 
 def test_common_windows_use_what_both_have() -> None:
-    windows = common_windows(96, Fraction(24), 27200, 2.0, 1.5)  # 1.7 s of sound under 4 s of video
+    windows = common_windows(Timeline.at_rate(96, 24), 27200, 2.0, 1.5)  # 1.7 s of sound under 4 s of video
     assert (windows.video, windows.audio) == (((0, 41),), ((0, 27200),))
-    windows = common_windows(24, Fraction(24), 64000, 2.0, 1.5)  # 1 s of video over 4 s of sound
+    windows = common_windows(Timeline.at_rate(24, 24), 64000, 2.0, 1.5)  # 1 s of video over 4 s of sound
     assert (windows.video, windows.audio) == (((0, 24),), ((0, 16000),))
-    assert common_windows(1, Fraction(24), 64000, 2.0, 1.5).audio == ((0, 667),)
+    assert common_windows(Timeline.at_rate(1, 24), 64000, 2.0, 1.5).audio == ((0, 667),)
 
 
 @given(
@@ -107,7 +108,7 @@ def test_common_windows_use_what_both_have() -> None:
 def test_windows_always_hold_something(frames: int, fps: Fraction, samples: int, window_s: float, share: float) -> None:
     overlap_s = window_s * share
     for lay in (separate_windows, common_windows):
-        windows = lay(frames, fps, samples, window_s, overlap_s)
+        windows = lay(Timeline.at_rate(frames, fps), samples, window_s, overlap_s)
         assert len(windows.video) == len(windows.audio) >= 1
         for spans, length in ((windows.video, frames), (windows.audio, samples)):
             assert all(0 <= first < end <= length for first, end in spans)
@@ -116,7 +117,7 @@ def test_windows_always_hold_something(frames: int, fps: Fraction, samples: int,
 
 @given(frames=st.integers(1, 2000), fps=RATES, samples=st.integers(400, 600_000))
 def test_common_windows_are_of_the_same_time(frames: int, fps: Fraction, samples: int) -> None:
-    windows = common_windows(frames, fps, samples, 2.0, 1.5)
+    windows = common_windows(Timeline.at_rate(frames, fps), samples, 2.0, 1.5)
     frame_s, shorter = float(1 / fps), min(frames / float(fps), samples / 16000)
     for video, audio in zip(windows.video, windows.audio, strict=True):
         for side in (0, 1):

@@ -73,13 +73,13 @@ def test_a_torchvision_that_does_not_import_is_one_sentence(
         InceptionEncoder().load(path, "cpu")
 
 
-def test_card_and_refusals() -> None:
+def test_card_and_refusals(noise_clip: Callable[..., Clip]) -> None:
     assert ENCODERS.get("inception") is InceptionEncoder
     assert InceptionEncoder.card.extra == "fid"
     with pytest.raises(WeightsError, match="give the path"):
         InceptionEncoder().load(None, "cpu")
     with pytest.raises(UsageError, match="load before encode"):
-        InceptionEncoder().encode([], [inception_spec(V1)])
+        InceptionEncoder().encode([noise_clip(1)], [inception_spec(V1)])
 
 
 @needs_torchvision

@@ -89,7 +89,7 @@ def test_input_of_every_reference_clip(
 ) -> None:
     stored = golden_json("desync_small")["clips"][index]
     clip = fake_clip(index)
-    indices = prep.frame_indices_at_25_fps(clip, 100, keep_last=False)
+    indices = prep.frame_indices_at_25_fps(clip.timeline, 100, keep_last=False)
     assert len(indices) == stored["decoded_25fps_frames"]
     if "decoded_25fps_frame_means" in stored:
         means = clip.frames[indices].mean(axis=(1, 2, 3))
@@ -97,7 +97,7 @@ def test_input_of_every_reference_clip(
     video = torch.zeros(100, 3, 224, 224, dtype=torch.uint8)
     video[: len(indices)] = prep.resize_and_crop(clip.frames[indices])
     assert_fingerprint(prep.normalise_pixels(video), stored["video_input"], 5e-7)  # float32 of the same integers
-    audio = prep.prepare_audio(clip, 4.0)
+    audio = prep.prepare_audio(clip.head, 4.0)
     assert_fingerprint(audio, stored["audio_input"], 1e-6)  # 0 but where resampled
     log_mel = prep.log_mel_segments(audio, 11)
     assert_fingerprint(log_mel[0], stored["segment0_logmel"], 1e-4)  # order of float32 sums; 5e-5 where resampled
@@ -138,10 +138,10 @@ def test_features_of_the_parts(
 ) -> None:
     stored = golden_json("desync_small")["clips"][0]
     clip = fake_clip(0)
-    sources = prep.segment_sources(clip, 4.0, keep_last=False)
+    sources = prep.segment_sources(clip.timeline, 4.0, keep_last=False)
     pictures = prep.resize_and_crop(clip.frames)
     segments = prep.normalise_pixels(pictures[torch.from_numpy(sources)]).transpose(1, 2)
-    mel = prep.normalise_mel(prep.log_mel_segments(prep.prepare_audio(clip, 4.0), 11))
+    mel = prep.normalise_mel(prep.log_mel_segments(prep.prepare_audio(clip.head, 4.0), 11))
     groups = prep.segment_groups(11)
     assert small._network is not None
     with torch.inference_mode():
@@ -221,7 +221,10 @@ def test_edge_cases_have_values_or_reasons(tiny: SynchformerEncoder, noise_clip:
 
 
 def test_sixty_seconds_have_fourteen_groups(noise_clip: Callable[..., Clip]) -> None:
-    assert prep.segment_groups(len(prep.segment_sources(noise_clip(1, 1), 60.0, keep_last=True))).shape == (14, 14)
+    assert prep.segment_groups(len(prep.segment_sources(noise_clip(1, 1).timeline, 60.0, keep_last=True))).shape == (
+        14,
+        14,
+    )
 
 
 def test_less_than_a_segment_is_a_reason(tiny: SynchformerEncoder, noise_clip: Callable[..., Clip]) -> None:
@@ -269,24 +272,24 @@ def test_25_fps_follow_the_rule_in_exact_numbers(count: int, fps: Fraction, keep
         end = max(end + 1, (25 * count / fps + Fraction(1, 2)).__floor__())
     expected = [max(k for k in range(count) if due[k] <= j) for j in range(max(end, 1))][:150]
     clip = clip_at([float(k / fps) for k in range(count)], fps, stamps=stamps)
-    assert prep.frame_indices_at_25_fps(clip, 150, keep_last=keep_last).tolist() == expected
+    assert prep.frame_indices_at_25_fps(clip.timeline, 150, keep_last=keep_last).tolist() == expected
     if keep_last and len(expected) < 150:
         assert expected[-1] == count - 1
 
 
 def test_four_seconds_lose_a_frame_unless_rounded_up() -> None:
     clip = clip_at([k / 24 for k in range(96)], Fraction(24), stamps=True)
-    assert len(prep.frame_indices_at_25_fps(clip, 100, keep_last=False)) == 99
-    kept = prep.frame_indices_at_25_fps(clip, 200, keep_last=True)
+    assert len(prep.frame_indices_at_25_fps(clip.timeline, 100, keep_last=False)) == 99
+    kept = prep.frame_indices_at_25_fps(clip.timeline, 200, keep_last=True)
     assert len(kept) == 100 and kept[-1] == 95
 
 
 def test_time_stamps_win_over_the_average_rate() -> None:
     late = clip_at([1.0, 1.04, 1.08, 2.0, 2.04], Fraction(5), stamps=True)
     expected = [0, 1, *([2] * 23), 3]
-    assert prep.frame_indices_at_25_fps(late, 100, keep_last=False).tolist() == expected
+    assert prep.frame_indices_at_25_fps(late.timeline, 100, keep_last=False).tolist() == expected
     hostile = clip_at([0.0, 1e9], Fraction(24), stamps=True)
-    assert prep.frame_indices_at_25_fps(hostile, 100, keep_last=False).tolist() == [0] * 100
+    assert prep.frame_indices_at_25_fps(hostile.timeline, 100, keep_last=False).tolist() == [0] * 100
 
 
 def test_groups_of_fourteen() -> None:
@@ -298,7 +301,7 @@ def test_groups_of_fourteen() -> None:
 
 
 def test_segments_start_every_eight_frames_and_end_in_black(noise_clip: Callable[..., Clip]) -> None:
-    sources = prep.segment_sources(noise_clip(1, 1, fps=25), 4.0, keep_last=True)
+    sources = prep.segment_sources(noise_clip(1, 1, fps=25).timeline, 4.0, keep_last=True)
     assert sources.shape == (11, 16)
     assert sources[1].tolist() == list(range(8, 24))
     assert sources[2].tolist() == [*range(16, 25), *[prep.BLACK] * 7]
