@@ -123,6 +123,22 @@ scoring_options = compose(
     ),
     slice_by_option,
     click.option(
+        "--clip-memory",
+        type=click.IntRange(min=64),
+        default=1024,
+        show_default=True,
+        metavar="MIB",
+        help="Most memory that one clip may take while it is read.",
+    ),
+    click.option(
+        "--clip-deadline",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Time that reading one clip may take, beside a second for each four million pixels.",
+    ),
+    click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"
     ),
 )

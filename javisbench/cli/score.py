@@ -86,6 +86,8 @@ def scoring_options(given: dict[str, Any]) -> Any:
         batch_clips=given["batch_clips"],
         seed=given["seed"],
         precision=given["precision"],
+        clip_memory_mib=given["clip_memory"],
+        clip_deadline_s=given["clip_deadline"],
         slice_by=given["slice_by"],
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from javisbench.errors import UsageError
 from javisbench.results.cell import OVERALL
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead, Damage, FrameRun
     from javisbench.media import ClipSource, MediaInfo
     from javisbench.results.run_folder import Result
     from javisbench.run.scoring_job import ScoringOptions
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _ID = "clip"
+_MOST_STILLS = 64
+_STILL_PIXELS = 640
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ class Inspection:
 
     Attributes:
         source: its files.
-        clip: decoded.
+        head: the clip without its pixels.
+        stills: some of its frames, evenly spread over its time, small enough to be drawn.
+        damage: what the file should hold and does not.
         info: what the video's headers say.
         prompt: the text that it was scored against; empty for none.
         protocol: name of the protocol behind the scores.
@@ -59,7 +64,9 @@ class Inspection:
     """
 
     source: ClipSource
-    clip: Clip
+    head: ClipHead
+    stills: FrameRun
+    damage: tuple[Damage, ...]
     info: MediaInfo
     prompt: str
     protocol: str
@@ -71,14 +78,19 @@ class Inspection:
 
     def facts(self) -> dict[str, str]:
         """Media facts in words, by name."""
-        clip, info = self.clip, self.info
-        count, height, width = clip.frames.shape[:3]
+        clip, info, line = self.head, self.info, self.head.timeline
+        count = len(line)
+        rate = f"{float(line.fps):.6g} fps"
+        if line.is_mistimed:
+            rate += f" on average (the header says {float(line.declared_fps):.6g})"
         facts = {
             "file": str(self.source.video),
-            "picture": f"{width}x{height} pixels, {info.video_codec} ({info.pixel_format}) in {info.container}",
-            "length": f"{count} frame{'s' * (count != 1)} at {float(clip.fps):g} fps, {clip.duration_s:.3f} s",
+            "picture": f"{clip.width}x{clip.height} pixels, {info.video_codec} ({info.pixel_format}), {info.container}",
+            "length": f"{count} frame{'s' * (count != 1)} at {rate}, {clip.duration_s:.3f} s",
             "sound": "none",
         }
+        if self.damage:
+            facts["damage"] = "; ".join(damage.message for damage in self.damage)
         if clip.audio is not None:
             channels = clip.audio.shape[0]
             where = str(self.source.audio) if clip.audio_source == "sidecar" else f"{info.audio_codec} in the video"
@@ -90,8 +102,7 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """As ``inspect --json`` prints it."""
-        clip, info = self.clip, self.info
-        count, height, width = clip.frames.shape[:3]
+        clip, info, line = self.head, self.info, self.head.timeline
         return {
             "schema": SCHEMA,
             "video": str(self.source.video),
@@ -104,15 +115,17 @@ class Inspection:
                 "video_codec": info.video_codec,
                 "pixel_format": info.pixel_format,
                 "audio_codec": info.audio_codec,
-                "width": width,
-                "height": height,
-                "frames": count,
-                "fps": float(clip.fps),
+                "width": clip.width,
+                "height": clip.height,
+                "frames": len(line),
+                "fps": float(line.fps),
+                "declared_fps": float(line.declared_fps),
                 "duration_s": clip.duration_s,
                 "audio_source": clip.audio_source,
                 "audio_duration_s": clip.audio_duration_s,
                 "sample_rate": clip.sample_rate,
                 "channels": 0 if clip.audio is None else clip.audio.shape[0],
+                "damage": [damage.message for damage in self.damage],
             },
             "scores": dict(self.scores),
             "series": {metric: {n: v.tolist() for n, v in named.items()} for metric, named in self.series.items()},
@@ -136,12 +149,13 @@ def inspect_clip(
         MediaError: the clip cannot be read.
         UsageError: unknown metrics, protocols or encoders, or none but set metrics asked for.
     """
-    from javisbench.media import ClipSource, probe, read_clip, sidecar_for
+    from javisbench.media import ClipSource, probe, sidecar_for, stream_clip
     from javisbench.run.scoring_job import ScoringJob, ScoringOptions, plan_scoring
 
     options = options or ScoringOptions()
     source = ClipSource(_ID, video, audio if audio is not None else sidecar_for(video))
-    clip, info = read_clip(video, source.audio), probe(video)
+    limits = options.limits
+    seen, info = stream_clip(source, _Stills, limits=limits), probe(video, limits=limits)
     suite = _suite_of_one(source, prompt)
     plan = plan_scoring(suite, options)
     if not plan.parts[0].sample_metrics:
@@ -152,7 +166,9 @@ def inspect_clip(
         motion = _motion(Path(folder) / "run", source)
         return Inspection(
             source=source,
-            clip=clip,
+            head=seen.head,
+            stills=seen.run(),
+            damage=seen.damage,
             info=info,
             prompt=prompt,
             protocol=result.protocol,
@@ -162,6 +178,40 @@ def inspect_clip(
             motion=motion,
             missing=tuple(_missing(result)),
         )
+
+
+class _Stills:
+    """Keeps some frames of a clip, made small (see `javisbench.media.process.Consumer`)."""
+
+    def __init__(self, head: ClipHead) -> None:
+        import numpy as np
+
+        self.head = head
+        self.damage: tuple[Damage, ...] = ()
+        end = Fraction(head.duration_s)
+        places = [head.timeline.frame_at(end * (2 * k + 1) / (2 * _MOST_STILLS)) for k in range(_MOST_STILLS)]
+        self.wanted = np.unique(np.array(places, np.int64))
+        self._frames: list[NDArray[np.uint8]] = []
+
+    def take(self, run: FrameRun) -> None:
+        import cv2
+
+        height, width = self.head.height, self.head.width
+        share = min(1.0, _STILL_PIXELS / max(height, width))
+        size = max(1, round(width * share)), max(1, round(height * share))
+        for frame in run.frames:
+            small = frame.copy() if share == 1 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+            self._frames.append(cast("NDArray[np.uint8]", small))
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        self.damage = damage
+
+    def run(self) -> FrameRun:
+        import numpy as np
+
+        from javisbench.clip import FrameRun
+
+        return FrameRun(self.wanted, np.stack(self._frames))
 
 
 def _suite_of_one(source: ClipSource, prompt: str) -> Suite:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from javisbench.clip import Clip
+    from javisbench.clip import ClipHead
     from javisbench.leaderboard.inspect import Inspection
 
 MAX_EMBEDDED_BYTES = 16 * 2**20
@@ -126,9 +127,9 @@ def _figure(found: Inspection) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("Drawing needs matplotlib: pip install 'javisbench[site]'") from error
-    clip = found.clip
+    clip = found.head
     end = max(clip.duration_s, clip.audio_duration_s)
-    strip, strip_height = _strip(clip, end)
+    strip, strip_height = _strip(found, end)
     rows: list[tuple[float, Any]] = [(strip_height, lambda axis: _draw_strip(axis, strip, clip.duration_s))]
     if clip.audio is not None:
         rows += [(1.0, lambda axis: _draw_wave(axis, found)), (1.5, lambda axis: _draw_mel(axis, clip))]
@@ -186,14 +187,15 @@ def _label(axis: Axes, text: str) -> None:
     axis.set_ylabel(text, fontsize=8.5, color=_INK)
 
 
-def _strip(clip: Clip, end: float) -> tuple[NDArray[np.uint8], float]:
+def _strip(found: Inspection, end: float) -> tuple[NDArray[np.uint8], float]:
     """Frames side by side at the times they are shown, and the height in inches that keeps their shape."""
     import cv2
     import numpy as np
 
-    count, height, width = clip.frames.shape[:3]
+    clip, indices = found.head, found.stills.indices
+    count = len(indices)
     inches = _WIDTH * (_RIGHT - _LEFT) * clip.duration_s / end
-    aspect = width / height
+    aspect = clip.width / clip.height
     shown = min(count, max(1, round(inches / (1.05 * aspect))))
     tall = min(inches / shown / aspect, 1.5)
     across, down = max(shown, round(inches * _DPI)), max(1, round(tall * _DPI))
@@ -201,7 +203,8 @@ def _strip(clip: Clip, end: float) -> tuple[NDArray[np.uint8], float]:
     slot = across // shown
     wide = max(1, min(slot - 2, round(down * aspect)))
     for place in range(shown):
-        frame = clip.frames[int((place + 0.5) * count / shown)]
+        due = clip.timeline.frame_at(Fraction(clip.duration_s) * (2 * place + 1) / (2 * shown))
+        frame = found.stills.frames[np.abs(indices - due).argmin()]
         left = across * place // shown + (slot - wide) // 2
         strip[:, left : left + wide] = cv2.resize(frame, (wide, down), interpolation=cv2.INTER_AREA)
     return strip, tall
@@ -216,7 +219,7 @@ def _draw_strip(axis: Axes, strip: NDArray[np.uint8], duration_s: float) -> None
 def _draw_wave(axis: Axes, found: Inspection) -> None:
     import numpy as np
 
-    clip = found.clip
+    clip = found.head
     assert clip.audio is not None and clip.sample_rate
     mono = clip.audio.mean(axis=0)
     edges = np.unique(np.linspace(0, mono.size, min(_WAVE_COLUMNS, mono.size) + 1).astype(int))
@@ -231,7 +234,7 @@ def _draw_wave(axis: Axes, found: Inspection) -> None:
     _label(axis, "sound" + _counted(onsets, "onset"))
 
 
-def _draw_mel(axis: Axes, clip: Clip) -> None:
+def _draw_mel(axis: Axes, clip: ClipHead) -> None:
     import numpy as np
 
     assert clip.audio is not None and clip.sample_rate
@@ -291,25 +294,22 @@ def _draw_motion(axis: Axes, found: Inspection) -> None:
     import numpy as np
 
     assert found.motion is not None
-    fps = float(found.clip.fps)
-    times = np.arange(len(found.motion)) / fps
+    times = found.head.timeline.times_s
     axis.plot(times, found.motion, color=_MOTION, linewidth=1.2)
     axis.fill_between(times, 0, found.motion, color=_MOTION, alpha=0.15, linewidth=0)
     peaks = found.series.get("av_align", {}).get("peak_times_s")
     if peaks is not None:
-        at = np.clip(np.round(peaks * fps).astype(int), 0, len(found.motion) - 1)
-        axis.plot(peaks, found.motion[at], "o", color=_MOTION, markersize=3.5)
+        # Where the protocol takes them to be, which is not where they are shown if it trusts a wrong header.
+        axis.plot(peaks, np.interp(peaks, times, found.motion), "o", color=_MOTION, markersize=3.5)
     axis.set_ylim(0, max(float(found.motion.max()) * 1.15, 1e-3))
     _label(axis, "motion (px/frame)" + _counted(peaks, "peak"))
 
 
 def _draw_scores(axis: Axes, found: Inspection) -> None:
-    import numpy as np
 
     frames = found.series.get("avh_score", {}).get("frame_cosine")
     if frames is not None:
-        times = np.arange(len(frames)) / float(found.clip.fps)
-        axis.plot(times, frames, color=_MUTED, linewidth=1.1, label="cosine of frame and sound")
+        axis.plot(found.head.timeline.times_s, frames, color=_MUTED, linewidth=1.1, label="cosine of frame and sound")
     windows = found.series.get("javis_score")
     if windows is not None:
         starts, ends, values = (windows[n] for n in ("window_times_s", "window_end_times_s", "windows"))

@@ -26,6 +26,7 @@ from javisbench.media import buffers
 from javisbench.media.container import (
     audio_stream,
     check_pixels,
+    check_sound,
     examined,
     open_media,
     packets,
@@ -275,8 +276,12 @@ def probe_headers(video: Path, limits: DecodeLimits) -> MediaInfo:
         with examined(video, format):
             container = stack.enter_context(open_media(video, format))
             stream = video_stream(container, video)
-            check_pixels(video, *_coded_size(stream), 1, limits)
+            check_pixels(video, *_coded_size(stream), max(1, _declared_frames(stream, format)), limits)
         sound = audio_stream(container)
+        if sound is not None and container.duration:
+            seconds, context = container.duration / av.time_base, sound.codec_context
+            size = int(seconds * context.sample_rate * len(context.layout.channels) * 4)
+            check_sound(video, size, limits, ", by its header")
         first = first_frame(container, stream, video)
         crop = crop_of(video, format, container.streams.video.index(stream))
         stored = np.empty((first.height, first.width, 0), np.uint8)

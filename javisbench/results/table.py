@@ -8,7 +8,7 @@ results that can be compared: same suite, same protocol, same n, official weight
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -373,6 +373,20 @@ def _precision_note(result: Result) -> str:
     )
 
 
+_COUNTED_CHECKS = {
+    "health_timing": "with frames at other times than the rate in the file's header says",
+    "health_damaged": "with frames or sound that lack",
+}
+
+
+def _counted_checks(result: Result) -> Iterator[str]:
+    """How many clips a check has found, where it has found any."""
+    for metric, what in _COUNTED_CHECKS.items():
+        cell = result.cell(metric)
+        if cell is not None and cell.value:
+            yield printable(f"{result.model}: {round(cell.value * cell.n):,} of {cell.n:,} clips {what} ({metric}).")
+
+
 def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
@@ -408,6 +422,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
             reasons.setdefault(printable(cell.note), {})[col.title] = None
     notes += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
     notes += filter(None, map(_precision_note, results))
+    notes += [note for result in results for note in _counted_checks(result)]
     failures = sum(result.failed_samples for result in results)
     if failures:
         notes.append(f"{failures:,} sample{'s' * (failures != 1)} with a failure; each metric has its own n.")

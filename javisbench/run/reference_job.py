@@ -72,7 +72,7 @@ def build_reference(
     device = pick_device(options.device)
     with tempfile.TemporaryDirectory() as folder, full_fp32():
         session = EncodeSession(
-            plan.encoders, FeatureStore(Path(folder)), device, options.workers or os.cpu_count() or 1, 1
+            plan.encoders, FeatureStore(Path(folder)), device, options.workers or os.cpu_count() or 1, 1, options.limits
         )
         specs = {spec for part in plan.parts for spec in part.set_specs()}
         sources = list(real.sources(suite))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.durable import atomic_path, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
 from javisbench.matching import Item, Matched
+from javisbench.media import DecodeLimits
 from javisbench.metrics.base import SampleContext, SampleScore
 from javisbench.own_aspects import own_facts
 from javisbench.reference.real_side import NoReference, Reference
@@ -58,6 +59,7 @@ class ScoreSettings:
         batch_clips: clips a forward pass.
         seed: of the bootstrap.
         precision: ``fp32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
+        limits: what one clip may cost.
     """
 
     device: str = "cpu"
@@ -65,6 +67,7 @@ class ScoreSettings:
     batch_clips: int = 1
     seed: int = 0
     precision: Precision = "fp32"
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 
 @dataclass
@@ -149,6 +152,7 @@ class _Job:
             self.settings.device,
             self.settings.workers,
             self.settings.batch_clips,
+            self.settings.limits,
             precision=self.settings.precision,
         )
         try:

@@ -17,10 +17,14 @@ from javisbench.run.progress import GENERATING, Progress, Step
 
 if TYPE_CHECKING:
     from javisbench.matching import Matched
+    from javisbench.media import DecodeLimits
     from javisbench.reference.real_side import Reference
     from javisbench.run.generation_job import GenerationJob
     from javisbench.run.plan import ScorePlan
     from javisbench.suite import Suite
+
+
+_LEAST_CLIP_MEMORY_MIB = 64
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class ScoringOptions:
         precision: ``fp32``, or ``bf16`` or ``fp16`` for ImageBind: the first 64 clips are then scored both ways, and
             the protocol keeps its name only when no score moved by more than its tolerance.
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
+        clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
+        clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
     """
 
     metrics: Sequence[str] | None = None
@@ -53,6 +59,24 @@ class ScoringOptions:
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     slice_by: Sequence[str] = ()
+    clip_memory_mib: int = 1024
+    clip_deadline_s: float = 60.0
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What one clip may cost.
+
+        Raises:
+            UsageError: less than 64 MiB, or no time at all.
+        """
+        from javisbench.media import DecodeLimits
+
+        if self.clip_memory_mib < _LEAST_CLIP_MEMORY_MIB or not self.clip_deadline_s > 0:
+            raise UsageError(
+                f"A clip needs {_LEAST_CLIP_MEMORY_MIB} MiB or more and more than 0 s; got {self.clip_memory_mib} MiB "
+                f"and {self.clip_deadline_s:g} s."
+            )
+        return DecodeLimits(memory_bytes=self.clip_memory_mib * 2**20, deadline_s=self.clip_deadline_s)
 
 
 @dataclass(frozen=True)
@@ -239,6 +263,7 @@ def score_matched(
         batch_clips=options.batch_clips or (16 if device.startswith("cuda") else 1),
         seed=options.seed,
         precision=options.precision,
+        limits=options.limits,
     )
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)

@@ -81,7 +81,7 @@ def test_scores_and_series_are_those_of_a_run(
         # Reference evaluation, commit b505b37, stand-in weights seed 0: float32 sums in another order.
         assert found.scores[metric] == pytest.approx(reference[name]["all"][9], abs=1e-6)
     assert found.series["javis_score"]["windows"].mean() == pytest.approx(found.scores["javis_score"], abs=1e-9)
-    assert len(found.series["avh_score"]["frame_cosine"]) == len(found.clip.frames) == len(found.motion)
+    assert len(found.series["avh_score"]["frame_cosine"]) == len(found.head.timeline) == len(found.motion)
     assert found.stand_in
     assert "imagebind=tiny" in found.protocol
     # A distance between sets says nothing of one clip, so that it has no value is no news.
@@ -110,12 +110,12 @@ def test_without_a_prompt_its_metrics_say_what_they_need(
 
 
 def test_sound_is_the_one_given_else_the_one_beside_the_clip(short: Path, tmp_path: Path, clips_fake: Path) -> None:
-    assert inspected(short).clip.audio_source == "sidecar"
+    assert inspected(short).head.audio_source == "sidecar"
     other = inspected(short, audio=clips_fake / "sample_0000.wav")
-    assert other.clip.sample_rate == 16000
+    assert other.head.sample_rate == 16000
     assert "health_rate" not in other.scores, "one clip has no suite that asks for a rate"
     shutil.copy(short, tmp_path / "alone.mp4")
-    assert inspected(tmp_path / "alone.mp4").clip.audio_source == "container"
+    assert inspected(tmp_path / "alone.mp4").head.audio_source == "container"
 
 
 def test_a_clip_without_sound_and_of_one_frame_is_drawn(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from javisbench.run.own_suite import DEFAULT_SUITE, suite_of_clips
 from javisbench.text import printable
 
 if TYPE_CHECKING:
+    from javisbench.media import DecodeLimits
     from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite
 
@@ -89,7 +90,7 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
     check_weights(report, suite, scoring)
     if folder is not None:
         matched = match_folder(folder, suite, repeats=options.repeats)
-        check_clips(report, matched)
+        check_clips(report, matched, scoring.limits)
         _measure(report, lambda: _of_clips(suite, matched, scoring, options.sample), options)
     elif target is not None:
         _measure(report, lambda: _of_suite(report, suite, options, scoring), options)
@@ -118,7 +119,7 @@ def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None
             report.add("warning", "weights", f"{part.protocol.name}: no {', '.join(metrics)}: {note}")
 
 
-def check_clips(report: Report, matched: Matched) -> None:
+def check_clips(report: Report, matched: Matched, limits: DecodeLimits) -> None:
     """Read the beginning of every file, and the headers of some."""
     missing = matched.missing
     total = len(matched.items)
@@ -138,7 +139,7 @@ def check_clips(report: Report, matched: Matched) -> None:
     good = [source.video for source in sources if source.video.name not in found]
     probed = good[:: max(1, len(good) // _PROBED)]
     for video in probed:
-        kind = _header_trouble(video)
+        kind = _header_trouble(video, limits)
         if kind:
             bad.setdefault(kind, []).append(video.name)
     for kind, names in sorted(bad.items()):
@@ -161,11 +162,11 @@ def _trouble(video: Path, audio: Path | None) -> str | None:
         return error.kind
 
 
-def _header_trouble(video: Path) -> str | None:
+def _header_trouble(video: Path, limits: DecodeLimits) -> str | None:
     from javisbench.media import probe
 
     try:
-        probe(video)
+        probe(video, limits=limits)
     except MediaError as error:
         return error.kind
     return None
@@ -241,7 +242,7 @@ def _examine_run(report: Report, run: Path, options: DoctorOptions, scoring: Sco
         return report
     matched = match_generated(run / "clips", suite.shard(*made["shard"]), made["repeats"])
     check_weights(report, suite, scoring)
-    check_clips(report, matched)
+    check_clips(report, matched, scoring.limits)
     if any(item.source is not None for item in matched.items):
         _measure(report, lambda: _of_clips(suite, matched, scoring, options.sample), options)
     _compare_with_machine(report, run)
