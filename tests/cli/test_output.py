@@ -59,7 +59,10 @@ def scored(clips: Path) -> Path:
 
     run_folder = clips / "run"
     options = ScoringOptions(metrics=["health_*"], workers=1)
-    score(clips, suite=str(clips / "s.csv"), out=run_folder, name=HOSTILE, options=options)
+    # Earlier tests may have asked for the log, which pytest then sends between its processes, as UTF-8.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.getLogger("javisbench.run.log"), "disabled", True)
+        score(clips, suite=str(clips / "s.csv"), out=run_folder, name=HOSTILE, options=options)
     return run_folder
 
 
