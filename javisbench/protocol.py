@@ -136,14 +136,13 @@ class Protocol:
     """A named way of computing every metric.
 
     Attributes:
-        name: stored with every result and printed on every table.
+        name: stored with every result and printed on every table; `derived` adds to it what makes it another.
         max_audio_len_s: seconds of audio that FAD, DeSync and audio quality see.
         precision_tolerance: how far a score may move in a faster precision for the name to be kept.
         frame_times: ``declared`` takes frame i to be shown at i over the rate in the file's header, as the reference's
             decoders do; ``shown`` goes by when frames are shown.
         revision: raised when what the protocol computes changes; values of two revisions never rank beside each other.
         metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
-        suffixes: what makes the name a derived one besides overrides (``weights=1a2b3c4d``, ``bf16``, ``stand-in``).
     """
 
     name: str

@@ -206,17 +206,17 @@ def note_extrapolation(
 
 
 def distance_error(found: Distance) -> tuple[float, int] | None:
-    """Standard error of a distance of pairs, less what its squared influences count twice, and degrees of freedom.
+    """Standard error of a distance, less what its squared influences count twice, and degrees of freedom.
 
     Args:
-        found: with its excess; of sets whose rows correspond.
+        found: with its excess; of sets whose rows correspond, or of a sampled set and a fixed one.
 
     Returns:
         None where the distance has no influences.
     """
-    if found.influence_x is None or found.influence_y is None:
+    if found.influence_x is None:
         return None
-    spread = standard_error(found.influence_x + found.influence_y)
+    spread = standard_error(found.influence_x + (0.0 if found.influence_y is None else found.influence_y))
     if spread is None:
         return None
     error, freedom = spread

@@ -27,6 +27,7 @@ from javisbench.metrics.variance_correction import (
     FrechetGeometry,
     frechet_excess,
     kernel_excess,
+    shift_curvature,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Distance:
     Attributes:
         value: the distance.
         influence_x: of each row of the first set, summing to zero, shape ``(n,)``; None when there is no interval.
-        influence_y: of each row of the second set, shape ``(m,)``; None when there is no interval.
+        influence_y: of each row of the second set, shape ``(m,)``; None when there is no interval, or the set is fixed.
         why_no_influence: the reason, as a clause for a table, or None.
         excess: the variance that the squared influences count twice; 0 where it was not asked for.
     """
@@ -283,17 +284,19 @@ def kernel_distance(
     *,
     centred: bool = False,
     with_excess: bool = False,
+    y_is_fixed: bool = False,
 ) -> Distance:
     """`polynomial_mmd` with the jackknife influence of every sample on it.
 
     The influence of a sample is (n - 1) times what leaving it out takes away, centred. When `centred`, leaving a
-    sample out moves the mean as well; that part is added to first order.
+    sample out moves the mean as well; that part is added to second order.
 
     Args:
         x: float array ``(n, d)``, n >= 2.
         y: float array ``(m, d)``, m >= 2.
         centred: see `polynomial_mmd`.
-        with_excess: whether the `excess` of the result is wanted, which needs rows that correspond.
+        with_excess: whether the `excess` of the result is wanted, which needs rows that correspond, or a fixed `y`.
+        y_is_fixed: take `y` for the population itself: its rows have no influence.
 
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
@@ -304,6 +307,8 @@ def kernel_distance(
     else:
         whole = {"all": (np.arange(len(first)), np.arange(len(second)))}
         found = kernel_distances(first, second, whole)["all"]
+    if y_is_fixed:
+        found = replace(found, influence_y=None)
     return with_kernel_excess(found, first, second, centred) if with_excess else found
 
 
@@ -336,13 +341,14 @@ class _KernelSums:
 def with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool) -> Distance:
     """`found`, the kernel distance of the pairs `x` and `y`, ``(n, d)``, with the excess of its squared influences.
 
-    Unchanged where it has no influences.
+    Unchanged where it has no influences. Without those of `y`, that set is fixed.
     """
     if found.influence_x is None:
         return found
     # Of few samples the excess is known badly, and worst where the distance is too: all of it would be too much.
-    share = 1.0 if centred else max(0.0, 1 - _EXCESS_LEFT / len(x))
-    return replace(found, excess=share * kernel_excess(x, y, centred=centred))
+    share = max(0.0, 1 - _EXCESS_LEFT / len(x))
+    excess = kernel_excess(x, y, centred=centred, y_is_fixed=found.influence_y is None)
+    return replace(found, excess=share * excess)
 
 
 def kernel_distances(x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]]) -> dict[str, Distance]:
@@ -366,18 +372,60 @@ def centred_kernel_distance(x: Matrix, y: Matrix) -> Distance:
 
     Shapes and arguments are those of `kernel_distance`.
     """
-    n, width = x.shape
-    m = len(y)
+    n, m = len(x), len(y)
     rows_x, rows_y = x - x.mean(axis=0), y - y.mean(axis=0)
-    cubes, squares = _kernel_sums(rows_x, rows_y, np.ones((n, 1)), np.ones((m, 1)), powers=(3, 2))
-    found = _mmd(*cubes.of(0, np.arange(n), np.arange(m)))
+    sums = _kernel_sums(rows_x, rows_y, np.ones((n, 1)), np.ones((m, 1)), powers=(3, 2))
+    cubes, squares = (power.of(0, np.arange(n), np.arange(m)) for power in sums)
+    found = _mmd(*cubes)
     if found.influence_x is None or found.influence_y is None:
         return found
-    # Without row i the mean moves, and all centred rows with it, by row_i / (n - 1): derivative by a common shift.
-    slope_x = 6 / width * (squares.xx[:, 0] @ rows_x / (n * (n - 1)) - squares.yx[:, 0] @ rows_y / (n * m))
-    influence_x = found.influence_x - rows_x @ slope_x
-    slope_y = 6 / width * (squares.yy[:, 0] @ rows_y / (m * (m - 1)) - squares.xy[:, 0] @ rows_x / (n * m))
-    return replace(found, influence_x=influence_x, influence_y=found.influence_y - rows_y @ slope_y)
+    (xx, yy, xy, yx), (xx2, yy2, xy2, yx2) = cubes, squares
+    moved_x = _moved_mean(_Side(rows_x, xx, xx2, xy, xy2), rows_y, yx2)
+    moved_y = _moved_mean(_Side(rows_y, yy, yy2, yx, yx2), rows_x, xy2)
+    return replace(found, influence_x=found.influence_x + moved_x, influence_y=found.influence_y + moved_y)
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One centred set.
+
+    Attributes:
+        rows: shape ``(n, d)``.
+        own: of each row, the sum of the kernel's cubes ``s^3`` over the other rows, shape ``(n,)``.
+        own_squares: of ``s^2``.
+        cross: the sum of the cubes over the other set.
+        cross_squares: of the squares.
+    """
+
+    rows: Matrix
+    own: Vector
+    own_squares: Vector
+    cross: Vector
+    cross_squares: Vector
+
+
+def _moved_mean(side: _Side, other: Matrix, other_squares: Vector) -> Vector:
+    """What the moving mean adds to the jackknife influences of one side, centred.
+
+    Without row i all centred rows move by ``row_i / (n - 1)``. To second order, since variances less the excess of
+    `javisbench.metrics.variance_correction` are right to the order 1/n^2 only when influences are right to 1/n.
+
+    Args:
+        side: whose influences.
+        other: the rows of the other set, centred, shape ``(m, d)``.
+        other_squares: of each of them, the sum of ``s^2`` over this side.
+    """
+    n, m, (rows, width) = len(side.rows), len(other), (side.rows, side.rows.shape[1])
+    own, cross = side.own_squares @ rows / (n * (n - 1)), other_squares @ other / (n * m)
+    slope = 6 / width * (own - cross)
+    # The slope without row i. What a row adds to it, times the row itself: u.u' = d (s - 1), which makes cubes of it.
+    lengths = np.einsum("ij,ij->i", rows, rows)
+    added = (width * (side.own - side.own_squares) + lengths * side.own_squares) / (n - 1)
+    added -= width * (side.cross - side.cross_squares) / m
+    added -= rows @ (2 * own - cross)
+    bent = np.einsum("ij,ij->i", rows @ shift_curvature(rows, other), rows)
+    second = (6 / width * added - bent / 2) / (n - 1)
+    return np.asarray(second - second.mean() - rows @ slope)
 
 
 def _mmd(xx: Vector, yy: Vector, xy: Vector, yx: Vector) -> Distance:

@@ -201,7 +201,7 @@ def _sample_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
         return
     keys = ["sample_id", "repeat"]
     joined = first.merge(second, on=keys, suffixes=("_a", "_b"))
-    joined = joined[~joined["sample_id"].isin(ground.changed)]
+    joined = joined[~joined["sample_id"].isin(ground.changed)].sort_values(keys)
     for metric in (name for name in first.columns if name not in keys and name in second.columns):
         values = joined[[*keys, f"{metric}_a", f"{metric}_b"]].dropna()
         for name, rows in _slices(values["sample_id"], ground.members).items():
@@ -238,7 +238,7 @@ def _set_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
     for encoder in sorted(first.keys() & second.keys()):
         x, y = first[encoder], second[encoder]
         both = set(y.sample_ids) - ground.changed
-        common = [sample_id for sample_id in x.sample_ids if sample_id in both]
+        common = sorted(both.intersection(x.sample_ids))
         if len(common) < 2:
             continue
         left, right = _taken(x, common), _taken(y, common)

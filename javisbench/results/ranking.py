@@ -116,7 +116,7 @@ class Ranker:
             if frame is None or metric not in frame:
                 return None
             columns.append(frame[metric])
-        return pd.concat(columns, axis=1, join="inner", keys=range(len(columns))).dropna()
+        return pd.concat(columns, axis=1, join="inner", keys=range(len(columns))).dropna().sort_index()
 
     def _frame(self, result: Result) -> pd.DataFrame | None:
         if result.key not in self._frames:

@@ -19,7 +19,7 @@ from javisbench.reference.wanted import Wanted
 from javisbench.results.cell import Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.set_features import SetRows, write_set_features
-from javisbench.results.summary import cells_without_value, nested, positions, sample_cells
+from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -284,7 +284,11 @@ class _Job:
                 result.set_rows[spec.encoder] = pairs.rows(spec.encoder, part, spec)
 
     def _paired_rows(self, spec: FeatureSpec, part: ProtocolPlan) -> _PairedRows:
-        """Generated and real rows of the samples that have both; further repeats of a prompt are left out."""
+        """Generated and real rows of the samples that have both, in order of their ids.
+
+        A set has one clip a prompt, the first: further repeats would resemble each other, and pair one real clip with
+        several generated ones.
+        """
         import numpy as np
 
         wanted = Wanted(spec, part.protocol, self.plan.encoders[spec.encoder])
@@ -310,8 +314,10 @@ class _Job:
                 fakes.append(fake)
                 reals.append(real)
                 pairs.items.append(item)
+        order = by_id(pairs.items)
+        pairs.items = [pairs.items[i] for i in order]
         if fakes:
-            pairs.fake, pairs.real = np.stack(fakes), np.stack(reals)
+            pairs.fake, pairs.real = (np.stack([rows[i] for i in order]) for rows in (fakes, reals))
         return pairs
 
     def _real_row(self, source: ClipSource, spec: FeatureSpec) -> NDArray[Any] | JavisbenchError:

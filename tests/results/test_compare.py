@@ -104,6 +104,28 @@ def test_set_metrics_are_recomputed_on_the_common_samples(tmp_path: Path, noise:
     assert overall["kvd"].difference.value is not None
 
 
+def test_a_comparison_does_not_depend_on_the_order_of_the_suites(tmp_path: Path, noise: np.random.Generator) -> None:
+    real = noise.normal(size=(N, 4))
+    order = noise.permutation(N)
+    found = []
+    for name in ("in order", "shuffled"):
+        sides = []
+        for side in (0, 1):
+            rng = np.random.default_rng(side)
+            rows = set_rows((1 + side) * real + rng.normal(0, 0.3, (N, 4)), real)
+            run = write_run(tmp_path / f"{name}{side}", "model", {"av_align": rng.normal(size=N)}, rows=rows)
+            if name == "shuffled" and side == 0:
+                for file in ("scores.parquet", "samples.parquet"):
+                    pd.read_parquet(run / file).iloc[order].to_parquet(run / file, index=False)
+                i3d = rows["i3d"]
+                ids = tuple(i3d.sample_ids[i] for i in order)
+                write_set_features(run, {"i3d": SetRows("i3d", i3d.metrics, ids, i3d.fake[order], i3d.real[order])})
+            sides.append(load_result(run))
+        found.append(compare(*sides).rows)
+    assert {row.metric for row in found[0]} == {"av_align", "fvd", "kvd"}
+    assert found[0] == found[1]
+
+
 def test_explain_lists_what_differs(tmp_path: Path) -> None:
     scores = {"av_align": np.zeros(N)}
     a = write_run(tmp_path / "a", "one", scores, versions={"torch": "2.13.0"})
