@@ -8,8 +8,10 @@ lists each difference. A user's own variation has a derived name (``javisbench-v
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from javisbench.errors import UsageError
 from javisbench.registry import did_you_mean
@@ -217,6 +219,63 @@ def parse_protocol(spec: str) -> Protocol:
     for override in sorted(overrides):
         protocol = _override(protocol, override)
     return protocol
+
+
+def recorded_protocol(name: str, settings: object) -> Protocol:
+    """The protocol `name` with the settings that a result recorded, which may be those of another revision.
+
+    Args:
+        name: possibly derived.
+        settings: what `Protocol.settings` gave, read back from JSON; None where nothing was recorded. What it lacks is
+            as in the protocol of that name here, and where there is none, as in `javisbench-v1`.
+
+    Raises:
+        UsageError: a setting that is no such value, or no settings of a protocol that is not known here.
+    """
+    if not isinstance(settings, Mapping):
+        named = name.partition("+")[0], *(part for part in name.split("+")[1:] if _names_setting(part))
+        return replace(parse_protocol("+".join(named)), name=name)
+    protocol = replace(PROTOCOLS.get(name.partition("+")[0], V1), name=name, revision=recorded_revision(settings))
+    for setting, (concern, annotation) in _setting_places().items():
+        part = settings if concern is None else settings.get(concern)
+        if isinstance(part, Mapping) and setting in part:
+            value = _recorded_value(setting, part[setting], annotation)
+            changes = (
+                {setting: value}
+                if concern is None
+                else {concern: replace(getattr(protocol, concern), **{setting: value})}
+            )
+            protocol = replace(protocol, **changes)
+    _check(protocol)
+    return protocol
+
+
+def recorded_revision(settings: object) -> int:
+    """The revision of recorded settings; 1 where none is recorded.
+
+    Raises:
+        UsageError: it is no revision.
+    """
+    revision = settings.get("revision", 1) if isinstance(settings, Mapping) else 1
+    if type(revision) is not int or not 1 <= revision < 1_000_000:
+        raise UsageError(f"protocol_settings.revision is {str(revision)[:40]!r}, which is no revision of a protocol.")
+    return revision
+
+
+def _names_setting(derivation: str) -> bool:
+    return derivation.partition("=")[0] in _setting_places()
+
+
+def _recorded_value(name: str, value: object, annotation: Any) -> Any:
+    if annotation is float and type(value) is int:
+        value = float(value)
+    if get_origin(annotation) is Literal:
+        fits = type(value) is str and value in get_args(annotation)
+    else:
+        fits = type(value) is annotation and not (annotation is float and not math.isfinite(cast("float", value)))
+    if not fits:
+        raise UsageError(f"protocol_settings has {name} = {str(value)[:40]!r}, which that setting cannot be.")
+    return value
 
 
 def setting_names() -> frozenset[str]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,8 @@ def fixed_cards() -> Iterator[None]:
     targets = {}
     for metric, (title, higher, kind, unit, digits) in FACTS.items():
         card = MetricCard(metric, title, higher, (None, None), kind, "Measures.", "Blind.", "Source.", unit, digits)
-        setattr(module, metric, SimpleNamespace(card=card))
+        bases = (METRICS.get(metric),) if kind == "set" else ()
+        setattr(module, metric, type(metric, bases, {"card": card}))
         targets[metric] = f"leaderboard_test_metrics:{metric}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "leaderboard_test_metrics", module)

@@ -28,13 +28,14 @@ from javisbench.leaderboard.template_data import (
     model_facts,
     protocol_page,
     protocol_settings,
+    refused_view,
     reported_view,
     row_view,
     run_facts,
     spokes,
 )
 from javisbench.publish.export import EXTENSIONS, format_value, render
-from javisbench.publish.sources import loaded_results
+from javisbench.publish.sources import Refused, loaded_results
 from javisbench.results.published import (
     disagreements,
     metric_validation,
@@ -84,11 +85,19 @@ class SiteOptions:
 
 @dataclass(frozen=True)
 class SiteReport:
-    """What was built: the first page, the number of pages, and of results on them."""
+    """What was built.
+
+    Attributes:
+        index: the first page.
+        pages: their number.
+        results: number of results on them.
+        refused: archives that could not be shown; the first page says why.
+    """
 
     index: Path
     pages: int
     results: int
+    refused: tuple[Refused, ...] = ()
 
 
 def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOptions | None = None) -> SiteReport:
@@ -101,25 +110,27 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
 
     Raises:
         RunError: a source has no readable result.
-        SubmissionError: an archive does not hold what it claims.
+        SubmissionError: no archive holds what it claims, and there is nothing else. An archive that does not is left
+            out, with the reason on the first page, when there is.
         UsageError: no source, the same result twice, a folder in the way, or plotting packages missing.
     """
     out = Path(out).absolute()
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    refused: list[Refused] = []
     # Built beside its place and moved there whole, so that an error leaves the earlier site as it was.
     with (
-        loaded_results(sources) as results,
+        loaded_results(sources, refused) as results,
         tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work,
     ):
         fresh = Path(work) / "site"
         fresh.mkdir()
-        site = _Site(results, fresh, options or SiteOptions())
+        site = _Site(results, fresh, options or SiteOptions(), refused)
         site.build()
         if out.exists():
             out.rename(Path(work) / "earlier")
         fresh.rename(out)
-    return SiteReport(out / "index.html", site.pages, len(results))
+    return SiteReport(out / "index.html", site.pages, len(results), tuple(refused))
 
 
 def _check_target(out: Path) -> None:
@@ -148,6 +159,7 @@ class _Site:
     results: Sequence[Result]
     out: Path
     options: SiteOptions
+    refused: Sequence[Refused] = ()
     pages: int = 0
     samples: dict[str, SamplesPage] = field(default_factory=dict)
 
@@ -224,6 +236,7 @@ class _Site:
             charts=self._whiskers(table, "overall"),
             filters=self._filters(table),
             reported=[reported_view(rows, table.columns, suite) for suite, rows in by_suite(reported).items()],
+            refused=[refused_view(archive) for archive in self.refused],
         )
 
     def _aspect_page(self, aspect: Aspect) -> None:

@@ -133,12 +133,10 @@ class Table:
 
 def column(metric_id: str) -> Column:
     """The metric's column, from its card; a metric that is not installed here gets its id as title."""
-    from javisbench.errors import JavisbenchError
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import card_of
 
-    try:
-        card = METRICS.get(metric_id).card
-    except (JavisbenchError, ImportError, AttributeError):
+    card = card_of(metric_id)
+    if card is None:
         return Column(metric_id, metric_id)
     return Column(metric_id, card.title, card.higher_is_better, card.unit, card.digits, card.kind)
 
@@ -373,6 +371,15 @@ def _precision_note(result: Result) -> str:
     )
 
 
+def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
+    """What the set metrics of a table say about their values."""
+    from javisbench.metrics.registry import set_metric
+
+    made = [metric for metric in map(set_metric, metric_order(metrics)) if metric is not None]
+    protocols = list(dict.fromkeys(result.protocol for result in results))
+    return [note for metric in made for protocol in protocols for note in metric.caveats(protocol)]
+
+
 def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
@@ -392,14 +399,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
         notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank, and intervals are too narrow.")
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
-    valued = {col.id for col, cell in cells if cell.value is not None}
-    if valued & {"fvd", "fad", "fid"}:
-        notes.append("Fréchet distances are biased upward at every n; values at unequal n are not compared.")
-    if "fad" in valued and any(r.protocol.startswith("javisbench-v1") for r in results):
-        notes.append(
-            "FAD under javisbench-v1 varies by about 2 % (8 % in slices) with threads and batch size where clips are "
-            "digitally silent."
-        )
+    notes += _caveats({col.id for col, cell in cells if cell.value is not None and col.kind == "set"}, results)
     present = {cell.status for _, cell in cells}
     notes += [note for status, note in STATUS_NOTE.items() if status in present]
     reasons: dict[str, dict[str, None]] = {}

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from javisbench.metrics.distance_slices import distance_error
-from javisbench.metrics.distances import Distance, frechet, kernel_distance
+from javisbench.metrics.distance import Distance, distance_error
+from javisbench.metrics.distances import frechet, kernel_distance
 from javisbench.metrics.variance_correction import (
     FrechetGeometry,
     frechet_cross,
