@@ -16,6 +16,7 @@ import pytest
 
 from javisbench.metrics.base import MetricCard
 from javisbench.metrics.registry import METRICS
+from javisbench.protocol import PROTOCOLS
 from javisbench.taxonomy import TAXONOMY
 
 # (title, higher is better, kind, unit, digits)
@@ -92,6 +93,7 @@ class RunWriter:
         metrics: tuple[str, ...] = ("fvd", "tv_ib", "av_align", "javis_score", "desync"),
         suite: str = "demo",
         protocol: str = "javisbench-v1",
+        revision: int | None = None,
         stand_in: bool = False,
         card: dict[str, Any] | None = None,
         failures: list[dict[str, Any]] | None = None,
@@ -124,6 +126,7 @@ class RunWriter:
             "suite_hash": f"hash-of-{suite}",
             "samples": n,
             "protocol": protocol,
+            "protocol_settings": {"revision": revision or PROTOCOLS[protocol.partition("+")[0]].revision},
             "stand_in": stand_in,
             "audio": {"sidecar": n, "container": 0, "none": 0},
             "versions": {"javisbench": "0.1.0", "torch": "2.13.0"},

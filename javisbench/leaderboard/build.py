@@ -167,7 +167,7 @@ class _Site:
         self.ranker = Ranker()
         self.own = chosen_aspects(self.results, self.options.slice_by)
         self.env = _environment()
-        self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol for r in self.results)}
+        self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol_label for r in self.results)}
         self.models = self._models()
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
@@ -300,7 +300,7 @@ class _Site:
         self._page(
             "samples.html.j2",
             f"samples/{name}.html",
-            title=printable(f"{result.model}: samples of {result.suite}, {result.protocol}"),
+            title=printable(f"{result.model}: samples of {result.suite}, {result.protocol_label}"),
             model=model,
             result=result,
             page=self.samples[result.key],
@@ -309,7 +309,7 @@ class _Site:
 
     def _protocol_pages(self) -> None:
         for name, page in self.protocols.items():
-            results = [result for result in self.results if result.protocol == name]
+            results = [result for result in self.results if result.protocol_label == name]
             table = board_table(results, None, self.ranker)
             self._page(
                 "protocol.html.j2",
@@ -321,7 +321,7 @@ class _Site:
                 derived="+" in name,
                 base=name.split("+", 1)[0],
                 stand_in=any(result.stand_in for result in results),
-                settings=protocol_settings(name, results),
+                settings=protocol_settings(results[0].protocol, results),
             )
 
     def _published_page(self) -> None:

@@ -109,7 +109,7 @@ def run_facts(result: Result) -> list[tuple[str, str]]:
     audio = ", ".join(f"{n:,} {sources[key]}" for key, n in result.audio.items() if n)
     facts = [
         ("Suite", f"{result.suite} ({result.suite_hash[:12] or 'no hash'})"),
-        ("Protocol", result.protocol),
+        ("Protocol", result.protocol_label),
         ("Samples", f"{result.samples:,}"),
         ("Sound taken from", audio),
     ]

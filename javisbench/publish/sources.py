@@ -62,7 +62,7 @@ def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] 
         raise SubmissionError("None of the archives can be shown:", kind="archive", details=reasons)
     if not results:
         raise UsageError("A leaderboard needs at least one run folder, summary.json or submission archive.")
-    return sorted(results.values(), key=lambda r: (r.model.lower(), r.suite, r.protocol))
+    return sorted(results.values(), key=lambda r: (r.model.lower(), r.suite, r.protocol_label))
 
 
 def _check_new(source: Path, found: Iterable[Result], results: Mapping[str, Result]) -> None:
@@ -70,7 +70,7 @@ def _check_new(source: Path, found: Iterable[Result], results: Mapping[str, Resu
         if result.key in results:
             raise UsageError(
                 f"{source} and {results[result.key].path} are both {result.model} on {result.suite} under "
-                f"{result.protocol}. Leave one out, or score it under another --name."
+                f"{result.protocol_label}. Leave one out, or score it under another --name."
             )
 
 

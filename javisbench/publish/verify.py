@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError
+from javisbench.errors import JavisbenchError, UsageError
 from javisbench.matching import Item
 from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
@@ -160,13 +160,32 @@ def _check_manifest(result: Result, manifest: Mapping[str, Any]) -> Iterator[Fin
 
 
 def _check_protocol(result: Result) -> Iterator[Finding]:
-    from javisbench.protocol import PROTOCOLS
+    from javisbench.protocol import PROTOCOLS, protocol_at
+    from javisbench.results.set_distances import protocol_of
 
-    protocol = PROTOCOLS.get(result.protocol)
-    if protocol is None:
+    if result.protocol not in PROTOCOLS:
         yield Finding("protocol", f"{result.protocol} is no protocol that this javisbench knows")
-    elif result.run.get("protocol_settings") != _plain(protocol.settings()):
-        yield Finding("protocol", f"the settings recorded are not those of {result.protocol}")
+        return
+    protocol, label = protocol_at(result.protocol, result.revision), result.protocol_label
+    if protocol is None:
+        yield Finding("protocol", f"{label} is no revision that this javisbench knows")
+        return
+    recorded = result.run.get("protocol_settings")
+    try:
+        same = _within(recorded, _plain(protocol.settings())) and protocol_of(result) == protocol
+    except UsageError:
+        same = False
+    if not same:
+        yield Finding("protocol", f"the settings recorded are not those of {label}")
+    elif protocol is not PROTOCOLS[result.protocol]:
+        yield Finding("revision", f"{label}: shown with its revision, not ranked with today's results", refuses=False)
+
+
+def _within(recorded: object, known: object) -> bool:
+    """Whether settings are known ones with their values; older versions recorded fewer."""
+    if not isinstance(recorded, dict) or not isinstance(known, dict):
+        return recorded == known
+    return all(name in known and _within(value, known[name]) for name, value in recorded.items())
 
 
 def _plain(value: Any) -> Any:

@@ -117,8 +117,10 @@ def compare(a: Result, b: Result, slice_by: Sequence[str] | None = None) -> Comp
         slice_by: columns of the suite whose slices are compared, and no others; None for all slices that both have.
 
     Raises:
-        UsageError: the results have no sample or no metric in common, or were not sliced by these columns.
+        UsageError: different suites, protocols or revisions of one; no sample or no metric in common; or the results
+            were not sliced by these columns.
     """
+    refuse_unlike(a, b)
     differences = tuple(explain(a, b))
     wanted = chosen_aspects([a, b], slice_by)
     ground = _Ground.of(a, b, wanted)
@@ -129,10 +131,28 @@ def compare(a: Result, b: Result, slice_by: Sequence[str] | None = None) -> Comp
     rows = [_row(pair, float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
     order = {metric: place for place, metric in enumerate(metric_order(row.metric for row in rows))}
     rows.sort(key=lambda row: (order[row.metric], row.slice != OVERALL))
-    comparable = a.protocol == b.protocol and a.stand_in == b.stand_in and not _weights_differ(a, b)
+    comparable = a.stand_in == b.stand_in and not _weights_differ(a, b)
     aspects = aspects_of([a, b])
     titles = {row.slice: slice_title(row.slice, aspects) for row in rows}
     return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles)
+
+
+def refuse_unlike(a: Result, b: Result) -> None:
+    """Refuse two results whose difference would not be the models' alone, before anything is computed.
+
+    Raises:
+        UsageError: different suites, protocols or revisions of a protocol, by name.
+    """
+    if a.suite != b.suite:
+        raise UsageError(
+            f"{a.model} was scored on the suite {a.suite}, {b.model} on {b.suite}: nothing can be compared. Score both "
+            "on one suite."
+        )
+    if a.protocol_label != b.protocol_label:
+        raise UsageError(
+            f"{a.model} was scored under {a.protocol_label}, {b.model} under {b.protocol_label}: a difference would not "
+            f"be the models' alone. Score both in one way: javisbench score RUN --protocol {b.protocol}."
+        )
 
 
 @dataclass(frozen=True)
@@ -236,7 +256,7 @@ def _set_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
     from javisbench.results.set_distances import protocol_of, set_distances
     from javisbench.results.set_features import rows_by_metric
 
-    if a.folder is None or b.folder is None or a.protocol != b.protocol:
+    if a.folder is None or b.folder is None:
         return
     first, second = rows_by_metric(a.folder), rows_by_metric(b.folder)
     for name in metric_order(first.keys() & second.keys()):

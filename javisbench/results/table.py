@@ -293,7 +293,7 @@ def _result_row(
             cell = _as_overall(result.cell(metric))
         if cell is not None:
             cells[metric] = cell
-    return Row(row_id, printable(label), cells, result.protocol, result.stand_in)
+    return Row(row_id, printable(label), cells, result.protocol_label, result.stand_in)
 
 
 def _as_overall(cell: Cell | None) -> Cell | None:
@@ -349,8 +349,10 @@ def _places(values: Sequence[float], higher_is_better: bool) -> list[Place | Non
 
 def protocol_line(results: Sequence[Result]) -> str:
     """Names of the protocols behind a table, with what makes them special."""
-    names = list(dict.fromkeys(printable(result.protocol) for result in results))
+    names = list(dict.fromkeys(printable(result.protocol_label) for result in results))
     line = f"Protocol {names[0]}" if len(names) == 1 else f"Protocols {', '.join(names)}, not ranked together"
+    if any(result.protocol_label != result.protocol for result in results):
+        line += " (an earlier revision computed other numbers, not comparable with today's)"
     if any("+" in name for name in names):
         line += " (+ marks a derived protocol, not comparable with its base)"
     if any(result.stand_in for result in results):
