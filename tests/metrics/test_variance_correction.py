@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from javisbench.metrics.distance_slices import distance_error
-from javisbench.metrics.distances import Distance, frechet, kernel_distance
+from javisbench.metrics.distance import Distance, distance_error
+from javisbench.metrics.distances import frechet, kernel_distance
 from javisbench.metrics.variance_correction import (
     FrechetGeometry,
     frechet_cross,
@@ -135,7 +135,7 @@ def test_intervals_hold_against_a_fixed_set(width: int, centred: bool) -> None:
     for _ in range(500):
         fake = 1.3 * spread * rng.normal(size=(50, width))
         found = kernel_distance(fake, real, centred=centred, with_excess=True, y_is_fixed=True)
-        assert found.influence_y is None and found.excess > 0
+        assert found.influences_real is None and found.excess > 0
         error = distance_error(found)
         assert error is not None
         values.append(found.value)

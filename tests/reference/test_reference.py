@@ -252,8 +252,9 @@ def test_a_cache_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_set_has_the_first_clip_of_each_prompt_and_no_order_of_its_own(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import javisbench.metrics.fvd as fvd_module
     from javisbench.metrics.distance_slices import kernel_slices
+
+    import javisbench.metrics.fvd as fvd_module
     from javisbench.results.set_features import read_set_features
 
     def compute(_: Any, fake: Any, real: Any, slices: Any, protocol: Protocol) -> Any:
