@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from javisbench.metrics.distance_slices import distance_error
-from javisbench.metrics.distances import Distance, frechet, kernel_distance
+from javisbench.metrics.distance import Distance, distance_error
+from javisbench.metrics.distances import frechet, kernel_distance
 from javisbench.stats import (
     paired_difference,
     pairwise_p_values,
@@ -135,7 +135,7 @@ def set_row(
         a = measure(first, real)
         values.append(a.value)
         errors.append(distance_error(a)[0])
-        first_order.append(standard_error(a.influence_x + a.influence_y)[0])
+        first_order.append(standard_error(a.influences_fake + a.influences_real)[0])
     expected = float(np.mean(values))
 
     def covered(spread: list[float]) -> float:
@@ -160,7 +160,7 @@ def told_apart_row(
     for _ in range(repeats):
         real, first, second = draw(scenario, n, width, rng)
         a, b = measure(first, real), measure(second, real)
-        influence = a.influence_x + a.influence_y - b.influence_x - b.influence_y
+        influence = a.influences_fake + a.influences_real - b.influences_fake - b.influences_real
         found += t_test(a.value - b.value, *standard_error(influence)) <= 0.05
     return {"false_differences": found / repeats}
 
@@ -252,7 +252,7 @@ def ranks(repeats: int) -> list[dict[str, Any]]:
         for _ in range(repeats):
             real, *_ = draw(scenario, n, 16, rng)
             found = [frechet(draw(scenario, n, 16, rng)[1], real) for _ in range(5)]
-            influences = np.stack([f.influence_x + f.influence_y for f in found], axis=1)
+            influences = np.stack([f.influences_fake + f.influences_real for f in found], axis=1)
             estimates = np.array([f.value for f in found])
             wrong += told_apart(estimates, pairwise_p_values(estimates, influences))
         rows.append({"metric": "frechet, d = 16", "models": 5, "n": n, "family_wise_error": wrong / repeats})

@@ -8,8 +8,10 @@ lists each difference. A user's own variation has a derived name (``javisbench-v
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from javisbench.errors import UsageError
 from javisbench.registry import did_you_mean
@@ -136,14 +138,15 @@ class Protocol:
     """A named way of computing every metric.
 
     Attributes:
-        name: stored with every result and printed on every table.
+        name: stored with every result and printed on every table; `derived` adds to it what makes it another.
         max_audio_len_s: seconds of audio that FAD, DeSync and audio quality see.
         precision_tolerance: how far a score may move in a faster precision for the name to be kept.
         frame_times: ``declared`` takes frame i to be shown at i over the rate in the file's header, as the reference's
             decoders do; ``shown`` goes by when frames are shown.
         revision: raised when what the protocol computes changes; values of two revisions never rank beside each other.
         metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
-        suffixes: what makes the name a derived one besides overrides (``weights=1a2b3c4d``, ``bf16``, ``stand-in``).
+        headline: ids of the metrics that stand for the whole: a comparison adjusts over them together. Changes no
+            number, and is no setting.
     """
 
     name: str
@@ -160,6 +163,7 @@ class Protocol:
     text: TextSimilaritySettings = field(default_factory=TextSimilaritySettings)
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
     metrics: tuple[str, ...] = ()
+    headline: tuple[str, ...] = ()
 
     @property
     def base(self) -> str:
@@ -174,10 +178,24 @@ class Protocol:
 
     def settings(self) -> dict[str, Any]:
         """Every setting by name, as plain JSON values; what a run's manifest records."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "name"}
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "headline")}
 
 
-V1 = Protocol("javisbench-v1")
+V1 = Protocol(
+    "javisbench-v1",
+    headline=(
+        "fvd",
+        "kvd",
+        "fad",
+        "tv_ib",
+        "ta_ib",
+        "clip_score",
+        "clap_score",
+        "av_ib",
+        "avh_score",
+        "javis_score",
+    ),
+)
 V2 = Protocol(
     "javisbench-v2",
     frame_times="shown",
@@ -190,15 +208,21 @@ V2 = Protocol(
     desync=DeSyncSettings(fps_conversion="round_up"),
     text=TextSimilaritySettings(channel_order="rgb", clap_padding="repeatpad"),
     audio_quality=AudioQualitySettings(quality_resampling="resample"),
+    headline=("fvd", "fad", "tv_ib", "ta_ib", "av_ib", "javis_score", "desync"),
 )
 AIST_LANDSCAPE = Protocol(
     "aist-landscape",
     frame_times="shown",
     revision=2,
     metrics=("fvd", "kvd", "fad", "av_ib", "avh_score", "javis_score", "av_align", "desync"),
+    headline=("fvd", "kvd", "fad", "av_ib", "avh_score", "javis_score", "av_align", "desync"),
 )
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (V1, V2, AIST_LANDSCAPE)}
+# Revision 1 went by the rate in the file's header.
+_EARLIER: dict[tuple[str, int], Protocol] = {
+    (p.name, 1): replace(p, frame_times="declared", revision=1) for p in (V2, AIST_LANDSCAPE)
+}
 DEFAULT_PROTOCOL = V1.name
 
 
@@ -219,6 +243,81 @@ def parse_protocol(spec: str) -> Protocol:
     return protocol
 
 
+def protocol_at(name: str, revision: int) -> Protocol | None:
+    """The protocol `name` (not a derived one) as it was at a revision; None where that is not known here."""
+    protocol = PROTOCOLS.get(name)
+    if protocol is not None and protocol.revision == revision:
+        return protocol
+    return _EARLIER.get((name, revision))
+
+
+def protocol_label(name: str, revision: int) -> str:
+    """How a protocol is called in tables: ``javisbench-v2``, and of a revision that is not today's with its number."""
+    today = PROTOCOLS.get(name.partition("+")[0])
+    return name if revision == (1 if today is None else today.revision) else f"{name} (revision {revision})"
+
+
+def recorded_protocol(name: str, settings: object) -> Protocol:
+    """The protocol `name` with the settings that a result recorded, which may be those of another revision.
+
+    Args:
+        name: possibly derived.
+        settings: what `Protocol.settings` gave, read back from JSON; None where nothing was recorded. What it lacks is
+            as in the protocol of that name and revision, and where none is known, as in `javisbench-v1`.
+
+    Raises:
+        UsageError: a setting that is no such value, or no settings of a protocol that is not known here.
+    """
+    base, *derivations = name.split("+")
+    revision = recorded_revision(settings)
+    known = protocol_at(base, revision) or PROTOCOLS.get(base)
+    if not isinstance(settings, Mapping):
+        if known is None:
+            parse_protocol(base)
+        protocol = known or V1
+        for derivation in sorted(part for part in derivations if part.partition("=")[0] in _setting_places()):
+            protocol = _override(protocol, derivation)
+        return replace(protocol, name=name)
+    protocol = replace(known or V1, name=name, revision=revision)
+    for setting, (concern, annotation) in _setting_places().items():
+        part = settings if concern is None else settings.get(concern)
+        if isinstance(part, Mapping) and setting in part:
+            value = _recorded_value(setting, part[setting], annotation)
+            protocol = _with_setting(protocol, concern, setting, value)
+    _check(protocol)
+    return protocol
+
+
+def recorded_revision(settings: object) -> int:
+    """The revision of recorded settings; 1 where none is recorded.
+
+    Raises:
+        UsageError: it is no revision.
+    """
+    revision = settings.get("revision", 1) if isinstance(settings, Mapping) else 1
+    if type(revision) is not int or not 1 <= revision < 1_000_000:
+        raise UsageError(f"protocol_settings.revision is {str(revision)[:40]!r}, which is no revision of a protocol.")
+    return revision
+
+
+def _with_setting(protocol: Protocol, concern: str | None, name: str, value: Any) -> Protocol:
+    if concern is None:
+        return replace(protocol, **{name: value})
+    return replace(protocol, **{concern: replace(getattr(protocol, concern), **{name: value})})
+
+
+def _recorded_value(name: str, value: object, annotation: Any) -> Any:
+    if annotation is float and type(value) is int:
+        value = float(value)
+    if get_origin(annotation) is Literal:
+        fits = type(value) is str and value in get_args(annotation)
+    else:
+        fits = type(value) is annotation and not (annotation is float and not math.isfinite(cast("float", value)))
+    if not fits:
+        raise UsageError(f"protocol_settings has {name} = {str(value)[:40]!r}, which that setting cannot be.")
+    return value
+
+
 def setting_names() -> frozenset[str]:
     """Every setting that an override may name."""
     return frozenset(_setting_places())
@@ -234,10 +333,7 @@ def _override(protocol: Protocol, override: str) -> Protocol:
         )
     concern, annotation = places[name]
     value = _parse_value(name, text, annotation)
-    if concern is None:
-        changed = replace(protocol, **{name: value})
-    else:
-        changed = replace(protocol, **{concern: replace(getattr(protocol, concern), **{name: value})})
+    changed = _with_setting(protocol, concern, name, value)
     _check(changed)
     if changed.settings() == protocol.settings():
         return protocol

@@ -28,8 +28,8 @@ class AVIB(SampleMetric):
         kind="sample",
         measures="The cosine of audio and video in ImageBind's space.",
         blind_to=(
-            "The moment: shifting the sound against the picture hardly changes it. Sound above 8 kHz. "
-            "javisbench-v1 hears the left channel only."
+            "The moment: shifting the sound against the picture hardly changes it. The quality of the picture: noise "
+            "alone can raise it. Sound above 8 kHz. javisbench-v1 hears the left channel only."
         ),
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
     )

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from javisbench.metrics.distance import Distance, distance_error
 from javisbench.stats import Estimate
+
+__all__ = [
+    "Distance",
+    "MetricCard",
+    "SampleContext",
+    "SampleMetric",
+    "SampleScore",
+    "SetMetric",
+    "SetValue",
+]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,30 +119,150 @@ class SampleMetric(ABC):
 
 
 class SetMetric(ABC):
-    """A metric between a set of generated clips and a set of real ones."""
+    """A metric between a set of generated clips and a set of real ones.
+
+    Whoever scores, compares, ranks, verifies or tables a set metric asks an object of its class; nothing else says what
+    its distance is. Write `needs` and `distance`, and override what follows where it differs.
+
+    Attributes:
+        min_n: fewest samples of each side that have a value.
+    """
 
     card: ClassVar[MetricCard]
+    min_n: ClassVar[int] = 2
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> FeatureSpec:
         """The feature whose ``embedding`` array, shape ``(d,)`` (or ``(k, d)``: k rows), stands for the clip."""
 
     @abstractmethod
-    def compute(
+    def distance(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> Distance:
+        """The distance of two sets, in the unit of tables, with the influence of each sample on it.
+
+        Args:
+            fake: float64 array ``(n, d)`` (or ``(n, k, d)``), finite, n at least `min_n`.
+            real: of the same shape; row i belongs to row i of `fake`.
+            protocol: for the settings that change the number.
+
+        Raises:
+            MetricError: these sets have none; the message says why.
+        """
+
+    def distances(
+        self,
+        fake: NDArray[np.float64],
+        real: NDArray[np.float64],
+        slices: Mapping[str, NDArray[np.intp]],
+        protocol: Protocol,
+    ) -> dict[str, Distance]:
+        """Distances of several slices, each of at least `min_n` rows; overridden where one pass serves them all."""
+        return {name: self._one(fake[rows], real[rows], protocol) for name, rows in slices.items()}
+
+    def unbiased_from(self, width: int) -> int:
+        """Fewest samples of `width` features whose value is not marked as biased; 0 when none ever is.
+
+        Biased values have no interval and no rank.
+        """
+        return 0
+
+    def ranks(self, found: Distance) -> bool:
+        """Whether a distance may be tested against another, and so ranked."""
+        return found.status == "ok" and found.value is not None and found.influences is not None
+
+    def caveats(self, protocol: str) -> tuple[str, ...]:
+        """What a table with its values says about them, as footnotes.
+
+        Args:
+            protocol: name of a protocol that the table has values under.
+        """
+        return ()
+
+    def remark(self, fake: NDArray[np.floating], real: NDArray[np.floating], protocol: Protocol) -> str | None:
+        """A further note on the value over all samples, or None."""
+        return None
+
+    def measure(
         self,
         fake: NDArray[np.floating],
         real: NDArray[np.floating],
-        slices: Mapping[str, NDArray[np.int64]],
+        slices: Mapping[str, NDArray[np.integer]],
         protocol: Protocol,
-    ) -> dict[str, SetValue]:
-        """Distances of all slices in one pass.
+    ) -> dict[str, Distance]:
+        """Distances of all slices, by this metric's rules of small n and bias.
 
         Args:
-            fake: float array ``(n, d)``, one row a generated clip.
+            fake: float array ``(n, d)`` (or ``(n, k, d)``), one row a generated clip.
             real: of the same shape; row i belongs to row i of `fake`.
             slices: slice name to row indices, of both sides.
             protocol: for the settings that change the number.
 
         Returns:
-            slice name to value; never raises for small slices.
+            slice name to distance, in the order of `slices`; never raises for small slices.
+
+        Raises:
+            MetricError: NaN or infinite features, or sets that do not fit each other.
         """
+        from javisbench.metrics.distances import paired_sets
+        from javisbench.stats import checked_rows
+
+        x, y = paired_sets(fake, real)
+        parts = {name: checked_rows(rows, len(x), name) for name, rows in slices.items()}
+        found = self.distances(x, y, {name: rows for name, rows in parts.items() if rows.size >= self.min_n}, protocol)
+        return {
+            name: self._ruled(found[name], x.shape[-1]) if name in found else self._too_few(rows.size)
+            for name, rows in parts.items()
+        }
+
+    def compute(
+        self,
+        fake: NDArray[np.floating],
+        real: NDArray[np.floating],
+        slices: Mapping[str, NDArray[np.integer]],
+        protocol: Protocol,
+    ) -> dict[str, SetValue]:
+        """What `measure` gives, as values with intervals; arguments and errors are the same."""
+        found = self.measure(fake, real, slices, protocol)
+        values = {name: self._value(distance) for name, distance in found.items()}
+        whole = [
+            name for name, distance in found.items() if distance.n_fake == len(fake) and distance.value is not None
+        ]
+        remark = self.remark(fake, real, protocol) if whole else None
+        for name in whole if remark is not None else ():
+            note = values[name].note
+            values[name] = replace(values[name], note=remark if note is None else f"{note}; {remark}")
+        return values
+
+    def _one(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> Distance:
+        from numpy.linalg import LinAlgError
+
+        try:
+            return self.distance(fake, real, protocol)
+        except LinAlgError as error:
+            # Finite features of absurd spread: no decomposition converges.
+            note = f"no value: {error}"
+            return Distance(None, n_fake=len(fake), n_real=len(real), width=fake.shape[-1], status="failed", note=note)
+
+    def _ruled(self, found: Distance, width: int) -> Distance:
+        least = self.unbiased_from(width)
+        n = min(found.n_fake, found.n_real)
+        if found.status != "ok" or n >= least:
+            return found
+        note = f"n = {n} is below {least}: biased"
+        return replace(found, influences_fake=None, influences_real=None, status="biased", note=found.note or note)
+
+    def _too_few(self, n: int) -> Distance:
+        least = {2: "two"}.get(self.min_n, str(self.min_n))
+        note = f"n = {n}: no value from fewer than {least} samples"
+        return Distance(None, n_fake=n, n_real=n, status="small_n", note=note)
+
+    def _value(self, found: Distance) -> SetValue:
+        from javisbench.stats import t_interval
+
+        spread = distance_error(found) if found.status == "ok" else None
+        if found.value is None or spread is None:
+            return SetValue(found.value, found.n_fake, status=found.status, note=found.note)
+        low, high = t_interval(found.value, *spread, 0.95)
+        least, most = self.card.value_range
+        low = low if least is None else max(low, least)
+        high = high if most is None else min(high, most)
+        return SetValue(found.value, found.n_fake, low, high, note=found.note)

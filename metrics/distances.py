@@ -11,7 +11,7 @@ All of it is float64 linear algebra on arrays; no model, file or device.
   MMD. Efron and Tibshirani (1993), chapters 11 and 21. What their squares count twice where the sets are nearly equal
   is given beside them (`javisbench.metrics.variance_correction`).
 
-Slices and intervals are made of these in `javisbench.metrics.distance_slices`.
+The set metrics are made of these.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from javisbench.errors import MetricError
+from javisbench.metrics.distance import Distance
 from javisbench.metrics.variance_correction import (
     FrechetGeometry,
     frechet_excess,
     kernel_excess,
+    shift_curvature,
 )
 
 if TYPE_CHECKING:
@@ -72,29 +74,6 @@ class Moments:
         return cls(len(x), mean, centred.T @ centred / (len(x) - 1))
 
 
-@dataclass(frozen=True, eq=False)
-class Distance:
-    """A distance with what each sample contributes to it.
-
-    Summing the influences of a row over both sides (when both were sampled) and passing them to
-    `javisbench.stats.standard_error` gives the standard error; subtracting those of two models on the same prompts
-    gives that of their difference.
-
-    Attributes:
-        value: the distance.
-        influence_x: of each row of the first set, summing to zero, shape ``(n,)``; None when there is no interval.
-        influence_y: of each row of the second set, shape ``(m,)``; None when there is no interval.
-        why_no_influence: the reason, as a clause for a table, or None.
-        excess: the variance that the squared influences count twice; 0 where it was not asked for.
-    """
-
-    value: float
-    influence_x: Vector | None
-    influence_y: Vector | None
-    why_no_influence: str | None = None
-    excess: float = 0.0
-
-
 def checked_features(features: NDArray[np.floating[Any]], name: str, *, grouped: bool = False) -> Matrix:
     """The features as a float64 matrix, or where `grouped` also as an array ``(samples, k, features)``.
 
@@ -134,6 +113,27 @@ def two_sets(
     return first, second
 
 
+def paired_sets(fake: NDArray[np.floating[Any]], real: NDArray[np.floating[Any]]) -> tuple[Matrix, Matrix]:
+    """Generated and real rows of the same samples as `checked_features` gives them, of any number.
+
+    Args:
+        fake: float array ``(n, d)`` or ``(n, k, d)``.
+        real: of the same shape; row i belongs to row i of `fake`.
+
+    Raises:
+        MetricError: unusable features, or sets that do not fit each other.
+    """
+    x = checked_features(fake, "The generated set", grouped=True)
+    y = checked_features(real, "The real set", grouped=True)
+    check_widths(x, y)
+    if len(x) != len(y):
+        raise MetricError(
+            f"Paired sets have one real row for each generated one; got {len(x)} generated and {len(y)} real rows.",
+            kind="shape",
+        )
+    return x, y
+
+
 def check_widths(x: Matrix, y: Matrix) -> None:
     """Raises `MetricError` unless both sets have equally many features."""
     if x.shape[-1] != y.shape[-1]:
@@ -158,7 +158,7 @@ def frechet_distance(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]])
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    return _frechet(*two_sets(x, y, grouped=True), influences=False).value
+    return _frechet(*two_sets(x, y, grouped=True), influences=False)[0]
 
 
 def frechet_from_moments(x: Moments, y: Moments) -> float:
@@ -198,12 +198,17 @@ def frechet(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *, with_
     first, second = two_sets(x, y, grouped=True)
     sampled, width = min(len(first), len(second)), first.shape[-1]
     if sampled < 2 * width:
-        value = _frechet(first, second, influences=False).value
-        return Distance(value, None, None, f"n = {sampled} is below 2d = {2 * width}")
-    return _frechet(first, second, influences=True, with_excess=with_excess)
+        value, _, _, _ = _frechet(first, second, influences=False)
+        note = f"n = {sampled} is below 2d = {2 * width}: biased upward"
+        return Distance(value, None, None, len(first), len(second), width, "biased", note)
+    value, of_first, of_second, excess = _frechet(first, second, influences=True, with_excess=with_excess)
+    reason = None if of_first is not None else "the covariance is singular: no interval"
+    return Distance(value, of_first, of_second, len(first), len(second), width, note=reason, excess=excess)
 
 
-def _frechet(x: Matrix, y: Matrix, *, influences: bool, with_excess: bool = False) -> Distance:
+def _frechet(
+    x: Matrix, y: Matrix, *, influences: bool, with_excess: bool = False
+) -> tuple[float, Vector | None, Vector | None, float]:
     """The distance, with influences of both sides and the excess of their squares where they are wanted."""
     samples_x, samples_y = len(x), len(y)
     width = x.shape[-1]
@@ -221,17 +226,15 @@ def _frechet(x: Matrix, y: Matrix, *, influences: bool, with_excess: bool = Fals
         nuclear = np.linalg.svd(cross, compute_uv=False) if cross.size else np.zeros(1)
     traces = sum(float(np.vdot(rows, rows)) / (len(rows) - 1) for rows in (rows_x, rows_y))
     value = max(float(gap @ gap) + traces - 2 * float(nuclear.sum()), 0.0)
-    if not influences:
-        return Distance(value, None, None)
-    if singular:
-        return Distance(value, None, None, "the covariance is singular")
+    if not influences or singular:
+        return value, None, None, 0.0
     # z' U D U' z is the squared length of the centred row times (whitening times U sqrt(D)).
     projected_x = rows_x @ ((factor_x / spectrum_x) @ (left * np.sqrt(nuclear)))
-    influence_x = _influence(rows_x, 2 * gap, projected_x, samples_x)
+    influences_fake = _influence(rows_x, 2 * gap, projected_x, samples_x)
     projected_y = rows_y @ ((factor_y / spectrum_y) @ (right.T * np.sqrt(nuclear)))
     geometry = FrechetGeometry(rows_x, rows_y, projected_x, projected_y, nuclear)
     excess = frechet_excess(geometry) if with_excess else 0.0
-    return Distance(value, influence_x, _influence(rows_y, -2 * gap, projected_y, samples_y), excess=excess)
+    return value, influences_fake, _influence(rows_y, -2 * gap, projected_y, samples_y), excess
 
 
 def _influence(rows: Matrix, slope: Vector, projected: Matrix, samples: int) -> Vector:
@@ -274,7 +277,9 @@ def polynomial_mmd(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], *
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
     """
-    return kernel_distance(x, y, centred=centred).value
+    value = kernel_distance(x, y, centred=centred).value
+    assert value is not None
+    return value
 
 
 def kernel_distance(
@@ -283,17 +288,19 @@ def kernel_distance(
     *,
     centred: bool = False,
     with_excess: bool = False,
+    y_is_fixed: bool = False,
 ) -> Distance:
     """`polynomial_mmd` with the jackknife influence of every sample on it.
 
     The influence of a sample is (n - 1) times what leaving it out takes away, centred. When `centred`, leaving a
-    sample out moves the mean as well; that part is added to first order.
+    sample out moves the mean as well; that part is added to second order.
 
     Args:
         x: float array ``(n, d)``, n >= 2.
         y: float array ``(m, d)``, m >= 2.
         centred: see `polynomial_mmd`.
-        with_excess: whether the `excess` of the result is wanted, which needs rows that correspond.
+        with_excess: whether the `excess` of the result is wanted, which needs rows that correspond, or a fixed `y`.
+        y_is_fixed: take `y` for the population itself: its rows have no influence.
 
     Raises:
         MetricError: NaN or infinite features, unequal widths, or a set of fewer than two.
@@ -304,6 +311,8 @@ def kernel_distance(
     else:
         whole = {"all": (np.arange(len(first)), np.arange(len(second)))}
         found = kernel_distances(first, second, whole)["all"]
+    if y_is_fixed:
+        found = replace(found, influences_real=None)
     return with_kernel_excess(found, first, second, centred) if with_excess else found
 
 
@@ -336,13 +345,14 @@ class _KernelSums:
 def with_kernel_excess(found: Distance, x: Matrix, y: Matrix, centred: bool) -> Distance:
     """`found`, the kernel distance of the pairs `x` and `y`, ``(n, d)``, with the excess of its squared influences.
 
-    Unchanged where it has no influences.
+    Unchanged where it has no influences. Without those of `y`, that set is fixed.
     """
-    if found.influence_x is None:
+    if found.influences_fake is None:
         return found
     # Of few samples the excess is known badly, and worst where the distance is too: all of it would be too much.
-    share = 1.0 if centred else max(0.0, 1 - _EXCESS_LEFT / len(x))
-    return replace(found, excess=share * kernel_excess(x, y, centred=centred))
+    share = max(0.0, 1 - _EXCESS_LEFT / len(x))
+    excess = kernel_excess(x, y, centred=centred, y_is_fixed=found.influences_real is None)
+    return replace(found, excess=share * excess)
 
 
 def kernel_distances(x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]]) -> dict[str, Distance]:
@@ -358,7 +368,8 @@ def kernel_distances(x: Matrix, y: Matrix, parts: Mapping[str, tuple[Rows, Rows]
         weights_x[rows_x, column] = 1
         weights_y[rows_y, column] = 1
     (cubes,) = _kernel_sums(x, y, weights_x, weights_y, powers=(3,))
-    return {name: _mmd(*cubes.of(column, *rows)) for column, (name, rows) in enumerate(parts.items())}
+    width = x.shape[1]
+    return {name: _mmd(width, *cubes.of(column, *rows)) for column, (name, rows) in enumerate(parts.items())}
 
 
 def centred_kernel_distance(x: Matrix, y: Matrix) -> Distance:
@@ -366,29 +377,74 @@ def centred_kernel_distance(x: Matrix, y: Matrix) -> Distance:
 
     Shapes and arguments are those of `kernel_distance`.
     """
-    n, width = x.shape
-    m = len(y)
+    (n, width), m = x.shape, len(y)
     rows_x, rows_y = x - x.mean(axis=0), y - y.mean(axis=0)
-    cubes, squares = _kernel_sums(rows_x, rows_y, np.ones((n, 1)), np.ones((m, 1)), powers=(3, 2))
-    found = _mmd(*cubes.of(0, np.arange(n), np.arange(m)))
-    if found.influence_x is None or found.influence_y is None:
+    sums = _kernel_sums(rows_x, rows_y, np.ones((n, 1)), np.ones((m, 1)), powers=(3, 2))
+    cubes, squares = (power.of(0, np.arange(n), np.arange(m)) for power in sums)
+    found = _mmd(width, *cubes)
+    if found.influences_fake is None or found.influences_real is None:
         return found
-    # Without row i the mean moves, and all centred rows with it, by row_i / (n - 1): derivative by a common shift.
-    slope_x = 6 / width * (squares.xx[:, 0] @ rows_x / (n * (n - 1)) - squares.yx[:, 0] @ rows_y / (n * m))
-    influence_x = found.influence_x - rows_x @ slope_x
-    slope_y = 6 / width * (squares.yy[:, 0] @ rows_y / (m * (m - 1)) - squares.xy[:, 0] @ rows_x / (n * m))
-    return replace(found, influence_x=influence_x, influence_y=found.influence_y - rows_y @ slope_y)
+    (xx, yy, xy, yx), (xx2, yy2, xy2, yx2) = cubes, squares
+    moved_x = _moved_mean(_Side(rows_x, xx, xx2, xy, xy2), rows_y, yx2)
+    moved_y = _moved_mean(_Side(rows_y, yy, yy2, yx, yx2), rows_x, xy2)
+    return replace(
+        found, influences_fake=found.influences_fake + moved_x, influences_real=found.influences_real + moved_y
+    )
 
 
-def _mmd(xx: Vector, yy: Vector, xy: Vector, yx: Vector) -> Distance:
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One centred set.
+
+    Attributes:
+        rows: shape ``(n, d)``.
+        own: of each row, the sum of the kernel's cubes ``s^3`` over the other rows, shape ``(n,)``.
+        own_squares: of ``s^2``.
+        cross: the sum of the cubes over the other set.
+        cross_squares: of the squares.
+    """
+
+    rows: Matrix
+    own: Vector
+    own_squares: Vector
+    cross: Vector
+    cross_squares: Vector
+
+
+def _moved_mean(side: _Side, other: Matrix, other_squares: Vector) -> Vector:
+    """What the moving mean adds to the jackknife influences of one side, centred.
+
+    Without row i all centred rows move by ``row_i / (n - 1)``. To second order, since variances less the excess of
+    `javisbench.metrics.variance_correction` are right to the order 1/n^2 only when influences are right to 1/n.
+
+    Args:
+        side: whose influences.
+        other: the rows of the other set, centred, shape ``(m, d)``.
+        other_squares: of each of them, the sum of ``s^2`` over this side.
+    """
+    n, m, (rows, width) = len(side.rows), len(other), (side.rows, side.rows.shape[1])
+    own, cross = side.own_squares @ rows / (n * (n - 1)), other_squares @ other / (n * m)
+    slope = 6 / width * (own - cross)
+    # The slope without row i. What a row adds to it, times the row itself: u.u' = d (s - 1), which makes cubes of it.
+    lengths = np.einsum("ij,ij->i", rows, rows)
+    added = (width * (side.own - side.own_squares) + lengths * side.own_squares) / (n - 1)
+    added -= width * (side.cross - side.cross_squares) / m
+    added -= rows @ (2 * own - cross)
+    bent = np.einsum("ij,ij->i", rows @ shift_curvature(rows, other), rows)
+    second = (6 / width * added - bent / 2) / (n - 1)
+    return np.asarray(second - second.mean() - rows @ slope)
+
+
+def _mmd(width: int, xx: Vector, yy: Vector, xy: Vector, yx: Vector) -> Distance:
     """Distance and jackknife from the kernel row sums of each side over the other members and over the other side."""
     n, m = len(xx), len(yy)
     total_x, total_y, total_cross = float(xx.sum()), float(yy.sum()), float(xy.sum())
     value = total_x / (n * (n - 1)) + total_y / (m * (m - 1)) - 2 * total_cross / (n * m)
     if min(n, m) < 3:
-        return Distance(value, None, None, "no jackknife from two samples")
+        note = "no jackknife from two samples: no interval"
+        return Distance(value, n_fake=n, n_real=m, width=width, note=note)
     influences = _jackknife(total_x, xx, total_cross, xy, m), _jackknife(total_y, yy, total_cross, yx, n)
-    return Distance(value, *influences)
+    return Distance(value, *influences, n, m, width)
 
 
 def _jackknife(own: float, own_rows: Vector, cross: float, cross_rows: Vector, partners: int) -> Vector:

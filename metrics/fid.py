@@ -8,22 +8,18 @@ clips.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from javisbench.metrics.base import MetricCard, SetMetric, SetValue
-from javisbench.metrics.distance_slices import frechet_slices, note_extrapolation
+from javisbench.metrics.base import MetricCard
 from javisbench.metrics.encoders.set_specs import inception_spec
+from javisbench.metrics.frechet_metric import FrechetMetric
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.protocol import Protocol
 
 
-class FIDMetric(SetMetric):
+class FIDMetric(FrechetMetric):
     """FID of generated against real frames, with influence-function intervals (see `javisbench.metrics.distances`)."""
 
     card: ClassVar[MetricCard] = MetricCard(
@@ -44,23 +40,3 @@ class FIDMetric(SetMetric):
     def needs(self, protocol: Protocol) -> FeatureSpec:
         """Pooled Inception features of frames."""
         return inception_spec(protocol)
-
-    def compute(
-        self,
-        fake: NDArray[np.floating[Any]],
-        real: NDArray[np.floating[Any]],
-        slices: Mapping[str, NDArray[np.int64]],
-        protocol: Protocol,
-    ) -> dict[str, SetValue]:
-        """FID of all slices; the slice of every clip also gets the extrapolated value, as FVD.
-
-        Args:
-            fake: float array ``(n, frames, d)``.
-            real: of the same shape; clip i belongs to clip i of `fake`.
-            slices: slice name to clip indices, of both sides.
-            protocol: unused: the features carry its settings.
-
-        Raises:
-            MetricError: NaN or infinite features, or sets that do not fit each other.
-        """
-        return note_extrapolation(frechet_slices(fake, real, slices), fake, real)

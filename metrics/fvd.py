@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from javisbench.metrics.base import MetricCard, SetMetric, SetValue
-from javisbench.metrics.distance_slices import frechet_slices, note_extrapolation
+from javisbench.metrics.base import MetricCard
 from javisbench.metrics.encoders.set_specs import i3d_spec
+from javisbench.metrics.frechet_metric import FrechetMetric
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.protocol import Protocol
 
 
-class FVDMetric(SetMetric):
+class FVDMetric(FrechetMetric):
     """FVD of generated against real clips, with influence-function intervals (see `javisbench.metrics.distances`)."""
 
     card: ClassVar[MetricCard] = MetricCard(
@@ -36,26 +32,3 @@ class FVDMetric(SetMetric):
     def needs(self, protocol: Protocol) -> FeatureSpec:
         """I3D logits."""
         return i3d_spec(protocol)
-
-    def compute(
-        self,
-        fake: NDArray[np.floating[Any]],
-        real: NDArray[np.floating[Any]],
-        slices: Mapping[str, NDArray[np.int64]],
-        protocol: Protocol,
-    ) -> dict[str, SetValue]:
-        """FVD of all slices.
-
-        The slice that holds every clip also gets a note with the value extrapolated to infinite n, where n is at least
-        four times the feature width.
-
-        Args:
-            fake: float array ``(n, d)``, one row a generated clip.
-            real: of the same shape; row i belongs to row i of `fake`.
-            slices: slice name to row indices, of both sides.
-            protocol: unused: the features carry its settings.
-
-        Raises:
-            MetricError: NaN or infinite features, or sets that do not fit each other.
-        """
-        return note_extrapolation(frechet_slices(fake, real, slices), fake, real)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from javisbench.errors import JavisbenchError
 from javisbench.registry import Registry
 
 if TYPE_CHECKING:
-    from javisbench.metrics.base import SampleMetric, SetMetric
+    from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
 
 METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
     "metric",
@@ -43,3 +44,28 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "health_damaged": "javisbench.metrics.health:Damaged",
     },
 )
+
+
+def card_of(metric_id: str) -> MetricCard | None:
+    """The metric's card; None for a metric that is not installed here, or whose plugin does not import."""
+    try:
+        return METRICS.get(metric_id).card
+    except (JavisbenchError, ImportError, AttributeError):
+        return None
+
+
+def set_metric(metric_id: str) -> SetMetric | None:
+    """An object of the set metric; None for per-sample metrics and for what is not installed here."""
+    from javisbench.metrics.base import SetMetric
+
+    card = card_of(metric_id)
+    if card is None or card.kind != "set":
+        return None
+    cls = METRICS.get(metric_id)
+    return cls() if isinstance(cls, type) and issubclass(cls, SetMetric) else None
+
+
+def default_set_metrics() -> tuple[str, ...]:
+    """Ids of the set metrics that are computed without being asked for by name."""
+    cards = {metric_id: card_of(metric_id) for metric_id in METRICS}
+    return tuple(name for name, card in cards.items() if card is not None and card.kind == "set" and card.by_default)

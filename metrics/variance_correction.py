@@ -5,7 +5,12 @@ first and g its second derivative with respect to the weight of a pair. With ``s
 its variance is ``s^2 / n + t^2 / (2 n^2)``. The influences that are measured on the same n pairs are
 ``f(w_i) + mean_j g(w_i, w_j)``, and the mean of their squares over n is ``s^2 / n + t^2 / n^2``: the second-order part
 comes twice (Efron and Stein, 1981, section 4, show the same of the jackknife). Where two distributions are equal, f is
-0 and standard errors are 1.41 times too large. `excess` is ``t^2 / (2 n^2)``, to be taken off.
+0 and standard errors are 1.41 times too large. `excess` is ``t^2 / (2 n^2)``, to be taken off. Where one set is fixed,
+w is a row of the other alone, and all of this holds with the derivatives of that side.
+
+Efron and Stein's identity is of what leaving a row out does. Influences that follow that to first order only lack
+``-g(w_i, w_i) / (2 n)``, which goes with f; their squares are too small by as much as the excess, and taking it off
+them would be too much.
 
 The second derivatives are exact; their mean squares are over pairs of rows of the sample, some thousands of them.
 """
@@ -120,23 +125,26 @@ def _ring(n: int) -> tuple[Index, Index]:
     return first[chosen], second[chosen]
 
 
-def kernel_excess(x: Matrix, y: Matrix, *, centred: bool) -> float:
+def kernel_excess(x: Matrix, y: Matrix, *, centred: bool, y_is_fixed: bool = False) -> float:
     """The variance that squared influences of the polynomial MMD count twice.
 
     The kernel is ``s^3`` with ``s = x.y/d + 1``. Measured on at most 512 rows of each set, evenly spaced.
 
     Args:
         x: float array ``(n, d)``, n >= 3.
-        y: of the same shape; row i belongs to row i of `x`.
+        y: of the same shape; row i belongs to row i of `x`. Where it is fixed: ``(m, d)``.
         centred: whether each set's own mean is taken out first; the derivatives then include its movement.
+        y_is_fixed: whether `x` alone was sampled.
     """
     n = len(x)
     if centred:
         x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     u, v = _spaced(x), _spaced(y)
-    cross = kernel_cross(u, v, centred)
-    both = kernel_same(u, v, centred) + kernel_same(v, u, centred) + cross + cross.T
-    return _off_diagonal_square(both) / (2 * n * n)
+    derivative = kernel_same(u, v, centred)
+    if not y_is_fixed:
+        cross = kernel_cross(u, v, centred)
+        derivative += kernel_same(v, u, centred) + cross + cross.T
+    return _off_diagonal_square(derivative) / (2 * n * n)
 
 
 def kernel_same(u: Matrix, v: Matrix, centred: bool) -> Matrix:
@@ -154,10 +162,21 @@ def kernel_same(u: Matrix, v: Matrix, centred: bool) -> Matrix:
     gradient = own @ u / (n - 1) + u * (own.sum(axis=1, keepdims=True) / (n - 1)) - other @ v / len(v)
     gradient -= gradient.mean(axis=0)
     shift = (-6 / width) * gradient @ u.T
-    spread, partner = u.T @ u / n, v.T @ v / len(v)
+    return np.asarray(derivative + shift + shift.T + u @ shift_curvature(u, v) @ u.T)
+
+
+def shift_curvature(u: Matrix, v: Matrix) -> Matrix:
+    """Second derivative of the MMD of two centred sets by a shift of all rows of `u`, shape ``(d, d)``.
+
+    Args:
+        u: centred rows, shape ``(n, d)``.
+        v: centred rows, shape ``(m, d)``.
+    """
+    width = u.shape[1]
+    spread, partner = u.T @ u / len(u), v.T @ v / len(v)
     curvature = (12 / width**2) * (spread + spread @ spread / width - partner)
     curvature += np.eye(width) * (6 / width) * (1 + float(np.vdot(spread, spread)) / width**2)
-    return np.asarray(derivative + shift + shift.T + u @ curvature @ u.T)
+    return np.asarray(curvature)
 
 
 def kernel_cross(u: Matrix, v: Matrix, centred: bool) -> Matrix:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from javisbench.metrics.base import MetricCard, SetMetric, SetValue
+from javisbench.metrics.base import Distance, MetricCard, SetMetric
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
 from javisbench.protocol import Protocol
 
@@ -30,14 +30,5 @@ class ColourDistance(SetMetric):
     def needs(self, protocol: Protocol) -> FeatureSpec:
         return FeatureSpec.of("i3d", "logits", video_range=protocol.fvd.video_range)
 
-    def compute(
-        self,
-        fake: Any,
-        real: Any,
-        slices: Mapping[str, Any],
-        protocol: Protocol,
-    ) -> dict[str, SetValue]:
-        return {
-            name: SetValue(float(np.abs(fake[rows] - real[rows]).sum()) if len(rows) else None, len(rows))
-            for name, rows in slices.items()
-        }
+    def distance(self, fake: Any, real: Any, protocol: Protocol) -> Distance:
+        return Distance(float(np.abs(fake - real).sum()), n_fake=len(fake), n_real=len(real), width=fake.shape[1])

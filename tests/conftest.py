@@ -129,7 +129,7 @@ def cheap_set_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     cheap = _module(Path(__file__).parent / "cheap_set_metrics.py")
     monkeypatch.setattr(i3d, "I3DEncoder", cheap.MeanColour)
     monkeypatch.setattr(fvd, "FVDMetric", cheap.ColourDistance)
-    monkeypatch.setattr("javisbench.run.reference_job._SET_METRICS", ("fvd",))
+    monkeypatch.setattr("javisbench.metrics.registry.default_set_metrics", lambda: ("fvd",))
 
 
 @pytest.fixture(scope="session")

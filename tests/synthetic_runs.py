@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 
 from javisbench.metrics.base import MetricCard
 from javisbench.metrics.registry import METRICS
+from javisbench.protocol import PROTOCOLS
 from javisbench.taxonomy import TAXONOMY
 
 # (title, higher is better, kind, unit, digits)
@@ -47,7 +48,8 @@ def fixed_cards() -> Iterator[None]:
     targets = {}
     for metric, (title, higher, kind, unit, digits) in FACTS.items():
         card = MetricCard(metric, title, higher, (None, None), kind, "Measures.", "Blind.", "Source.", unit, digits)
-        setattr(module, metric, SimpleNamespace(card=card))
+        bases = (METRICS.get(metric),) if kind == "set" else ()
+        setattr(module, metric, type(metric, bases, {"card": card}))
         targets[metric] = f"leaderboard_test_metrics:{metric}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "leaderboard_test_metrics", module)
@@ -91,6 +93,7 @@ class RunWriter:
         metrics: tuple[str, ...] = ("fvd", "tv_ib", "av_align", "javis_score", "desync"),
         suite: str = "demo",
         protocol: str = "javisbench-v1",
+        revision: int | None = None,
         stand_in: bool = False,
         card: dict[str, Any] | None = None,
         failures: list[dict[str, Any]] | None = None,
@@ -123,6 +126,7 @@ class RunWriter:
             "suite_hash": f"hash-of-{suite}",
             "samples": n,
             "protocol": protocol,
+            "protocol_settings": {"revision": revision or PROTOCOLS[protocol.partition("+")[0]].revision},
             "stand_in": stand_in,
             "audio": {"sidecar": n, "container": 0, "none": 0},
             "versions": {"javisbench": "0.1.0", "torch": "2.13.0"},

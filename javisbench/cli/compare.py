@@ -45,10 +45,19 @@ def command(
     verbose: bool,
 ) -> int:
     """Compare RUN_A and RUN_B on the samples that both have: paired differences, intervals, adjusted significance."""
-    from javisbench.results.compare import compare
+    from javisbench.errors import UsageError
+    from javisbench.results.compare import compare, refuse_unlike
+    from javisbench.results.compare import explain as differences
 
     options.setup_logging(quiet, verbose)
-    found = compare(*_loaded(run_a, run_b, protocol), slice_by or None)
+    a, b = _loaded(run_a, run_b, protocol)
+    try:
+        refuse_unlike(a, b)
+    except UsageError:
+        if explain and not as_json:
+            _print_differences(tuple(differences(a, b)))
+        raise
+    found = compare(a, b, slice_by or None)
     if plot is not None:
         from javisbench.leaderboard.compare_plot import draw_comparison
 
@@ -70,7 +79,8 @@ def _loaded(run_a: Path, run_b: Path, protocol: str | None) -> tuple[Result, Res
     for run, results in ((run_a, a), (run_b, b)):
         if protocol is not None and protocol not in results:
             raise UsageError(f"{run} was not scored under {protocol}; it has {', '.join(results)}.")
-    chosen = protocol or next((name for name in a if name in b), None)
+    alike = (name for name in a if name in b and a[name].revision == b[name].revision)
+    chosen = protocol or next(alike, None) or next((name for name in a if name in b), None)
     if chosen is not None:
         return a[chosen], b[chosen]
     return next(iter(a.values())), next(iter(b.values()))
@@ -96,8 +106,8 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
     console.print(table)
     if not found.comparable:
         console.print(
-            "Protocols or weights differ: these differences are not the models' alone. Score both in one way "
-            "(javisbench score RUN --protocol NAME) to compare the models.",
+            "The weights of metrics differ: these differences are not the models' alone. Score both with one set of "
+            "weights to compare the models.",
             style="bold",
         )
     notes = {row.difference.note for row in rows if row.difference.note}
@@ -105,11 +115,15 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
         console.print(note, style="dim")
     if explain:
         console.print()
-        console.print("Differences in how they were made (A / B):")
-        for line in found.differences or ("none",):
-            console.print(f"  {line}")
+        _print_differences(found.differences)
     elif found.differences:
         console.print(f"{len(found.differences)} differences in how they were made: --explain lists them.", style="dim")
+
+
+def _print_differences(differences: tuple[str, ...]) -> None:
+    output.line("Differences in how they were made (A / B):")
+    for line in differences or ("none",):
+        output.line(f"  {line}")
 
 
 def _cells(row: Row, titles: Mapping[str, str]) -> tuple[str, ...]:

@@ -50,7 +50,8 @@ def build(
 ) -> int:
     """Build a static site of runs and submissions; it needs no server and no network.
 
-    SOURCES are run folders, summary.json files, or submission archives, which are verified first.
+    SOURCES are run folders, summary.json files, or submission archives, which are verified first. An archive that does
+    not hold what it claims is left out; the first page says why.
     """
     from typing import cast
 
@@ -59,6 +60,8 @@ def build(
 
     options.setup_logging(quiet, verbose)
     report = build_site(sources, out, SiteOptions(title, cast(ClipsPublished, clips), plots, slice_by or None))
+    for archive in report.refused:
+        output.line(f"left out {archive.name}: {' '.join(archive.reasons)}", err=True)
     if not quiet:
         output.line(f"{report.results} results on {report.pages} pages", err=True)
     output.line(report.index)

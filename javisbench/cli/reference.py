@@ -37,7 +37,11 @@ _clips_option = click.option(
 @_clips_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .safetensors file.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="[default: the suite's]")
-@click.option("--metrics", metavar="ID,...", help="Set metrics to be prepared for. [default: fvd,kvd,fad]")
+@click.option(
+    "--metrics",
+    metavar="ID,...",
+    help="Set metrics to be prepared for. [default: all but those that are computed only when asked for]",
+)
 @click.option("--encoder", "encoders", multiple=True, metavar="NAME=VARIANT", help="Another variant of an encoder.")
 @options.weights_option
 @options.workers_option

@@ -28,13 +28,14 @@ from javisbench.leaderboard.template_data import (
     model_facts,
     protocol_page,
     protocol_settings,
+    refused_view,
     reported_view,
     row_view,
     run_facts,
     spokes,
 )
 from javisbench.publish.export import EXTENSIONS, format_value, render
-from javisbench.publish.sources import loaded_results
+from javisbench.publish.sources import Refused, loaded_results
 from javisbench.results.published import (
     disagreements,
     metric_validation,
@@ -84,11 +85,19 @@ class SiteOptions:
 
 @dataclass(frozen=True)
 class SiteReport:
-    """What was built: the first page, the number of pages, and of results on them."""
+    """What was built.
+
+    Attributes:
+        index: the first page.
+        pages: their number.
+        results: number of results on them.
+        refused: archives that could not be shown; the first page says why.
+    """
 
     index: Path
     pages: int
     results: int
+    refused: tuple[Refused, ...] = ()
 
 
 def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOptions | None = None) -> SiteReport:
@@ -101,25 +110,27 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
 
     Raises:
         RunError: a source has no readable result.
-        SubmissionError: an archive does not hold what it claims.
+        SubmissionError: no archive holds what it claims, and there is nothing else. An archive that does not is left
+            out, with the reason on the first page, when there is.
         UsageError: no source, the same result twice, a folder in the way, or plotting packages missing.
     """
     out = Path(out).absolute()
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    refused: list[Refused] = []
     # Built beside its place and moved there whole, so that an error leaves the earlier site as it was.
     with (
-        loaded_results(sources) as results,
+        loaded_results(sources, refused) as results,
         tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work,
     ):
         fresh = Path(work) / "site"
         fresh.mkdir()
-        site = _Site(results, fresh, options or SiteOptions())
+        site = _Site(results, fresh, options or SiteOptions(), refused)
         site.build()
         if out.exists():
             out.rename(Path(work) / "earlier")
         fresh.rename(out)
-    return SiteReport(out / "index.html", site.pages, len(results))
+    return SiteReport(out / "index.html", site.pages, len(results), tuple(refused))
 
 
 def _check_target(out: Path) -> None:
@@ -148,6 +159,7 @@ class _Site:
     results: Sequence[Result]
     out: Path
     options: SiteOptions
+    refused: Sequence[Refused] = ()
     pages: int = 0
     samples: dict[str, SamplesPage] = field(default_factory=dict)
 
@@ -155,7 +167,7 @@ class _Site:
         self.ranker = Ranker()
         self.own = chosen_aspects(self.results, self.options.slice_by)
         self.env = _environment()
-        self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol for r in self.results)}
+        self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol_label for r in self.results)}
         self.models = self._models()
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
@@ -224,6 +236,7 @@ class _Site:
             charts=self._whiskers(table, "overall"),
             filters=self._filters(table),
             reported=[reported_view(rows, table.columns, suite) for suite, rows in by_suite(reported).items()],
+            refused=[refused_view(archive) for archive in self.refused],
         )
 
     def _aspect_page(self, aspect: Aspect) -> None:
@@ -287,7 +300,7 @@ class _Site:
         self._page(
             "samples.html.j2",
             f"samples/{name}.html",
-            title=printable(f"{result.model}: samples of {result.suite}, {result.protocol}"),
+            title=printable(f"{result.model}: samples of {result.suite}, {result.protocol_label}"),
             model=model,
             result=result,
             page=self.samples[result.key],
@@ -296,7 +309,7 @@ class _Site:
 
     def _protocol_pages(self) -> None:
         for name, page in self.protocols.items():
-            results = [result for result in self.results if result.protocol == name]
+            results = [result for result in self.results if result.protocol_label == name]
             table = board_table(results, None, self.ranker)
             self._page(
                 "protocol.html.j2",
@@ -308,7 +321,7 @@ class _Site:
                 derived="+" in name,
                 base=name.split("+", 1)[0],
                 stand_in=any(result.stand_in for result in results),
-                settings=protocol_settings(name, results),
+                settings=protocol_settings(results[0].protocol, results),
             )
 
     def _published_page(self) -> None:

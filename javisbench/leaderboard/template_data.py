@@ -11,6 +11,7 @@ from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
 from javisbench.protocol import PROTOCOLS, parse_protocol
 from javisbench.publish.export import cell_text, format_interval, format_rank
+from javisbench.publish.sources import Refused
 from javisbench.results.cell import EMPTY, Cell
 from javisbench.results.published import EXTRA_COLUMNS, Disagreement, Reported
 from javisbench.results.rankability import weights_behind
@@ -108,7 +109,7 @@ def run_facts(result: Result) -> list[tuple[str, str]]:
     audio = ", ".join(f"{n:,} {sources[key]}" for key, n in result.audio.items() if n)
     facts = [
         ("Suite", f"{result.suite} ({result.suite_hash[:12] or 'no hash'})"),
-        ("Protocol", result.protocol),
+        ("Protocol", result.protocol_label),
         ("Samples", f"{result.samples:,}"),
         ("Sound taken from", audio),
     ]
@@ -148,12 +149,10 @@ def _flat(settings: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[
 
 def metric_facts(metric: str) -> dict[str, Any] | None:
     """What the metric's card says; None for a metric that is not installed here."""
-    from javisbench.errors import JavisbenchError
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import card_of
 
-    try:
-        card = METRICS.get(metric).card
-    except (JavisbenchError, ImportError, AttributeError):
+    card = card_of(metric)
+    if card is None:
         return None
     low, high = card.value_range
     ends = ("−∞" if low is None else f"{low:g}", "∞" if high is None else f"{high:g}")
@@ -161,6 +160,16 @@ def metric_facts(metric: str) -> dict[str, Any] | None:
     if card.higher_is_better is not None:
         direction = "higher" if card.higher_is_better else "lower"
     return {"card": card, "range": f"{ends[0]} to {ends[1]}", "better": direction}
+
+
+MAX_REASONS = 20
+
+
+def refused_view(archive: Refused) -> dict[str, Any]:
+    """An archive that is not shown, and why; a long list is cut."""
+    reasons = [printable(reason)[:500] for reason in archive.reasons[:MAX_REASONS]]
+    more = len(archive.reasons) - len(reasons)
+    return {"name": printable(archive.name)[:200], "reasons": [*reasons, *([f"and {more:,} more"] if more else [])]}
 
 
 # The published record

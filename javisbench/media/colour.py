@@ -29,7 +29,7 @@ ONE_SCALER_THREAD: dict[str, Any] = {"threads": 1} if _MAJOR >= 17 else {}
 # Values of ITU-T H.273 (2021), which are FFmpeg's: matrix coefficients (table 4) ...
 _BT709, _FCC, _BT601, _SMPTE240M, _YCGCO, _BT2020 = 1, 4, 5, 7, 8, 9
 # ... BT.2020 of constant luminance (10) is converted as the other BT.2020, as FFmpeg does ...
-_MATRICES = {1: _BT709, 4: _FCC, 5: _BT601, 6: _BT601, 7: _SMPTE240M, 8: _YCGCO, 9: _BT2020, 10: _BT2020}
+_MATRICES = {1: _BT709, 4: _FCC, 5: _BT601, 6: _BT601, 7: _SMPTE240M, 9: _BT2020, 10: _BT2020}
 # ... those that no converter here knows ...
 _UNKNOWN_MATRICES = {
     11: "SMPTE ST 2085",
@@ -43,6 +43,8 @@ _UNKNOWN_MATRICES = {
 # ... and transfer characteristics (table 3) of HDR; 2 says nothing.
 _HDR = {16: "PQ", 18: "HLG"}
 _UNSPECIFIED = 2
+_PLAIN_FORMATS = ("yuv420p", "yuv422p", "yuv444p")
+_PLAIN_MATRICES = (2, 5, 6)  # none, and both names of BT.601
 _LIMITED, _FULL = 1, 2  # AVColorRange
 
 
@@ -61,7 +63,8 @@ class ToRgb:
         self._name = name
         self.hdr: str | None = None
         self._reformatter = VideoReformatter()
-        self._tags = (0, 0)
+        self._tags: tuple[Any, ...] = ()
+        self._how: tuple[str, int, int] = ("", 0, 0)
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """The frame's pixels.
@@ -77,24 +80,40 @@ class ToRgb:
             MediaError: ``decode_error`` for a matrix that cannot be converted (ICtCp and other rare ones).
             av.error.FFmpegError: FFmpeg cannot convert the pixel format.
         """
-        matrix, colour_range = self._matrix(frame), _range(frame)
-        if (matrix, colour_range) != self._tags:
+        form = frame.format
+        tags = (form.name, frame.colorspace, frame.color_range)
+        if tags != self._tags:
+            self._tags, self._how = tags, (self._kind(frame), self._matrix(frame), _range(frame))
             # PyAV 16 keeps the matrix that it was once given where the default is asked for again.
-            self._reformatter, self._tags = VideoReformatter(), (matrix, colour_range)
+            self._reformatter = VideoReformatter()
         self._forget_transfer(frame)
-        if frame.format.is_rgb or frame.format.has_palette:
+        kind, matrix, colour_range = self._how
+        if kind == "plain":
+            return _pixels(self._reformatter.reformat(frame, format="rgb24", **ONE_SCALER_THREAD))
+        if kind == "rgb":
             return _pixels(self._converted(frame, "rgb24", _BT601, _BT601))
         frame.color_range = colour_range
-        if matrix == _YCGCO and len(frame.format.components) > 2:  # a grey picture has no matrix
+        if kind == "ycgco":
             return self._from_ycgco(frame, colour_range)
-        matrix = _BT601 if matrix == _YCGCO else matrix
         frame.colorspace = matrix
         # PyAV 16 takes note of source's tags only where the target's differ; RGB has no matrix, so any other will do.
         other = _BT709 if matrix == _BT601 else _BT601
         ranges = {"src_color_range": colour_range, "dst_color_range": _FULL}
         return _pixels(self._converted(frame, "rgb24", matrix, other, **ranges))
 
+    def _kind(self, frame: VideoFrame) -> str:
+        if frame.format.is_rgb or frame.format.has_palette:
+            return "rgb"
+        plain = frame.format.name in _PLAIN_FORMATS and int(frame.colorspace) in _PLAIN_MATRICES
+        if plain and int(frame.color_range) != _FULL:
+            # FFmpeg's own default, of every version, in half the time; tests and doctor hold it to BT.601.
+            return "plain"
+        # A grey picture has no matrix.
+        is_ycgco = int(frame.colorspace) == _YCGCO and len(frame.format.components) > 2
+        return "ycgco" if is_ycgco else "yuv"
+
     def _matrix(self, frame: VideoFrame) -> int:
+        """The matrix to convert by; YCgCo, which only grey pictures still have here, counts for nothing."""
         unknown = _UNKNOWN_MATRICES.get(int(frame.colorspace))
         if unknown is not None and not frame.format.is_rgb:
             raise media_error(

@@ -116,7 +116,7 @@ class ClipDecoder:
             check_pixels(self._video, *_coded_size(stream), max(self._samples, 1), self._limits)
         self._declared = declared_fps(stream)
         self._index = PictureIndex(stream, by_slot=self._by_slot)
-        self._slots = int(stream.duration or 0) if self._by_slot else 0
+        self._start, self._duration = int(stream.start_time or 0), int(stream.duration or 0)
         self._crop = crop_of(self._video, self._format, container.streams.video.index(stream))
         self._picture = PictureDecoder(self._video, self._crop, by_slot=self._by_slot)
         track = None if self._audio is not None else SoundTrack.of(container, self._video, self._limits)
@@ -136,7 +136,8 @@ class ClipDecoder:
         """Take note of every packet of the picture, keep them if they are small enough, decode the sound."""
         size = 0
         for packet in source:
-            if packet.stream_index != stream.index:
+            # A packet that flushes a decoder has a stream, but no index of its own.
+            if packet.stream.index != stream.index:
                 if track is not None:
                     track.feed(packet)
                 continue
@@ -161,7 +162,19 @@ class ClipDecoder:
             ticks = self._picture.shown(self._declared)
             self._restart()
         self._ticks = ticks
-        self.timeline = timeline_of(ticks, self._declared, self._slots)
+        self.timeline = timeline_of(ticks, self._declared, self._whole(ticks))
+
+    def _whole(self, ticks: Ticks) -> int:
+        """Ticks from the first frame to the end of the track, where a header tells better than the last frame does.
+
+        An AVI counts its slots. MP4 and MOV say of each frame how long after it the next one is decoded, which is how
+        long it is shown only where frames are stored in the order shown.
+        """
+        if self._by_slot:
+            return self._duration
+        if self._format != "mov" or not self._index.last_is_out_of_order or self._duration <= 0:
+            return 0
+        return self._start + self._duration - int(ticks.stamps[0])
 
     def _restart(self) -> None:
         container = self._stack.enter_context(open_media(self._video, self._format))

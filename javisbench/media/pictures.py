@@ -69,6 +69,11 @@ class PictureIndex:
     def __len__(self) -> int:
         return len(self._ticks)
 
+    @property
+    def last_is_out_of_order(self) -> bool:
+        """Whether the frame that is shown last is not the one that is stored last."""
+        return len(self._ticks) > 0 and self._ticks[-1] < max(self._ticks)
+
     def ticks(self) -> Ticks | None:
         """When the frames are shown, in that order; None where a time is unknown."""
         stamps, durations = np.array(self._ticks, np.int64), np.array(self._durations, np.int64)
@@ -93,18 +98,18 @@ class Ticks:
     base: Fraction
 
 
-def timeline_of(ticks: Ticks, declared_fps: Fraction | None, slots: int = 0) -> Timeline:
+def timeline_of(ticks: Ticks, declared_fps: Fraction | None, whole: int = 0) -> Timeline:
     """The times of frames.
 
     Args:
         ticks: of at least one frame. Of the durations only the last one counts.
         declared_fps: of the header.
-        slots: ticks in the whole track, as far as a header tells.
+        whole: ticks in the whole track, as far as a header tells better than the last frame does; else 0.
     """
     base = ticks.base
     passed = ticks.stamps - ticks.stamps[0]
     times = passed.astype(np.float64) * base.numerator / base.denominator
-    last_ticks = _last_duration(passed, ticks.durations, max(slots - int(passed[-1]), 0))
+    last_ticks = _last_duration(passed, ticks.durations, max(whole - int(passed[-1]), 0))
     if passed[-1] > 0:
         fps = Fraction(len(passed) - 1) / (int(passed[-1]) * base)
     elif declared_fps:

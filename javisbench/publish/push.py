@@ -70,7 +70,7 @@ def measured_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
                             "suite": result.suite,
                             "suite_hash": result.suite_hash,
                             "samples": result.samples,
-                            "protocol": result.protocol,
+                            "protocol": result.protocol_label,
                             "stand_in": result.stand_in,
                             "metric": metric,
                             "aspect": aspect or OVERALL,
@@ -140,7 +140,7 @@ def dataset_card(results: Sequence[Result], title: str) -> str:
         reported=REPORTED,
         models=listed([result.model for result in results]),
         suites=listed([result.suite for result in results]),
-        protocols=listed([result.protocol for result in results]),
+        protocols=listed([result.protocol_label for result in results]),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
+from javisbench.metrics.registry import METRICS, set_metric
 from javisbench.results.cell import OVERALL, Cell, slice_name
 from javisbench.results.checked_json import check_size
 from javisbench.results.run_folder import SUMMARY_SCHEMA, Result
@@ -42,7 +43,6 @@ REFERENCE_KEYS: Mapping[str, str] = {
     "desync": "desync",
 }
 """Our metric ids to the reference's keys, in the reference's order."""
-SET_METRICS = ("fvd", "kvd", "fad")
 MAX_SAMPLES = 1_000_000
 NO_N = "n is not recorded in the reference evaluation's file"
 
@@ -51,14 +51,15 @@ def to_reference(result: Result) -> dict[str, Any]:
     """A result in the form of the reference evaluation.
 
     Args:
-        result: metrics that the reference does not know are left out, as are those without any value.
+        result: of the metrics that the reference does not have, set metrics follow under their own ids; others are left
+            out, as are those without any value.
 
     Returns:
         reference key to number (for a suite without categories) or to the lists of a sliced result.
     """
     scores = result.scores()
     document: dict[str, Any] = {}
-    for metric, key in REFERENCE_KEYS.items():
+    for metric, key in _keys().items():
         overall = result.cell(metric)
         if overall is None:
             continue
@@ -69,10 +70,17 @@ def to_reference(result: Result) -> dict[str, Any]:
             document[key] = overall.value
         elif overall.value is not None or any(v is not None for found in values.values() for v in found):
             document[key] = {OVERALL: overall.value}
-            if metric not in SET_METRICS and per_sample is not None:
+            if per_sample is not None and set_metric(metric) is None:
                 document[key]["all"] = [None if math.isnan(v) else v for v in per_sample]
             document[key] |= values
     return document
+
+
+def _keys() -> dict[str, str]:
+    """Metric ids to keys: the reference's, then the ids of set metrics that it does not have."""
+    taken = {*REFERENCE_KEYS, *REFERENCE_KEYS.values()}
+    more = [name for name in METRICS if name not in taken and set_metric(name) is not None]
+    return {**REFERENCE_KEYS, **dict(zip(more, more, strict=True))}
 
 
 def _categories(result: Result, metric: str, aspect: int) -> list[float | None]:
@@ -103,7 +111,7 @@ def read_reference(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is not readable JSON: {error}.") from error
     if not isinstance(document, dict):
         raise RunError(f"{path} is not an object with one member a metric.")
-    ours = {key: metric for metric, key in REFERENCE_KEYS.items()}
+    ours = {key: metric for metric, key in _keys().items()}
     found = {ours[key]: _read_metric(value, f"{path}: {key}") for key, value in document.items() if key in ours}
     if not found:
         raise RunError(f"{path} has none of the reference evaluation's metrics ({', '.join(ours)}).")

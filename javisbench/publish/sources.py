@@ -3,46 +3,83 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from javisbench.errors import SubmissionError, UsageError
+from javisbench.errors import JavisbenchError, SubmissionError, UsageError
 from javisbench.publish.archive import unpack
 from javisbench.publish.verify import verify_folder
 from javisbench.results.run_folder import Result, load_results
 
 
+@dataclass(frozen=True)
+class Refused:
+    """An archive whose result is not shown.
+
+    Attributes:
+        name: of its file.
+        reasons: at least one sentence.
+    """
+
+    name: str
+    reasons: tuple[str, ...]
+
+
 @contextmanager
-def loaded_results(sources: Iterable[Path | str]) -> Iterator[list[Result]]:
+def loaded_results(sources: Iterable[Path | str], refused: list[Refused] | None = None) -> Iterator[list[Result]]:
     """All results of some runs and submissions, by model; archives stay unpacked until the block ends.
 
+    Args:
+        sources: run folders, summary.json files, or submission archives, which are verified first.
+        refused: gets the archives that do not hold what they claim, or hold a result that is there already; None when
+            one of them shall be an error.
+
     Raises:
-        RunError: a source has no readable result.
-        SubmissionError: an archive does not hold what it claims.
+        RunError: a run folder or summary.json has no readable result.
+        SubmissionError: an archive does not hold what it claims, and `refused` is None or nothing else is there.
         UsageError: no source, or the same result twice.
     """
     with tempfile.TemporaryDirectory(prefix="javisbench-") as work:
-        yield _load_all(sources, Path(work))
+        yield _load_all(sources, Path(work), refused)
 
 
-def _load_all(sources: Iterable[Path | str], work: Path) -> list[Result]:
+def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] | None) -> list[Result]:
     results: dict[str, Result] = {}
     for source in map(Path, sources):
-        for result in _load(source, work):
-            if result.key in results:
-                raise UsageError(
-                    f"{source} and {results[result.key].path} are both {result.model} on {result.suite} under "
-                    f"{result.protocol}. Leave one out, or score it under another --name."
-                )
-            results[result.key] = result
+        try:
+            found = _load(source, work)
+            _check_new(source, found, results)
+        except JavisbenchError as error:
+            if refused is None or not _is_archive(source):
+                raise
+            refused.append(Refused(source.name, (error.sentence, *error.details)))
+            continue
+        results.update((result.key, result) for result in found)
+    if not results and refused:
+        reasons = [f"{archive.name}: {reason}" for archive in refused for reason in archive.reasons]
+        raise SubmissionError("None of the archives can be shown:", kind="archive", details=reasons)
     if not results:
         raise UsageError("A leaderboard needs at least one run folder, summary.json or submission archive.")
-    return sorted(results.values(), key=lambda r: (r.model.lower(), r.suite, r.protocol))
+    return sorted(results.values(), key=lambda r: (r.model.lower(), r.suite, r.protocol_label))
+
+
+def _check_new(source: Path, found: Iterable[Result], results: Mapping[str, Result]) -> None:
+    for result in found:
+        if result.key in results:
+            raise UsageError(
+                f"{source} and {results[result.key].path} are both {result.model} on {result.suite} under "
+                f"{result.protocol_label}. Leave one out, or score it under another --name."
+            )
+
+
+def _is_archive(source: Path) -> bool:
+    return source.is_file() and source.suffix != ".json"
 
 
 def _load(source: Path, work: Path) -> list[Result]:
-    if not source.is_file() or source.suffix == ".json":
+    if not _is_archive(source):
         return load_results(source)
     return load_results(unpack_verified(source, work), follow_clips=False)
 

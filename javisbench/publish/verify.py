@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, SubmissionError
+from javisbench.errors import JavisbenchError, UsageError
 from javisbench.matching import Item
 from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
@@ -23,8 +24,11 @@ from javisbench.weights.hashes import SHA256
 if TYPE_CHECKING:
     import pandas as pd
 
+    from javisbench.metrics.base import SetMetric
     from javisbench.results.set_features import SetRows
     from javisbench.weights import WeightsEntry
+
+log = logging.getLogger(__name__)
 
 # Means are sums of at most some ten thousand float64 values; another order of the sum moves them by less.
 SAMPLE_TOLERANCE = 1e-9
@@ -32,6 +36,8 @@ SAMPLE_TOLERANCE = 1e-9
 SET_TOLERANCE = 1e-6
 # Features of the known encoders have 400 and 1,024 values; a distance takes time with the cube.
 MAX_WIDTH = 4096
+# As many as `fid_frames` may be.
+MAX_ROWS_A_CLIP = 256
 
 
 @dataclass(frozen=True)
@@ -154,13 +160,32 @@ def _check_manifest(result: Result, manifest: Mapping[str, Any]) -> Iterator[Fin
 
 
 def _check_protocol(result: Result) -> Iterator[Finding]:
-    from javisbench.protocol import PROTOCOLS
+    from javisbench.protocol import PROTOCOLS, protocol_at
+    from javisbench.results.set_distances import protocol_of
 
-    protocol = PROTOCOLS.get(result.protocol)
-    if protocol is None:
+    if result.protocol not in PROTOCOLS:
         yield Finding("protocol", f"{result.protocol} is no protocol that this javisbench knows")
-    elif result.run.get("protocol_settings") != _plain(protocol.settings()):
-        yield Finding("protocol", f"the settings recorded are not those of {result.protocol}")
+        return
+    protocol, label = protocol_at(result.protocol, result.revision), result.protocol_label
+    if protocol is None:
+        yield Finding("protocol", f"{label} is no revision that this javisbench knows")
+        return
+    recorded = result.run.get("protocol_settings")
+    try:
+        same = _within(recorded, _plain(protocol.settings())) and protocol_of(result) == protocol
+    except UsageError:
+        same = False
+    if not same:
+        yield Finding("protocol", f"the settings recorded are not those of {label}")
+    elif protocol is not PROTOCOLS[result.protocol]:
+        yield Finding("revision", f"{label}: shown with its revision, not ranked with today's results", refuses=False)
+
+
+def _within(recorded: object, known: object) -> bool:
+    """Whether settings are known ones with their values; older versions recorded fewer."""
+    if not isinstance(recorded, dict) or not isinstance(known, dict):
+        return recorded == known
+    return all(name in known and _within(value, known[name]) for name, value in recorded.items())
 
 
 def _plain(value: Any) -> Any:
@@ -325,8 +350,7 @@ def _close(said: float | None, found: float | None, tolerance: float) -> bool:
 
 
 def _check_sets(result: Result, folder: Path, suite: Suite) -> Iterator[Finding]:
-    from javisbench.metrics.base import SetMetric
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import set_metric
     from javisbench.results.set_features import read_set_features
 
     try:
@@ -343,10 +367,11 @@ def _check_sets(result: Result, folder: Path, suite: Suite) -> Iterator[Finding]
     if unused:
         yield Finding("set_features", f"features of {', '.join(unused)[:80]}, which the summary does not have")
     for metric_id, cells in result.metrics.items():
-        if metric_id not in METRICS or not issubclass(METRICS.get(metric_id), SetMetric):
+        metric = set_metric(metric_id)
+        if metric is None:
             continue
         if metric_id in by_metric:
-            yield from _check_set(metric_id, cells, by_metric[metric_id], result, suite)
+            yield from _check_set(metric, cells, by_metric[metric_id], result, suite)
         elif any(cell.value is not None for cell in cells.values()):
             yield Finding("set_features", f"{metric_id} has values in the summary, but no features")
 
@@ -354,10 +379,13 @@ def _check_sets(result: Result, folder: Path, suite: Suite) -> Iterator[Finding]
 def _check_features(rows: SetRows) -> Iterator[Finding]:
     import numpy as np
 
-    name, (_, width) = rows.encoder[:80], rows.fake.shape
+    name, width = rows.name[:80], rows.fake.shape[-1]
+    rows_a_clip = rows.fake.shape[1] if rows.fake.ndim == 3 else 1
     sides = (rows.fake, rows.real)
     if any(side.dtype not in (np.float32, np.float64) for side in sides) or not 1 <= width <= MAX_WIDTH:
-        yield Finding("set_features", f"features of {name} must be at most {MAX_WIDTH} float32 values a clip")
+        yield Finding("set_features", f"features of {name} must be at most {MAX_WIDTH} float32 values a row")
+    elif not 1 <= rows_a_clip <= MAX_ROWS_A_CLIP:
+        yield Finding("set_features", f"features of {name} must have at most {MAX_ROWS_A_CLIP} rows a clip")
     elif not all(np.isfinite(side).all() for side in sides):
         yield Finding("set_features", f"features of {name} hold NaN or infinity")
     elif len(rows.fake) and np.array_equal(rows.fake, rows.real):
@@ -365,25 +393,26 @@ def _check_features(rows: SetRows) -> Iterator[Finding]:
 
 
 def _check_set(
-    metric_id: str, cells: Mapping[str, Cell], rows: SetRows, result: Result, suite: Suite
+    metric: SetMetric, cells: Mapping[str, Cell], rows: SetRows, result: Result, suite: Suite
 ) -> Iterator[Finding]:
-    from javisbench.metrics.base import SetMetric
-    from javisbench.metrics.registry import METRICS
-    from javisbench.protocol import parse_protocol
+    from javisbench.results.set_distances import protocol_of
     from javisbench.results.summary import positions
 
+    metric_id = metric.card.id
     by_id = {sample.id: sample for sample in suite}
     strangers = [sample_id for sample_id in rows.sample_ids if sample_id not in by_id]
     if strangers:
         yield Finding("set_features", f"{metric_id}: features of {strangers[0]}, which is no sample")
         return
-    metric = METRICS.get(metric_id)()
-    assert isinstance(metric, SetMetric)
     items = [Item(by_id[sample_id], 0, None) for sample_id in rows.sample_ids]
     try:
-        values = metric.compute(rows.fake, rows.real, positions(suite, items), parse_protocol(result.protocol))
-    except (JavisbenchError, SubmissionError) as error:
+        values = metric.compute(rows.fake, rows.real, positions(suite, items), protocol_of(result))
+    except JavisbenchError as error:
         yield Finding("set_features", f"{metric_id}: {error.message}")
+        return
+    except Exception as error:  # A metric of another package: its defect stops neither this check nor a board.
+        log.warning("The metric %s (%s) failed.", metric_id, type(metric).__module__, exc_info=True)
+        yield Finding("metric", f"{metric_id} of {type(metric).__module__} failed: {type(error).__name__}: {error}")
         return
     yield from _differences(metric_id, cells, {name: Cell.of(value) for name, value in values.items()}, SET_TOLERANCE)
 

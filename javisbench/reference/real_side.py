@@ -140,7 +140,7 @@ class ReferenceCache:
 
     def check(self, suite: Suite, wanted: Wanted) -> None:
         """Only `javisbench-v1` with its own weights made this cache."""
-        from javisbench.metrics.registry import METRICS
+        from javisbench.metrics.encoders.set_specs import audioclip_spec, i3d_spec
         from javisbench.protocol import V1
 
         if wanted.spec.encoder not in _CACHE_MEMBERS:
@@ -148,8 +148,7 @@ class ReferenceCache:
                 f"{self.path.name} holds features of I3D and AudioCLIP alone, none of {wanted.encoder.cls.card.title}; "
                 "that needs the real clips: --reference FOLDER."
             )
-        made = {METRICS.get(name)().needs(V1) for name in ("fvd", "fad")}
-        if wanted.spec not in made:
+        if wanted.spec not in (i3d_spec(V1), audioclip_spec(V1)):
             raise ReferenceFeaturesError(
                 f"{self.path.name} was made under javisbench-v1; {wanted.protocol.name} prepares "
                 f"{wanted.encoder.cls.card.title}'s input differently and needs the real clips: --reference FOLDER."

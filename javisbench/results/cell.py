@@ -39,7 +39,8 @@ STATUS_MARK: Mapping[str, str] = {"small_n": "‡", "biased": "†"}
 """What follows a cell's value (or dash) with this status; the footnote explains it."""
 STATUS_NOTE: Mapping[str, str] = {
     "small_n": "‡ Too few samples for this measure.",
-    "biased": "† Biased upward: fewer samples than twice the feature width, so no interval and no rank.",
+    "biased": "† Biased: too few samples for this distance (of Fréchet distances, fewer than twice the feature width), "
+    "so no interval and no rank.",
     "not_applicable": "– Not applicable, or no samples.",
     "missing_weights": "no weights: the metric's weights are not on this machine.",
     "missing_reference": "no reference: the metric needs real clips to compare with (--reference).",

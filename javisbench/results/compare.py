@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import MetricError, UsageError
+from javisbench.errors import UsageError
 from javisbench.results.cell import OVERALL
 from javisbench.results.run_folder import Result
 from javisbench.results.table import aspects_of, chosen_aspects, column, metric_order, slice_title
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.distance import Distance
     from javisbench.results.set_features import SetRows
 
 ALPHA = 0.05
@@ -105,7 +107,7 @@ def compare(a: Result, b: Result, slice_by: Sequence[str] | None = None) -> Comp
 
     The same sample is the same prompt: where the suites differ, samples whose prompt changed are left out.
 
-    Per-sample metrics: cluster-robust t interval over prompts. FVD, KVD and FAD: recomputed on the common samples from
+    Per-sample metrics: cluster-robust t interval over prompts. Set metrics: recomputed on the common samples from
     the stored rows, with the interval of the paired influences (none where n is too small for one). All rows are one
     family for Holm's adjustment.
 
@@ -115,8 +117,10 @@ def compare(a: Result, b: Result, slice_by: Sequence[str] | None = None) -> Comp
         slice_by: columns of the suite whose slices are compared, and no others; None for all slices that both have.
 
     Raises:
-        UsageError: the results have no sample or no metric in common, or were not sliced by these columns.
+        UsageError: different suites, protocols or revisions of one; no sample or no metric in common; or the results
+            were not sliced by these columns.
     """
+    refuse_unlike(a, b)
     differences = tuple(explain(a, b))
     wanted = chosen_aspects([a, b], slice_by)
     ground = _Ground.of(a, b, wanted)
@@ -127,10 +131,28 @@ def compare(a: Result, b: Result, slice_by: Sequence[str] | None = None) -> Comp
     rows = [_row(pair, float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
     order = {metric: place for place, metric in enumerate(metric_order(row.metric for row in rows))}
     rows.sort(key=lambda row: (order[row.metric], row.slice != OVERALL))
-    comparable = a.protocol == b.protocol and a.stand_in == b.stand_in and not _weights_differ(a, b)
+    comparable = a.stand_in == b.stand_in and not _weights_differ(a, b)
     aspects = aspects_of([a, b])
     titles = {row.slice: slice_title(row.slice, aspects) for row in rows}
     return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles)
+
+
+def refuse_unlike(a: Result, b: Result) -> None:
+    """Refuse two results whose difference would not be the models' alone, before anything is computed.
+
+    Raises:
+        UsageError: different suites, protocols or revisions of a protocol, by name.
+    """
+    if a.suite != b.suite:
+        raise UsageError(
+            f"{a.model} was scored on the suite {a.suite}, {b.model} on {b.suite}: nothing can be compared. Score both "
+            "on one suite."
+        )
+    if a.protocol_label != b.protocol_label:
+        raise UsageError(
+            f"{a.model} was scored under {a.protocol_label}, {b.model} under {b.protocol_label}: a difference would "
+            f"not be the models' alone. Score both in one way: javisbench score RUN --protocol {b.protocol}."
+        )
 
 
 @dataclass(frozen=True)
@@ -201,7 +223,7 @@ def _sample_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
         return
     keys = ["sample_id", "repeat"]
     joined = first.merge(second, on=keys, suffixes=("_a", "_b"))
-    joined = joined[~joined["sample_id"].isin(ground.changed)]
+    joined = joined[~joined["sample_id"].isin(ground.changed)].sort_values(keys)
     for metric in (name for name in first.columns if name not in keys and name in second.columns):
         values = joined[[*keys, f"{metric}_a", f"{metric}_b"]].dropna()
         for name, rows in _slices(values["sample_id"], ground.members).items():
@@ -230,76 +252,43 @@ def _slices(sample_ids: Any, members: Mapping[str, frozenset[str]]) -> dict[str,
 
 
 def _set_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
-    from javisbench.results.set_features import read_set_features
+    from javisbench.metrics.registry import set_metric
+    from javisbench.results.set_distances import protocol_of, set_distances
+    from javisbench.results.set_features import rows_by_metric
 
-    if a.folder is None or b.folder is None or a.protocol != b.protocol:
+    if a.folder is None or b.folder is None:
         return
-    first, second = read_set_features(a.folder), read_set_features(b.folder)
-    for encoder in sorted(first.keys() & second.keys()):
-        x, y = first[encoder], second[encoder]
+    first, second = rows_by_metric(a.folder), rows_by_metric(b.folder)
+    for name in metric_order(first.keys() & second.keys()):
+        metric, x, y = set_metric(name), first[name], second[name]
         both = set(y.sample_ids) - ground.changed
-        common = [sample_id for sample_id in x.sample_ids if sample_id in both]
-        if len(common) < 2:
+        common = sorted(both.intersection(x.sample_ids))
+        if metric is None or len(common) < 2:
             continue
-        left, right = _taken(x, common), _taken(y, common)
-        for metric in (m for m in x.metrics if m in y.metrics):
-            for name, rows in _slices(common, ground.members).items():
-                if len(rows) >= 2:
-                    yield _set_pair(metric, name, left, right, rows, a.protocol)
+        slices = {part: rows for part, rows in _slices(common, ground.members).items() if len(rows) >= 2}
+        left = set_distances(metric, _taken(x, common), slices, protocol_of(a))
+        right = set_distances(metric, _taken(y, common), slices, protocol_of(b))
+        for part in slices:
+            yield _set_pair(name, part, metric, left[part], right[part])
 
 
-def _taken(rows: SetRows, ids: list[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _taken(rows: SetRows, ids: list[str]) -> SetRows:
     place = {sample_id: i for i, sample_id in enumerate(rows.sample_ids)}
     taken = [place[sample_id] for sample_id in ids]
-    return rows.fake[taken], rows.real[taken]
+    return replace(rows, sample_ids=tuple(ids), fake=rows.fake[taken], real=rows.real[taken])
 
 
-def _set_pair(
-    metric: str,
-    name: str,
-    a: tuple[NDArray[Any], NDArray[Any]],
-    b: tuple[NDArray[Any], NDArray[Any]],
-    rows: NDArray[np.intp],
-    protocol: str,
-) -> _Pair:
-    from javisbench.metrics.distances import frechet, frechet_distance, kernel_distance
-    from javisbench.protocol import parse_protocol
-
-    settings = parse_protocol(_parsable(protocol))
-    (fake_a, real_a), (fake_b, real_b) = ((fake[rows], real[rows]) for fake, real in (a, b))
-    n = len(rows)
-    try:
-        if metric == "kvd":
-            centred = settings.fvd.kvd_centred
-            found = [kernel_distance(x, y, centred=centred) for x, y in ((fake_a, real_a), (fake_b, real_b))]
-            factor = 1.0
-        else:
-            factor = settings.fad.fad_factor if metric == "fad" else 1.0
-            if n < 2 * fake_a.shape[-1]:
-                # Too few for an interval: the values alone are worth their time.
-                values = [factor * frechet_distance(x, y) for x, y in ((fake_a, real_a), (fake_b, real_b))]
-                note = f"n = {n} is below 2d = {2 * fake_a.shape[-1]}: biased, no interval"
-                return _Pair(
-                    metric, name, values[0], values[1], Difference(values[0] - values[1], n, status="biased", note=note)
-                )
-            found = [frechet(x, y) for x, y in ((fake_a, real_a), (fake_b, real_b))]
-    except MetricError as error:
-        return _Pair(metric, name, None, None, Difference(None, n, status="failed", note=error.message))
-    values = [factor * distance.value for distance in found]
-    gap = values[0] - values[1]
-    parts = [d.influence_x + d.influence_y for d in found if d.influence_x is not None and d.influence_y is not None]
-    if len(parts) < 2:
-        return _Pair(metric, name, values[0], values[1], Difference(gap, n, note=found[0].why_no_influence))
-    tested = difference(gap, factor * (parts[0] - parts[1]), level=0.95)
-    return _Pair(metric, name, values[0], values[1], tested)
-
-
-def _parsable(protocol: str) -> str:
-    """The protocol's name without the suffixes that change no setting (encoders, weights)."""
-    from javisbench.protocol import setting_names
-
-    base, *rest = protocol.split("+")
-    return "+".join([base, *(part for part in rest if part.partition("=")[0] in setting_names())])
+def _set_pair(name: str, part: str, metric: SetMetric, a: Distance, b: Distance) -> _Pair:
+    n = a.n_fake
+    worse = next((found for found in (a, b) if not metric.ranks(found)), None)
+    if a.value is None or b.value is None:
+        status, note = (worse.status, worse.note) if worse is not None else ("failed", None)
+        return _Pair(name, part, a.value, b.value, Difference(None, n, status=status, note=note))
+    gap = a.value - b.value
+    if worse is not None or a.influences is None or b.influences is None:
+        told = worse or a
+        return _Pair(name, part, a.value, b.value, Difference(gap, n, status=told.status, note=told.note))
+    return _Pair(name, part, a.value, b.value, difference(gap, a.influences - b.influences, level=0.95))
 
 
 def _weights_differ(a: Result, b: Result) -> bool:

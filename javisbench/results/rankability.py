@@ -24,6 +24,7 @@ class Comparison:
     suite: str
     suite_hash: str
     protocol: str
+    """With its revision where that is not today's."""
     samples: int
     stand_in: bool = field(default=False)
     part: tuple[int, ...] = field(default=())
@@ -43,7 +44,7 @@ def comparison(result: Result) -> Comparison:
     part: tuple[int, ...] = ()
     if isinstance(prompts, int) and isinstance(total, int) and prompts < total:
         part = (prompts, total)
-    return Comparison(result.suite, result.suite_hash, result.protocol, result.samples, result.stand_in, part)
+    return Comparison(result.suite, result.suite_hash, result.protocol_label, result.samples, result.stand_in, part)
 
 
 def weights_behind(results: Iterable[Result], metric: str) -> list[tuple[tuple[str, str], ...]]:

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.results.run_folder import Result
-    from javisbench.results.set_features import SetRows
 
-FRECHET = ("fvd", "fad", "fid")
-V2 = "javisbench-v2"
 SAME_REAL_SIDE = 0.02
 """How far the means of two real sides may lie apart, relative to their size, and still be the same clips: encoders of
 two machines differ by less, another reference by more."""
@@ -116,7 +113,7 @@ class Ranker:
             if frame is None or metric not in frame:
                 return None
             columns.append(frame[metric])
-        return pd.concat(columns, axis=1, join="inner", keys=range(len(columns))).dropna()
+        return pd.concat(columns, axis=1, join="inner", keys=range(len(columns))).dropna().sort_index()
 
     def _frame(self, result: Result) -> pd.DataFrame | None:
         if result.key not in self._frames:
@@ -144,48 +141,35 @@ def _influences(
     """Every set metric and slice of a result that has influences, from the features stored beside it."""
     import numpy as np
 
-    from javisbench.results.set_features import read_set_features
+    from javisbench.errors import UsageError
+    from javisbench.metrics.registry import set_metric
+    from javisbench.results.set_distances import protocol_of, set_distances
+    from javisbench.results.set_features import rows_by_metric
 
     if result.folder is None:
         return
-    for rows in read_set_features(result.folder).values():
+    try:
+        protocol = protocol_of(result)
+    except UsageError:
+        # Settings that this version does not know: nobody can compute with them here.
+        return
+    for name, rows in rows_by_metric(result.folder).items():
+        metric = set_metric(name)
+        if metric is None:
+            continue
         order = np.argsort(np.array(rows.sample_ids))
         ids = [rows.sample_ids[i] for i in order]
-        for name, chosen in {OVERALL: None, **(members or {})}.items():
+        slices = {}
+        for part, chosen in {OVERALL: None, **(members or {})}.items():
             taken = order if chosen is None else order[[sample_id in chosen for sample_id in ids]]
-            for metric in rows.metrics if len(taken) >= MIN_N_TO_RANK else ():
-                found = _set_influence(rows, metric, taken, result)
-                if found is not None:
-                    yield (metric, name), found
-
-
-def _set_influence(rows: SetRows, metric: str, taken: NDArray[np.intp], result: Result) -> _Influence | None:
-    from javisbench.errors import MetricError
-    from javisbench.metrics.distances import frechet, kernel_distance
-
-    fake, real = rows.fake[taken], rows.real[taken]
-    try:
-        if metric == "kvd":
-            distance = kernel_distance(fake, real, centred=_kvd_centred(result))
-        elif metric in FRECHET and len(taken) >= 2 * fake.shape[-1]:
-            distance = frechet(fake, real)
-        else:
-            return None
-    except MetricError:
-        # Features that are not finite, or a singular set: the value's own cell says what is wrong with it.
-        return None
-    if distance.influence_x is None or distance.influence_y is None:
-        return None
-    ids = tuple(rows.sample_ids[i] for i in taken)
-    # Not scaled by a protocol's factor: a rank does not depend on the unit.
-    return _Influence(distance.value, ids, distance.influence_x + distance.influence_y, real.mean(axis=0))
-
-
-def _kvd_centred(result: Result) -> bool:
-    """Whether the run's protocol centres both sets before KVD; without recorded settings, as its name says."""
-    settings = result.run.get("protocol_settings")
-    concern = settings.get("fvd") if isinstance(settings, dict) else None
-    return bool(concern.get("kvd_centred", True)) if isinstance(concern, dict) else not result.protocol.startswith(V2)
+            if len(taken) >= MIN_N_TO_RANK:
+                slices[part] = taken
+        for part, found in set_distances(metric, rows, slices, protocol).items():
+            if metric.ranks(found) and found.value is not None and found.influences is not None:
+                taken = slices[part]
+                sample_ids = tuple(rows.sample_ids[i] for i in taken)
+                mean = rows.real[taken].reshape(-1, rows.real.shape[-1]).mean(axis=0)
+                yield (name, part), _Influence(found.value, sample_ids, found.influences, mean)
 
 
 def _members(result: Result) -> dict[str, frozenset[str]] | None:

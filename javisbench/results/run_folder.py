@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from javisbench.durable import read_json, read_jsonl
-from javisbench.errors import RunError
+from javisbench.errors import RunError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, describe
+from javisbench.protocol import protocol_label, recorded_revision
 from javisbench.results.cell import OVERALL, STATUSES, Cell, slice_name
 from javisbench.results.checked_json import Checker, check_size
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
@@ -72,6 +73,7 @@ class Result:
         suite_hash: of its rows.
         samples: clips asked for (prompts times repeats).
         protocol: name.
+        revision: of the protocol.
         stand_in: whether the weights were stand-ins.
         audio: clips by where their sound came from.
         card: the model card, or None.
@@ -99,6 +101,12 @@ class Result:
     metrics: Mapping[str, Mapping[str, Cell]] = field(repr=False)
     failures: tuple[Failure, ...] = field(repr=False)
     own_aspects: tuple[Aspect, ...] = field(default=(), repr=False)
+    revision: int = 1
+
+    @property
+    def protocol_label(self) -> str:
+        """The protocol's name, with its revision where that is not today's: ``javisbench-v2 (revision 1)``."""
+        return protocol_label(self.protocol, self.revision)
 
     @property
     def aspects(self) -> tuple[Aspect, ...]:
@@ -113,8 +121,8 @@ class Result:
 
     @property
     def key(self) -> str:
-        """What tells this result from others of a board: model, suite and protocol."""
-        return json.dumps([self.model, self.suite, self.protocol])
+        """What tells this result from others of a board: model, suite and protocol with its revision."""
+        return json.dumps([self.model, self.suite, self.protocol_label])
 
     def cell(self, metric: str, aspect: str | None = None, category: str | None = None) -> Cell | None:
         """The value of one metric, over all samples or over a category; None where the summary has none."""
@@ -354,7 +362,16 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
         metrics=_metrics(check, data.get("metrics"), (*TAXONOMY, *own_aspects)),
         failures=_failures(check, data.get("failures", [])),
         own_aspects=own_aspects,
+        revision=_revision(check, run),
     )
+
+
+def _revision(check: Checker, run: Mapping[str, Any]) -> int:
+    """Of the protocol; 1 where none is recorded."""
+    try:
+        return recorded_revision(run.get("protocol_settings"))
+    except UsageError:
+        check.fail("run.protocol_settings.revision", "is no revision of a protocol")
 
 
 def _clip_folder(run_folder: Path | None, told: Mapping[str, Any], follow_clips: bool) -> Path | None:

@@ -1,4 +1,4 @@
-"""``set_features.safetensors``: the paired rows that FVD, KVD, FAD and FID were computed from.
+"""``set_features.safetensors``: the paired rows that the set metrics were computed from.
 
 Small beside the feature store, it lets anyone recompute, compare and rank set metrics without clips or networks.
 """
@@ -26,14 +26,14 @@ class SetRows:
     """Paired rows of one feature.
 
     Attributes:
-        encoder: whose feature it is (``i3d``).
+        name: in the file: the encoder's (``i3d``), with a digest where an encoder has several such features.
         metrics: ids of the metrics computed from it.
         sample_ids: one a row.
-        fake: float32 ``(n, d)``, generated clips; of FID ``(n, frames, d)``.
+        fake: float32 ``(n, d)``, generated clips; or ``(n, k, d)``, k rows a clip.
         real: of the same shape, the real clip of the same sample.
     """
 
-    encoder: str
+    name: str
     metrics: tuple[str, ...]
     sample_ids: tuple[str, ...]
     fake: NDArray[Any]
@@ -53,8 +53,13 @@ def write_set_features(folder: Path, rows: Mapping[str, SetRows]) -> None:
     write_bytes(folder / FILE_NAME, save(arrays, metadata={"javisbench_set_features": facts}))
 
 
+def rows_by_metric(folder: Path) -> dict[str, SetRows]:
+    """Metric id to the rows that it was computed from; see `read_set_features`."""
+    return {metric: rows for rows in read_set_features(folder).values() for metric in rows.metrics}
+
+
 def read_set_features(folder: Path) -> dict[str, SetRows]:
-    """Encoder to rows; empty when the run has no set metrics.
+    """Name to rows; empty when the run has no set metrics.
 
     Raises:
         RunError: the file is damaged, or says something else than its arrays hold.

@@ -26,13 +26,26 @@ def positions(suite: Suite, items: Sequence[Item]) -> dict[str, NDArray[np.int64
     return slices
 
 
+def by_id(items: Sequence[Item]) -> list[int]:
+    """Positions in `items` in order of sample ids, then of repeats.
+
+    Whatever depends on an order (which prompt a draw of the bootstrap takes, the last bits of a sum) goes by this one,
+    so that a suite whose rows stand in another order has the same intervals.
+    """
+    return sorted(range(len(items)), key=lambda i: (items[i].sample.id, items[i].repeat))
+
+
 def sample_cells(values: NDArray[np.float64], suite: Suite, items: Sequence[Item], seed: int) -> dict[str, Cell]:
-    """Cells of a per-sample metric; `values` holds NaN where a sample has none."""
+    """Cells of a per-sample metric; `values` holds NaN where a sample has none.
+
+    Prompts are numbered in order of their ids: cells do not depend on the order of `items`.
+    """
     import numpy as np
 
-    present = np.flatnonzero(np.isfinite(values))
-    kept = [items[int(i)] for i in present]
-    clusters = np.asarray([item.sample.index for item in kept], dtype=np.int64)
+    present = [i for i in by_id(items) if np.isfinite(values[i])]
+    kept = [items[i] for i in present]
+    numbers = {sample_id: number for number, sample_id in enumerate(dict.fromkeys(item.sample.id for item in kept))}
+    clusters = np.asarray([numbers[item.sample.id] for item in kept], dtype=np.int64)
     estimates = slice_means(values[present], clusters, positions(suite, kept), seed=seed)
     cells = {}
     for name, rows in positions(suite, items).items():

@@ -133,12 +133,10 @@ class Table:
 
 def column(metric_id: str) -> Column:
     """The metric's column, from its card; a metric that is not installed here gets its id as title."""
-    from javisbench.errors import JavisbenchError
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import card_of
 
-    try:
-        card = METRICS.get(metric_id).card
-    except (JavisbenchError, ImportError, AttributeError):
+    card = card_of(metric_id)
+    if card is None:
         return Column(metric_id, metric_id)
     return Column(metric_id, card.title, card.higher_is_better, card.unit, card.digits, card.kind)
 
@@ -295,7 +293,7 @@ def _result_row(
             cell = _as_overall(result.cell(metric))
         if cell is not None:
             cells[metric] = cell
-    return Row(row_id, printable(label), cells, result.protocol, result.stand_in)
+    return Row(row_id, printable(label), cells, result.protocol_label, result.stand_in)
 
 
 def _as_overall(cell: Cell | None) -> Cell | None:
@@ -351,8 +349,10 @@ def _places(values: Sequence[float], higher_is_better: bool) -> list[Place | Non
 
 def protocol_line(results: Sequence[Result]) -> str:
     """Names of the protocols behind a table, with what makes them special."""
-    names = list(dict.fromkeys(printable(result.protocol) for result in results))
+    names = list(dict.fromkeys(printable(result.protocol_label) for result in results))
     line = f"Protocol {names[0]}" if len(names) == 1 else f"Protocols {', '.join(names)}, not ranked together"
+    if any(result.protocol_label != result.protocol for result in results):
+        line += " (an earlier revision computed other numbers, not comparable with today's)"
     if any("+" in name for name in names):
         line += " (+ marks a derived protocol, not comparable with its base)"
     if any(result.stand_in for result in results):
@@ -387,6 +387,15 @@ def _counted_checks(result: Result) -> Iterator[str]:
             yield printable(f"{result.model}: {round(cell.value * cell.n):,} of {cell.n:,} clips {what} ({metric}).")
 
 
+def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
+    """What the set metrics of a table say about their values."""
+    from javisbench.metrics.registry import set_metric
+
+    made = [metric for metric in map(set_metric, metric_order(metrics)) if metric is not None]
+    protocols = list(dict.fromkeys(result.protocol for result in results))
+    return [note for metric in made for protocol in protocols for note in metric.caveats(protocol)]
+
+
 def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
@@ -406,14 +415,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
         notes.append(f"{FEW_MARK} Fewer than {MIN_N_TO_RANK} samples: too few to rank, and intervals are too narrow.")
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
-    valued = {col.id for col, cell in cells if cell.value is not None}
-    if valued & {"fvd", "fad", "fid"}:
-        notes.append("Fréchet distances are biased upward at every n; values at unequal n are not compared.")
-    if "fad" in valued and any(r.protocol.startswith("javisbench-v1") for r in results):
-        notes.append(
-            "FAD under javisbench-v1 varies by about 2 % (8 % in slices) with threads and batch size where clips are "
-            "digitally silent."
-        )
+    notes += _caveats({col.id for col, cell in cells if cell.value is not None and col.kind == "set"}, results)
     present = {cell.status for _, cell in cells}
     notes += [note for status, note in STATUS_NOTE.items() if status in present]
     reasons: dict[str, dict[str, None]] = {}

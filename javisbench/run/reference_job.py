@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from javisbench.suite import Suite
 
 log = logging.getLogger(__name__)
-_SET_METRICS = ("fvd", "kvd", "fad")
 
 
 def build_reference(
@@ -36,8 +35,8 @@ def build_reference(
 
     Args:
         suite: whose real clips they are.
-        options: protocols, encoders, weights, ``metrics`` (set metrics; None for FVD, KVD and FAD) and ``reference``
-            (a folder, or ``suite``).
+        options: protocols, encoders, weights, ``metrics`` (set metrics; None for those that need not be asked for) and
+            ``reference`` (a folder, or ``suite``).
         out: the file, ``.safetensors``.
         progress: shown to the user.
 
@@ -50,6 +49,7 @@ def build_reference(
     import dataclasses
     import os
 
+    from javisbench.metrics.registry import default_set_metrics
     from javisbench.run.device import pick_device
     from javisbench.run.plan import warn_of_other_weights
     from javisbench.run.scoring_job import plan_scoring
@@ -59,7 +59,7 @@ def build_reference(
     real = open_reference(options.reference, suite)
     if not isinstance(real, RealClips):
         raise UsageError("A statistics file is built from real clips: --clips FOLDER, or the suite's path column.")
-    plan = plan_scoring(suite, dataclasses.replace(options, metrics=options.metrics or _SET_METRICS))
+    plan = plan_scoring(suite, dataclasses.replace(options, metrics=options.metrics or default_set_metrics()))
     warn_of_other_weights(plan)
     needless = sorted({metric_id for part in plan.parts for metric_id in part.sample_metrics})
     if needless:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from javisbench.reference.wanted import Wanted
 from javisbench.results.cell import Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.set_features import SetRows, write_set_features
-from javisbench.results.summary import cells_without_value, nested, positions, sample_cells
+from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -80,7 +81,7 @@ class ProtocolScores:
         details: rows of ``details.parquet``.
         failures: rows of ``failures.jsonl``.
         cells: metric id to flat slice name to cell.
-        set_rows: encoder to the paired rows of the set metrics.
+        set_rows: name to the paired rows of the set metrics.
     """
 
     name: str
@@ -281,10 +282,15 @@ class _Job:
                 continue
             result.cells[metric_id] = {name: Cell.of(value) for name, value in values.items()}
             if pairs.items:
-                result.set_rows[spec.encoder] = pairs.rows(spec.encoder, part, spec)
+                name = _rows_name(spec, part)
+                result.set_rows[name] = pairs.rows(name, part, spec)
 
     def _paired_rows(self, spec: FeatureSpec, part: ProtocolPlan) -> _PairedRows:
-        """Generated and real rows of the samples that have both; further repeats of a prompt are left out."""
+        """Generated and real rows of the samples that have both, in order of their ids.
+
+        A set has one clip a prompt, the first: further repeats would resemble each other, and pair one real clip with
+        several generated ones.
+        """
         import numpy as np
 
         wanted = Wanted(spec, part.protocol, self.plan.encoders[spec.encoder])
@@ -310,8 +316,10 @@ class _Job:
                 fakes.append(fake)
                 reals.append(real)
                 pairs.items.append(item)
+        order = by_id(pairs.items)
+        pairs.items = [pairs.items[i] for i in order]
         if fakes:
-            pairs.fake, pairs.real = np.stack(fakes), np.stack(reals)
+            pairs.fake, pairs.real = (np.stack([rows[i] for i in order]) for rows in (fakes, reals))
         return pairs
 
     def _real_row(self, source: ClipSource, spec: FeatureSpec) -> NDArray[Any] | JavisbenchError:
@@ -339,9 +347,16 @@ class _PairedRows:
         self.fake: NDArray[Any] = np.zeros((0, 1))
         self.real: NDArray[Any] = np.zeros((0, 1))
 
-    def rows(self, encoder: str, part: ProtocolPlan, spec: FeatureSpec) -> SetRows:
+    def rows(self, name: str, part: ProtocolPlan, spec: FeatureSpec) -> SetRows:
         metrics = tuple(m for m, metric in part.set_metrics.items() if metric.needs(part.protocol) == spec)
-        return SetRows(encoder, metrics, tuple(item.sample.id for item in self.items), self.fake, self.real)
+        return SetRows(name, metrics, tuple(item.sample.id for item in self.items), self.fake, self.real)
+
+
+def _rows_name(spec: FeatureSpec, part: ProtocolPlan) -> str:
+    """What the rows of a feature are called: as their encoder, unless set metrics want several features of it."""
+    if sum(other.encoder == spec.encoder for other in part.set_specs()) == 1:
+        return spec.encoder
+    return f"{spec.encoder}-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
 
 
 def scoring_steps(plan: ScorePlan, clips: int) -> list[Step]:

@@ -217,7 +217,11 @@ class StreamEncoder(Encoder):
         """Features of whole clips, or of prompts."""
         if not items or not specs:
             return [{} for _ in items]
-        if specs[0].subject != "clip":
+        of_clips = {spec.subject == "clip" for spec in specs}
+        if len(of_clips) > 1 or of_clips == {isinstance(items[0], str)}:
+            subjects = ", ".join(sorted({spec.subject for spec in specs}))
+            raise UsageError(f"{self.card.name} takes clips or prompts, as the features ask; these are of {subjects}.")
+        if of_clips == {False}:
             return self.encode_prompts(cast("Sequence[str]", items), specs)
         results: list[Encoded] = [{} for _ in items]
         intakes: dict[int, Intake] = {}

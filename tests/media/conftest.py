@@ -88,6 +88,7 @@ def encode(tmp_path: Path) -> Encode:
         rate: int = 16_000,
         layout: str = "mono",
         seconds: float | None = None,
+        sound_bits_per_s: int | None = None,
         options: dict[str, str] | None = None,
         muxer: dict[str, str] | None = None,
     ) -> Path:
@@ -99,6 +100,8 @@ def encode(tmp_path: Path) -> Encode:
             stream.width, stream.height, stream.pix_fmt = *size, pixel_format
             stream.codec_context.thread_count = 1
             track = output.add_stream(sound, rate=rate, layout=layout) if sound else None
+            if track is not None and sound_bits_per_s:
+                track.bit_rate = sound_bits_per_s
             for index in range(frames):
                 frame = av.VideoFrame.from_ndarray(np.roll(pattern, index, axis=1), format="rgb24")
                 frame.pts, frame.time_base = (index if times is None else times[index]), 1 / fps

@@ -175,3 +175,20 @@ def test_tags_of_encoded_clips_are_followed(tmp_path: Path, params: str, matrix:
     assert np.abs(frames[0].astype(int) - RGB).max() <= 2
     if params == "colormatrix=bt709":
         assert np.array_equal(read_clip(path).frames[0], frames[0])
+
+
+@pytest.mark.parametrize("form", ["yuv420p", "yuv422p", "yuv444p"])
+@pytest.mark.parametrize("matrix", [2, 5, 6])
+@pytest.mark.parametrize("colour_range", [0, 1])
+def test_the_short_way_of_plain_frames_is_that_of_bt601(form, matrix, colour_range):
+    rng = np.random.default_rng(matrix)
+
+    def frame() -> av.VideoFrame:
+        made = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=form)
+        made.colorspace, made.color_range = matrix, colour_range
+        return made
+
+    pixels = rng.integers(0, 256, (48, 64, 3), np.uint8)
+    long_way = ToRgb("clip")
+    long_way._kind = lambda _: "yuv"  # type: ignore[method-assign]
+    assert np.array_equal(ToRgb("clip")(frame()), long_way(frame()))

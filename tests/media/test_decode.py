@@ -376,3 +376,40 @@ def test_probe_of_what_is_no_video(tmp_path: Path) -> None:
     path.write_text("ffconcat version 1.0")
     with pytest.raises(MediaError, match="ffconcat"):
         probe(path)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mov", "clip.mkv", "clip.avi"])
+def test_a_sound_track_may_come_before_the_picture(decode: Decode, encode: Encode, tmp_path: Path, name: str) -> None:
+    codec, options = ("mpeg4", {}) if name.endswith("avi") else ("libx264", {"bf": "3"})
+    first = encode(name, codec=codec, options=options, sound="ac3", rate=32_000, frames=24)
+    turned = tmp_path / f"turned{first.suffix}"
+    with av.open(str(first)) as source, av.open(str(turned), "w") as output:
+        tracks = {stream.index: output.add_stream_from_template(stream) for stream in reversed(source.streams)}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = tracks[packet.stream.index]
+                output.mux(packet)
+    before, after = decode(first), decode(turned)
+    np.testing.assert_array_equal(after.frames, before.frames)
+    np.testing.assert_array_equal(after.frame_times_s, before.frame_times_s)
+    assert before.audio is not None
+    np.testing.assert_array_equal(after.audio, before.audio)
+
+
+def test_sound_that_comes_late_out_of_its_decoder(decode: Decode, encode: Encode) -> None:
+    clip = decode(encode("clip.avi", codec="mpeg4", sound="wmav2", rate=44_100, sound_bits_per_s=64_000, frames=24))
+    assert len(clip.frames) == 24
+    assert clip.audio_duration_s == pytest.approx(1.0, abs=2 * 2048 / 44_100)  # delay and padding, a frame each
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov"])
+def test_frames_at_odd_times_that_are_stored_out_of_order(decode: Decode, encode: Encode, container: str) -> None:
+    """Decoding begins seconds before the first picture is shown, and goes on at other steps than the pictures."""
+    times = [*range(0, 240, 60), *range(240, 300), 304, 308]
+    path = encode(
+        f"clip.{container}", frames=len(times), fps=Fraction(60), times=times, options={"bf": "3", "crf": "35"}
+    )
+    clip = decode(path)
+    assert clip.damage == ()
+    np.testing.assert_allclose(clip.frame_times_s, np.array(times) / 60, atol=1e-4)  # a tick of the container
+    assert clip.duration_s - clip.frame_times_s[-1] == pytest.approx(1 / 60, abs=1e-4)

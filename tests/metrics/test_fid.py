@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from javisbench.errors import MetricError
-from javisbench.metrics.distance_slices import distance_error
+from javisbench.metrics.distance import distance_error
 from javisbench.metrics.distances import frechet, frechet_distance
 from javisbench.metrics.fid import FIDMetric
 from javisbench.metrics.registry import METRICS
@@ -45,11 +45,11 @@ def test_influence_of_a_clip_is_what_leaving_it_out_changes() -> None:
     fake = rng.normal(size=(2000, 1, 3)) + 0.3 * rng.normal(size=(2000, 4, 3)) + 0.2
     real = rng.normal(size=(2000, 4, 3))
     found = frechet(fake, real)
-    assert found.influence_x is not None and found.influence_x.shape == (2000,)
-    assert found.influence_x.sum() == pytest.approx(0, abs=1e-9)
+    assert found.influences_fake is not None and found.influences_fake.shape == (2000,)
+    assert found.influences_fake.sum() == pytest.approx(0, abs=1e-9)
     for i in (0, 7, 1999):
         left_out = 1999 * (found.value - frechet_distance(np.delete(fake, i, axis=0), real))
-        assert left_out == pytest.approx(found.influence_x[i], abs=0.02 * found.influence_x.std())
+        assert left_out == pytest.approx(found.influences_fake[i], abs=0.02 * found.influences_fake.std())
 
 
 def test_more_frames_of_the_same_picture_make_no_interval_narrower() -> None:

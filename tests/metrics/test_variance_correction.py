@@ -8,15 +8,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-from javisbench.metrics.distance_slices import distance_error
-from javisbench.metrics.distances import Distance, frechet, kernel_distance
+from javisbench.metrics.distance import Distance, distance_error
+from javisbench.metrics.distances import frechet, kernel_distance
 from javisbench.metrics.variance_correction import (
     FrechetGeometry,
     frechet_cross,
     frechet_same,
     kernel_cross,
+    kernel_excess,
     kernel_same,
 )
+from javisbench.stats import t_interval
 
 Weighted = Callable[[np.ndarray, np.ndarray], float]
 
@@ -121,6 +123,40 @@ def test_errors_of_equal_sets_are_as_large_as_the_scatter(name: str) -> None:
     assert np.mean(first_order) > 1.5 * scatter
     # 300 repeats: the variance of a skewed quantity is known to about 12 %, and what is clipped at half adds a little.
     assert np.mean(corrected) == pytest.approx(1.1 * scatter, rel=0.35)
+
+
+@pytest.mark.parametrize(("width", "centred"), [(16, False), (16, True), (32, True)])
+def test_intervals_hold_against_a_fixed_set(width: int, centred: bool) -> None:
+    """A small version of the part `fixed` of benchmarks/coverage.py."""
+    rng = np.random.default_rng(4)
+    spread = np.linspace(0.5, 1.5, width)
+    real = spread * rng.normal(size=(60, width))
+    values, errors = [], []
+    for _ in range(500):
+        fake = 1.3 * spread * rng.normal(size=(50, width))
+        found = kernel_distance(fake, real, centred=centred, with_excess=True, y_is_fixed=True)
+        assert found.influences_real is None and found.excess > 0
+        error = distance_error(found)
+        assert error is not None
+        values.append(found.value)
+        errors.append(error[0])
+    # 500 repeats know a variance to 6 %. With a mean that moves to first order it is 0.8 of the scatter.
+    ratio = np.mean(np.square(errors)) / np.var(values)
+    assert 0.93 <= ratio <= 1.25
+    low, high = t_interval(np.array(values), np.array(errors), 49)  # type: ignore[arg-type]
+    # 0.95 within three standard errors of 500 repeats; to first order 0.89.
+    assert np.mean((low <= np.mean(values)) & (np.mean(values) <= high)) >= 0.92
+
+
+def test_the_excess_against_a_fixed_set_is_that_of_the_one_side() -> None:
+    x, y = two_sets(40, 25, 3)
+    for centred in (False, True):
+        a, b = (x - x.mean(axis=0), y - y.mean(axis=0)) if centred else (x, y)
+        squares = np.square(kernel_same(a, b, centred)[~np.eye(40, dtype=bool)])
+        assert kernel_excess(x, y, centred=centred, y_is_fixed=True) == pytest.approx(squares.mean() / 2 / 40**2)
+        # A share of 8/n is left in.
+        found = kernel_distance(x, y, centred=centred, with_excess=True, y_is_fixed=True)
+        assert found.excess == pytest.approx(squares.mean() / 2 / 40**2 * (1 - 8 / 40))
 
 
 def test_nothing_is_taken_off_where_it_does_not_matter() -> None:

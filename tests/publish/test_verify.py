@@ -25,6 +25,7 @@ import javisbench
 from javisbench.cli import run as cli
 from javisbench.clip import ClipSpec
 from javisbench.errors import SubmissionError
+from javisbench.protocol import V1, V2
 from javisbench.publish.archive import MEMBERS, pack, unpack
 from javisbench.publish.sources import loaded_results, unpack_verified
 from javisbench.publish.verify import verify_folder
@@ -109,6 +110,26 @@ def test_what_is_packed_holds(archive: Path, tmp_path: Path, capsys: pytest.Capt
 def test_the_manifest_fits_its_schema(archive: Path) -> None:
     schema = Path(javisbench.__file__).parent / "data_cards/schemas/submission.schema.json"
     jsonschema.validate(json.loads(members(archive)["manifest.json"]), json.loads(schema.read_text()))
+
+
+def test_what_older_versions_recorded_holds_and_older_revisions_are_labelled(archive: Path, tmp_path: Path) -> None:
+    later = ("revision", "frame_times")
+    for name, protocol, label in (("v1", V1, "javisbench-v1"), ("v2", V2, "javisbench-v2 (revision 1)")):
+        settings = {key: value for key, value in protocol.settings().items() if key not in later}
+        content = members(archive)
+        edit_summary(lambda s, p=protocol, old=settings: s["run"].update(protocol=p.name, protocol_settings=old))(
+            content
+        )
+        edit_manifest(protocol=protocol.name)(content)
+        old = rewrite(archive, tmp_path / f"{name}.zip", content)
+        with loaded_results([old]) as (result,):
+            assert result.protocol_label == label
+        (tmp_path / name).mkdir()
+        found = verify_folder(tmp_path / name, unpack(old, tmp_path / name))
+        assert [finding.refuses for finding in found if finding.kind == "revision"] == [False] * (name == "v2")
+    content = members(archive)
+    edit_summary(lambda s: s["run"]["protocol_settings"].update(revision=3))(content)
+    assert findings(rewrite(archive, tmp_path / "future.zip", content), tmp_path) == {"protocol"}
 
 
 def edit_scores(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Members], None]:

@@ -246,3 +246,26 @@ def test_a_cache_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"video": torch.zeros(3, 10)}, tmp_path / "a.pt")
     with pytest.raises(ReferenceFeaturesError, match="must hold"):
         ReferenceCache.load(tmp_path / "a.pt")
+
+
+@pytest.mark.usefixtures("cheap_set_metrics")
+def test_a_set_has_the_first_clip_of_each_prompt_and_no_order_of_its_own(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from javisbench.metrics.distance_slices import kernel_slices
+
+    import javisbench.metrics.fvd as fvd_module
+    from javisbench.results.set_features import read_set_features
+
+    def compute(_: Any, fake: Any, real: Any, slices: Any, protocol: Protocol) -> Any:
+        return kernel_slices(fake, real, slices)
+
+    monkeypatch.setattr(fvd_module.FVDMetric, "compute", compute)
+    once = fvd(world, world / "real", "once")
+    assert once["n"] == 3 and once["ci_low"] is not None
+    shutil.copy(world / "fake/sample_0001.mp4", world / "fake/sample_0000-1.mp4")
+    shutil.copy(world / "fake/sample_0001.mp4", world / "fake/sample_0003-1.mp4")  # whose first clip is missing
+    rows = [f"sample_000{i},p{i},real/sample_000{i}.mp4\n" for i in range(4)]
+    (world / "s.csv").write_text("id,text,path\n" + "".join(reversed(rows)))
+    assert fvd(world, "suite", "again") == once
+    assert read_set_features(world / "again")["i3d"].sample_ids == ("sample_0000", "sample_0001", "sample_0002")

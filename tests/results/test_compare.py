@@ -12,7 +12,7 @@ import pytest
 
 from javisbench.cli import run as cli
 from javisbench.errors import UsageError
-from javisbench.results.compare import compare
+from javisbench.results.compare import compare, explain
 from javisbench.results.run_folder import load_result
 from javisbench.results.set_features import SetRows, write_set_features
 
@@ -104,19 +104,43 @@ def test_set_metrics_are_recomputed_on_the_common_samples(tmp_path: Path, noise:
     assert overall["kvd"].difference.value is not None
 
 
-def test_explain_lists_what_differs(tmp_path: Path) -> None:
+def test_a_comparison_does_not_depend_on_the_order_of_the_suites(tmp_path: Path, noise: np.random.Generator) -> None:
+    real = noise.normal(size=(N, 4))
+    order = noise.permutation(N)
+    found = []
+    for name in ("in order", "shuffled"):
+        sides = []
+        for side in (0, 1):
+            rng = np.random.default_rng(side)
+            rows = set_rows((1 + side) * real + rng.normal(0, 0.3, (N, 4)), real)
+            run = write_run(tmp_path / f"{name}{side}", "model", {"av_align": rng.normal(size=N)}, rows=rows)
+            if name == "shuffled" and side == 0:
+                for file in ("scores.parquet", "samples.parquet"):
+                    pd.read_parquet(run / file).iloc[order].to_parquet(run / file, index=False)
+                i3d = rows["i3d"]
+                ids = tuple(i3d.sample_ids[i] for i in order)
+                write_set_features(run, {"i3d": SetRows("i3d", i3d.metrics, ids, i3d.fake[order], i3d.real[order])})
+            sides.append(load_result(run))
+        found.append(compare(*sides).rows)
+    assert {row.metric for row in found[0]} == {"av_align", "fvd", "kvd"}
+    assert found[0] == found[1]
+
+
+def test_explain_lists_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scores = {"av_align": np.zeros(N)}
     a = write_run(tmp_path / "a", "one", scores, versions={"torch": "2.13.0"})
     b = write_run(
         tmp_path / "b", "two", scores, versions={"torch": "2.12.0"}, protocol="javisbench-v2", stand_in=True,
         audio={"sidecar": 0, "container": N, "none": 0},
     )  # fmt: skip
-    found = compare(load_result(a), load_result(b))
-    text = "\n".join(found.differences)
+    text = "\n".join(explain(load_result(a), load_result(b)))
     assert "protocol: javisbench-v1 / javisbench-v2" in text
     assert "versions.torch: 2.13.0 / 2.12.0" in text
     assert f"audio from container: 0 / {N} clips" in text
-    assert not found.comparable
+    capsys.readouterr()
+    assert cli(["compare", str(a), str(b), "--explain"]) == 2
+    said = capsys.readouterr()
+    assert "protocol: javisbench-v1 / javisbench-v2" in said.out and "one was scored under javisbench-v1" in said.err
 
 
 def test_explain_names_files_of_the_model_that_differ(tmp_path: Path) -> None:
@@ -153,7 +177,10 @@ def test_samples_whose_prompt_changed_between_revisions_are_left_out(
 
 def test_two_suites_that_share_nothing_but_ids_are_not_compared(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", "one", {"av_align": np.zeros(N)})
-    b = write_run(tmp_path / "b", "two", {"av_align": np.zeros(N)}, suite="other", suite_hash="1" * 64)
+    other = write_run(tmp_path / "other", "two", {"av_align": np.zeros(N)}, suite="other", suite_hash="1" * 64)
+    with pytest.raises(UsageError, match="one was scored on the suite demo, two on other"):
+        compare(load_result(a), load_result(other))
+    b = write_run(tmp_path / "b", "two", {"av_align": np.zeros(N)}, suite_hash="1" * 64)
     other_prompts(b, N)
     with pytest.raises(UsageError, match="no metric with a value for the same samples"):
         compare(load_result(a), load_result(b))
@@ -168,12 +195,21 @@ def test_the_protocol_that_both_runs_have_is_compared(
     base = noise.normal(size=N)
     a = write_run(tmp_path / "a", "one", {"av_align": base}, protocol="javisbench-v1")
     b = write_run(tmp_path / "b", "two", {"av_align": base + noise.normal(size=N)}, protocol="javisbench-v2")
-    assert cli(["compare", str(a), str(b), "--json"]) == 0
-    assert not json.loads(capsys.readouterr().out)["comparable"]
+    assert cli(["compare", str(a), str(b), "--json"]) == 2
+    assert "one was scored under javisbench-v1, two under javisbench-v2 (revision 1)" in capsys.readouterr().err
     (a / "protocols").mkdir()
     write_run(a / "protocols" / "javisbench-v2", "one", {"av_align": base}, protocol="javisbench-v2")
     assert cli(["compare", str(a), str(b), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["comparable"]
+
+
+def test_revisions_of_a_protocol_are_refused_by_name_before_anything_is_read(tmp_path: Path) -> None:
+    runs = []
+    for name, settings in (("a", {"protocol_settings": {"revision": 2}}), ("b", {})):
+        runs.append(write_run(tmp_path / name, name, {"av_align": np.zeros(N)}, protocol="javisbench-v2", **settings))
+        (runs[-1] / "scores.parquet").write_bytes(b"damaged")
+    with pytest.raises(UsageError, match=r"a was scored under javisbench-v2, b under javisbench-v2 \(revision 1\)"):
+        compare(*map(load_result, runs))
 
 
 def test_the_time_of_scoring_is_no_difference(tmp_path: Path) -> None:

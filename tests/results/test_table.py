@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from javisbench.errors import RunError
 from javisbench.publish.export import render
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import load_result
@@ -62,6 +63,28 @@ def test_results_that_differ_in_more_than_the_model_never_share_a_ranking(write_
     table = board_table(results, None, Ranker())
     assert len(table.groups) == 2
     assert all(cell.place is None and cell.rank is None for row in table.rows for cell in row.cells.values())
+
+
+def test_revisions_of_a_protocol_are_labelled_and_never_share_a_ranking(write_run):
+    runs = [write_run(name, protocol="javisbench-v2", revision=r, seed=r) for name, r in (("A", 1), ("A", 2), ("B", 2))]
+    table = board_table([load_result(run) for run in runs], None, Ranker())
+    assert [group.title.split(",")[0] for group in table.groups] == ["javisbench-v2 (revision 1)", "javisbench-v2"]
+    assert [len(group.rows) for group in table.groups] == [1, 2]
+    assert [row.protocol for row in table.rows] == ["javisbench-v2 (revision 1)", "javisbench-v2", "javisbench-v2"]
+    assert len({row.id for row in table.rows}) == 3
+    assert "javisbench-v2 (revision 1), javisbench-v2, not ranked together" in table.protocol
+    old = table.rows[0].cells["javis_score"]
+    assert (old.place, old.rank) == (None, None) and table.rows[1].cells["javis_score"].rank is not None
+
+
+@pytest.mark.parametrize("settings", [{"revision": "2"}, {"revision": 0}, {"revision": True}])
+def test_a_revision_that_is_none_is_damage(write_run, settings):
+    path = write_run() / "summary.json"
+    document = json.loads(path.read_text())
+    document["run"]["protocol_settings"] = settings
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunError, match="revision"):
+        load_result(path.parent)
 
 
 def test_stand_ins_are_not_ranked_even_among_themselves(write_run):

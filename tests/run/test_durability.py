@@ -373,11 +373,11 @@ def test_what_keeps_a_run_off_boards_is_told_once_and_in_its_log(
 def test_a_decoding_process_that_dies_costs_its_clip(
     noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, send = process.Worker.decode, process.send
+    original, send = process.Worker.stream, process.send
 
-    def decode(self: process.Worker, source: Any) -> Any:
+    def stream(self: process.Worker, source: Any, open_clip: Any) -> Any:
         if source.sample_id != "sample_0003":
-            return original(self, source)
+            return original(self, source, open_clip)
         self._connected()
         assert self._process is not None
         pid = self._process.pid
@@ -390,9 +390,9 @@ def test_a_decoding_process_that_dies_costs_its_clip(
         os.kill(pid, signal.SIGSTOP)
         with monkeypatch.context() as patch:
             patch.setattr(process, "send", send_and_kill)
-            return original(self, source)
+            return original(self, source, open_clip)
 
-    monkeypatch.setattr(process.Worker, "decode", decode)
+    monkeypatch.setattr(process.Worker, "stream", stream)
     result = evaluate(noise, suite, tmp_path / "run")
     listed = [(f["sample_id"], f["stage"], f["kind"]) for f in result.summary["failures"]]
     assert listed == [("sample_0002", "generate", "refused"), ("sample_0003", "decode", "worker_died")]

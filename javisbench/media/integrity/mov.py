@@ -220,7 +220,8 @@ class _Walk:
                 self.said.append(Damage(message))
             held, declared = track.seconds(table.duration()), track.seconds(track.media_ticks)
             least = max(_LEAST_LOSS_S, held / max(1, table.count))
-            if track.media_ticks and abs(declared - held) > least:
+            shortest = min(held, track.seconds(table.span(self._most_samples)))
+            if track.media_ticks and not shortest - least <= declared <= held + least:
                 self.said.append(
                     Damage(f"the {track.what} is said to last {declared:.2f} s, its samples last {held:.2f} s")
                 )

@@ -59,6 +59,16 @@ class Table:
         """Ticks of all samples together."""
         return float((self.steps[:, 0].astype(float) * self.steps[:, 1]).sum())
 
+    def span(self, most: int) -> float:
+        """Ticks from the earliest presentation to the latest; of all samples where none is shown out of order.
+
+        Decoding times of pictures that are shown out of order may begin long before the first one is shown.
+        """
+        if not len(self.shifts) or not 0 < self.count <= most:
+            return self.duration()
+        times = self.times()
+        return float(times.max() - times.min())
+
     def first_time(self, most: int) -> int:
         """The earliest presentation time in ticks; 0 where there are more than ``most`` samples."""
         return int(self.times().min()) if len(self.shifts) and 0 < self.count <= most else 0
