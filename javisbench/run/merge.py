@@ -307,14 +307,14 @@ def _suite(part: _Part, options: MergeOptions) -> Suite:
     Raises:
         RunError: it is another version now.
     """
-    from javisbench.suite import Suite, known_suites, load_suite
+    from javisbench.run.own_suite import recorded_source
+    from javisbench.suite import Suite, load_suite
 
     facts = part.manifest["suite"]
     if isinstance(options.suite, Suite):
         suite = options.suite
     else:
-        known = facts["name"] in known_suites() and not Path(facts["source"]).exists()
-        suite = load_suite(options.suite or (facts["name"] if known else facts["source"]), allow_outside=True)
+        suite = load_suite(options.suite or recorded_source(facts), allow_outside=True)
     if suite.hash != facts["hash"]:
         raise RunError(
             f"The suite {suite.name} ({suite.source}) is not the one that the parts were made for: its prompts differ. "

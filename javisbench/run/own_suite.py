@@ -51,6 +51,13 @@ def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suit
     return DEFAULT_SUITE
 
 
+def recorded_source(facts: Mapping[str, Any]) -> str:
+    """Name or path by which the suite that a run's manifest names can be loaded."""
+    name, source = str(facts["name"]), str(facts["source"])
+    # A file that is called like a known suite is meant where it is still there.
+    return name if name in known_suites() and not Path(source).exists() else source
+
+
 def recorded_suite(facts: Mapping[str, Any]) -> Suite:
     """The whole suite that a run's manifest names.
 
@@ -58,9 +65,7 @@ def recorded_suite(facts: Mapping[str, Any]) -> Suite:
         SuiteError: it is not there any more, or not readable.
         UsageError: it has changed since.
     """
-    # A file that is called like a known suite is meant where it is still there.
-    by_name = facts["name"] in known_suites() and not Path(facts["source"]).exists()
-    suite = load_suite(facts["name"] if by_name else facts["source"], allow_outside=True)
+    suite = load_suite(recorded_source(facts), allow_outside=True)
     if suite.hash != facts["hash"]:
         raise UsageError(
             f"The suite {facts['name']} ({facts['source']}) has other prompts now than when the run was made. Give the "

@@ -17,7 +17,7 @@ from javisbench.run.doctor.bounds import bounds_of_run
 from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
-from javisbench.run.own_suite import DEFAULT_SUITE, suite_of_clips
+from javisbench.run.own_suite import DEFAULT_SUITE, recorded_source, suite_of_clips
 from javisbench.text import printable
 
 if TYPE_CHECKING:
@@ -250,16 +250,14 @@ def _examine_run(report: Report, run: Path, options: DoctorOptions, scoring: Sco
 
 
 def _suite_of(manifest: Mapping[str, object], options: DoctorOptions) -> Suite | None:
-    from javisbench.suite import Suite, known_suites, load_suite
+    from javisbench.suite import Suite, load_suite
 
     if isinstance(options.suite, Suite):
         return options.suite
     facts, made = manifest.get("suite"), manifest.get("generation")
     if not isinstance(facts, dict) or not isinstance(made, dict):
         return None
-    source = str(facts["source"])
-    by_name = facts["name"] in known_suites() and not Path(source).is_file()
-    return load_suite(facts["name"] if by_name else source).limited(made.get("limit"))
+    return load_suite(recorded_source(facts)).limited(made.get("limit"))
 
 
 def _compare_with_machine(report: Report, out: Path) -> None:
