@@ -86,7 +86,7 @@ class TestSliceMeans:
         assert found["one prompt"].status == "small_n"
 
     def test_few_prompts_are_said(self) -> None:
-        found = slice_means(np.arange(30.0), np.arange(30), {"few": np.arange(5), "many": np.arange(30)})
+        found = slice_means(np.arange(30.0), np.arange(30), {"few": np.arange(5), "many": np.arange(20)})
         assert found["few"].note is not None and "5 prompts" in found["few"].note
         assert found["many"].note is None
 

@@ -79,6 +79,25 @@ def test_coding_noise_on_a_still_picture_is_frozen() -> None:
     assert measure("health_frozen", replace(healthy(), frames=noisy)).value == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "features", "expected"),
+    [
+        ("silence", {"level_dbfs": [-60.01, -60.0, -59.99, -55.0]}, 0.25),
+        ("silence", {"level_dbfs": []}, 1.0),
+        ("frozen", {"change": [0.0999, 0.1, 0.0999, 0.15], "changed_share": [0.99e-4, 0.99e-4, 1e-4, 5e-4]}, 0.25),
+        ("frozen", {"change": [], "changed_share": []}, 1.0),
+        ("black", {"dark_share": [0.98, 0.9799, 0.975, 1.0]}, 0.5),
+        ("timing", {"timing_fault_frames": [0.5]}, 0.0),
+        ("timing", {"timing_fault_frames": [0.501]}, 1.0),
+    ],
+)
+def test_limits(name: str, features: dict[str, list[float]], expected: float) -> None:
+    metric = METRICS.get(f"health_{name}")()
+    assert isinstance(metric, SampleMetric)
+    arrays = {key: np.array(values, dtype=np.float64) for key, values in features.items()}
+    assert metric.score({"health": arrays}, SampleContext(V1)).value == expected
+
+
 def test_clipped_sound() -> None:
     clip = healthy()
     assert clip.audio is not None

@@ -148,6 +148,26 @@ def test_intervals_hold_against_a_fixed_set(width: int, centred: bool) -> None:
     assert np.mean((low <= np.mean(values)) & (np.mean(values) <= high)) >= 0.92
 
 
+def test_the_excess_is_half_the_mean_square_of_pairs_over_n_squared() -> None:
+    n = 21  # odd and small, so that every pair is taken
+    x, y = two_sets(n, n, 3)
+    rows_x, rows_y = x - x.mean(axis=0), y - y.mean(axis=0)
+    factor_x, factor_y = (np.linalg.cholesky(rows.T @ rows / (n - 1)) for rows in (rows_x, rows_y))
+    left, spectrum, right = np.linalg.svd(factor_x.T @ factor_y)
+    p = rows_x @ np.linalg.inv(factor_x).T @ (left * np.sqrt(spectrum))
+    q = rows_y @ np.linalg.inv(factor_y).T @ (right.T * np.sqrt(spectrum))
+    geometry = FrechetGeometry(rows_x, rows_y, p, q, spectrum)
+    i, j = np.nonzero(~np.eye(n, dtype=bool))
+    sides = frechet_same(p, spectrum, i, j) + frechet_same(q, spectrum, i, j)
+    both = sides + frechet_cross(geometry, i, j) + frechet_cross(geometry, j, i)
+    assert frechet(x, y, with_excess=True).excess == pytest.approx(np.mean(both**2) / (2 * n**2), rel=1e-6)
+    for centred in (False, True):
+        a, b = (rows_x, rows_y) if centred else (x, y)
+        cross = kernel_cross(a, b, centred)
+        pairs = (kernel_same(a, b, centred) + kernel_same(b, a, centred) + cross + cross.T)[i, j]
+        assert kernel_excess(x, y, centred=centred) == pytest.approx(np.mean(pairs**2) / (2 * n**2), rel=1e-9)
+
+
 def test_the_excess_against_a_fixed_set_is_that_of_the_one_side() -> None:
     x, y = two_sets(40, 25, 3)
     for centred in (False, True):

@@ -1,0 +1,297 @@
+"""Would the tests notice? Formulas of statistics, distances, verdicts and health checks, each changed in one place.
+
+Every mutation replaces one expression in a copy of the tree and runs the tests that should fail then. One under which
+they pass has survived: something that changes numbers is not tested. Where a text is not found, the code has moved on,
+and its mutation has to follow. Run by ``make slow``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+LINKED = ("metrics", "baselines", "data_cards")
+
+STATS = ("tests/test_stats.py",)
+DISTANCES = ("tests/metrics/test_distances.py", "-k", "not simulation")
+VARIANCE = ("tests/metrics/test_variance_correction.py",)
+SLICES = ("tests/metrics/test_distances.py", "-k", "TestSlices or TestExtrapolation")
+COMPARE = ("tests/results/test_compare.py",)
+RANKS = ("tests/results/test_table.py", "tests/results/test_ranking.py")
+SUMMARY = ("tests/results/test_summary.py",)
+SETS = ("tests/reference/test_reference.py", "-k", "first_clip_of_each_prompt")
+HEALTH = ("tests/metrics/test_health.py",)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One changed expression.
+
+    Attributes:
+        what: it means, in a few words.
+        file: of the tree.
+        old: text that stands there once.
+        new: what stands there instead.
+        tests: arguments of pytest that should fail.
+    """
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def of(file: str, tests: tuple[str, ...], *changes: tuple[str, str, str]) -> list[Mutation]:
+    return [Mutation(what, file, old, new, tests) for what, old, new in changes]
+
+
+MUTATIONS = [
+    *of(
+        "javisbench/stats.py",
+        STATS,
+        (
+            "prompts are not kept together",
+            "cluster_totals(chosen - mean, codes[rows])",
+            "cluster_totals(chosen - mean, rows)",
+        ),
+        ("prompts weigh alike", "len(chosen) * part.sizes[0] if equal_sizes[k]", "len(chosen) if equal_sizes[k]"),
+        ("an interval of 90 %", "((1 - level) / 2, (1 + level) / 2)", "(1 - level, level)"),
+        ("one prompt has an interval", "part.n >= 2 and len(part.sums) >= 2", "part.n >= 2"),
+        ("the seed is lost", "default_rng(seed)", "default_rng(0)"),
+        ("twenty prompts are few", "if prompts < FEW_PROMPTS", "if prompts <= FEW_PROMPTS"),
+        ("variance over C", "len(totals) / (len(totals) - 1) * float", "1.0 * float"),
+        (
+            "repeats are new prompts",
+            "    if clusters is not None:\n        totals, _ = cluster_totals(totals, np.asarray",
+            "    if len(totals) < 0:\n        totals, _ = cluster_totals(totals, np.asarray",
+        ),
+        ("freedom of clips", "/ n, len(totals) - 1", "/ n, n - 1"),
+        ("a mean over prompts", "float(np.sqrt(spread)) / n,", "float(np.sqrt(spread)) / len(totals),"),
+        ("a one-sided quantile", "(1 + level) / 2)) * error", "level)) * error"),
+        ("a one-sided test", "float(2 * stdtr(freedom", "float(stdtr(freedom"),
+        ("the second less the first", "gaps = first - second", "gaps = second - first"),
+        ("variance of pairs over C", "count / (count - 1) * np.einsum", "1.0 * np.einsum"),
+        ("pairs without prompts", "totals, _ = cluster_totals(totals, _codes(clusters, n))", "_codes(clusters, n)"),
+        ("a one-sided test of pairs", "row = 2 * stdtr", "row = stdtr"),
+        ("raw p for Holm's", "steps = p[order] * (len(order) - np.arange(len(order)))", "steps = p[order] * 1.0"),
+        ("Bonferroni for Holm", "(len(order) - np.arange(len(order)))", "len(order)"),
+        ("steps may fall", "np.maximum.accumulate(steps)", "steps"),
+        ("ranks by raw p", "holm(p_values[first, second]) <= alpha", "p_values[first, second] <= alpha"),
+        (
+            "worse is better",
+            "(lead > 0) if higher_is_better else (lead < 0)",
+            "(lead < 0) if higher_is_better else (lead > 0)",
+        ),
+        ("models without value count", "len(ranked) - int(better[i]", "models - int(better[i]"),
+    ),
+    *of(
+        "metrics/variance_correction.py",
+        VARIANCE,
+        ("Fréchet excess doubled", "np.square(both))) / (2 * n * n)", "np.square(both))) / (n * n)"),
+        (
+            "kernel excess doubled",
+            "_off_diagonal_square(derivative) / (2 * n * n)",
+            "_off_diagonal_square(derivative) / (n * n)",
+        ),
+        ("a fixed set is sampled", "if not y_is_fixed:", "if len(y):"),
+        ("a cross term lost", "        + frechet_cross(geometry, j, i)\n", ""),
+        ("curvature of lengths", "bilinear - lengths / 2", "bilinear - lengths"),
+        ("half of the kernel's own part", "2 * _twice_centred(own**3, n - 1)", "_twice_centred(own**3, n - 1)"),
+        ("half of the kernel's cross part", "-2 * _twice_centred(base**3", "-1 * _twice_centred(base**3"),
+        ("the mean moves the other way", "shift = (-6 / width)", "shift = (6 / width)"),
+        ("bent the other way", "(shift - u @ curvature @ v.T)", "(shift + u @ curvature @ v.T)"),
+        ("the other set does not bend", "spread @ spread / width - partner", "spread @ spread / width"),
+        ("mean square over n²", "/ (n * (n - 1)))", "/ (n * n))"),
+    ),
+    *of(
+        "metrics/distances.py",
+        DISTANCES,
+        ("biased MMD", "total_x / (n * (n - 1))", "total_x / (n * n)"),
+        ("cross part once", "- 2 * total_cross / (n * m)", "- total_cross / (n * m)"),
+        ("traces over n", "/ (len(rows) - 1) for rows in", "/ len(rows) for rows in"),
+        ("sign of the real side's influence", "_influence(rows_y, -2 * gap", "_influence(rows_y, 2 * gap"),
+        (
+            "sign of the spread's influence",
+            '- np.einsum("ij,ij->i", projected, projected)',
+            '+ np.einsum("ij,ij->i", projected, projected)',
+        ),
+        ("2d is too few", "if sampled < 2 * width:", "if sampled <= 2 * width:"),
+        ("a clip is all its frames", "reshape(samples, -1).mean(axis=1)", "reshape(samples, -1).sum(axis=1)"),
+        ("sign of the jackknife", "(n - 1) * (without.mean() - without)", "(n - 1) * (without - without.mean())"),
+        (
+            "jackknife of n for n - 1",
+            "(own - 2 * own_rows) / ((n - 1) * (n - 2))",
+            "(own - 2 * own_rows) / (n * (n - 1))",
+        ),
+        ("the mean moves the other way", "- rows @ slope)", "+ rows @ slope)"),
+        ("the mean moves to first order", "second - second.mean() - rows", "-rows"),
+        (
+            "a set that is not centred",
+            "rows_x, rows_y = x - x.mean(axis=0), y - y.mean(axis=0)\n    sums",
+            "rows_x, rows_y = x, y\n    sums",
+        ),
+    ),
+    *of(
+        "metrics/distances.py",
+        VARIANCE,
+        ("all of the excess", "_EXCESS_LEFT = 8", "_EXCESS_LEFT = 0"),
+        ("the excess of both for a fixed set", "y_is_fixed=found.influence_y is None", "y_is_fixed=False"),
+        ("a fixed set has influences", "found = replace(found, influence_y=None)", "pass"),
+    ),
+    *of(
+        "metrics/distance_slices.py",
+        SLICES,
+        (
+            "the real side is ignored",
+            "standard_error(found.influence_x + (0.0 if found.influence_y is None else found.influence_y))",
+            "standard_error(found.influence_x)",
+        ),
+        ("nothing is taken off", "error**2 - found.excess", "error**2"),
+        ("a factor lost from the interval", "factor * max(low, floor), factor * high", "max(low, floor), high"),
+        ("a negative distance", "max(low, floor)", "low"),
+        ("2d is too few", "if rows.size < 2 * x.shape[-1]:", "if rows.size <= 2 * x.shape[-1]:"),
+        ("4d is too few", "if n < 2 * smallest:", "if n <= 2 * smallest:"),
+        ("forty is few", "rows.size < KERNEL_FEW:", "rows.size <= KERNEL_FEW:"),
+        ("what the line leaves for R²", "1 - float(residual @ residual) / total", "float(residual @ residual) / total"),
+        ("slope for intercept", "slope, intercept = np.polyfit", "intercept, slope = np.polyfit"),
+        (
+            "a line in n",
+            "inverse = 1 / np.array(sizes, dtype=np.float64)",
+            "inverse = np.array(sizes, dtype=np.float64)",
+        ),
+        ("not centred", "centred_kernel_distance(x[rows], y[rows])", 'kernel_distances(x, y, {"": (rows, rows)})[""]'),
+        ("more than half taken off", "error**2 / 2)", "error**2 / 8)"),
+    ),
+    *of(
+        "javisbench/results/compare.py",
+        COMPARE,
+        ("raw p for Holm's", "adjusted = holm([", "adjusted = list(["),
+        (
+            "prompts dropped",
+            "paired_difference(first, second, clusters)",
+            "paired_difference(first, second, np.arange(len(first)))",
+        ),
+        ("the real side is ignored", "[d.influence_x + d.influence_y for d in found", "[d.influence_x for d in found"),
+        ("a factor lost from the interval", "difference(gap, factor * (parts[0]", "difference(gap, 1.0 * (parts[0]"),
+        (
+            "no filter of categories",
+            "np.flatnonzero([sample_id in inside for sample_id in ids])",
+            "np.arange(len(ids))",
+        ),
+        ("worse is better", "(pair.difference.value > 0) == higher", "(pair.difference.value > 0) != higher"),
+        ("changed prompts stay in", 'joined[~joined["sample_id"].isin(ground.changed)]', "joined"),
+        ("changed prompts stay in sets", "set(y.sample_ids) - ground.changed", "set(y.sample_ids)"),
+        ("order of the first", "].sort_values(keys)", "]"),
+        (
+            "order of the first in sets",
+            "sorted(both.intersection(x.sample_ids))",
+            "[i for i in x.sample_ids if i in both]",
+        ),
+    ),
+    *of(
+        "javisbench/results/ranking.py",
+        RANKS,
+        (
+            "prompts dropped",
+            "contributions.mean(axis=0), contributions, clusters",
+            "contributions.mean(axis=0), contributions, None",
+        ),
+        ("no filter of categories", 'scores[scores.index.get_level_values("sample_id").isin(members)]', "scores"),
+        ("no filter of categories in sets", "order[[sample_id in chosen for sample_id in ids]]", "order"),
+        ("the real side is ignored", "distance.influence_x + distance.influence_y, real", "distance.influence_x, real"),
+        ("another real side", "> SAME_REAL_SIDE * size", "> 1e9 * size"),
+        ("few are ranked", "if len(scores) < MIN_N_TO_RANK:", "if len(scores) < 2:"),
+        ("other samples", "part.sample_ids != found[0].sample_ids", "part.sample_ids != part.sample_ids"),
+        (
+            "the protocol's centring",
+            "kernel_distance(fake, real, centred=_kvd_centred(result))",
+            "kernel_distance(fake, real)",
+        ),
+    ),
+    *of(
+        "javisbench/results/summary.py",
+        SUMMARY,
+        ("repeats are new prompts", "[numbers[item.sample.id] for item in kept]", "range(len(kept))"),
+        ("order of the suite", "for i in by_id(items) if", "for i in range(len(items)) if"),
+        ("repeats in any order", "(items[i].sample.id, items[i].repeat)", "items[i].sample.id"),
+        ("an empty category failed", "if not cells[name].n and rows.size:", "if not cells[name].n:"),
+        ("the seed is lost", "seed=seed)", "seed=0)"),
+    ),
+    *of(
+        "javisbench/run/score.py",
+        SETS,
+        ("repeats in sets", "if item.repeat or item.source is None", "if item.source is None"),
+        ("order of the suite in sets", "order = by_id(pairs.items)", "order = list(range(len(pairs.items)))"),
+    ),
+    *of(
+        "metrics/health.py",
+        HEALTH,
+        ("silence", "SILENT_DBFS = -60.0", "SILENT_DBFS = -50.0"),
+        ("silence at its limit", "levels < SILENT_DBFS", "levels <= SILENT_DBFS"),
+        ("no sound is no silence", "if levels.size else 1.0", "if levels.size else 0.0"),
+        ("frozen by mean", "FROZEN_CHANGE = 0.1", "FROZEN_CHANGE = 0.2"),
+        ("frozen by pixels", "FROZEN_PIXELS = 1e-4", "FROZEN_PIXELS = 1e-3"),
+        ("frozen by either", '(health["change"] < FROZEN_CHANGE) & (', '(health["change"] < FROZEN_CHANGE) | ('),
+        ("one frame moves", "if frozen.size else 1.0", "if frozen.size else 0.0"),
+        ("black", "BLACK_PIXELS = 0.98", "BLACK_PIXELS = 0.97"),
+        ("black at its limit", ">= BLACK_PIXELS", "> BLACK_PIXELS"),
+        ("the gate", "GATE_LUFS = -70.0", "GATE_LUFS = -71.0"),
+        ("timing", "TIMING_FAULT_FRAMES = 0.5", "TIMING_FAULT_FRAMES = 0.6"),
+        ("timing at its limit", "fault > TIMING_FAULT_FRAMES", "fault >= TIMING_FAULT_FRAMES"),
+        ("upside down", "seconds / setting.duration_s", "setting.duration_s / seconds"),
+    ),
+]
+UNCHANGED = [Mutation("nothing", "javisbench/stats.py", "FEW_PROMPTS = 20", "FEW_PROMPTS = 20", tests)
+             for tests in sorted({mutation.tests for mutation in MUTATIONS})]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what tests need."""
+    copy = tmp_path_factory.mktemp("tree")
+    for name in ("javisbench", "tests", "benchmarks", *LINKED):
+        shutil.copytree(ROOT / name, copy / name, symlinks=True)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    return copy
+
+
+def outcome(tree: Path, mutation: Mutation) -> subprocess.CompletedProcess[str]:
+    """What pytest says of the mutated tree, which is as before afterwards."""
+    path = tree / mutation.file
+    source = path.read_text(encoding="utf-8")
+    assert source.count(mutation.old) == 1, f"{mutation.file} has {source.count(mutation.old)} times: {mutation.old}"
+    files = [part for part in mutation.tests if not part.endswith(".py") or (tree / part).exists()]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        stale.unlink()
+    try:
+        path.write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
+        return subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+    finally:
+        path.write_text(source, encoding="utf-8")
+
+
+@pytest.mark.parametrize("mutation", UNCHANGED, ids=lambda mutation: mutation.tests[0])
+def test_the_tests_pass_without_a_mutation(tree: Path, mutation: Mutation) -> None:
+    done = outcome(tree, mutation)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: f"{Path(mutation.file).stem}: {mutation.what}")
+def test_a_mutation_is_noticed(tree: Path, mutation: Mutation) -> None:
+    done = outcome(tree, mutation)
+    assert done.returncode == 1, f"survived: {mutation.old} -> {mutation.new}\n{done.stdout[-1500:]}"
