@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 5.0
+_STARTS = 3
 _MESSAGE_TIMEOUT_S = 30.0  # for the rest of a message that has begun
 _MODULE = "javisbench.media.worker"
 _NONSENSE = (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError)
@@ -52,6 +53,10 @@ class Consumer(Protocol):
 
 C = TypeVar("C", bound=Consumer)
 T = TypeVar("T")
+
+
+class _KilledError(MediaError):
+    """A signal has ended the process before it was ready."""
 
 
 class Worker:
@@ -169,6 +174,20 @@ class Worker:
         return self._connection
 
     def _start(self) -> None:
+        """Start the process; once more where something else has ended it meanwhile (a shortage of memory, say).
+
+        Raises:
+            MediaError: ``worker_start``: it does not come up.
+        """
+        for _ in range(_STARTS - 1):
+            try:
+                self._start_once()
+            except _KilledError:
+                continue
+            return
+        self._start_once()
+
+    def _start_once(self) -> None:
         with self._starting:
             if self._ended:
                 raise media_error("worker_start", "This reader of clips was closed.")
@@ -179,8 +198,10 @@ class Worker:
             receive(self._connection)
         except (EOFError, OSError, ValueError) as failure:
             reason = self.cause_of_death()
+            killed = self._process is not None and (self._process.poll() or 0) < 0
             self._stop()
-            raise media_error("worker_start", f"The decoding process {reason} before it was ready.") from failure
+            error = _KilledError if killed else MediaError
+            raise error(f"The decoding process {reason} before it was ready.", kind="worker_start") from failure
 
     def cause_of_death(self) -> str:
         """How the process ended, with the last line that it wrote, if any."""

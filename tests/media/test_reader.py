@@ -246,6 +246,27 @@ def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch, encode: Enco
     assert "no_such_module" in failure.value.message
 
 
+def test_a_process_that_is_killed_while_it_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encode: Encode
+) -> None:
+    """A shortage of memory ends processes at any moment; that one was still starting says nothing of the next."""
+    (tmp_path / "stumbling.py").write_text(
+        "import os, pathlib, signal\n"
+        f"path = pathlib.Path({str(tmp_path / 'once')!r})\n"
+        "if not path.exists():\n"
+        "    path.touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from javisbench.media.worker import main\n"
+        "main()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(process_module, "_MODULE", "stumbling")
+    with ClipReader(1) as reader:
+        ((_, clip),) = reader.read([ClipSource("x", encode())])
+    assert not isinstance(clip, MediaError)
+    assert (tmp_path / "once").exists()
+
+
 @pytest.mark.parametrize("reply", ["{}", '{"clip": {"frames": [9, 9]}}', "[]", "nonsense"])
 def test_a_process_that_sends_nonsense(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encode: Encode, reply: str
