@@ -263,9 +263,8 @@ def _explained(a: Result, b: Result, judge: Judge) -> Iterator[str]:
     for name in sorted(first.keys() | second.keys()):
         if first.get(name) != second.get(name):
             yield f"{name}: {_shown(first.get(name))} / {_shown(second.get(name))}"
-    frames = [frame for frame in (a.scores(), b.scores()) if frame is not None]
-    if len(frames) == 2:
-        ids = [set(zip(frame["sample_id"], frame["repeat"], strict=True)) for frame in frames]
+    ids = [judge.clips(result) for result in (a, b)]
+    if all(ids):
         for label, only in ((a.model, ids[0] - ids[1]), (b.model, ids[1] - ids[0])):
             if only:
                 yield f"samples: {len(only)} only in {label}, such as {min(only)[0]}"

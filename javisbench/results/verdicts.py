@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from javisbench.errors import UsageError
+from javisbench.errors import RunError, UsageError
 from javisbench.results.cell import OVERALL
 from javisbench.results.rankability import MIN_N_TO_RANK, weights_behind
 from javisbench.stats import Difference, Status, difference
@@ -65,7 +65,7 @@ class Verdicts:
         values: of each model on the samples that all have; None where a model has none.
         n: those samples.
         ranks: best and worst rank that the data allow each model, 1 being the best; None where a model is not ranked.
-        status: why nothing was tested, as of a value; ``ok`` where it was, or only n is too small.
+        status: why models were not tested, as of a value; ``ok`` where all were, or only n is too small.
         note: the same as a sentence, or None.
     """
 
@@ -191,7 +191,7 @@ class Judge:
         self._rows: dict[str, dict[str, SetRows]] = {}
         self._infos: dict[str, dict[str, SampleInfo]] = {}
         self._grounds: dict[tuple[str, ...], Ground] = {}
-        self._joined: dict[tuple[str, ...], pd.DataFrame] = {}
+        self._joined: dict[tuple[str, ...], tuple[NDArray[np.object_], NDArray[np.float64]]] = {}
         self._distances: dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Distance]]] = {}
 
     def __call__(self, models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts:
@@ -206,11 +206,14 @@ class Judge:
         card = card_of(metric)
         is_set = metric in self._set_metrics(models) if card is None else card.kind == "set"
         found = (self._of_sets if is_set else self._of_samples)(models, metric, slice_name)
-        reason = found.note or _why_untested(models, metric, found, is_set)
+        reason = _why_untested(models, metric, found, is_set)
         if reason is not None or found.contributions is None:
+            reason = found.note or reason
             return Verdicts(metric, slice_name, found.values, found.n, (None,) * len(models), found.status, reason)
         tests = _Tests.of(found, None if card is None else card.higher_is_better)
-        return Verdicts(metric, slice_name, found.values, found.n, tests.ranks(found.values), "ok", None, tests)
+        return Verdicts(
+            metric, slice_name, found.values, found.n, tests.ranks(found.values), found.status, found.note, tests
+        )
 
     def metrics(self, models: Sequence[Result]) -> frozenset[str]:
         """Ids of the metrics that all models have per-sample scores or stored features for."""
@@ -236,41 +239,60 @@ class Judge:
         places = tuple(i for i, model in enumerate(models) if metric in self._score_columns(model))
         if not places:
             return _Evidence((None,) * len(models), 0)
-        scores = self._common([models[i] for i in places], metric)
-        ground = self.ground(models)
-        ids = scores.index.get_level_values("sample_id")
-        kept = ground.keeps(ids, name)
-        scores, ids = scores[kept], ids[kept]
-        table = scores.to_numpy(dtype=np.float64)
+        ids, table = self._on_slice([models[i] for i in places], metric, self.ground(models), name)
         values: list[float | None] = [None] * len(models)
         if len(table):
             # Relative to the first score, so that a constant one has its own value as mean.
             for place, column in zip(places, table.T, strict=True):
                 values[place] = float(column[0] + (column - column[0]).mean())
-        _, clusters = np.unique(ids.to_numpy(dtype=str), return_inverse=True)
+        _, clusters = np.unique(ids.astype(str), return_inverse=True)
         return _Evidence(tuple(values), len(table), places, table, clusters.astype(np.intp))
 
     def common_scores(self, models: Sequence[Result], metric: str, name: str = OVERALL) -> NDArray[np.float64]:
         """A per-sample metric on the clips of a slice that all models have a value for, shape ``(n, models)``."""
-        scores = self._common(models, metric)
-        kept = self.ground(models).keeps(scores.index.get_level_values("sample_id"), name)
-        return scores[kept].to_numpy(dtype="float64")
+        return self._on_slice(models, metric, self.ground(models), name)[1]
 
-    def _common(self, models: Sequence[Result], metric: str) -> pd.DataFrame:
-        """One column a model, one row a clip that all of them have a value for."""
-        import pandas as pd
+    def clips(self, model: Result) -> frozenset[tuple[str, int]]:
+        """Sample and repeat of each clip of the model that has a row of scores."""
+        frame = self._frame(model)
+        return frozenset() if frame is None else frozenset(frame.index)
+
+    def _on_slice(
+        self, models: Sequence[Result], metric: str, ground: Ground, name: str
+    ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+        ids, table = self._common(models, metric)
+        kept = ground.keeps(ids, name)
+        return ids[kept], table[kept]
+
+    def _common(self, models: Sequence[Result], metric: str) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+        """The samples of the clips that all models have a value for ``(n,)``, and the values ``(n, models)``."""
+        import numpy as np
 
         key = (metric, *map(_key, models))
         if key not in self._joined:
-            columns = [frame[metric] for model in models if (frame := self._frame(model)) is not None]
-            self._joined[key] = pd.concat(columns, axis=1, join="inner", keys=range(len(columns))).dropna()
+            frames = [frame for model in models if (frame := self._frame(model)) is not None]
+            index = frames[0].index
+            for frame in frames[1:]:
+                if not frame.index.equals(index):
+                    index = index[index.isin(frame.index)]
+            columns = [frame if frame.index.equals(index) else frame.loc[index] for frame in frames]
+            table = np.stack([column[metric].to_numpy(dtype=np.float64) for column in columns], axis=1)
+            present = ~np.isnan(table).any(axis=1)
+            ids = index.get_level_values("sample_id").to_numpy(dtype=object)
+            self._joined[key] = ids[present], table[present]
         return self._joined[key]
 
     def _frame(self, model: Result) -> pd.DataFrame | None:
         key = _key(model)
         if key not in self._frames:
             frame = model.scores()
-            self._frames[key] = None if frame is None else frame.set_index(["sample_id", "repeat"])
+            if frame is not None:
+                frame = frame.set_index(["sample_id", "repeat"])
+                if not frame.index.is_unique:
+                    raise RunError(
+                        f"{model.path}/scores.parquet has a clip twice. Score the run again.", kind="damaged"
+                    )
+            self._frames[key] = frame
         return self._frames[key]
 
     def _score_columns(self, model: Result) -> frozenset[str]:
@@ -293,14 +315,15 @@ class Judge:
         made = set_metric(metric)
         assert made is not None
         worse = next((d for d in found if d is not None and not made.ranks(d)), None)
-        if worse is not None:
-            return _Evidence(values, n, status=worse.status, note=worse.note)
-        places = tuple(i for i, distance in enumerate(found) if distance is not None)
+        status, note = ("ok" if worse is None else worse.status), (None if worse is None else worse.note)
+        places = tuple(i for i, distance in enumerate(found) if distance is not None and made.ranks(distance))
+        if len(places) < 2:
+            return _Evidence(values, n, status=status, note=note)
         if not self._same_real_side([models[i] for i in places], metric, ids):
             return _Evidence(values, n, note="the real sides differ: not tested")
-        influences = [distance.influences for distance in found if distance is not None]
+        influences = [distance.influences for distance in found if distance is not None and made.ranks(distance)]
         parts = [part for part in influences if part is not None]
-        return _Evidence(values, n, places, np.stack(parts, axis=1))
+        return _Evidence(values, n, places, np.stack(parts, axis=1), status=status, note=note)
 
     def _measured(
         self, models: Sequence[Result], metric: str, name: str
@@ -337,7 +360,13 @@ class Judge:
             if self._ranks_only:
                 least = max(MIN_N_TO_RANK, made.unbiased_from(rows.fake.shape[-1]))
                 slices = {name: chosen for name, chosen in slices.items() if len(chosen) >= least}
-            self._distances[key] = ids, set_distances(made, own, slices, protocol_of(model))
+            try:
+                self._distances[key] = ids, set_distances(made, own, slices, protocol_of(model))
+            except RunError:
+                # Settings that this version does not know. A board goes on without these ranks.
+                if not self._ranks_only:
+                    raise
+                self._distances[key] = ids, {}
         return self._distances[key][1]
 
     def _same_real_side(self, models: Sequence[Result], metric: str, ids: Sequence[str]) -> bool:

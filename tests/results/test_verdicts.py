@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from javisbench.errors import RunError
 from javisbench.results.compare import compare
 from javisbench.results.power import prompts_needed, smallest_difference
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import load_result
-from javisbench.results.set_features import SetRows, write_set_features
+from javisbench.results.set_features import SetRows, rows_by_metric, write_set_features
 from javisbench.results.table import board_table
 from javisbench.results.verdicts import Judge, judge
 from javisbench.stats import holm
@@ -161,3 +164,36 @@ def test_as_many_prompts_as_needed_and_no_more(size, error, prompts):
     if needed > 2:
         assert smallest_difference(spread / np.sqrt(needed - 1), needed - 1) > size * (1 - 1e-12)
     assert prompts_needed(-size, error, prompts) == needed
+
+
+def test_a_model_whose_distance_cannot_be_tested_does_not_keep_others_from_their_ranks(write_run):
+    models = [model(write_run, name, shift, i) for i, (name, shift) in enumerate((("A", 1.0), ("B", 0.0), ("C", 0.0)))]
+    stored = rows_by_metric(models[1].folder)["fvd"]
+    flat = np.concatenate([stored.fake[:, :2], np.ones((N, 1), np.float32)], axis=1)
+    write_set_features(models[1].folder, {"i3d": replace(stored, fake=flat)})
+    found = judge(models, "fvd")
+    assert found.values[1] is not None and found.ranks[1] is None
+    assert {found.ranks[0], found.ranks[2]} == {(1, 1), (2, 2)}
+    assert "singular" in found.pair(0, 1).difference.note and found.pair(0, 2).better == "a"
+
+
+def test_a_clip_that_stands_twice_is_damage(write_run):
+    models = [model(write_run, name, 0.0, i) for i, name in enumerate("AB")]
+    scores = pd.read_parquet(models[0].folder / "scores.parquet")
+    pd.concat([scores, scores[:1]]).to_parquet(models[0].folder / "scores.parquet")
+    with pytest.raises(RunError, match="a clip twice"):
+        judge(models, "tv_ib")
+
+
+def test_models_with_other_clips_are_compared_on_those_that_both_have(write_run):
+    a, b = model(write_run, "A", 0.0, 1), model(write_run, "B", 0.0, 2)
+    scores = {result.model: pd.read_parquet(result.folder / "scores.parquet") for result in (a, b)}
+    scores["A"].sample(frac=1, random_state=0)[:-5].to_parquet(a.folder / "scores.parquet")
+    scores["B"].assign(tv_ib=scores["B"]["tv_ib"].where(scores["B"].index >= 7)).to_parquet(b.folder / "scores.parquet")
+    kept = pd.read_parquet(a.folder / "scores.parquet").merge(scores["B"], on="sample_id")
+    kept = kept[kept["sample_id"] >= "sample_0007"]
+    found = judge([a, b], "tv_ib")
+    assert found.n == len(kept)
+    assert found.values == pytest.approx((kept["tv_ib_x"].mean(), kept["tv_ib_y"].mean()))
+    paired = stats.ttest_rel(kept["tv_ib_x"], kept["tv_ib_y"])
+    assert found.pair().difference.p_value == pytest.approx(paired.pvalue)
