@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from javisbench.stats import Estimate
 
 __all__ = [
     "Distance",
+    "Fault",
     "MetricCard",
     "SampleContext",
     "SampleMetric",
@@ -95,15 +97,36 @@ class SetValue(Estimate):
     """
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What a check of clips counts: clips whose value lies outside a range.
+
+    Attributes:
+        word: what such clips are (``silent``).
+        least: lowest value of a clip without the fault.
+        most: highest.
+    """
+
+    word: str
+    least: float = -math.inf
+    most: float = math.inf
+
+    def count(self, values: NDArray[np.floating]) -> int:
+        """Clips with the fault; NaN, no value, is none."""
+        return int(((values < self.least) | (values > self.most)).sum())
+
+
 class SampleMetric(ABC):
     """A metric with one value a sample.
 
     Attributes:
+        fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
     """
 
     card: ClassVar[MetricCard]
     needs_setting: ClassVar[bool] = False
+    fault: ClassVar[Fault | None] = None
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

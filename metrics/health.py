@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from javisbench.errors import MetricError
-from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
+from javisbench.metrics.base import Fault, MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class _HealthMetric(SampleMetric):
 class SilenceShare(_HealthMetric):
     """Share of 20 ms windows with an RMS level below -60 dBFS; 1 for a clip without sound."""
 
+    fault: ClassVar[Fault | None] = Fault("mostly silent", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_silence",
         title="Silence",
@@ -76,6 +77,7 @@ class FrozenShare(_HealthMetric):
     10,000 pixels. The first frame cannot, so the share is of the other frames.
     """
 
+    fault: ClassVar[Fault | None] = Fault("mostly frozen", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_frozen",
         title="Frozen",
@@ -96,6 +98,7 @@ class FrozenShare(_HealthMetric):
 class BlackShare(_HealthMetric):
     """Share of frames of which at least 98 % is dark (luma at most 10 % of full scale)."""
 
+    fault: ClassVar[Fault | None] = Fault("mostly black", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_black",
         title="Black",
@@ -115,6 +118,7 @@ class BlackShare(_HealthMetric):
 class ClippingShare(_HealthMetric):
     """Share of samples at 99.9 % of full scale or beyond."""
 
+    fault: ClassVar[Fault | None] = Fault("clipped", most=0.001)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_clipping",
         title="Clipping",
@@ -137,6 +141,7 @@ class ClippingShare(_HealthMetric):
 class Loudness(_HealthMetric):
     """Integrated loudness with gating (ITU-R BS.1770-4)."""
 
+    fault: ClassVar[Fault | None] = Fault("inaudible", least=-69.9)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_loudness",
         title="Loudness",
@@ -180,6 +185,7 @@ class _RatioMetric(_HealthMetric):
 class DurationRatio(_RatioMetric):
     """Seconds of video over the seconds that the suite asks for."""
 
+    fault: ClassVar[Fault | None] = Fault("of another length", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_duration",
         title="Duration",
@@ -201,6 +207,7 @@ class DurationRatio(_RatioMetric):
 class FrameRateRatio(_RatioMetric):
     """Frames per second over those that the suite asks for."""
 
+    fault: ClassVar[Fault | None] = Fault("of another frame rate", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_fps",
         title="Frame rate",
@@ -221,6 +228,7 @@ class FrameRateRatio(_RatioMetric):
 class SizeRatio(_RatioMetric):
     """Pixels of a frame over those that the suite asks for."""
 
+    fault: ClassVar[Fault | None] = Fault("of another size", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_size",
         title="Picture size",
@@ -242,6 +250,7 @@ class SizeRatio(_RatioMetric):
 class SampleRateRatio(_RatioMetric):
     """Samples per second over those that the suite asks for."""
 
+    fault: ClassVar[Fault | None] = Fault("of another sample rate", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_rate",
         title="Sample rate",
@@ -264,6 +273,7 @@ class SampleRateRatio(_RatioMetric):
 class TimingFault(_HealthMetric):
     """Whether the frame rate in the file's header is wrong: 1 where it puts a frame over half a frame from its time."""
 
+    fault: ClassVar[Fault | None] = Fault("with a wrong frame rate in the header", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_timing",
         title="Timing",
@@ -287,6 +297,7 @@ class TimingFault(_HealthMetric):
 class Damaged(_HealthMetric):
     """Whether the file promises more than it holds, although what it holds can be read."""
 
+    fault: ClassVar[Fault | None] = Fault("damaged", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_damaged",
         title="Damaged",

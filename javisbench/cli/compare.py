@@ -11,6 +11,8 @@ import click
 from javisbench.cli import options, output
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from javisbench.results.compare import Comparison, Row
     from javisbench.results.run_folder import Result
 
@@ -19,6 +21,7 @@ Examples:
   javisbench compare runs/mine-1a2b3c4d/demo runs/theirs-5e6f7a8b/demo
   javisbench compare RUN_A RUN_B --explain
   javisbench compare RUN_A RUN_B --plot difference.svg
+  javisbench compare RUN_A RUN_B --detect 0.01
 """
 
 
@@ -29,6 +32,12 @@ Examples:
 @click.option("--explain", is_flag=True, help="List every difference in how the two were made.")
 @click.option("--all", "show_all", is_flag=True, help="Every category, not only the significant ones.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the differences (.png or .svg).")
+@click.option(
+    "--detect",
+    type=float,
+    metavar="D",
+    help="Also say how many prompts a difference of D, in each metric's own unit, needs to be found.",
+)
 @options.shown_slices_option
 @options.json_option
 @options.verbosity
@@ -40,11 +49,12 @@ def command(
     explain: bool,
     show_all: bool,
     plot: Path | None,
+    detect: float | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Compare RUN_A and RUN_B on the samples that both have: paired differences, intervals, adjusted significance."""
+    """Compare RUN_A and RUN_B on the samples that both have: what a board of the two says, with differences."""
     from javisbench.errors import UsageError
     from javisbench.results.compare import compare, refuse_unlike
     from javisbench.results.compare import explain as differences
@@ -57,7 +67,7 @@ def command(
         if explain and not as_json:
             _print_differences(tuple(differences(a, b)))
         raise
-    found = compare(a, b, slice_by or None)
+    found = compare(a, b, slice_by or None, detect=detect)
     if plot is not None:
         from javisbench.leaderboard.compare_plot import draw_comparison
 
@@ -93,17 +103,23 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
     from javisbench.results.cell import OVERALL
     from javisbench.text import printable
 
-    rows = [row for row in found.rows if show_all or row.slice == "overall" or row.better]
+    rows = [row for row in found.scores if show_all or row.slice == "overall" or row.better]
     title = Text(printable(f"{found.a} (A) minus {found.b} (B)"), style="italic")
     table = Table(box=None, title=title, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("")
-    for heading in ("A", "B", "A - B", "95 % interval", "n", "p (Holm)"):
+    for heading in ("A", "B", "A - B", "95 % interval", "n", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("better", no_wrap=True)
     for row in rows:
         table.add_row(*output.cells(*_cells(row, found.titles)), style="bold" if row.slice == OVERALL else "")
     console = output.console()
-    console.print(table)
+    if rows:
+        console.print(table)
+    _print_tested(console, found)
+    for check in found.checks:
+        if show_all or check.slice == OVERALL:
+            where = "" if check.slice == OVERALL else f", {found.titles[check.slice]}"
+            output.line(f"{check.word}{where}: A {check.a}, B {check.b} of {check.n} clips ({check.metric})")
     if not found.comparable:
         console.print(
             "The weights of metrics differ: these differences are not the models' alone. Score both with one set of "
@@ -118,6 +134,38 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
         _print_differences(found.differences)
     elif found.differences:
         console.print(f"{len(found.differences)} differences in how they were made: --explain lists them.", style="dim")
+
+
+def _print_tested(console: Console, found: Comparison) -> None:
+    """What is said of tested metrics over all samples: adjusted over the headline, and what this n can show."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from javisbench.results.cell import OVERALL
+    from javisbench.results.table import column
+
+    rows = [row for row in found.rows if row.slice == OVERALL and row.smallest is not None]
+    if not rows:
+        return
+    family = sum(row.p_headline is not None for row in rows)
+    table = Table(box=None, title=Text("All samples", style="italic"), title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("")
+    table.add_column(f"p (Holm, {family} headline metrics)", justify="right")
+    table.add_column("smallest difference found (80 % power)", justify="right")
+    if found.detect is not None:
+        table.add_column(f"prompts for a difference of {found.detect:g}", justify="right")
+    for row in rows:
+        col = column(row.metric)
+        cells = [col.heading, _p(row.p_headline), f"{row.smallest:.{col.digits + 1}f}"]
+        if found.detect is not None:
+            cells.append("over 1,000,000,000" if row.prompts_needed is None else f"{row.prompts_needed:,}")
+        table.add_row(*output.cells(*cells))
+    output.line()
+    console.print(table)
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _print_differences(differences: tuple[str, ...]) -> None:
@@ -138,7 +186,6 @@ def _cells(row: Row, titles: Mapping[str, str]) -> tuple[str, ...]:
 
     gap = row.difference
     interval = "-" if gap.ci_low is None else f"[{shown(gap.ci_low)}, {shown(gap.ci_high)}]"
-    p = "-" if row.p_adjusted is None else "<0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}"
     # A metric's first row is over all samples; its categories follow.
     label = col.heading if row.slice == OVERALL else f"  {titles.get(row.slice, row.slice)}"
     return (
@@ -148,6 +195,6 @@ def _cells(row: Row, titles: Mapping[str, str]) -> tuple[str, ...]:
         shown(gap.value),
         interval,
         str(gap.n),
-        p,
+        _p(row.p_adjusted),
         (row.better or "").upper(),
     )

@@ -35,8 +35,10 @@ def draw_comparison(found: Comparison, target: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("Plots need matplotlib: pip install 'javisbench[site]'") from error
-    metrics = list(dict.fromkeys(row.metric for row in found.rows))
-    slices = list(dict.fromkeys(row.slice for row in found.rows))
+    if not found.scores:
+        raise UsageError("The results have checks of clips in common and no metric: there is no difference to draw.")
+    metrics = list(dict.fromkeys(row.metric for row in found.scores))
+    slices = list(dict.fromkeys(row.slice for row in found.scores))
     across = min(len(metrics), _PANELS_ACROSS)
     down = math.ceil(len(metrics) / across)
     size = (2.2 + 2.3 * across, 0.6 + down * (0.8 + 0.24 * len(slices)))
@@ -45,7 +47,7 @@ def draw_comparison(found: Comparison, target: Path) -> None:
     for axis in axes.flat[len(metrics) :]:
         axis.set_visible(False)
     for axis, metric in zip(axes.flat, metrics, strict=False):
-        _panel(axis, [row for row in found.rows if row.metric == metric], slices)
+        _panel(axis, [row for row in found.scores if row.metric == metric], slices)
     labels = [found.titles.get(name, name) for name in slices]
     axes[0][0].set_yticks(range(len(slices)), labels)
     axes[0][0].invert_yaxis()

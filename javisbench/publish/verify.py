@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, UsageError
+from javisbench.errors import JavisbenchError, RunError
 from javisbench.matching import Item
 from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
@@ -173,7 +173,7 @@ def _check_protocol(result: Result) -> Iterator[Finding]:
     recorded = result.run.get("protocol_settings")
     try:
         same = _within(recorded, _plain(protocol.settings())) and protocol_of(result) == protocol
-    except UsageError:
+    except RunError:
         same = False
     if not same:
         yield Finding("protocol", f"the settings recorded are not those of {label}")

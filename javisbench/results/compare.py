@@ -1,28 +1,24 @@
-"""Two results side by side: paired differences, which of them are real, and why the numbers may differ."""
+"""Two results side by side: their verdicts, what such a comparison can show, and why the numbers may differ."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
+from javisbench.protocol import PROTOCOLS
 from javisbench.results.cell import OVERALL
-from javisbench.results.run_folder import Result
-from javisbench.results.table import aspects_of, chosen_aspects, column, metric_order, slice_title
-from javisbench.stats import Difference, difference, holm, paired_difference
-from javisbench.taxonomy import ASPECTS
+from javisbench.results.power import prompts_needed, smallest_difference
+from javisbench.results.table import aspects_of, chosen_aspects, metric_order, slice_title
+from javisbench.results.verdicts import Judge, fault_of
+from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
+    from javisbench.results.run_folder import Result
 
-    from javisbench.metrics.base import SetMetric
-    from javisbench.metrics.distance import Distance
-    from javisbench.results.set_features import SetRows
-
-ALPHA = 0.05
 _IGNORED_FACTS = (
     "model",
     "slug",
@@ -47,8 +43,12 @@ class Row:
         a: value of the first result on the samples that both have.
         b: value of the second.
         difference: a - b with its interval and unadjusted p-value.
-        p_adjusted: Holm-adjusted over all rows of the comparison; None where no test can be made.
+        p_adjusted: Holm-adjusted over the pairs of models that are compared, here one; None where no test can be made.
         better: ``a`` or ``b`` when the difference is significant and the metric has a direction, else None.
+        p_headline: Holm-adjusted over the headline metrics of the protocol, overall; None for other rows.
+        smallest: the smallest true difference that is found in 80 of 100 cases at this n; None where nothing is tested.
+        prompts_needed: prompts that the difference asked about needs to be found as often; None where nothing was
+            asked, or more than a thousand millions.
     """
 
     metric: str
@@ -58,6 +58,30 @@ class Row:
     difference: Difference
     p_adjusted: float | None
     better: str | None
+    p_headline: float | None = None
+    smallest: float | None = None
+    prompts_needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of clips: how many of each result have the fault, of those that both have.
+
+    Attributes:
+        metric: id.
+        slice: ``overall`` or ``aspect/category``.
+        word: what these clips are (``mostly silent``).
+        a: of the first result.
+        b: of the second.
+        n: clips that both have.
+    """
+
+    metric: str
+    slice: str
+    word: str
+    a: int
+    b: int
+    n: int
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,15 @@ class Comparison:
     comparable: bool
     titles: Mapping[str, str] = field(default_factory=dict)
     """How each slice is called."""
+    checks: tuple[Check, ...] = ()
+    detect: float | None = None
+    """The difference that was asked about."""
+
+    @property
+    def scores(self) -> tuple[Row, ...]:
+        """The rows of metrics that are scores; those of checks are counted in `checks`."""
+        counted = {check.metric for check in self.checks}
+        return tuple(row for row in self.rows if row.metric not in counted)
 
     def to_json(self) -> dict[str, Any]:
         """As ``compare --json`` prints it."""
@@ -87,7 +120,10 @@ class Comparison:
                 "n": row.difference.n,
                 "p": row.difference.p_value,
                 "p_adjusted": row.p_adjusted,
+                "p_headline": row.p_headline,
                 "better": row.better,
+                "smallest_difference": row.smallest,
+                "prompts_needed": row.prompts_needed,
                 "note": row.difference.note,
             }
             for row in self.rows
@@ -97,44 +133,101 @@ class Comparison:
             "a": self.a,
             "b": self.b,
             "comparable": self.comparable,
+            "detect": self.detect,
             "differences": list(self.differences),
             "rows": rows,
+            "checks": [dataclasses.asdict(check) for check in self.checks],
         }
 
 
-def compare(a: Result, b: Result, slice_by: Sequence[str] | None = None) -> Comparison:
-    """Paired differences of two results on the samples that both have.
+def compare(
+    a: Result,
+    b: Result,
+    slice_by: Sequence[str] | None = None,
+    *,
+    detect: float | None = None,
+    judge: Judge | None = None,
+) -> Comparison:
+    """The verdicts on two results, on the samples that both have: what a board of the two says.
 
-    The same sample is the same prompt: where the suites differ, samples whose prompt changed are left out.
+    The same sample is the same prompt: where the suite has another revision, samples whose prompt changed are left out.
 
     Per-sample metrics: cluster-robust t interval over prompts. Set metrics: recomputed on the common samples from
-    the stored rows, with the interval of the paired influences (none where n is too small for one). All rows are one
-    family for Holm's adjustment.
+    the stored rows, with the interval of the paired influences (none where n is too small for one). Each row is a
+    verdict of its own; the headline metrics of the protocol, overall, also get p-values adjusted over them together.
+    Checks of clips are counted and not tested.
 
     Args:
         a: the first result.
         b: the second.
         slice_by: columns of the suite whose slices are compared, and no others; None for all slices that both have.
+        detect: a difference, in each metric's own unit, of which is said how many prompts it needs.
+        judge: one that has read the results already; its aspects are those that are compared.
 
     Raises:
         UsageError: different suites, protocols or revisions of one; no sample or no metric in common; or the results
             were not sliced by these columns.
     """
     refuse_unlike(a, b)
-    differences = tuple(explain(a, b))
-    wanted = chosen_aspects([a, b], slice_by)
-    ground = _Ground.of(a, b, wanted)
-    pairs = [*_sample_pairs(a, b, ground), *_set_pairs(a, b, ground)]
-    if not pairs:
+    if detect is not None and not 0 < abs(detect) < math.inf:
+        raise UsageError(f"A difference to detect is a number other than 0; got {detect}.")
+    judge = judge or Judge(chosen_aspects([a, b], slice_by))
+    differences = tuple(_explained(a, b, judge))
+    metrics = metric_order(judge.metrics([a, b]))
+    rows = [row for metric in metrics for row in _rows(judge, a, b, metric, detect)]
+    checks = tuple(check for metric in metrics for check in _checks(judge, a, b, metric))
+    if not rows:
         raise UsageError(f"{a.path} and {b.path} have no metric with a value for the same samples.")
-    adjusted = holm([float("nan") if p.difference.p_value is None else p.difference.p_value for p in pairs])
-    rows = [_row(pair, float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
-    order = {metric: place for place, metric in enumerate(metric_order(row.metric for row in rows))}
-    rows.sort(key=lambda row: (order[row.metric], row.slice != OVERALL))
+    rows = _with_headline(rows, a.protocol)
     comparable = a.stand_in == b.stand_in and not _weights_differ(a, b)
     aspects = aspects_of([a, b])
     titles = {row.slice: slice_title(row.slice, aspects) for row in rows}
-    return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles)
+    return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles, checks, detect)
+
+
+def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None) -> Iterator[Row]:
+    for name in judge.slices([a, b]):
+        found = judge([a, b], metric, name)
+        if not found.n:
+            continue
+        verdict, (first, second) = found.pair(), found.values
+        smallest = needed = None
+        if verdict.error is not None:
+            smallest = smallest_difference(verdict.error, verdict.prompts)
+            needed = None if detect is None else prompts_needed(detect, verdict.error, verdict.prompts)
+        yield Row(
+            metric,
+            name,
+            first,
+            second,
+            verdict.difference,
+            verdict.p_adjusted,
+            verdict.better,
+            smallest=smallest,
+            prompts_needed=needed,
+        )
+
+
+def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:
+    fault = fault_of(metric)
+    for name in () if fault is None else judge.slices([a, b]):
+        scores = judge.common_scores([a, b], metric, name)
+        if fault is not None and len(scores):
+            first, second = (fault.count(side) for side in scores.T)
+            yield Check(metric, name, fault.word, first, second, len(scores))
+
+
+def _with_headline(rows: list[Row], protocol: str) -> list[Row]:
+    known = PROTOCOLS.get(protocol.partition("+")[0])
+    headline = () if known is None else known.headline
+    family = [
+        place
+        for place, row in enumerate(rows)
+        if row.slice == OVERALL and row.metric in headline and row.difference.p_value is not None
+    ]
+    for place, p in zip(family, holm([rows[place].difference.p_value or 0.0 for place in family]), strict=True):
+        rows[place] = replace(rows[place], p_headline=float(p))
+    return rows
 
 
 def refuse_unlike(a: Result, b: Result) -> None:
@@ -155,142 +248,6 @@ def refuse_unlike(a: Result, b: Result) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """What two results have in common.
-
-    Attributes:
-        changed: ids that stand for different prompts in both.
-        members: category to the ids that both results have in it.
-    """
-
-    changed: frozenset[str]
-    members: Mapping[str, frozenset[str]]
-
-    @classmethod
-    def of(cls, a: Result, b: Result, aspects: frozenset[str] | None = None) -> _Ground:
-        """What they share; of `aspects` alone, where some are named."""
-        first, second = a.samples_by_id(), b.samples_by_id()
-        changed: frozenset[str] = frozenset()
-        if a.suite_hash != b.suite_hash:
-            if not first or not second:
-                raise UsageError(
-                    f"{a.model} and {b.model} were scored on different suites or revisions of one, and the prompts of "
-                    "one of them are not known here, so that their common samples are not known either. Score both "
-                    "on one suite."
-                )
-            changed = frozenset(i for i in first.keys() & second.keys() if first[i].text != second[i].text)
-        members: dict[str, set[str]] = {}
-        for sample_id in first.keys() | second.keys():
-            known = [(result, infos[sample_id]) for result, infos in ((a, first), (b, second)) if sample_id in infos]
-            for name in {name for _, info in known for name in info.categories}:
-                aspect = name.partition("/")[0]
-                # Of the same prompts, one result may be sliced by a column and the other not.
-                told = [name in info.categories for result, info in known if _knows(result, aspect)]
-                if told and all(told) and (aspects is None or aspect in aspects):
-                    members.setdefault(name, set()).add(sample_id)
-        return cls(changed, {name: frozenset(ids) for name, ids in members.items()})
-
-
-def _knows(result: Result, aspect: str) -> bool:
-    """Whether the result says of its samples which categories of this aspect they are in."""
-    return aspect in ASPECTS or any(own.id == aspect for own in result.own_aspects)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    metric: str
-    slice: str
-    a: float | None
-    b: float | None
-    difference: Difference
-
-
-def _row(pair: _Pair, p: float) -> Row:
-    import math
-
-    tested = not math.isnan(p)
-    better = None
-    higher = column(pair.metric).higher_is_better
-    if tested and p <= ALPHA and higher is not None and pair.difference.value:
-        better = "a" if (pair.difference.value > 0) == higher else "b"
-    return Row(pair.metric, pair.slice, pair.a, pair.b, pair.difference, p if tested else None, better)
-
-
-def _sample_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
-    first, second = a.scores(), b.scores()
-    if first is None or second is None:
-        return
-    keys = ["sample_id", "repeat"]
-    joined = first.merge(second, on=keys, suffixes=("_a", "_b"))
-    joined = joined[~joined["sample_id"].isin(ground.changed)].sort_values(keys)
-    for metric in (name for name in first.columns if name not in keys and name in second.columns):
-        values = joined[[*keys, f"{metric}_a", f"{metric}_b"]].dropna()
-        for name, rows in _slices(values["sample_id"], ground.members).items():
-            if len(rows):
-                yield _sample_pair(metric, name, values.iloc[rows])
-
-
-def _sample_pair(metric: str, name: str, values: pd.DataFrame) -> _Pair:
-    import numpy as np
-
-    first, second = (values[f"{metric}_{side}"].to_numpy(dtype=np.float64) for side in "ab")
-    _, clusters = np.unique(values["sample_id"].to_numpy(dtype=str), return_inverse=True)
-    found = paired_difference(first, second, clusters)
-    known = found.value is not None
-    return _Pair(metric, name, float(first.mean()) if known else None, float(second.mean()) if known else None, found)
-
-
-def _slices(sample_ids: Any, members: Mapping[str, frozenset[str]]) -> dict[str, NDArray[np.intp]]:
-    import numpy as np
-
-    ids = np.asarray(list(sample_ids), dtype=object)
-    slices = {OVERALL: np.arange(len(ids))}
-    for name, inside in sorted(members.items()):
-        slices[name] = np.flatnonzero([sample_id in inside for sample_id in ids])
-    return slices
-
-
-def _set_pairs(a: Result, b: Result, ground: _Ground) -> Iterator[_Pair]:
-    from javisbench.metrics.registry import set_metric
-    from javisbench.results.set_distances import protocol_of, set_distances
-    from javisbench.results.set_features import rows_by_metric
-
-    if a.folder is None or b.folder is None:
-        return
-    first, second = rows_by_metric(a.folder), rows_by_metric(b.folder)
-    for name in metric_order(first.keys() & second.keys()):
-        metric, x, y = set_metric(name), first[name], second[name]
-        both = set(y.sample_ids) - ground.changed
-        common = sorted(both.intersection(x.sample_ids))
-        if metric is None or len(common) < 2:
-            continue
-        slices = {part: rows for part, rows in _slices(common, ground.members).items() if len(rows) >= 2}
-        left = set_distances(metric, _taken(x, common), slices, protocol_of(a))
-        right = set_distances(metric, _taken(y, common), slices, protocol_of(b))
-        for part in slices:
-            yield _set_pair(name, part, metric, left[part], right[part])
-
-
-def _taken(rows: SetRows, ids: list[str]) -> SetRows:
-    place = {sample_id: i for i, sample_id in enumerate(rows.sample_ids)}
-    taken = [place[sample_id] for sample_id in ids]
-    return replace(rows, sample_ids=tuple(ids), fake=rows.fake[taken], real=rows.real[taken])
-
-
-def _set_pair(name: str, part: str, metric: SetMetric, a: Distance, b: Distance) -> _Pair:
-    n = a.n_fake
-    worse = next((found for found in (a, b) if not metric.ranks(found)), None)
-    if a.value is None or b.value is None:
-        status, note = (worse.status, worse.note) if worse is not None else ("failed", None)
-        return _Pair(name, part, a.value, b.value, Difference(None, n, status=status, note=note))
-    gap = a.value - b.value
-    if worse is not None or a.influences is None or b.influences is None:
-        told = worse or a
-        return _Pair(name, part, a.value, b.value, Difference(gap, n, status=told.status, note=told.note))
-    return _Pair(name, part, a.value, b.value, difference(gap, a.influences - b.influences, level=0.95))
-
-
 def _weights_differ(a: Result, b: Result) -> bool:
     first, second = a.run.get("encoders") or {}, b.run.get("encoders") or {}
     return any(first[name] != second[name] for name in first.keys() & second.keys())
@@ -298,17 +255,20 @@ def _weights_differ(a: Result, b: Result) -> bool:
 
 def explain(a: Result, b: Result) -> Iterator[str]:
     """Every difference in how two results were made: protocol, settings, weights, suite, samples, versions."""
+    yield from _explained(a, b, Judge())
+
+
+def _explained(a: Result, b: Result, judge: Judge) -> Iterator[str]:
     first, second = _flat(_facts(a)), _flat(_facts(b))
     for name in sorted(first.keys() | second.keys()):
         if first.get(name) != second.get(name):
             yield f"{name}: {_shown(first.get(name))} / {_shown(second.get(name))}"
-    frames = [frame for frame in (a.scores(), b.scores()) if frame is not None]
-    if len(frames) == 2:
-        ids = [set(zip(frame["sample_id"], frame["repeat"], strict=True)) for frame in frames]
+    ids = [judge.clips(result) for result in (a, b)]
+    if all(ids):
         for label, only in ((a.model, ids[0] - ids[1]), (b.model, ids[1] - ids[0])):
             if only:
                 yield f"samples: {len(only)} only in {label}, such as {min(only)[0]}"
-    changed = len(_Ground.of(a, b).changed)
+    changed = len(judge.ground([a, b]).changed)
     if changed:
         yield f"prompts: {changed} samples of both have another prompt and are left out"
     for name in ("sidecar", "container", "none"):

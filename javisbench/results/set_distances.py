@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import MetricError
+from javisbench.errors import MetricError, RunError, UsageError
 from javisbench.protocol import Protocol, recorded_protocol
 
 if TYPE_CHECKING:
@@ -24,9 +24,12 @@ def protocol_of(result: Result) -> Protocol:
     """The protocol with the settings that the result was made with, whatever this version's are.
 
     Raises:
-        UsageError: recorded settings that none can have, or a protocol that is not known here and not recorded.
+        RunError: recorded settings that none can have, or a protocol that is not known here and not recorded.
     """
-    return recorded_protocol(result.protocol, result.run.get("protocol_settings"))
+    try:
+        return recorded_protocol(result.protocol, result.run.get("protocol_settings"))
+    except UsageError as error:
+        raise RunError(f"{result.path}: {error.sentence}", kind="damaged") from error
 
 
 def set_distances(
