@@ -287,7 +287,8 @@ class Judge:
         if key not in self._frames:
             frame = model.scores()
             if frame is not None:
-                frame = frame.set_index(["sample_id", "repeat"])
+                # By name: values do not depend on the order of a suite's rows.
+                frame = frame.set_index(["sample_id", "repeat"]).sort_index()
                 if not frame.index.is_unique:
                     raise RunError(
                         f"{model.path}/scores.parquet has a clip twice. Score the run again.", kind="damaged"
