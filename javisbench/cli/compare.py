@@ -126,6 +126,11 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
             "weights to compare the models.",
             style="bold",
         )
+    if len([row for row in found.scores if row.p_adjusted is not None]) > 1:
+        console.print(
+            "p is each row's own, as on a board of the two: of rows without a difference, 1 in 20 falls below 0.05.",
+            style="dim",
+        )
     notes = {row.difference.note for row in rows if row.difference.note}
     for note in sorted(notes):
         console.print(note, style="dim")

@@ -27,7 +27,7 @@ Examples:
 @click.option("--allow-missing", is_flag=True, help="Merge although clips are in no part; they count as missing.")
 @click.option("--allow-versions", is_flag=True, help="Merge although different versions of javisbench made the parts.")
 @click.option("--suite", metavar="NAME|FILE", help="Where the suite lies now. [default: as recorded]")
-@click.option("--reference", metavar="DIR|suite|FILE", help="Real side of FVD, KVD and FAD. [default: as recorded]")
+@click.option("--reference", metavar="DIR|suite|FILE", help="Real side of the set metrics. [default: as recorded]")
 @options.weights_option
 @options.workers_option
 @options.device_option

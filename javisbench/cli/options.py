@@ -112,7 +112,7 @@ scoring_options = compose(
         "--reference",
         default=None,
         metavar="DIR|suite|FILE",
-        help="Real side of FVD, KVD and FAD: a folder of real clips, the suite's own path column, or a file.",
+        help="Real side of the set metrics: a folder of real clips, the suite's own path column, or a file.",
     ),
     click.option(
         "--precision",

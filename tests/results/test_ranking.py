@@ -29,7 +29,7 @@ def scored(folder: Path, values: np.ndarray, repeats: int = 1) -> Result:
 
 
 def ranks(results: list[Result], category: str | None = None, metric: str = "javis_score") -> Ranks:
-    return Ranker()(results, metric, None if category is None else "event_scenario", category)
+    return list(Ranker()(results, metric, None if category is None else "event_scenario", category))
 
 
 def test_repeats_of_a_prompt_are_no_new_prompts(write_run: Callable[..., Path]) -> None:
@@ -78,7 +78,7 @@ def featured(folder: Path, fake: np.ndarray, real: np.ndarray, metric: str, orde
 def kvd_ranks(fakes: list[np.ndarray], real: np.ndarray, *, with_real: bool, centred: bool = True) -> Ranks:
     """By hand, from the distances' influences."""
     found = [kernel_distance(fake.astype("f4"), real.astype("f4"), centred=centred) for fake in fakes]
-    parts = [f.influence_x + (f.influence_y if with_real else 0) for f in found]  # type: ignore[operator]
+    parts = [f.influences_fake + (f.influences_real if with_real else 0) for f in found]  # type: ignore[operator]
     values = np.array([f.value for f in found])
     p_values = pairwise_p_values(values, np.stack(parts, axis=1))
     return rank_intervals(values, p_values, higher_is_better=False)
