@@ -252,15 +252,12 @@ def test_a_cache_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_set_has_the_first_clip_of_each_prompt_and_no_order_of_its_own(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from javisbench.metrics.distance_slices import kernel_slices
-
     import javisbench.metrics.fvd as fvd_module
+    from javisbench.metrics.kvd import KVDMetric
     from javisbench.results.set_features import read_set_features
 
-    def compute(_: Any, fake: Any, real: Any, slices: Any, protocol: Protocol) -> Any:
-        return kernel_slices(fake, real, slices)
-
-    monkeypatch.setattr(fvd_module.FVDMetric, "compute", compute)
+    # Three clips are too few for an interval of FVD, and enough for one of KVD.
+    monkeypatch.setattr(fvd_module.FVDMetric, "compute", lambda _, *sets: KVDMetric().compute(*sets))
     once = fvd(world, world / "real", "once")
     assert once["n"] == 3 and once["ci_low"] is not None
     shutil.copy(world / "fake/sample_0001.mp4", world / "fake/sample_0000-1.mp4")

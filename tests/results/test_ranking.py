@@ -108,7 +108,7 @@ def test_kvd_is_centred_where_the_protocol_centres(write_run: Callable[..., Path
     assert kvd_ranks(fakes, real, with_real=True, centred=False) == CLEAR
 
 
-def test_set_metrics_of_other_samples_are_not_ranked_and_order_does_not_matter(write_run: Callable[..., Path]) -> None:
+def test_set_metrics_are_ranked_on_common_samples_and_order_does_not_matter(write_run: Callable[..., Path]) -> None:
     rng = np.random.default_rng(3)
     real = rng.normal(size=(50, 3))
     fakes = [real + rng.normal(0, 0.1, (50, 3)), 2 * real]
@@ -116,4 +116,6 @@ def test_set_metrics_of_other_samples_are_not_ranked_and_order_does_not_matter(w
     shuffled = featured(paths[0], fakes[0], real, "fvd", rng.permutation(50))
     assert ranks([shuffled, featured(paths[1], fakes[1], real, "fvd")], metric="fvd") == [(1, 1), (2, 2)]
     fewer = featured(paths[1], fakes[1], real, "fvd", np.arange(1, 50))
-    assert ranks([shuffled, fewer], metric="fvd") == [None, None]
+    assert ranks([shuffled, fewer], metric="fvd") == [(1, 1), (2, 2)]
+    none = featured(paths[1], fakes[1][:9], real[:9], "fvd")
+    assert ranks([shuffled, none], metric="fvd") == [None, None]
