@@ -25,8 +25,7 @@ STATS = ("tests/test_stats.py",)
 DISTANCES = ("tests/metrics/test_distances.py", "-k", "not simulation")
 VARIANCE = ("tests/metrics/test_variance_correction.py",)
 SLICES = ("tests/metrics/test_distances.py", "-k", "TestSlices or TestExtrapolation")
-COMPARE = ("tests/results/test_compare.py",)
-RANKS = ("tests/results/test_table.py", "tests/results/test_ranking.py")
+VERDICTS = ("tests/results/test_compare.py", "tests/results/test_ranking.py", "tests/results/test_verdicts.py")
 SUMMARY = ("tests/results/test_summary.py",)
 SETS = ("tests/reference/test_reference.py", "-k", "first_clip_of_each_prompt")
 HEALTH = ("tests/metrics/test_health.py",)
@@ -145,23 +144,20 @@ MUTATIONS = [
         "metrics/distances.py",
         VARIANCE,
         ("all of the excess", "_EXCESS_LEFT = 8", "_EXCESS_LEFT = 0"),
-        ("the excess of both for a fixed set", "y_is_fixed=found.influence_y is None", "y_is_fixed=False"),
-        ("a fixed set has influences", "found = replace(found, influence_y=None)", "pass"),
+        ("the excess of both for a fixed set", "y_is_fixed=found.influences_real is None", "y_is_fixed=False"),
+        ("a fixed set has influences", "found = replace(found, influences_real=None)", "pass"),
     ),
     *of(
-        "metrics/distance_slices.py",
+        "metrics/distance.py",
         SLICES,
-        (
-            "the real side is ignored",
-            "standard_error(found.influence_x + (0.0 if found.influence_y is None else found.influence_y))",
-            "standard_error(found.influence_x)",
-        ),
+        ("the real side is ignored", "self.influences_fake + self.influences_real", "self.influences_fake"),
         ("nothing is taken off", "error**2 - found.excess", "error**2"),
-        ("a factor lost from the interval", "factor * max(low, floor), factor * high", "max(low, floor), high"),
-        ("a negative distance", "max(low, floor)", "low"),
-        ("2d is too few", "if rows.size < 2 * x.shape[-1]:", "if rows.size <= 2 * x.shape[-1]:"),
+        ("more than half taken off", "error**2 / 2)", "error**2 / 8)"),
+    ),
+    *of(
+        "metrics/frechet_metric.py",
+        SLICES,
         ("4d is too few", "if n < 2 * smallest:", "if n <= 2 * smallest:"),
-        ("forty is few", "rows.size < KERNEL_FEW:", "rows.size <= KERNEL_FEW:"),
         ("what the line leaves for R²", "1 - float(residual @ residual) / total", "float(residual @ residual) / total"),
         ("slope for intercept", "slope, intercept = np.polyfit", "intercept, slope = np.polyfit"),
         (
@@ -169,54 +165,18 @@ MUTATIONS = [
             "inverse = 1 / np.array(sizes, dtype=np.float64)",
             "inverse = np.array(sizes, dtype=np.float64)",
         ),
-        ("not centred", "centred_kernel_distance(x[rows], y[rows])", 'kernel_distances(x, y, {"": (rows, rows)})[""]'),
-        ("more than half taken off", "error**2 / 2)", "error**2 / 8)"),
     ),
     *of(
-        "javisbench/results/compare.py",
-        COMPARE,
-        ("raw p for Holm's", "adjusted = holm([", "adjusted = list(["),
-        (
-            "prompts dropped",
-            "paired_difference(first, second, clusters)",
-            "paired_difference(first, second, np.arange(len(first)))",
-        ),
-        ("the real side is ignored", "[d.influence_x + d.influence_y for d in found", "[d.influence_x for d in found"),
-        ("a factor lost from the interval", "difference(gap, factor * (parts[0]", "difference(gap, 1.0 * (parts[0]"),
-        (
-            "no filter of categories",
-            "np.flatnonzero([sample_id in inside for sample_id in ids])",
-            "np.arange(len(ids))",
-        ),
-        ("worse is better", "(pair.difference.value > 0) == higher", "(pair.difference.value > 0) != higher"),
-        ("changed prompts stay in", 'joined[~joined["sample_id"].isin(ground.changed)]', "joined"),
-        ("changed prompts stay in sets", "set(y.sample_ids) - ground.changed", "set(y.sample_ids)"),
-        ("order of the first", "].sort_values(keys)", "]"),
-        (
-            "order of the first in sets",
-            "sorted(both.intersection(x.sample_ids))",
-            "[i for i in x.sample_ids if i in both]",
-        ),
-    ),
-    *of(
-        "javisbench/results/ranking.py",
-        RANKS,
-        (
-            "prompts dropped",
-            "contributions.mean(axis=0), contributions, clusters",
-            "contributions.mean(axis=0), contributions, None",
-        ),
-        ("no filter of categories", 'scores[scores.index.get_level_values("sample_id").isin(members)]', "scores"),
-        ("no filter of categories in sets", "order[[sample_id in chosen for sample_id in ids]]", "order"),
-        ("the real side is ignored", "distance.influence_x + distance.influence_y, real", "distance.influence_x, real"),
-        ("another real side", "> SAME_REAL_SIDE * size", "> 1e9 * size"),
-        ("few are ranked", "if len(scores) < MIN_N_TO_RANK:", "if len(scores) < 2:"),
-        ("other samples", "part.sample_ids != found[0].sample_ids", "part.sample_ids != part.sample_ids"),
-        (
-            "the protocol's centring",
-            "kernel_distance(fake, real, centred=_kvd_centred(result))",
-            "kernel_distance(fake, real)",
-        ),
+        "javisbench/results/verdicts.py",
+        VERDICTS,
+        ("raw p for Holm's", "adjusted[above] = holm(p[above])", "adjusted[above] = p[above]"),
+        ("prompts dropped", "places, table, clusters.astype(np.intp))", "places, table, None)"),
+        ("another real side", "<= SAME_REAL_SIDE * size", "<= 1e9 * size"),
+        ("few are ranked", "if found.n < MIN_N_TO_RANK:", "if found.n < 2:"),
+        ("order of the suite", '"repeat"]).sort_index()', '"repeat"])'),
+        ("changed prompts stay in", "i not in self.changed and (", "("),
+        ("no filter of categories", "inside is None or i in inside", "True"),
+        ("worse is better", "(gap > 0) == self.higher_is_better", "(gap > 0) != self.higher_is_better"),
     ),
     *of(
         "javisbench/results/summary.py",
