@@ -285,6 +285,9 @@ class _Talk:
 
         A machine with more to do than it has cores gets the same work done later, which is no fault of the clip.
         """
+        # Not select, which takes no descriptor beyond 1,023.
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
         while True:
             left = self._limits.time_s(self.pixels) * _load() - self._spent_s
             if left <= 0:
@@ -294,7 +297,7 @@ class _Talk:
                     "(--clip-deadline allows more).",
                 )
             begun = time.monotonic()
-            ready, _, _ = select.select([connection], [], [], min(left, 1.0))
+            ready = poll.poll(1000 * min(left, 1.0))
             self._spent_s += time.monotonic() - begun
             if ready:
                 connection.settimeout(_MESSAGE_TIMEOUT_S)

@@ -292,3 +292,19 @@ def test_a_process_that_sends_nonsense(
 def test_senseless_arguments(arguments: dict[str, int]) -> None:
     with pytest.raises(ValueError):
         ClipReader(**arguments)
+
+
+def test_a_process_with_many_open_files_reads_clips(encode: Encode) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1400:
+        pytest.skip("not that many files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1400), hard))
+    path = encode("many.mp4")
+    descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert len(read_clip(path).frames)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
