@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 LINKED = ("metrics", "baselines", "data_cards")
 
 STATS = ("tests/test_stats.py",)
-DISTANCES = ("tests/metrics/test_distances.py", "-k", "not simulation")
+DISTANCES = ("tests/metrics/test_distance.py", "tests/metrics/test_distances.py", "-k", "not simulation")
+DISTANCE = ("tests/metrics/test_distance.py", "tests/metrics/test_distances.py")
 VARIANCE = ("tests/metrics/test_variance_correction.py",)
 SLICES = ("tests/metrics/test_distances.py", "-k", "TestSlices or TestExtrapolation")
 VERDICTS = ("tests/results/test_compare.py", "tests/results/test_ranking.py", "tests/results/test_verdicts.py")
@@ -149,7 +150,7 @@ MUTATIONS = [
     ),
     *of(
         "metrics/distance.py",
-        SLICES,
+        DISTANCE,
         ("the real side is ignored", "self.influences_fake + self.influences_real", "self.influences_fake"),
         ("nothing is taken off", "error**2 - found.excess", "error**2"),
         ("more than half taken off", "error**2 / 2)", "error**2 / 8)"),

@@ -119,3 +119,13 @@ def test_set_metrics_are_ranked_on_common_samples_and_order_does_not_matter(writ
     assert ranks([shuffled, fewer], metric="fvd") == [(1, 1), (2, 2)]
     none = featured(paths[1], fakes[1][:9], real[:9], "fvd")
     assert ranks([shuffled, none], metric="fvd") == [None, None]
+
+
+def test_set_metrics_against_other_real_clips_are_not_ranked(write_run: Callable[..., Path]) -> None:
+    rng = np.random.default_rng(4)
+    real = rng.normal(5, 1, size=(50, 3))
+    fakes = [real + rng.normal(0, 0.1, (50, 3)), 2 * real]
+    paths = [write_run(name, metrics=("fvd",)) for name in "AB"]
+    first = featured(paths[0], fakes[0], real, "fvd")
+    assert ranks([first, featured(paths[1], fakes[1], real, "fvd")], metric="fvd") == [(1, 1), (2, 2)]
+    assert ranks([first, featured(paths[1], fakes[1], real + 1, "fvd")], metric="fvd") == [None, None]
