@@ -34,6 +34,8 @@ ALIGNMENT_TOLERANCE_S = 0.002
 
 _FRAMES_OF_A_COURSE = 5
 _WAVERING = 6.0
+_PACKETS_THAT_WAVER = 8
+_MOST_WAVERING_S = 0.02
 
 # PyAV (14 to 18 at least) crashes on frames with this many separate channels.
 _TOO_MANY_PLANES = 8
@@ -199,8 +201,9 @@ def _steps(lag: NDArray[np.float64]) -> list[int]:
     Args:
         lag: seconds by which each frame's time is behind the samples before it, shape ``(n,)``.
     """
-    wavering = float(np.median(np.abs(np.diff(lag)))) if len(lag) > 1 else 0.0
-    tolerance = max(ALIGNMENT_TOLERANCE_S, _WAVERING * wavering)
+    # Of a few packets nobody can say that their times waver.
+    wavering = float(np.median(np.abs(np.diff(lag)))) if len(lag) >= _PACKETS_THAT_WAVER else 0.0
+    tolerance = min(max(ALIGNMENT_TOLERANCE_S, _WAVERING * wavering), _MOST_WAVERING_S)
     cuts: list[int] = []
     level = _course(lag, 0, tolerance)
     values = lag.tolist()

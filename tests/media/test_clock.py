@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from javisbench.clip import Clip
+from javisbench.media.sound import _steps
 
 WIDTH, HEIGHT = 64, 48
 TICKS = 60_000  # a second, as far as the container allows
@@ -92,8 +93,8 @@ def planar(audio: av.AudioStream) -> str:
 
 def _mux_outside_gap(out: av.container.OutputContainer, packet: av.Packet, scene: Scene) -> None:
     begin, end = (edge + float(scene.lead_s) for edge in scene.gap_s)
-    at = float(packet.pts * packet.time_base)
-    if not begin <= at < end:
+    at, length = (float(ticks * packet.time_base) for ticks in (packet.pts, packet.duration or 0))
+    if not begin <= at <= at + length <= end:
         out.mux(packet)
 
 
@@ -136,3 +137,16 @@ def test_events_are_where_they_were(scene: Scene, decode: Callable[..., Clip], t
     assert float(clip.fps) == pytest.approx((len(times) - 1) / times[-1], rel=2e-3)
     assert clip.duration_s == pytest.approx(clip.frame_times_s[-1] + clip.last_frame_s, abs=2e-3)
     assert not clip.damage
+
+
+def test_two_packets_far_apart_stay_apart() -> None:
+    lag = np.array([0.0, 1.024])
+    assert _steps(lag) == [1] and _steps(np.array([0.0, 1.024, 1.024])) == [1]
+    assert _steps(np.array([0.0])) == []
+
+
+def test_times_that_waver_make_no_gaps() -> None:
+    jitter = np.random.default_rng(0).uniform(-0.003, 0.003, 200)
+    assert _steps(jitter) == []
+    dropped = jitter + np.where(np.arange(200) >= 90, 0.1, 0.0)
+    assert _steps(dropped) == [90]
