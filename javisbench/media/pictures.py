@@ -123,12 +123,12 @@ def timeline_of(ticks: Ticks, declared_fps: Fraction | None, whole: int = 0) -> 
 
 
 def _follows(passed: NDArray[np.int64], base: Fraction, fps: Fraction) -> bool:
-    """Whether every frame stands within the container's rounding of its place at a rate."""
+    """Whether every frame stands within a tick of its place at a rate."""
     if len(passed) < 2 or fps * base > 1:
         return False
-    step = float(1 / (fps * base))
-    # Where a tick is a frame, as in AVI, a tick away is another place.
-    return bool(np.abs(passed - np.arange(len(passed)) * step).max() <= min(1.001, step / 4))
+    # In AVI a tick is a slot: codecs that reorder frames leave one empty behind the first.
+    places = np.arange(len(passed)) * float(1 / (fps * base))
+    return bool(np.abs(passed - places).max() <= 1.001)
 
 
 def _last_duration(passed: NDArray[np.int64], durations: NDArray[np.int64], rest: int) -> Fraction:
