@@ -8,7 +8,7 @@ are equal share the features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
@@ -230,8 +230,10 @@ class StreamEncoder(Encoder):
                 intakes[place] = self._shown(clip, specs)
             except FeatureError as error:
                 results[place] = dict.fromkeys(specs, error)
-        made = self.features(list(intakes.values())) if intakes else []
-        return [results[place] | found for place, found in zip_places(len(items), intakes, made)]
+        if intakes:
+            for place, made in zip(intakes, self.features(list(intakes.values())), strict=True):
+                results[place] = made
+        return results
 
     def _shown(self, clip: Clip, specs: Sequence[FeatureSpec]) -> Intake:
         import numpy as np
@@ -307,9 +309,3 @@ class _WholeIntake(Intake):
 
         frames = self._frames[0] if len(self._frames) == 1 else np.concatenate(self._frames)
         return Clip.of(self.head, frames, self._damage)
-
-
-def zip_places(count: int, places: Iterable[int], made: Sequence[Encoded]) -> Iterator[tuple[int, Encoded]]:
-    """Every place below `count` with what was made for it; nothing for those that do not stand in `places`."""
-    found = dict(zip(places, made, strict=True))
-    return ((place, found.get(place, {})) for place in range(count))
