@@ -189,6 +189,8 @@ class ClipHead:
         sample_rate: Hz of ``audio``; None when there is no audio.
         audio_source: whether the sound came from a file beside the video, from its container, or from nowhere.
         name: where it came from, for messages.
+        picture_hash: of what the frames are decoded from and when they are shown; empty when unknown.
+        sound_hash: of the samples and their rate; empty when unknown.
     """
 
     timeline: Timeline
@@ -198,6 +200,8 @@ class ClipHead:
     sample_rate: int | None
     audio_source: AudioSource = "none"
     name: str = "clip"
+    picture_hash: str = ""
+    sound_hash: str = ""
 
     @property
     def frame_bytes(self) -> int:

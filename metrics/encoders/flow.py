@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, Stream, StreamEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +85,11 @@ class FlowEncoder(StreamEncoder):
         host=True,
         revision=2,
     )
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """A clip of which every frame is seen once."""
