@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() o
 PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser slow lint types wheel clean
+.PHONY: help demo test browser slow lint types wheel release clean
 
 help:
 	@echo "make demo     score a small suite on this machine, in a few minutes"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint     ruff"
 	@echo "make types    mypy --strict"
 	@echo "make wheel    build the package, look into it, run it from elsewhere"
+	@echo "make release  wheel and sdist in clean environments with the oldest and newest versions; draft notes"
 	@echo "make clean    take all of it away"
 
 $(BIN)/python:
@@ -66,6 +67,9 @@ wheel: $(VENV)/.installed-dev
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python tests/check_wheel.py dist
+
+release: $(VENV)/.installed-dev
+	.ci/release
 
 clean:
 	rm -rf $(VENV) dist build *.egg-info $(DEMO_RUN)
