@@ -91,7 +91,8 @@ def page() -> str:
         if entry.stand_in:
             continue
         licence = f"[{entry.licence}]({entry.licence_url})" if entry.licence_url else entry.licence
-        lines.append(f"| `{entry_id}` | {entry.title} | {licence} | {'forbidden' if entry.noncommercial else 'by its licence'} |")
+        use = "forbidden" if entry.noncommercial else "by its licence"
+        lines.append(f"| `{entry_id}` | {entry.title} | {licence} | {use} |")
     lines += ["", "## Suites", "", "| suite | what | licence |", "| --- | --- | --- |"]
     for name, suite in sorted(suite_cards().items()):
         lines.append(f"| `{name}` | {suite.title} | {suite.licence or 'as its publisher says'} |")
