@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
 from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
+from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
 from javisbench.leaderboard.template_data import (
     Scale,
     by_suite,
@@ -114,6 +115,7 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
             out, with the reason on the first page, when there is.
         UsageError: no source, the same result twice, a folder in the way, or plotting packages missing.
     """
+    require_site_extra(CHARTS, "Boards")
     out = Path(out).absolute()
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from javisbench.errors import UsageError
+from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
 from javisbench.publish.export import format_rank, format_value
 from javisbench.results.table import Column, Table
 from javisbench.taxonomy import ASPECTS
@@ -68,23 +68,17 @@ class Plot:
 
 
 def _vl_convert() -> ModuleType:
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise _missing(error) from error
+    require_site_extra(CHARTS, "Plots")
+    import vl_convert
+
     return vl_convert
 
 
 def _altair() -> ModuleType:
-    try:
-        import altair
-    except ImportError as error:
-        raise _missing(error) from error
+    require_site_extra(CHARTS, "Plots")
+    import altair
+
     return altair
-
-
-def _missing(error: ImportError) -> UsageError:
-    return UsageError(f'Plots need the extra packages of the site ({error}). Run: pip install "javisbench[site]"')
 
 
 def _themed(spec: Mapping[str, Any]) -> dict[str, Any]:

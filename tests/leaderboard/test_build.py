@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from javisbench.cli import run as cli
 from javisbench.errors import RunError, UsageError
 from javisbench.leaderboard import plots
 from javisbench.leaderboard.build import SiteOptions, build_site
@@ -198,10 +199,24 @@ def test_a_site_without_categories_or_scores(write_run, tmp_path):
     assert report.index.is_file()
 
 
-def test_missing_plot_packages_are_named(write_run, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(UsageError, match=r"javisbench\[site\]"):
-        build_site([write_run()], tmp_path / "site")
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [
+        ("vl_convert", ["leaderboard", "build", "{run}", "--out", "{out}"]),
+        ("altair", ["leaderboard", "build", "{run}", "--out", "{out}"]),
+        ("matplotlib", ["compare", "{run}", "{run}", "--plot", "{out}.png"]),
+        ("matplotlib", ["inspect", "{run}", "--html", "{out}.html"]),
+        ("matplotlib", ["inspect", "{run}", "--png", "{out}.png"]),
+    ],
+)
+def test_missing_packages_are_named_before_any_work(package, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    run = tmp_path / "broken"
+    run.mkdir()  # Whoever read this run would complain of it.
+    assert cli([part.format(run=run, out=tmp_path / "out") for part in command]) == 2
+    said = capsys.readouterr().err
+    assert package in said and 'pip install "javisbench[site]"' in said and said.count("\n") <= 2
+    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
 @pytest.mark.parametrize("bad", ["<script/>", "<a href='x'/>", "<g onload='x'/>", "<image href='http://x'/>"])
