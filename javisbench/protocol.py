@@ -243,6 +243,12 @@ def parse_protocol(spec: str) -> Protocol:
     return protocol
 
 
+def headline_of(name: str) -> tuple[str, ...]:
+    """Ids of the headline metrics of a protocol or of what is derived from it; empty for one that is not known here."""
+    known = PROTOCOLS.get(name.partition("+")[0])
+    return () if known is None else known.headline
+
+
 def protocol_at(name: str, revision: int) -> Protocol | None:
     """The protocol `name` (not a derived one) as it was at a revision; None where that is not known here."""
     protocol = PROTOCOLS.get(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +22,11 @@ from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
 from javisbench.leaderboard.template_data import (
     Scale,
     by_suite,
+    check_columns,
     digest,
     disagreement_view,
+    has_more_than_headline,
+    headline_columns,
     metric_facts,
     metrics_of,
     model_facts,
@@ -33,10 +36,12 @@ from javisbench.leaderboard.template_data import (
     reported_view,
     row_view,
     run_facts,
+    score_columns,
     spokes,
 )
 from javisbench.publish.export import EXTENSIONS, format_value, render
 from javisbench.publish.sources import Refused, loaded_results
+from javisbench.results.checks import clip_checks
 from javisbench.results.published import (
     disagreements,
     metric_validation,
@@ -46,6 +51,8 @@ from javisbench.results.rankability import comparison
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import Result
 from javisbench.results.table import (
+    Column,
+    RowGroup,
     Table,
     aspects_of,
     board_table,
@@ -171,6 +178,7 @@ class _Site:
         self.env = _environment()
         self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol_label for r in self.results)}
         self.models = self._models()
+        self.checks = {result.key: clip_checks(result) for result in self.results}
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
         (self.out / MARKER).write_text("Made by javisbench leaderboard build; replaced as a whole.\n", encoding="utf-8")
@@ -233,7 +241,10 @@ class _Site:
             "overall.html.j2",
             "index.html",
             title="Overall",
-            board=self._board(table),
+            headline=self._board(table, headline_columns),
+            board=self._board(table, score_columns) if has_more_than_headline(table) else None,
+            model_checks=self.checks,
+            checks=self._board(table, check_columns),
             downloads=self._downloads(table, "overall"),
             charts=self._whiskers(table, "overall"),
             filters=self._filters(table),
@@ -248,7 +259,7 @@ class _Site:
             f"aspects/{aspect.id}.html",
             title=aspect.title,
             aspect=aspect,
-            board=self._board(table),
+            board=self._board(table, score_columns),
             downloads=self._downloads(table, aspect.id),
             charts=self._whiskers(table, aspect.id),
             filters=self._filters(table),
@@ -285,7 +296,9 @@ class _Site:
         return {
             "id": name,
             "result": result,
-            "table": self._board(table),
+            "table": self._board(table, score_columns),
+            "checks": self.checks[result.key],
+            "check_table": self._board(table, check_columns),
             "downloads": self._downloads(table, name),
             "heatmap": self._drawn(heatmap),
             "radar": self._drawn(radar),
@@ -317,7 +330,8 @@ class _Site:
                 "protocol.html.j2",
                 page,
                 title=f"Protocol {printable(name)}",
-                board=self._board(table),
+                board=self._board(table, score_columns),
+                checks=self._board(table, check_columns),
                 downloads=self._downloads(table, plots.file_name(Path(page).stem)),
                 filters=self._filters(table),
                 derived="+" in name,
@@ -336,8 +350,8 @@ class _Site:
         for suite, rows in by_suite(self.record).items():
             own = measured[suite]
             metrics = metric_order({m for row in rows for m in metrics_of(row)} | {m for r in own for m in r.metrics})
-            columns = [column(metric) for metric in metrics if not metric.startswith("health_")]
-            board = self._board(board_table(own, None)) if own else None
+            columns = [col for col in map(column, metrics) if not col.is_check]
+            board = self._board(board_table(own, None), score_columns) if own else None
             tables.append({**reported_view(rows, columns, suite), "measured": board})
         self._page(
             "published.html.j2",
@@ -377,7 +391,7 @@ class _Site:
 
     def _whiskers(self, table: Table, name: str) -> list[dict[str, Any]]:
         charts = []
-        for col in (col for col in table.columns if col.higher_is_better is not None):
+        for col in (col for col in table.columns if col.higher_is_better is not None and not col.is_check):
             drawn = self._drawn(plots.whisker_plot(table, col, f"{name}-{plots.file_name(col.id)}"))
             if drawn is not None:
                 charts.append({**drawn, "metric": col.id, "heading": col.heading})
@@ -394,23 +408,26 @@ class _Site:
             links.append((format, f"tables/{path.name}"))
         return links
 
-    def _board(self, table: Table) -> dict[str, Any]:
+    def _board(self, table: Table, columns_of: Callable[[Table, RowGroup], Sequence[Column]]) -> dict[str, Any]:
         by_key = {result.key: result for result in self.results}
-        pages = {model.name: model.slug for model in self.models}
         scales = {col.id: Scale.of(table, col) for col in table.columns}
-        ranked = [col.id for col in table.columns if col.higher_is_better is not None]
-        return {
-            "table": table,
-            "pages": pages,
-            "first": FIRST_CHOICE if FIRST_CHOICE in ranked else ranked[0] if ranked else "",
-            "has_facts": any(by_key[row.id].card for row in table.rows if row.id in by_key),
-            "groups": [
+        groups = []
+        for group in table.groups:
+            columns = columns_of(table, group)
+            ranked = [col.id for col in columns if col.higher_is_better is not None]
+            groups.append(
                 {
                     "group": group,
-                    "rows": [row_view(row, table.columns, scales, by_key.get(row.id)) for row in group.rows],
+                    "columns": columns,
+                    "first": FIRST_CHOICE if FIRST_CHOICE in ranked else ranked[0] if ranked else "",
+                    "rows": [row_view(row, columns, scales, by_key.get(row.id)) for row in group.rows],
                 }
-                for group in table.groups
-            ],
+            )
+        return {
+            "table": table,
+            "pages": {model.name: model.slug for model in self.models},
+            "has_facts": any(by_key[row.id].card for row in table.rows if row.id in by_key),
+            "groups": [entry for entry in groups if entry["columns"]],
         }
 
     def _filters(self, table: Table) -> dict[str, Any]:
@@ -418,7 +435,7 @@ class _Site:
             "families": sorted({result.family for result in self.results if result.family}),
             "licences": sorted({result.licence for result in self.results if result.licence}),
             "sizes": any(result.params_b is not None for result in self.results),
-            "columns": table.columns,
+            "columns": score_columns(table, None),
         }
 
 

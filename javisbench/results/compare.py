@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
-from javisbench.protocol import PROTOCOLS
+from javisbench.protocol import headline_of
 from javisbench.results.cell import OVERALL
 from javisbench.results.power import prompts_needed, smallest_difference
 from javisbench.results.table import aspects_of, chosen_aspects, metric_order, slice_title
@@ -218,8 +218,7 @@ def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:
 
 
 def _with_headline(rows: list[Row], protocol: str) -> list[Row]:
-    known = PROTOCOLS.get(protocol.partition("+")[0])
-    headline = () if known is None else known.headline
+    headline = headline_of(protocol)
     family = [
         place
         for place, row in enumerate(rows)

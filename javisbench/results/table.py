@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from javisbench.own_aspects import joined
 from javisbench.results.cell import EMPTY, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
 from javisbench.results.rankability import MIN_N_TO_RANK, Comparison, comparison, rankable, weights_behind
+from javisbench.results.verdicts import fault_of
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
@@ -29,7 +30,7 @@ FEW_MARK = "¶"
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as a column; fields as in `javisbench.metrics.base.MetricCard`."""
+    """A metric as a column; fields as in `javisbench.metrics.base.MetricCard`, and whether it is a check of clips."""
 
     id: str
     title: str
@@ -37,6 +38,7 @@ class Column:
     unit: str = ""
     digits: int = 3
     kind: Literal["sample", "set"] = "sample"
+    is_check: bool = False
 
     @property
     def arrow(self) -> str:
@@ -138,7 +140,8 @@ def column(metric_id: str) -> Column:
     card = card_of(metric_id)
     if card is None:
         return Column(metric_id, metric_id)
-    return Column(metric_id, card.title, card.higher_is_better, card.unit, card.digits, card.kind)
+    is_check = fault_of(metric_id) is not None
+    return Column(metric_id, card.title, card.higher_is_better, card.unit, card.digits, card.kind, is_check)
 
 
 def metric_order(metric_ids: Iterable[str]) -> list[str]:
@@ -310,7 +313,9 @@ def _placed(
     place_in: tuple[str | None, str | None],
     ranks: RankFunction | None,
 ) -> list[Row]:
-    """The rows with rank, best and second set for one metric."""
+    """The rows with rank, best and second set for one metric; a check of clips has none of these."""
+    if col.is_check:
+        return rows
     able = [i for i, row in enumerate(rows) if rankable(row.cells.get(col.id)) and not row.stand_in]
     if not able:
         return rows

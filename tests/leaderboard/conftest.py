@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 
@@ -25,7 +26,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path, synthetic_r
     from javisbench.leaderboard.build import SiteOptions, build_site
 
     root = tmp_path_factory.mktemp("leaderboard")
-    metrics = ("fvd", "javis_score", "av_align", "health_loudness")
+    metrics = ("fvd", "javis_score", "av_align", "health_silence")
     # Two aspects and few metrics, because every plot takes a tenth of a second to draw.
     write = partial(
         synthetic_runs.RunWriter(root / "runs"), metrics=metrics, aspects=("visual_style", "temporal_composition")
@@ -55,6 +56,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path, synthetic_r
             write("Toy", protocol="javisbench-v1+stand-in", stand_in=True),
         ]
         write("Alpha", protocol="javisbench-v2", folder="alpha-00000000/demo/protocols/javisbench-v2")
+        scores = pd.read_parquet(runs[0] / "scores.parquet")
+        scores.loc[:2, "health_silence"] = 0.9
+        scores.to_parquet(runs[0] / "scores.parquet")
         (runs[0] / "clips").mkdir()
         for name in ("sample_0000.mp4", "sample_0000.wav", "sample_0001.mp4"):
             shutil.copy(clips_fake / name, runs[0] / "clips" / name)

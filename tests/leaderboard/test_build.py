@@ -146,6 +146,26 @@ def test_the_stand_in_and_small_n_are_said(pages):
     assert not any("Stand-in" in page.text for name, page in pages.items() if name.startswith("samples/alpha-"))
 
 
+def test_the_headline_comes_first_then_all_metrics_then_checks(pages):
+    page = pages["index.html"].path.read_text()
+    heads = [re.findall(r'data-metric="(\w+)"', head) for head in re.findall(r"<thead>.*?</thead>", page, re.DOTALL)]
+    boards = len(re.findall('aria-label="Headline metrics: ', page))
+    assert boards == 4  # of 60 samples, of 2, of stand-in weights, under v2
+    # av_align is no headline metric of v1; of v2 it is none either. The checks come last, and fold.
+    assert all(head == ["fvd", "javis_score"] for head in heads[:boards])
+    assert all(head == ["fvd", "av_align", "javis_score"] for head in heads[boards : 2 * boards])
+    assert all(head == ["health_silence"] for head in heads[2 * boards : 3 * boards])
+    assert page.index('<details class="fold" id="checks">') < page.index('aria-label="Checks of clips: ')
+
+
+def test_checks_of_clips_are_a_badge_that_opens(pages):
+    silent = 3
+    page = pages["index.html"].path.read_text()
+    row = next(row for row in page.split("<tr ") if row.startswith('data-model="Alpha"'))
+    assert f">{60 - silent} of 60 clean</span></summary>" in row and f"<li>{silent} of 60 mostly silent</li>" in row
+    assert f"Checks: {60 - silent} of 60 clips clean; {silent} mostly silent" in pages["models/alpha.html"].text
+
+
 def test_reported_results_are_apart_from_measured_ones(write_run, tmp_path):
     run = write_run("JavisDiT", suite="javisbench", metrics=("javis_score",))
     build_site([run], tmp_path / "site")
