@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
+from javisbench.leaderboard.matrix import matrices, matrix_aspects
 from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
 from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
 from javisbench.leaderboard.template_data import (
@@ -186,15 +188,19 @@ class _Site:
             page = write_samples(result, self.out / "data" / result_id(result), self.options.clips)
             if page is not None:
                 self.samples[result.key] = page
-        self._overall_page()
+        overall = board_table(self.results, None, self.ranker)
+        by_aspect = {aspect.id: board_table(self.results, aspect.id, self.ranker) for aspect in self.aspects}
+        self._overall_page(overall)
         for aspect in self.aspects:
-            self._aspect_page(aspect)
+            self._aspect_page(aspect, by_aspect[aspect.id])
+        if by_aspect:
+            self._categories_page(overall, by_aspect)
         self._model_pages()
         self._protocol_pages()
         self._published_page()
         self._metrics_page()
 
-    @property
+    @cached_property
     def aspects(self) -> list[Aspect]:
         """The aspects that any result has categories of."""
         return [
@@ -202,6 +208,16 @@ class _Site:
             for aspect in aspects_of(self.results)
             if (aspect.id in ASPECTS or self.own is None or aspect.id in self.own)
             and any(result.has_aspect(metric, aspect.id) for result in self.results for metric in result.metrics)
+        ]
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Pages that every page leads to, as (path, name)."""
+        return [
+            ("index.html", "Overall"),
+            *([("categories.html", "By category")] if self.aspects else []),
+            ("published.html", "Published record"),
+            ("metrics.html", "Metrics"),
         ]
 
     def _models(self) -> list[_Model]:
@@ -223,6 +239,7 @@ class _Site:
             root=root,
             here=path,
             site_title=printable(self.options.title),
+            places=self.places,
             aspects=self.aspects,
             models=self.models,
             protocols=self.protocols,
@@ -233,8 +250,7 @@ class _Site:
         (self.out / path).write_text(page, encoding="utf-8", errors="backslashreplace")
         self.pages += 1
 
-    def _overall_page(self) -> None:
-        table = board_table(self.results, None, self.ranker)
+    def _overall_page(self, table: Table) -> None:
         suites = {result.suite for result in self.results}
         reported = [row for row in self.record if row.suite in suites]
         self._page(
@@ -252,8 +268,7 @@ class _Site:
             refused=[refused_view(archive) for archive in self.refused],
         )
 
-    def _aspect_page(self, aspect: Aspect) -> None:
-        table = board_table(self.results, aspect.id, self.ranker)
+    def _aspect_page(self, aspect: Aspect, table: Table) -> None:
         self._page(
             "aspect.html.j2",
             f"aspects/{aspect.id}.html",
@@ -263,6 +278,22 @@ class _Site:
             downloads=self._downloads(table, aspect.id),
             charts=self._whiskers(table, aspect.id),
             filters=self._filters(table),
+        )
+
+    def _categories_page(self, overall: Table, by_aspect: Mapping[str, Table]) -> None:
+        columns = matrix_aspects(by_aspect, self.aspects)
+        found = matrices(overall, by_aspect, columns)
+        metrics = [matrix["column"].id for matrix in found]
+        pages = {model.name: model.slug for model in self.models}
+        self._page(
+            "categories.html.j2",
+            "categories.html",
+            title="By category",
+            columns=columns,
+            matrices=found,
+            first=FIRST_CHOICE if FIRST_CHOICE in metrics else "",
+            pages={result.key: pages[result.model] for result in self.results},
+            table=overall,
         )
 
     def _model_pages(self) -> None:
@@ -411,13 +442,15 @@ class _Site:
     def _board(self, table: Table, columns_of: Callable[[Table, RowGroup], Sequence[Column]]) -> dict[str, Any]:
         by_key = {result.key: result for result in self.results}
         scales = {col.id: Scale.of(table, col) for col in table.columns}
-        groups = []
+        groups: list[dict[str, Any]] = []
         for group in table.groups:
             columns = columns_of(table, group)
+            anchor = group.id.rpartition("-")[0]
             ranked = [col.id for col in columns if col.higher_is_better is not None]
             groups.append(
                 {
                     "group": group,
+                    "anchor": "" if any(anchor == entry["anchor"] for entry in groups) else anchor,
                     "columns": columns,
                     "first": FIRST_CHOICE if FIRST_CHOICE in ranked else ranked[0] if ranked else "",
                     "rows": [row_view(row, columns, scales, by_key.get(row.id)) for row in group.rows],

@@ -183,6 +183,26 @@ def test_every_category_has_its_table(write_run, tmp_path):
         assert captions == [category.title for category in aspect.categories]
 
 
+def test_models_by_categories_hold_what_the_tables_hold(site, pages):
+    page = pages["categories.html"].path.read_text()
+    section = page.split('id="fvd"')[1].split("</section>")[0]
+    table = section.split("javisbench-v1, suite demo, 60 samples</caption>")[1].split("</table>")[0]
+    heads = re.findall(r'href="aspects/(\w+)\.html#(\w+)"', table)
+    assert len(heads) == 6 and heads[0] == ("visual_style", "camera_shooting")
+    shown = {}
+    for row in table.split("<tbody>")[1].split("</tr>")[:-1]:
+        name = re.search(r"models/(\w+)", row)[1]
+        shown[name] = re.findall(r'<span class="value">([^<]+)</span>', row)
+    for place, (aspect, category) in enumerate(heads, start=1):
+        groups = json.loads((site / "tables" / f"{aspect}.json").read_text())["groups"]
+        group = next(g for g in groups if g["id"].startswith(f"{category}-") and len(g["rows"]) == 3)
+        values = {row["label"].split()[0].lower(): row["cells"]["fvd"]["value"] for row in group["rows"]}
+        for name, texts in shown.items():
+            assert texts[place] == ("no weights" if values[name] is None else f"{values[name]:.1f}")
+    # The best value over all samples stands first; Gamma has none.
+    assert list(shown) == ["alpha", "beta", "gamma"] and set(shown["gamma"]) == {"no weights"}
+
+
 def test_the_same_result_twice_is_refused(write_run, tmp_path):
     with pytest.raises(UsageError, match="another --name"):
         build_site([write_run(), write_run(folder="copy")], tmp_path / "site")
