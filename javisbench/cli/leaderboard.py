@@ -56,7 +56,7 @@ def build(
     from typing import cast
 
     from javisbench.leaderboard.build import SiteOptions, build_site
-    from javisbench.leaderboard.samples import ClipsPublished
+    from javisbench.leaderboard.clips import ClipsPublished
 
     options.setup_logging(quiet, verbose)
     report = build_site(sources, out, SiteOptions(title, cast(ClipsPublished, clips), plots, slice_by or None))

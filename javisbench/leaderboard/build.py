@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
+from javisbench.leaderboard.clips import ClipPublisher, ClipsPublished
 from javisbench.leaderboard.matrix import matrices, matrix_aspects
-from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
+from javisbench.leaderboard.prompts import PromptsPage, prompt_groups, write_prompts
+from javisbench.leaderboard.samples import SamplesPage, write_samples
 from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
 from javisbench.leaderboard.template_data import (
     Scale,
@@ -184,10 +186,12 @@ class _Site:
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
         (self.out / MARKER).write_text("Made by javisbench leaderboard build; replaced as a whole.\n", encoding="utf-8")
-        for result in self.results:
-            page = write_samples(result, self.out / "data" / result_id(result), self.options.clips)
-            if page is not None:
-                self.samples[result.key] = page
+        with ClipPublisher(self.out / "data", self.options.clips, self.results) as publisher:
+            for result in self.results:
+                page = write_samples(result, self.out / "data" / result_id(result), publisher)
+                if page is not None:
+                    self.samples[result.key] = page
+        self.prompts = self._prompts()
         overall = board_table(self.results, None, self.ranker)
         by_aspect = {aspect.id: board_table(self.results, aspect.id, self.ranker) for aspect in self.aspects}
         self._overall_page(overall)
@@ -199,6 +203,14 @@ class _Site:
         self._protocol_pages()
         self._published_page()
         self._metrics_page()
+        for page in self.prompts:
+            self._prompts_page(page)
+
+    def _prompts(self) -> list[PromptsPage]:
+        files = {key: page.published for key, page in self.samples.items()}
+        names = {result.key: result_id(result) for result in self.results}
+        found = (write_prompts(group, files, names, self.out / "data") for group in prompt_groups(self.results))
+        return [page for page in found if page is not None]
 
     @cached_property
     def aspects(self) -> list[Aspect]:
@@ -216,6 +228,7 @@ class _Site:
         return [
             ("index.html", "Overall"),
             *([("categories.html", "By category")] if self.aspects else []),
+            *([(f"prompts/{self.prompts[0].name}.html", "Prompts")] if self.prompts else []),
             ("published.html", "Published record"),
             ("metrics.html", "Metrics"),
         ]
@@ -351,6 +364,16 @@ class _Site:
             result=result,
             page=self.samples[result.key],
             data=f"../data/{name}/",
+        )
+
+    def _prompts_page(self, page: PromptsPage) -> None:
+        self._page(
+            "prompts.html.j2",
+            f"prompts/{page.name}.html",
+            title="Prompt by prompt",
+            page=page,
+            others=[other for other in self.prompts if other is not page],
+            stand_in=any(result.stand_in for result in page.results),
         )
 
     def _protocol_pages(self) -> None:

@@ -171,13 +171,68 @@ def test_one_sample(browser, site):
     browser.wait("return !document.getElementById('detail').hidden")
     assert browser.run("return document.getElementById('detail-title').textContent") == "sample_0000"
     assert browser.run("return document.querySelectorAll('#detail svg').length") == 2
-    assert browser.run("return document.querySelectorAll('#detail audio').length") == 1
+    assert browser.run("return document.querySelectorAll('#detail audio').length") == 0
     browser.wait("return document.querySelector('#detail video').readyState >= 1")
     assert browser.run("return document.querySelector('#detail video').videoWidth") > 0
     browser.run("document.querySelector('#samples tbody tr:nth-child(2) button').click()")
     browser.wait("return document.getElementById('detail-title').textContent === 'sample_0001'")
     assert browser.run("return location.hash") == "#sample_0001"
     assert browser.run("return document.activeElement.id") == "detail-title"
+    assert browser.console() == []
+
+
+def test_plots_of_a_clip_share_one_axis(browser, site):
+    (page,) = (site / "samples").glob("alpha-demo-javisbench-v1-*.html")
+    browser.open(page, "#sample_0000")
+    browser.wait("return document.querySelectorAll('#detail svg').length === 2")
+    ticks = browser.run(
+        "return Array.from(document.querySelectorAll('#detail svg'), s => Array.from(s.querySelectorAll('.grid'), "
+        "g => g.getBoundingClientRect().x))"
+    )
+    assert ticks[0] == ticks[1] and len(ticks[0]) > 1
+    browser.run("document.querySelector('#detail video').currentTime = 1")
+    second = "Math.abs(document.querySelector('#detail svg:first-of-type .now').getBoundingClientRect().x - {})"
+    browser.wait(f"return {second.format(ticks[0][1])} < 1.5")
+
+
+PLAYING = "const all = Array.from(document.querySelectorAll('#detail video, #detail audio'));"
+
+
+def spread(browser: Any) -> float:
+    """How far the clips' media times lie apart, in seconds; none has ended."""
+    return browser.run(
+        PLAYING + "const t = all.map(m => m.currentTime); if (all.some(m => m.paused)) return 99;"
+        "return Math.max(...t) - Math.min(...t)"
+    )
+
+
+@pytest.mark.parametrize(("clip", "media"), [("sample_0000", 3), ("sample_0001", 3)])
+def test_clips_of_a_prompt_play_together_with_sound(browser, site, clip, media):
+    """Within 40 ms, which is what a viewer takes for simultaneous; the second has a sound file of its own."""
+    browser.console()
+    (page,) = (site / "prompts").glob("demo-*.html")
+    browser.open(page, f"#{clip}")
+    browser.wait(PLAYING + f"return all.length === {media} && all.every(m => m.readyState >= 1)")
+    browser.run("document.querySelector('#detail .play').focus()")
+    browser.press("Enter", 13, "\r")  # A key press, since a page may not make a sound by itself.
+    browser.wait(PLAYING + "return all.every(m => m.currentTime > 0.3)")
+    apart = []
+    while browser.run(PLAYING + "return Math.max(...all.map(m => m.currentTime))") < 1.6:
+        apart.append(spread(browser))
+    assert apart and sorted(apart)[len(apart) // 2] < 0.04, apart
+    heard = PLAYING + "return all.filter(m => !m.muted).map(m => [m.tagName, m.webkitAudioDecodedByteCount > 0])"
+    assert browser.run(heard) == [["VIDEO", True]]
+    browser.run("document.querySelectorAll('#detail .clip button')[1].focus()")
+    browser.press("2", 50, "2")
+    assert browser.run(heard) == [["VIDEO" if clip == "sample_0000" else "AUDIO", True]]
+    pressed = (
+        "return Array.from(document.querySelectorAll('#detail .clip button'), b => b.getAttribute('aria-pressed'))"
+    )
+    assert browser.run(pressed)[:2] == ["false", "true"]
+    browser.press("0", 48, "0")
+    assert browser.run(heard) == []
+    browser.run("document.querySelector('#detail .play').click()")
+    assert browser.run(PLAYING + "return all.every(m => m.paused)")
     assert browser.console() == []
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -115,10 +117,56 @@ def test_data_files_hold_the_scores(site):
     }
 
 
-def test_published_clips_are_plain_files(site):
+def test_published_clips_are_plain_files_with_their_sound(site):
+    import av
+
     (folder,) = site.glob("data/alpha-demo-javisbench-v1-*/clips")
-    assert {path.name for path in folder.iterdir()} == {"sample_0000.mp4", "sample_0000.wav", "sample_0001.mp4"}
+    assert {path.name for path in folder.iterdir()} == {"sample_0000.mp4", "sample_0001.mp4"}
     assert not any(path.is_symlink() for path in site.rglob("*"))
+    with av.open(str(folder / "sample_0000.mp4")) as clip:
+        assert [stream.codec_context.name for stream in clip.streams] == ["h264", "flac"]
+    # What mp4 cannot hold is published as it is, with its sound beside it.
+    (folder,) = site.glob("data/gamma-demo-javisbench-v1-*/clips")
+    assert {path.name for path in folder.iterdir()} == {"sample_0000.mp4", "sample_0001.webm", "sample_0001.wav"}
+
+
+def data_of(path: Path, kind: str) -> Any:
+    return json.loads(path.read_text().removeprefix(f'javisbench.receive("{kind}",').removesuffix(");\n"))
+
+
+def test_a_prompt_has_every_model_s_clip_and_scores(site):
+    import pandas as pd
+
+    (folder,) = site.glob("data/prompts-demo-*")
+    data = data_of(folder / "prompts.js", "prompts")
+    assert data["clips"][:2] == ["sample_0000", "sample_0001"] and data["playable"][:3] == [3, 2, 0]
+    names = [model["model"].split()[0] for model in data["models"]]
+    assert names == ["Alpha", "Beta", "Gamma", "Toy", "Two"]  # Alpha's second protocol is the same clips once more
+    row = data_of(folder / "prompts-0.js", "rows")["rows"][1]
+    assert [sorted(by["files"]) for by in row["by"]] == [["video"], [], ["audio", "video"], [], []]
+    page = site / "prompts" / "any.html"
+    for model, by in zip(data["models"], row["by"], strict=True):
+        assert all((page.parent / model["folder"] / file).resolve().is_file() for file in by["files"].values())
+    scores = pd.read_parquet(next((site.parent / "runs").glob("alpha*/demo/scores.parquet")))
+    assert [col["id"] for col in data["models"][0]["columns"]] == ["javis_score"]
+    assert row["by"][0]["scores"] == pytest.approx([scores["javis_score"][1]], abs=1e-5)
+    assert (
+        row["by"][4]["scores"] is not None
+        and data_of(folder / "prompts-0.js", "rows")["rows"][2]["by"][4]["scores"] is None
+    )
+
+
+def test_clips_are_published_once_for_all_protocols_of_a_run(write_run, tmp_path, clips_fake):
+    run = write_run(metrics=("javis_score",))
+    second = "alpha-00000000/demo/protocols/javisbench-v2"
+    assert write_run(metrics=("javis_score",), protocol="javisbench-v2", folder=second).is_relative_to(run)
+    shutil.copytree(clips_fake, run / "clips")
+    build_site([run], tmp_path / "site", SiteOptions(clips="extremes"))
+    folders = list((tmp_path / "site").glob("data/*/clips"))
+    assert len(folders) == 1
+    second = next((tmp_path / "site").glob("data/alpha-demo-javisbench-v2-*"))
+    files = [row["files"] for row in data_of(second / "details-0.js", "details")["rows"] if row["files"]]
+    assert len(files) == 11 and all((second / file["video"]).is_file() and len(file) == 1 for file in files)
 
 
 def test_plots_are_written_as_files(site):
