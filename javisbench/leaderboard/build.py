@@ -20,6 +20,7 @@ from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
 from javisbench.leaderboard.clips import ClipPublisher, ClipsPublished
 from javisbench.leaderboard.matrix import matrices, matrix_aspects
+from javisbench.leaderboard.pairs_data import write_pairs
 from javisbench.leaderboard.prompts import PromptsPage, prompt_groups, write_prompts
 from javisbench.leaderboard.samples import SamplesPage, write_samples
 from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
@@ -46,6 +47,7 @@ from javisbench.leaderboard.template_data import (
 from javisbench.publish.export import EXTENSIONS, format_value, render
 from javisbench.publish.sources import Refused, loaded_results
 from javisbench.results.checks import clip_checks
+from javisbench.results.pairs import PairBook
 from javisbench.results.published import (
     disagreements,
     metric_validation,
@@ -177,7 +179,8 @@ class _Site:
     samples: dict[str, SamplesPage] = field(default_factory=dict)
 
     def build(self) -> None:
-        self.ranker = Ranker()
+        self.book = PairBook()
+        self.ranker = Ranker(self.book)
         self.own = chosen_aspects(self.results, self.options.slice_by)
         self.env = _environment()
         self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol_label for r in self.results)}
@@ -194,6 +197,9 @@ class _Site:
         self.prompts = self._prompts()
         overall = board_table(self.results, None, self.ranker)
         by_aspect = {aspect.id: board_table(self.results, aspect.id, self.ranker) for aspect in self.aspects}
+        names = {result.key: result_id(result) for result in self.results}
+        pairs = write_pairs(self.results, self.book, names, self.pages_of, self.out / "data" / "compare")
+        self.compared = bool(pairs)
         self._overall_page(overall)
         for aspect in self.aspects:
             self._aspect_page(aspect, by_aspect[aspect.id])
@@ -203,6 +209,8 @@ class _Site:
         self._protocol_pages()
         self._published_page()
         self._metrics_page()
+        if self.compared:
+            self._page("compare.html.j2", "compare.html", title="Compare two models")
         for page in self.prompts:
             self._prompts_page(page)
 
@@ -228,10 +236,16 @@ class _Site:
         return [
             ("index.html", "Overall"),
             *([("categories.html", "By category")] if self.aspects else []),
+            *([("compare.html", "Compare")] if self.compared else []),
             *([(f"prompts/{self.prompts[0].name}.html", "Prompts")] if self.prompts else []),
             ("published.html", "Published record"),
             ("metrics.html", "Metrics"),
         ]
+
+    @property
+    def pages_of(self) -> dict[str, str]:
+        """Result key to the name of its model's page."""
+        return {result.key: model.slug for model in self.models for result in model.results}
 
     def _models(self) -> list[_Model]:
         by_name: dict[str, list[Result]] = {}
@@ -297,7 +311,6 @@ class _Site:
         columns = matrix_aspects(by_aspect, self.aspects)
         found = matrices(overall, by_aspect, columns)
         metrics = [matrix["column"].id for matrix in found]
-        pages = {model.name: model.slug for model in self.models}
         self._page(
             "categories.html.j2",
             "categories.html",
@@ -305,7 +318,7 @@ class _Site:
             columns=columns,
             matrices=found,
             first=FIRST_CHOICE if FIRST_CHOICE in metrics else "",
-            pages={result.key: pages[result.model] for result in self.results},
+            pages=self.pages_of,
             table=overall,
         )
 

@@ -236,6 +236,31 @@ def test_clips_of_a_prompt_play_together_with_sound(browser, site, clip, media):
     assert browser.console() == []
 
 
+def test_two_models_can_be_compared(browser, site):
+    browser.console()
+    browser.open(site / "compare.html")
+    browser.wait("return document.querySelectorAll('#categories tbody tr').length === 7")
+    assert browser.run("return document.querySelectorAll('#overall tbody tr').length") == 2
+    said = "return document.getElementById('pair-said').textContent"
+    assert browser.run(said).startswith("Alpha is better by JavisScore, AV-Align. Judged among the 3 models")
+    gap = "return document.querySelector('#overall tbody tr .value').textContent"
+    before = browser.run(gap)
+    browser.run("document.getElementById('p-swap').click()")
+    assert browser.run(gap) == before.replace("+", "-") and before.startswith("+")
+    assert browser.run("return document.querySelector('#overall tbody tr td:nth-last-child(2)').textContent") == "B"
+    browser.run(
+        "const m = document.getElementById('p-metric'); m.value = 'av_align'; m.dispatchEvent(new Event('change'))"
+    )
+    address = browser.run("return location.hash")
+    assert "metric=av_align" in address
+    # The address brings back what it was taken from.
+    browser.open(site / "compare.html", address)
+    browser.wait("return document.querySelectorAll('#categories tbody tr').length === 7")
+    assert browser.run(gap) == before.replace("+", "-")
+    assert browser.run("return document.getElementById('p-metric').value") == "av_align"
+    assert browser.console() == []
+
+
 def test_samples_can_be_filtered(browser, site):
     page = next((site / "samples").glob("beta-*.html"))
     browser.open(page)

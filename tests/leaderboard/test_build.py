@@ -156,6 +156,31 @@ def test_a_prompt_has_every_model_s_clip_and_scores(site):
     )
 
 
+def test_two_models_are_compared_as_the_board_ranks_them(site):
+    from javisbench.results.compare import compare
+    from javisbench.results.run_folder import load_result
+
+    groups = data_of(site / "data/compare/groups.js", "groups")
+    (group,) = groups  # Only three of the results may be compared with another.
+    assert [model["model"].split()[0] for model in group["models"]] == ["Alpha", "Beta", "Gamma"]
+    names = [metric["id"] for metric in group["metrics"]]
+    assert names == ["fvd", "javis_score", "av_align"]  # headline first, no checks
+    assert group["slices"][0] == ["overall", "All samples"] and len(group["slices"]) == 7
+    of_beta = data_of(site / "data/compare/pairs-0-1.js", "pairs")
+    assert (of_beta["group"], of_beta["first"], len(of_beta["pairs"])) == (0, 1, 1)
+    beta, gamma = (load_result(next((site.parent / "runs").glob(f"{name}*/demo"))) for name in ("beta", "gamma"))
+    found = {(row.metric, row.slice): row for row in compare(beta, gamma).rows}
+    rows = of_beta["pairs"][0]
+    assert len(rows) == 2 * 7
+    for metric, place, first, second, half, p, headline, better, smallest in rows:
+        row = found[names[metric], group["slices"][place][0]]
+        assert (first, second, smallest) == pytest.approx((row.a, row.b, row.smallest), abs=1e-5)
+        assert half == pytest.approx(row.difference.ci_high - row.difference.value, abs=1e-5)
+        assert p >= float(f"{row.p_adjusted:.4g}")  # adjusted over three pairs, not one
+        assert (headline is not None) == (row.p_headline is not None) and better == 2
+    assert group["models"][1]["families"][1][0] == [3, 60, ""]
+
+
 def test_clips_are_published_once_for_all_protocols_of_a_run(write_run, tmp_path, clips_fake):
     run = write_run(metrics=("javis_score",))
     second = "alpha-00000000/demo/protocols/javisbench-v2"
