@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
+from javisbench.leaderboard.about import About, about_suites, about_weights
 from javisbench.leaderboard.clips import ClipPublisher, ClipsPublished
 from javisbench.leaderboard.matrix import matrices, matrix_aspects
 from javisbench.leaderboard.pairs_data import write_pairs
@@ -89,12 +90,17 @@ class SiteOptions:
         clips: which clips are copied into the site: none, the best and worst of every metric, or all.
         plots: also write every plot as PNG and SVG files.
         slice_by: columns of suites that get a page; None for all that results were sliced by.
+        intro: an introduction in Markdown (no HTML, no pictures), on the page about the board; its first paragraph also
+            stands on the first page.
+        link: where readers submit results: an address that begins with ``https:``, ``http:`` or ``mailto:``.
     """
 
     title: str = "JavisBench leaderboard"
     clips: ClipsPublished = "none"
     plots: bool = False
     slice_by: Sequence[str] | None = None
+    intro: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,9 +132,12 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
         RunError: a source has no readable result.
         SubmissionError: no archive holds what it claims, and there is nothing else. An archive that does not is left
             out, with the reason on the first page, when there is.
-        UsageError: no source, the same result twice, a folder in the way, or plotting packages missing.
+        UsageError: no source, the same result twice, a folder in the way, plotting packages missing, or an option that
+            cannot be (an introduction that is too long, a link that is no address).
     """
     require_site_extra(CHARTS, "Boards")
+    options = options or SiteOptions()
+    about = About.of(options.intro, options.link)
     out = Path(out).absolute()
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +149,7 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
     ):
         fresh = Path(work) / "site"
         fresh.mkdir()
-        site = _Site(results, fresh, options or SiteOptions(), refused)
+        site = _Site(results, fresh, options, about, refused)
         site.build()
         if out.exists():
             out.rename(Path(work) / "earlier")
@@ -174,6 +183,7 @@ class _Site:
     results: Sequence[Result]
     out: Path
     options: SiteOptions
+    about: About
     refused: Sequence[Refused] = ()
     pages: int = 0
     samples: dict[str, SamplesPage] = field(default_factory=dict)
@@ -209,10 +219,11 @@ class _Site:
         self._protocol_pages()
         self._published_page()
         self._metrics_page()
+        self._about_page()
         if self.compared:
             self._page("compare.html.j2", "compare.html", title="Compare two models")
-        for page in self.prompts:
-            self._prompts_page(page)
+        for prompts in self.prompts:
+            self._prompts_page(prompts)
 
     def _prompts(self) -> list[PromptsPage]:
         files = {key: page.published for key, page in self.samples.items()}
@@ -240,6 +251,7 @@ class _Site:
             *([(f"prompts/{self.prompts[0].name}.html", "Prompts")] if self.prompts else []),
             ("published.html", "Published record"),
             ("metrics.html", "Metrics"),
+            ("about.html", "About"),
         ]
 
     @property
@@ -271,6 +283,7 @@ class _Site:
             models=self.models,
             protocols=self.protocols,
             generator=f"javisbench {version('javisbench')}",
+            date=self.about.date,
             **context,
         )
         (self.out / path).parent.mkdir(parents=True, exist_ok=True)
@@ -284,6 +297,8 @@ class _Site:
             "overall.html.j2",
             "index.html",
             title="Overall",
+            first_paragraph=self.about.first_paragraph,
+            link=self.about.link,
             headline=self._board(table, headline_columns),
             board=self._board(table, score_columns) if has_more_than_headline(table) else None,
             model_checks=self.checks,
@@ -426,6 +441,19 @@ class _Site:
             title="Published record",
             tables=tables,
             disagreements=[disagreement_view(d) for d in found],
+        )
+
+    def _about_page(self) -> None:
+        self._page(
+            "about.html.j2",
+            "about.html",
+            title="About this board",
+            intro=self.about.intro,
+            link=self.about.link,
+            results=len(self.results),
+            suites=about_suites(self.results),
+            weights=about_weights(self.results),
+            version=version("javisbench"),
         )
 
     def _metrics_page(self) -> None:

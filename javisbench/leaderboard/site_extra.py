@@ -6,8 +6,8 @@ import importlib.util
 
 from javisbench.errors import UsageError
 
-CHARTS = ("altair", "vl_convert")
-"""What draws the plots of a site."""
+CHARTS = ("altair", "markdown_it", "vl_convert")
+"""What draws the plots of a site and reads its introduction."""
 FIGURES = ("matplotlib",)
 """What draws the pictures of one clip and of one comparison."""
 

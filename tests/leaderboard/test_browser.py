@@ -26,13 +26,32 @@ def _as_it_was(browser):
     browser.look()
 
 
-@pytest.mark.parametrize("width", [1400, 390])
+WIDTHS = (390, 1024, 1600)
+
+
+def pages(board: Path) -> list[Path]:
+    return sorted(board.rglob("*.html"))
+
+
+def kinds(board: Path) -> list[Path]:
+    """One page of each kind."""
+    found = pages(board)
+    return list({page.stem if page.parent == board else page.parent: page for page in reversed(found)}.values())
+
+
+def opened(browser: Any, page: Path) -> None:
+    browser.open(page, "#sample_0000" if page.parent.name in ("samples", "prompts") else "")
+    browser.wait("return document.readyState === 'complete'")
+    if page.parent.name in ("samples", "prompts"):
+        browser.wait("return !document.getElementById('detail').hidden")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_every_page_is_quiet_and_closed(browser, board, width):
     browser.console(), browser.requests()
     browser.look(width=width)
-    for page in sorted(board.rglob("*.html")):
-        browser.open(page)
-        browser.wait("return document.readyState === 'complete'")
+    for page in pages(board) if width == 390 else kinds(board):
+        opened(browser, page)
         assert browser.console() == [], page
         outside = [url for url in browser.requests() if not url.startswith(("file:", "about:", "data:"))]
         assert outside == [], page
@@ -40,11 +59,11 @@ def test_every_page_is_quiet_and_closed(browser, board, width):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_every_page_is_accessible(browser, board, axe, theme):
-    browser.look(theme=theme)
-    for page in sorted(board.rglob("*.html")):
-        browser.open(page, "#sample_0000" if page.parent.name == "samples" else "")
-        browser.wait("return document.readyState === 'complete'")
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_is_accessible(browser, board, axe, theme, width):
+    browser.look(theme=theme, width=width)
+    for page in pages(board) if (theme, width) == ("light", 1024) else kinds(board):
+        opened(browser, page)
         assert axe() == [], page
 
 
@@ -301,10 +320,11 @@ def test_a_large_board_stays_small_and_quick(browser, write_run, tmp_path):
     build_site(runs, tmp_path / "site")
     sizes = {path: path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file()}
     assert max(sizes.values()) < 5e6, max(sizes, key=sizes.__getitem__)
-    pages = ["index.html", "aspects/event_scenario.html", "models/model-00.html"]
-    pages.append(next(str(page.relative_to(tmp_path / "site")) for page in (tmp_path / "site" / "samples").iterdir()))
-    for page in pages:
+    names = ["index.html", "categories.html", "compare.html", "aspects/event_scenario.html", "models/model-00.html"]
+    for folder in ("samples", "prompts"):
+        names.append(next(str(page.relative_to(tmp_path / "site")) for page in (tmp_path / "site" / folder).iterdir()))
+    for page in names:
         browser.open(tmp_path / "site" / page)
         browser.wait("return performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
-        browser.wait("return document.querySelector('.dt-column-order, table.run') !== null")
+        browser.wait("return document.querySelector('.dt-column-order, table.run, table.matrix, table.pair') !== null")
         assert browser.run("return performance.getEntriesByType('navigation')[0].loadEventEnd") < 2000, page

@@ -276,6 +276,60 @@ def test_models_by_categories_hold_what_the_tables_hold(site, pages):
     assert list(shown) == ["alpha", "beta", "gamma"] and set(shown["gamma"]) == {"no weights"}
 
 
+INTRO = """Kept by [our lab](https://lab.example) & friends, *weekly*.
+
+# Rules
+
+<script>alert(1)</script> ![p](https://lab.example/x.png) [bad](javascript:alert(1)) <b>no</b>
+"""
+
+
+def test_a_board_says_what_it_is_and_how_to_submit_and_cite(write_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")
+    run = write_run(metrics=("javis_score",), suite="javisbench")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["run"]["encoders"] = {"imagebind": {"variant": "huge", "weights_sha256": "0" * 64}, "gone": {"variant": 3}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    build_site([run], tmp_path / "site", SiteOptions(intro=INTRO, link="https://lab.example/submit?a=1&b=2"))
+    index, about = (Page(tmp_path / "site" / name) for name in ("index.html", "about.html"))
+    assert "Kept by our lab & friends, weekly." in index.text and "Rules" not in index.text
+    assert "<script>alert(1)</script>" in about.text and "<b>no</b>" in about.text
+    assert {"h1", "h2", "h3"} <= set(about.tags) and "img" not in about.tags and about.tags.count("h1") == 1
+    # A picture becomes a link to it: a page loads nothing from elsewhere.
+    outside = {link for link in about.links if "://" in link or link.startswith("javascript")}
+    assert outside == {
+        "https://lab.example", "https://lab.example/x.png", "https://lab.example/submit?a=1&b=2",
+        "https://creativecommons.org/licenses/by-nc-sa/4.0/",
+    }  # fmt: skip
+    assert "built on 2026-01-01" in about.text and "2026-01-01" in index.text
+    assert {"submit", "cite", "licences"} <= about.ids
+    assert "ImageBind huge" in about.text and "not for commercial use" in about.text
+    assert "javisbench score my_clips/ --suite javisbench" in about.text
+    citation = (Path(__file__).parent.parent.parent / "CITATION.cff").read_text()
+    for fact in re.findall(r'title: "(?:javisbench: )?(.*)"', citation):
+        assert fact in " ".join(about.text.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--link", "javascript:alert(1)"], "--link takes an address"),
+        (["--link", "lab.example"], "--link takes an address"),
+        (["--intro", "{folder}/none.md"], "cannot be read: No such file"),
+        (["--intro", "{folder}/latin.md"], "is no UTF-8 text (byte 3)"),
+        (["--intro", "{folder}/long.md"], "has 20,001 characters"),
+    ],
+)
+def test_what_an_owner_gives_is_checked_before_any_work(options, said, tmp_path, capsys):
+    (tmp_path / "latin.md").write_bytes("caf\u00e9".encode("latin-1"))
+    (tmp_path / "long.md").write_text("x" * 20_001)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    given = [option.format(folder=tmp_path) for option in options]
+    assert cli(["leaderboard", "build", str(broken), "--out", str(tmp_path / "site"), *given]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "site").exists()
+
+
 def test_the_same_result_twice_is_refused(write_run, tmp_path):
     with pytest.raises(UsageError, match="another --name"):
         build_site([write_run(), write_run(folder="copy")], tmp_path / "site")

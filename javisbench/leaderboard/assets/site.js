@@ -98,6 +98,11 @@
   // Filters
 
   const form = document.getElementById("filters");
+  const fold = document.getElementById("filter-fold");
+  if (fold) {
+    // Where there is room; on a phone the tables come first.
+    fold.open = window.matchMedia("(min-width: 40rem)").matches;
+  }
 
   function value(id) {
     const field = document.getElementById(id);
