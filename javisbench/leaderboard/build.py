@@ -338,6 +338,10 @@ class _Site:
         )
 
     def _model_pages(self) -> None:
+        # The address that a model had before another of a like name came leads to both.
+        for slug in {model.results[0].slug for model in self.models} - {model.slug for model in self.models}:
+            alike = [model for model in self.models if model.results[0].slug == slug]
+            self._page("several.html.j2", f"models/{slug}.html", title="Models of a like name", alike=alike)
         for model in self.models:
             views = [self._result_view(result) for result in model.results]
             reported = [row for row in self.record if row.model.lower() == model.name.lower()]

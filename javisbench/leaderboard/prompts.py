@@ -81,7 +81,7 @@ def write_prompts(
     if not scored:
         return None
     first = scored[0].result
-    page = f"{plots.file_name(first.suite)}-{digest(first.suite_hash)}"
+    page = f"{plots.file_name(first.suite)}-{digest(f'{first.suite} {first.suite_hash}')}"
     folder = data / f"prompts-{page}"
     folder.mkdir(parents=True)
     clips = list(dict.fromkeys(clip for one in scored for clip in one.rows))

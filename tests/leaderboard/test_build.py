@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -179,6 +180,31 @@ def test_two_models_are_compared_as_the_board_ranks_them(site):
         assert p >= float(f"{row.p_adjusted:.4g}")  # adjusted over three pairs, not one
         assert (headline is not None) == (row.p_headline is not None) and better == 2
     assert group["models"][1]["families"][1][0] == [3, 60, ""]
+
+
+def test_addresses_of_models_stay_when_one_of_a_like_name_comes(write_run, tmp_path):
+    first = write_run("My Model", metrics=("javis_score",))
+    build_site([first], tmp_path / "site")
+    assert "My Model" in (tmp_path / "site/models/my-model.html").read_text()
+    build_site([first, write_run("my-model", metrics=("javis_score",), folder="other")], tmp_path / "site")
+    page = Page(tmp_path / "site/models/my-model.html")
+    own = [link for link in page.links if re.fullmatch(r"my-model-[0-9a-f]{6}\.html", link)]
+    assert len(own) == 2 and all((page.path.parent / link).is_file() for link in own)
+
+
+def test_some_prompts_are_published_of_every_model(write_run, tmp_path, clips_fake):
+    """Beside the best and worst, which differ from model to model and could not be seen side by side."""
+    runs = [write_run(name, metrics=("javis_score",), shift=s) for name, s in (("A", 0.0), ("B", 0.1))]
+    for run, count in zip(runs, (50, 40), strict=True):
+        (run / "clips").mkdir()
+        for i in range(count):
+            shutil.copy(clips_fake / "sample_0001.mp4", run / "clips" / f"sample_{i:04d}.mp4")
+    build_site(runs, tmp_path / "site", SiteOptions(clips="extremes"))
+    (folder,) = (tmp_path / "site").glob("data/prompts-*")
+    playable = data_of(folder / "prompts.js", "prompts")["playable"]
+    together = [i for i, count in enumerate(playable) if count == 2]
+    assert 12 <= len(together) <= 12 + 10 and max(together) < 40
+    assert max(b - a for a, b in itertools.pairwise(together)) <= 4
 
 
 def test_clips_are_published_once_for_all_protocols_of_a_run(write_run, tmp_path, clips_fake):

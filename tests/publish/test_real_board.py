@@ -67,7 +67,8 @@ def test_pages_are_quiet_and_ask_for_nothing_outside(browser: Any, site: Path, w
     browser.console(), browser.requests()
     browser.look(width=width, theme=theme)
     pages = sorted(site.rglob("*.html"))
-    assert len(pages) == 1 + 5 + 4 + 4 + 1 + 1 + 1, pages
+    # index, categories, compare, published, metrics, about; aspects; models; samples; prompts; protocols
+    assert len(pages) == 6 + 5 + 4 + 4 + 1 + 1, pages
     for page in pages:
         opened(browser, page, "#sample_0001" if page.parent.name == "samples" else "")
         assert browser.console() == [], page
