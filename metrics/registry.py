@@ -8,7 +8,7 @@ from javisbench.errors import JavisbenchError
 from javisbench.registry import Registry
 
 if TYPE_CHECKING:
-    from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
+    from javisbench.metrics.base import Fault, MetricCard, SampleMetric, SetMetric
 
 
 def _wrong(name: str, found: object) -> str | None:
@@ -69,6 +69,11 @@ def card_of(metric_id: str) -> MetricCard | None:
         return METRICS.get(metric_id).card
     except (JavisbenchError, ImportError, AttributeError):
         return None
+
+
+def fault_of(metric_id: str) -> Fault | None:
+    """What a check of clips counts; None for metrics that are scores, and for those that are not installed here."""
+    return None if card_of(metric_id) is None else getattr(METRICS.get(metric_id), "fault", None)
 
 
 def set_metric(metric_id: str) -> SetMetric | None:
