@@ -20,6 +20,8 @@ from typing import Any, Generic, TypeVar, cast
 from javisbench.errors import FeatureError, JavisbenchError, MetricError, PluginError, UsageError
 
 T = TypeVar("T")
+METRIC_GROUP = "javisbench.metrics"
+ENCODER_GROUP = "javisbench.encoders"
 _REQUIREMENT = re.compile(r"\s*([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
 
 
@@ -111,6 +113,11 @@ class Registry(Generic[T]):
     @cached_property
     def _plugins(self) -> Mapping[str, tuple[Plugin, ...]]:
         return plugins(self._group)
+
+    def refresh(self) -> None:
+        """Look for plugins anew: packages were installed or removed since."""
+        self.__dict__.pop("_plugins", None)
+        self._broken.clear()
 
     @property
     def own(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from javisbench.errors import JavisbenchError
-from javisbench.registry import Registry
+from javisbench.registry import METRIC_GROUP, Registry
 
 if TYPE_CHECKING:
     from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
@@ -28,7 +28,7 @@ def _wrong(name: str, found: object) -> str | None:
 
 METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
     "metric",
-    "javisbench.metrics",
+    METRIC_GROUP,
     {
         "fvd": "javisbench.metrics.fvd:FVDMetric",
         "kvd": "javisbench.metrics.kvd:KVDMetric",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from javisbench.registry import Registry
+from javisbench.registry import ENCODER_GROUP, Registry
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import Encoder
@@ -24,7 +24,7 @@ def _wrong(name: str, found: object) -> str | None:
 
 ENCODERS: Registry[type[Encoder]] = Registry(
     "encoder",
-    "javisbench.encoders",
+    ENCODER_GROUP,
     {
         "onsets": "javisbench.metrics.encoders.onsets:OnsetEncoder",
         "flow": "javisbench.metrics.encoders.flow:FlowEncoder",
