@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from javisbench.errors import JavisbenchError
+from javisbench.errors import JavisbenchError, PluginError
 from javisbench.registry import METRIC_GROUP, Registry
 
 if TYPE_CHECKING:
@@ -72,14 +72,18 @@ def card_of(metric_id: str) -> MetricCard | None:
 
 
 def set_metric(metric_id: str) -> SetMetric | None:
-    """An object of the set metric; None for per-sample metrics and for what is not installed here."""
+    """An object of the set metric; None for per-sample metrics and for what is not installed here, or is broken."""
     from javisbench.metrics.base import SetMetric
 
     card = card_of(metric_id)
     if card is None or card.kind != "set":
         return None
     cls = METRICS.get(metric_id)
-    return cls() if isinstance(cls, type) and issubclass(cls, SetMetric) else None
+    try:
+        with METRICS.guarded(metric_id, "its constructor"):
+            return cls() if isinstance(cls, type) and issubclass(cls, SetMetric) else None
+    except PluginError:
+        return None
 
 
 def default_set_metrics() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ class Site:
         """As `pip uninstall`: nothing finds it any more."""
         module = name.replace("-", "_")
         for folder in (self.folder / f"{module}-1.0.dist-info", self.folder / module):
-            folder.rename(folder.with_name(f"gone-{folder.name}.gone"))
+            shutil.rmtree(folder)
         self.refresh()
 
     def refresh(self) -> None:

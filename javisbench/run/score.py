@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricE
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
 from javisbench.metrics.base import SampleContext, SampleScore
-from javisbench.metrics.registry import METRICS
+from javisbench.metrics.encoders import ENCODERS
+from javisbench.metrics.registry import METRICS, card_of
 from javisbench.own_aspects import own_facts
 from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
@@ -485,13 +486,30 @@ def _summary(
         "reference": job.reference.describe(),
         "seed": job.settings.seed,
         "encoders": {
-            name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None}
+            name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None, **_package(name)}
             for name, choice in job.plan.encoders.items()
         },
+        **({"plugins": plugins} if (plugins := _plugins(result.cells)) else {}),
     }
     order = [metric_id for metric_id in METRICS if metric_id in result.cells]
     metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in order}
     return {"schema": SUMMARY_SCHEMA, "run": run, "metrics": metrics, "failures": failures}
+
+
+def _package(encoder: str) -> dict[str, str]:
+    plugin = ENCODERS.plugin(encoder)
+    return {} if plugin is None else {"package": plugin.label}
+
+
+def _plugins(metrics: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What tables must know of metrics of other packages when these are gone (`StoredCard`)."""
+    found: dict[str, dict[str, Any]] = {}
+    for metric_id in metrics:
+        plugin, card = METRICS.plugin(metric_id), card_of(metric_id)
+        if plugin is not None:
+            names = ("title", "higher_is_better", "unit", "digits", "kind") if card is not None else ()
+            found[metric_id] = {"package": plugin.label, **{name: getattr(card, name) for name in names}}
+    return found
 
 
 def scores_frame(items: Sequence[Item], values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
