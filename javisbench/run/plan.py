@@ -206,6 +206,8 @@ def _place(
         if isinstance(choice, Cell):
             part.unavailable[metric_id] = choice
             return
+        with ENCODERS.guarded(name, "stream"):
+            choice.cls.stream(next(spec for spec in specs if spec.encoder == name))
     if is_set and not has_reference:
         note = "needs real clips: --reference FOLDER, --reference suite, or a file of `javisbench reference build`"
         part.unavailable[metric_id] = Cell(status="missing_reference", note=note)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec, Stream
 from javisbench.metrics.encoders.host_encoder import HostEncoder, HostIntake
 
 if TYPE_CHECKING:
@@ -112,3 +112,8 @@ class FlowEncoder(HostEncoder):
     )
 
     intake_type = _FlowIntake
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import Encoded, Features, FeatureSpec, Intake, StreamEncoder
+from javisbench.metrics.encoders.base import Encoded, Features, FeatureSpec, Intake, Stream, StreamEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +95,11 @@ class HostEncoder(StreamEncoder):
     """
 
     intake_type: ClassVar[type[HostIntake]]
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The sound alone for intakes that see no frame; those that do may need both."""
+        return "both" if cls.intake_type.sees else "sound"
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """Begin a clip."""
