@@ -279,7 +279,8 @@ def encode_clips(
     with progress.stage(ENCODING, len(todo)) as stage, ClipReader(session.workers, session.limits) as reader:
         _ClipLoop(todo, index, session, stage, _Claims(session)).run(reader)
     # What was left to another clip of the same picture or sound, which then failed for a reason of its own.
-    if left := _todo({source: wanted[source] for source in todo if source not in index.errors}, index, session):
+    again = _todo({source: wanted[source] for source in todo if source not in index.errors}, index, session)
+    if left := {source: able for source, missing in again.items() if (able := session.whole(missing))}:
         with progress.stage(ENCODING, len(left)) as stage, ClipReader(session.workers, session.limits) as reader:
             _ClipLoop(left, index, session, stage, None).run(reader)
     session.store.flush()
