@@ -142,6 +142,11 @@ class Registry(Generic[T]):
         """Who registers `name`; None for an own entry, and for no entry."""
         return None if name in self._own else next(iter(self._plugins.get(name, ())), None)
 
+    def registered(self) -> list[Plugin]:
+        """Everything that packages register, in order of names and packages."""
+        found = [(name, plugin) for name, several in self._registered.items() for plugin in several]
+        return [plugin for _, plugin in sorted(found, key=lambda pair: (pair[0], pair[1].label))]
+
     def notices(self) -> list[str]:
         """What is wrong with the names that plugins register, a sentence each."""
         found = []

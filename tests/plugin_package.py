@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from javisbench.baselines.registry import GENERATORS
+from javisbench.cards import CARD_FOLDERS
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
 from javisbench.registry import Registry
 from javisbench.settings import _PLUGINS as WITH_SETTINGS
 from javisbench.suite import SUITES
 
-REGISTRIES: tuple[Registry[object], ...] = (METRICS, ENCODERS, GENERATORS, SUITES, *WITH_SETTINGS)  # type: ignore[arg-type]
+REGISTRIES: tuple[Registry[object], ...] = (METRICS, ENCODERS, GENERATORS, SUITES, CARD_FOLDERS, *WITH_SETTINGS)  # type: ignore[arg-type]
 
 
 class Site:

@@ -107,7 +107,7 @@ class _Tables:
 
 def _check_facts(result: Result) -> Iterator[Finding]:
     """The facts that later checks compute with."""
-    from javisbench.metrics.encoders import ENCODERS
+    from javisbench.metrics.encoders import encoder_card
     from javisbench.weights import weights_registry
 
     for name, least, most in (("suite_total", 1, 2**31), ("seed", 0, 2**63 - 1)):
@@ -120,12 +120,11 @@ def _check_facts(result: Result) -> Iterator[Finding]:
         return
     registry = weights_registry()
     for name, facts in encoders.items():
-        try:
-            variants = ENCODERS.get(name).card.variants
-        except UsageError as error:
-            told = error.sentence if name in ENCODERS else f"{name[:80]} is no encoder that is installed here"
-            yield Finding("weights", told, refuses=False)
+        card = encoder_card(name)
+        if card is None:
+            yield Finding("weights", f"{name[:80]} is no encoder that is installed here, and works", refuses=False)
             continue
+        variants = card.variants
         if facts["variant"] not in variants:
             yield Finding("weights", f"{name} has no variant {facts['variant'][:80]!r}")
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from javisbench.errors import MissingWeightsError, PluginError, ReferenceFeaturesError, UsageError
 from javisbench.metrics.base import SampleMetric, SetMetric
-from javisbench.metrics.encoders import ENCODERS
+from javisbench.metrics.encoders import ENCODERS, lacking
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.registry import METRICS, card_of
 from javisbench.reference.wanted import EncoderChoice, Wanted
@@ -237,19 +236,12 @@ def needed_features(metric: SampleMetric | SetMetric, protocol: Protocol) -> lis
 
 def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoice | Cell:
     try:
+        lacks = lacking(name)
+        if lacks is not None:
+            return Cell(status="missing_weights", note=lacks)
         cls = ENCODERS.get(name)
-        card, plugin = cls.card, ENCODERS.plugin(name)
-        variant = variant or card.default_variant
-        if card.module and importlib.util.find_spec(card.module) is None:
-            package = plugin.package if plugin else "javisbench"
-            what = f"'{package}[{card.extra}]'" if card.extra else package
-            note = f"{card.title} needs the module {card.module}, which is not installed: pip install {what}"
-            return Cell(status="missing_weights", note=note)
-        with ENCODERS.guarded(name, "lacking"):
-            lacking = cls.lacking()
-        if lacking is not None:
-            return Cell(status="missing_weights", note=lacking)
-        entry = card.variants[variant]
+        variant = variant or cls.card.default_variant
+        entry = cls.card.variants[variant]
         if entry is None:
             return EncoderChoice(name, variant, cls, None)
         with ENCODERS.guarded(name, "its weights"):
