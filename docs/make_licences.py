@@ -53,10 +53,12 @@ PACKAGES = {
     "scipy": "BSD-3-Clause",
     "sentencepiece": "Apache-2.0",
     "soundfile": "BSD-3-Clause; its wheels bundle libsndfile (LGPL-2.1)",
+    "tensorboard": "Apache-2.0",
     "torch": "BSD-3-Clause and others; CUDA builds depend on NVIDIA's libraries",
     "torchvision": "BSD-3-Clause",
     "transformers": "Apache-2.0",
     "vl-convert-python": "BSD-3-Clause",
+    "wandb": "MIT",
 }
 # What only developers install needs no place here.
 _NOT_USERS = {"test", "dev", "docs"}

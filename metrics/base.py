@@ -111,9 +111,14 @@ class Fault:
     least: float = -math.inf
     most: float = math.inf
 
+    def has(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which clips have the fault; NaN, no value, is none."""
+        found: NDArray[np.bool_] = (values < self.least) | (values > self.most)
+        return found
+
     def count(self, values: NDArray[np.floating]) -> int:
-        """Clips with the fault; NaN, no value, is none."""
-        return int(((values < self.least) | (values > self.most)).sum())
+        """How many clips have it."""
+        return int(self.has(values).sum())
 
 
 class SampleMetric(ABC):

@@ -8,12 +8,12 @@ from javisbench.errors import JavisbenchError, PluginError
 from javisbench.registry import METRIC_GROUP, Registry
 
 if TYPE_CHECKING:
-    from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
+    from javisbench.metrics.base import Fault, MetricCard, SampleMetric, SetMetric
 
 
 def _wrong(name: str, found: object) -> str | None:
     """What keeps an object of another package from being the metric `name`; None for a metric."""
-    from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
+    from javisbench.metrics.base import Fault, MetricCard, SampleMetric, SetMetric
 
     if not (isinstance(found, type) and issubclass(found, SampleMetric | SetMetric)):
         return "is no subclass of SampleMetric or SetMetric"
@@ -22,6 +22,8 @@ def _wrong(name: str, found: object) -> str | None:
         return "has no MetricCard as `card`"
     if card.id != name:
         return f"has the id {card.id!r} on its card, which must be that of its entry point"
+    if not isinstance(getattr(found, "fault", None), Fault | None):
+        return "has something else than a Fault as `fault`"
     kind = "set" if issubclass(found, SetMetric) else "sample"
     return None if card.kind == kind else f"has the kind {card.kind!r} on its card, and is one of the kind {kind!r}"
 
@@ -69,6 +71,11 @@ def card_of(metric_id: str) -> MetricCard | None:
         return METRICS.get(metric_id).card
     except (JavisbenchError, ImportError, AttributeError):
         return None
+
+
+def fault_of(metric_id: str) -> Fault | None:
+    """What a check of clips counts; None for metrics that are scores, and for those that are not installed here."""
+    return None if card_of(metric_id) is None else getattr(METRICS.get(metric_id), "fault", None)
 
 
 def set_metric(metric_id: str) -> SetMetric | None:

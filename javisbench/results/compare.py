@@ -13,7 +13,7 @@ from javisbench.protocol import PROTOCOLS
 from javisbench.results.cell import OVERALL
 from javisbench.results.power import prompts_needed, smallest_difference
 from javisbench.results.table import Column, aspects_of, chosen_aspects, column, metric_order, slice_title
-from javisbench.results.verdicts import Judge, fault_of
+from javisbench.results.verdicts import Judge
 from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None)
 
 
 def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:
+    from javisbench.metrics.registry import fault_of
+
     fault = fault_of(metric)
     for name in () if fault is None else judge.slices([a, b]):
         scores = judge.common_scores([a, b], metric, name)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from javisbench.metrics.base import Fault
     from javisbench.metrics.distance import Distance
     from javisbench.results.run_folder import Result, SampleInfo
     from javisbench.results.set_features import SetRows
@@ -483,6 +482,8 @@ def _stored_rows(model: Result) -> dict[str, SetRows]:
 
 def _why_untested(models: Sequence[Result], metric: str, found: _Evidence, is_set: bool) -> str | None:
     """Why no test of these values would say anything about the models; None where it would."""
+    from javisbench.metrics.registry import fault_of
+
     if any(model.stand_in for model in models):
         return "stand-in weights: not tested"
     if fault_of(metric) is not None:
@@ -497,10 +498,3 @@ def _why_untested(models: Sequence[Result], metric: str, found: _Evidence, is_se
     if found.n < MIN_N_TO_RANK:
         return f"n = {found.n} is below {MIN_N_TO_RANK}: too few to tell models apart"
     return None
-
-
-def fault_of(metric: str) -> Fault | None:
-    """What a check of clips counts; None for metrics that are scores, and for those that are not installed here."""
-    from javisbench.metrics.registry import METRICS, card_of
-
-    return None if card_of(metric) is None else getattr(METRICS.get(metric), "fault", None)

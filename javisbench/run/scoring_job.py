@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.errors import RunError, UsageError
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
+from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import Result, load_protocol, read_manifest
 from javisbench.run.held import held
 from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
@@ -63,6 +64,12 @@ class ScoringOptions:
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        # Callers of the library give paths as text or as `Path`, whichever they have.
+        object.__setattr__(self, "weights_dirs", tuple(Path(folder) for folder in self.weights_dirs))
+        if self.reference is not None:
+            object.__setattr__(self, "reference", str(self.reference))
 
     @property
     def limits(self) -> DecodeLimits:
@@ -367,10 +374,7 @@ def plan_lines(plan: ScorePlan) -> list[str]:
     for part in plan.parts:
         computed = [*part.sample_metrics, *part.set_metrics]
         lines.append(f"Protocol {part.protocol.name}: {len(computed)} metrics ({', '.join(computed)})")
-        by_reason: dict[str, list[str]] = {}
-        for metric_id, reason in part.unavailable.items():
-            by_reason.setdefault(f"{reason.status.replace('_', ' ')}: {reason.note}", []).append(metric_id)
-        lines += [f"  {', '.join(ids)}: {reason}" for reason, ids in by_reason.items()]
+        lines += [f"  {line}" for line in missing_lines(part.unavailable.items())]
     if plan.stand_in:
         lines.append("STAND-IN WEIGHTS: these numbers are no trained model's and are never ranked.")
     return lines
