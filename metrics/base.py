@@ -127,9 +127,12 @@ class SampleMetric(ABC):
     Attributes:
         fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
+        settings: for a metric of another package: a frozen dataclass of what changes its numbers, which
+            ``protocol.mounted(id, MySettings)`` gives with the values of the protocol; None for none.
     """
 
     card: ClassVar[MetricCard]
+    settings: ClassVar[type | None] = None
     needs_setting: ClassVar[bool] = False
     fault: ClassVar[Fault | None] = None
 
@@ -154,9 +157,11 @@ class SetMetric(ABC):
 
     Attributes:
         min_n: fewest samples of each side that have a value.
+        settings: as for `SampleMetric`.
     """
 
     card: ClassVar[MetricCard]
+    settings: ClassVar[type | None] = None
     min_n: ClassVar[int] = 2
 
     @abstractmethod

@@ -8,7 +8,7 @@ results that can be compared: same suite, same protocol, same n, official weight
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -151,13 +151,19 @@ class Table:
         return replace(self, columns=shown, notes=notes)
 
 
-def column(metric_id: str) -> Column:
-    """The metric's column, from its card; a metric that is not installed here gets its id as title."""
+def column(metric_id: str, results: Iterable[Result] = ()) -> Column:
+    """The metric's column, from its card; of a metric that is not installed here, from what one of `results` stored of
+    it, else with its id as title.
+    """
     from javisbench.metrics.registry import card_of, fault_of
 
     card = card_of(metric_id)
     if card is None:
-        return Column(metric_id, metric_id)
+        stored = next((result.plugins[metric_id] for result in results if metric_id in result.plugins), None)
+        if stored is None:
+            return Column(metric_id, metric_id)
+        title = stored.title or metric_id
+        return Column(metric_id, title, stored.higher_is_better, stored.unit, stored.digits, stored.kind)
     is_check = fault_of(metric_id) is not None
     return Column(metric_id, card.title, card.higher_is_better, card.unit, card.digits, card.kind, is_check)
 
@@ -251,7 +257,7 @@ def run_table(result: Result, only: Collection[str] | None = None) -> Table:
     table = Table(
         title=printable(f"{result.model} on {result.suite}"),
         protocol=protocol_line([result]),
-        columns=tuple(column(metric) for metric in metrics),
+        columns=tuple(column(metric, [result]) for metric in metrics),
         groups=tuple(groups),
         row_heading="Category",
         checks=_check_lines([result]),
@@ -273,7 +279,7 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
         category of each.
     """
     metrics = metric_order((metric for result in results for metric in result.metrics), headline_of(results))
-    columns = tuple(column(metric) for metric in metrics)
+    columns = tuple(column(metric, results) for metric in metrics)
     slices: list[tuple[str | None, str]] = [(None, OVERALL)]
     shown = next((known for known in aspects_of(results) if known.id == aspect), None)
     if shown is not None:
@@ -416,13 +422,37 @@ def _check_lines(results: Sequence[Result]) -> tuple[str, ...]:
     return tuple(printable(f"Checks of {result.model}: {checks.line}.") for result, checks in found)
 
 
+def _not_installed(columns: Iterable[Column], results: Sequence[Result]) -> Iterator[str]:
+    """Whose metrics are shown as they were stored, since they are not installed here."""
+    from javisbench.metrics.registry import METRICS
+
+    titles: dict[str, list[str]] = {}
+    for col in columns:
+        if col.id not in METRICS:
+            cards = [result.plugins[col.id] for result in results if col.id in result.plugins]
+            whose = next((f" of {card.package}" for card in cards if card.package), "")
+            titles.setdefault(whose, []).append(col.title)
+    for whose, found in titles.items():
+        yield printable(f"{', '.join(found)}: as stored. The metric{whose} is not installed here.")
+
+
 def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
     """What the set metrics of a table say about their values."""
-    from javisbench.metrics.registry import set_metric
+    from javisbench.errors import PluginError
+    from javisbench.metrics.registry import METRICS, set_metric
 
-    made = [metric for metric in map(set_metric, metric_order(metrics)) if metric is not None]
     protocols = list(dict.fromkeys(result.protocol for result in results))
-    return [note for metric in made for protocol in protocols for note in metric.caveats(protocol)]
+    notes: list[str] = []
+    for metric_id in metric_order(metrics):
+        metric = set_metric(metric_id)
+        if metric is None:
+            continue
+        try:
+            with METRICS.guarded(metric_id, "caveats"):
+                notes += [str(note) for protocol in protocols for note in metric.caveats(protocol)]
+        except PluginError as error:
+            notes.append(error.message)
+    return notes
 
 
 def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
@@ -445,6 +475,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
     notes += _caveats({col.id for col, cell in cells if cell.value is not None and col.kind == "set"}, results)
+    notes += _not_installed(table.columns, results)
     present = {cell.status for _, cell in cells}
     notes += [note for status, note in STATUS_NOTE.items() if status in present]
     notes += missing_lines((col.title, cell) for col, cell in cells if cell.status in TO_MEND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from javisbench.suite import Suite
 
 
+log = logging.getLogger(__name__)
 _LEAST_CLIP_MEMORY_MIB = 64
 
 
@@ -369,6 +371,8 @@ def matched_lines(matched: Matched) -> list[str]:
 
 def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
     """Say what will be computed, and warn of what keeps it off boards; within a run's log, which keeps both."""
+    from javisbench.metrics.encoders import ENCODERS
+    from javisbench.metrics.registry import METRICS
     from javisbench.run.plan import warn_of_other_weights
 
     for notice in suite.notices():
@@ -376,6 +380,8 @@ def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
     for line in plan_lines(plan):
         progress.say(line)
     warn_of_other_weights(plan)
+    for notice in (*METRICS.notices(), *ENCODERS.notices()):
+        log.warning("%s", notice)
 
 
 def plan_lines(plan: ScorePlan) -> list[str]:
