@@ -172,13 +172,17 @@ class SuiteCard:
 
         from huggingface_hub import hf_hub_download
 
-        from javisbench.hub import hub_errors
+        from javisbench.hub import hub_errors, hub_reachable
 
         assert self.hub is not None
         logging.getLogger(__name__).info("suite %s: %s from the hub dataset %s", self.name, name, self.hub)
         try:
             path = hf_hub_download(
-                self.hub, name, repo_type="dataset", revision=self.revision, local_files_only=offline
+                self.hub,
+                name,
+                repo_type="dataset",
+                revision=self.revision,
+                local_files_only=offline or not hub_reachable(),
             )
         except hub_errors() as error:
             raise SuiteError(

@@ -158,6 +158,8 @@ class ScoringJob:
         Raises:
             RunError: the folder is in use, or holds another shard's scores.
         """
+        _refuse_early(options)
+        plan_scoring(self.suite, options)
         with held(self.run, progress) as shown:
             earlier = read_manifest(self.run)
             _check_shard(self.run, earlier, self.shard)
@@ -193,6 +195,7 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     from javisbench.run.score import scoring_steps
 
     # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
+    _refuse_early(options)
     plan = plan_scoring(job.suite, options)
     mine = job.suite.shard(*job.settings.shard)
     clips = len(mine) * job.settings.repeats
@@ -202,6 +205,21 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
         job.generate(options.weights_dirs, shown)
         matched = match_generated(job.run / "clips", mine, job.settings.repeats)
         return load_protocol(job.run, score_matched(job.run, mine, matched, options, shown, planned=True))
+
+
+def _refuse_early(options: ScoringOptions) -> None:
+    """Refuse what cannot be, before a folder is made or a clip is read.
+
+    Raises:
+        UsageError: no such device or precision, or impossible limits.
+    """
+    from javisbench.run.device import pick_device
+    from javisbench.run.encode import PRECISIONS
+
+    if options.precision not in PRECISIONS:
+        raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
+    pick_device(options.device)
+    _ = options.limits
 
 
 def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
@@ -255,11 +273,9 @@ def score_matched(
         the name of the first protocol that was asked for.
     """
     from javisbench.run.device import pick_device
-    from javisbench.run.encode import PRECISIONS
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
-    if options.precision not in PRECISIONS:
-        raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
+    _refuse_early(options)
     device = pick_device(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
