@@ -147,6 +147,7 @@ class Protocol:
         metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
         headline: ids of the metrics that stand for the whole: a comparison adjusts over them together. Changes no
             number, and is no setting.
+        without: ids of metrics that the protocol does not have, asked for by name or not; no setting either.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Protocol:
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def base(self) -> str:
@@ -178,7 +180,9 @@ class Protocol:
 
     def settings(self) -> dict[str, Any]:
         """Every setting by name, as plain JSON values; what a run's manifest records."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "headline")}
+        return {
+            key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "headline", "without")
+        }
 
 
 V1 = Protocol(
@@ -195,6 +199,8 @@ V1 = Protocol(
         "avh_score",
         "javis_score",
     ),
+    # What the reference evaluation does not have.
+    without=("av_sync",),
 )
 V2 = Protocol(
     "javisbench-v2",
@@ -208,7 +214,7 @@ V2 = Protocol(
     desync=DeSyncSettings(fps_conversion="round_up"),
     text=TextSimilaritySettings(channel_order="rgb", clap_padding="repeatpad"),
     audio_quality=AudioQualitySettings(quality_resampling="resample"),
-    headline=("fvd", "fad", "tv_ib", "ta_ib", "av_ib", "javis_score", "desync"),
+    headline=("fvd", "fad", "tv_ib", "ta_ib", "av_ib", "javis_score", "desync", "av_sync"),
 )
 AIST_LANDSCAPE = Protocol(
     "aist-landscape",

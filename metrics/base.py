@@ -122,11 +122,17 @@ class SampleMetric(ABC):
     Attributes:
         fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
+        not_applicable: for a metric that does not apply to every clip: kinds of errors (of its own, or of its encoders)
+            that are no failures, and what such clips are (``silent``). They are counted beside the mean, and models for
+            which the shares of such clips differ significantly are not ranked.
+        mean_range: what values are clipped to before they are averaged and compared; None where they are not.
     """
 
     card: ClassVar[MetricCard]
     needs_setting: ClassVar[bool] = False
     fault: ClassVar[Fault | None] = None
+    not_applicable: ClassVar[Mapping[str, str]] = {}
+    mean_range: ClassVar[tuple[float, float] | None] = None
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

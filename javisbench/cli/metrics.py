@@ -80,7 +80,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     per_protocol: dict[str, dict[str, Any]] = {}
     names: set[str] = set()
     for protocol in PROTOCOLS.values():
-        if protocol.metrics and metric_id not in protocol.metrics:
+        if (protocol.metrics and metric_id not in protocol.metrics) or metric_id in protocol.without:
             continue
         specs = [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
         names |= {spec.encoder for spec in specs}
