@@ -45,8 +45,8 @@ FORMULAS = {
     "javis_score": "mean over windows of 2 s (every 0.5 s) of the mean of the 40 % smallest cos(frame, window's audio)",
     "desync": "mean over groups of 14 segments of |offset of the most probable of 21 classes|, -2.0 to 2.0 s",
     "av_sync": "(M(0) - mean) / deviation of M over the lags beyond 120 ms, with M(lag) the largest S within 60 ms, "
-    "and S the mean over 85 regions of max(0, z)³ of the circular correlation of motion changes with rises of sound, "
-    "standardised over lags to z. Scores are clipped to [-2, 6] before they are averaged",
+    "and S the weighted mean over 85 regions of max(0, z)³ of the circular correlation of motion changes with rises of "
+    "sound, standardised over lags to z. Scores are clipped to [-2, 6] before they are averaged",
     "audio_quality": "(enjoyment + usefulness + complexity + quality) / 4",
     "visual_quality": "output of the VQ head, as it is",
     "motion_quality": "output of the MQ head, as it is",

@@ -25,12 +25,11 @@ STEP_S = 0.02
 EXPONENT = 0.25
 SMOOTHING_S = 0.03
 TREND_S = 0.8
-CLIP = 3.0
 NEAR_S = 0.06
 NULL_FROM_S = 0.12
 REACH_S = 1.0
 #: Pairs of a motion channel and a sound, with weight and how late the sound is where they belong together.
-PAIRS = (("change", "rise", 1.0, 0.02), ("slowing", "rise", 1.0, 0.02), ("change", "level", 0.7, 0.04))
+PAIRS = (("change", "rise", 1.0, 0.02), ("slowing", "rise", 0.5, 0.02), ("change", "level", 0.7, 0.04))
 GRIDS = (1, 2, 4, 8)
 
 LEAST_S = 2.0
@@ -40,10 +39,11 @@ LEVEL_ENDS_S = 0.2
 LEAST_LEVEL_CHANGE = 0.03
 LEAST_CHANGE = 5.0
 EVENT_QUANTILE = 0.98
+CLEAR_CHANGE = 20.0
 LEAST_FRAMES = 4
 CLEAR_RISE = 0.8
 CLEAR_SLOWING = 20.0
-BELIEVED = 4.0
+BELIEVED = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,15 @@ class Motion:
         rate = (len(times) - 1) / span if span > 0 else 0.0
         velocity = regions(without_camera(np.asarray(cells, dtype=np.float64))) * rate
         return cls(times, *changes(velocity))
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each region counts, in [0, 1], ``(85,)``: q / (q + 20), q its 98 % quantile of `change` in pixels/s.
+
+        What hardly moves can tell nothing, but its noise would have a vote.
+        """
+        fast = np.quantile(self.change, EVENT_QUANTILE, axis=-1)
+        return fast / (fast + CLEAR_CHANGE)
 
     @property
     def cells_change(self) -> NDArray[np.float64]:
@@ -138,19 +147,30 @@ def on_clock(times_s: NDArray[np.float64], values: NDArray[np.float64], steps: i
 
 
 def prepared(series: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Series ``(..., steps)`` as they are correlated: smoothed by 30 ms, without their trend of 0.8 s, of mean 0 and
-    deviation 1, clipped at 3 deviations, of mean 0 and deviation 1 again; a constant one is 0.
+    """Series ``(..., steps)`` as they are correlated: less their trend, smoothed by a Gaussian of 30 ms, of mean 0 and
+    deviation 1; a constant one is 0.
+
+    The trend at each moment is the straight line that fits best around it, weighted by a Gaussian of 0.8 s. A mean in
+    its place would leave the slope at the ends: an event where a sound fades in or out with its clip.
     """
-    smooth = _gaussian(series, SMOOTHING_S)
-    return _standard(np.clip(_standard(smooth - _gaussian(smooth, TREND_S)), -CLIP, CLIP))
+    return _standard(_weighted_mean(series - _line(series, TREND_S), SMOOTHING_S))
 
 
-def _gaussian(series: NDArray[np.float64], sigma_s: float, step_s: float = STEP_S) -> NDArray[np.float64]:
+def _weighted_mean(series: NDArray[np.float64], sigma_s: float, step_s: float = STEP_S) -> NDArray[np.float64]:
     """Means weighted by a Gaussian over what there is: at the ends over less."""
     from scipy.ndimage import gaussian_filter1d
 
     weights = gaussian_filter1d(np.ones(series.shape[-1]), sigma_s / step_s, mode="constant")
     return cast("NDArray[np.float64]", gaussian_filter1d(series, sigma_s / step_s, axis=-1, mode="constant") / weights)
+
+
+def _line(series: NDArray[np.float64], sigma_s: float) -> NDArray[np.float64]:
+    """At each step the value of the line through the series that fits best by weights of a Gaussian around it."""
+    times = _float64(np.arange(series.shape[-1])) * STEP_S
+    middle, mean = _weighted_mean(times, sigma_s), _weighted_mean(series, sigma_s)
+    spread = _weighted_mean(times * times, sigma_s) - middle**2
+    slope = (_weighted_mean(series * times, sigma_s) - mean * middle) / spread
+    return mean + slope * (times - middle)
 
 
 def _standard(series: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -176,8 +196,19 @@ class Agreement:
     by_region: NDArray[np.float64]
 
     @classmethod
-    def of(cls, motion: Mapping[str, NDArray[np.float64]], sound: Mapping[str, NDArray[np.float64]]) -> Agreement:
-        """Of channels of motion ``(regions, steps)`` and of sound ``(steps,)`` on one clock, by name."""
+    def of(
+        cls,
+        motion: Mapping[str, NDArray[np.float64]],
+        sound: Mapping[str, NDArray[np.float64]],
+        weights: NDArray[np.float64],
+    ) -> Agreement:
+        """Of channels of motion ``(regions, steps)`` and of sound ``(steps,)`` on one clock, by name.
+
+        Args:
+            motion: ``change`` and ``slowing``.
+            sound: ``rise`` and ``level``.
+            weights: of the regions, not negative, not all 0, ``(regions,)``.
+        """
         from scipy.ndimage import maximum_filter1d
 
         steps = next(iter(sound.values())).shape[-1]
@@ -186,7 +217,7 @@ class Agreement:
         by_region = np.zeros((next(iter(motion.values())).shape[0], steps))
         for channel, heard, weight, late_s in PAIRS:
             z = _standard(np.fft.irfft(pictures[channel] * sounds[heard], n=steps))
-            excess = np.maximum(0.0, z) ** 3
+            excess = np.maximum(0.0, z) ** 3 * (weights / weights.mean())[:, None]
             spread = float(excess.mean(axis=0).std())
             if spread > 0:
                 by_region += weight / spread * np.roll(excess, -round(late_s / STEP_S), axis=1)
@@ -238,7 +269,7 @@ class Agreement:
 def level_change(level: NDArray[np.float64], step_s: float) -> float:
     """Deviation of a sound's level from its trend of 1.2 s, over its mean; 200 ms at both ends are left out."""
     ends = round(LEVEL_ENDS_S / step_s)
-    moving = (level - _gaussian(level, LEVEL_TREND_S, step_s))[ends : len(level) - ends]
+    moving = (level - _weighted_mean(level, LEVEL_TREND_S, step_s))[ends : len(level) - ends]
     mean = float(level.mean())
     return float(moving.std()) / mean if mean > 0 and moving.size else 0.0
 
@@ -298,11 +329,12 @@ class AVSyncMetric(SampleMetric):
 
     Picture: optical flow of 8 x 8 cells without the camera's part, as means over 85 regions (1 x 1 to 8 x 8); how much
     the velocity of each changes and how much its speed falls, to the power 0.25. Sound: how much 24 bands rise, and how
-    loud they are together. All on a clock of 50 Hz, smoothed by 30 ms, without a trend of 0.8 s, standardised and
-    clipped. Each region is correlated with the sound at all lags, circularly, and standardised over them to z. ::
+    loud they are together. All on a clock of 50 Hz, smoothed by 30 ms, without the trend of 0.8 s, standardised. Each
+    region is correlated with the sound at all lags, circularly, and standardised over them to z. ::
 
-        S(lag) = standardised sum over change-rise, slowing-rise and 0.7 change-level of the mean over regions of
-                 max(0, z(lag))^3, each of deviation 1 over lags
+        S(lag) = standardised sum over change-rise, 0.5 slowing-rise and 0.7 change-level of the weighted mean over
+                 regions of max(0, z(lag))^3, each of deviation 1 over lags; a region in which the fastest 2 % of
+                 changes are q pixels/s or more weighs q / (q + 20)
         M(lag) = largest S within 60 ms
         score  = (M(0) - mean) / deviation, both of M over lags beyond 120 ms
 
@@ -311,7 +343,7 @@ class AVSyncMetric(SampleMetric):
 
     Details: ``p``, (1 + lags beyond 120 ms with M at least M(0)) / (1 + lags beyond 120 ms); ``offset_ms``, the lag
     within 1 s at which S is largest, positive when the sound is late; ``offset_score``, the score of that lag in place
-    of 0; ``offset_believed``, 1 where that is at least 4, else 0: below, the offset says nothing; ``informative``, 1 or
+    of 0; ``offset_believed``, 1 where that is at least 5, else 0: below, the offset says nothing; ``informative``, 1 or
     0, and ``weight``, 0.005 to 1, how much picture and sound, each by itself, could tell; ``region_grid``,
     ``region_row`` and ``region_column`` of the three regions that agree most around lag 0 (row 2 of a grid of 4 is the
     third quarter from the top); ``correlation``, S at the lags from -1 to 1 s in steps of 20 ms.
@@ -366,7 +398,7 @@ class AVSyncMetric(SampleMetric):
         sound = features["sound"]
         streams = Streams.of(features["motion"], sound)
         _check_events(streams.motion, sound)
-        found = Agreement.of(streams.seen, streams.heard)
+        found = Agreement.of(streams.seen, streams.heard, streams.motion.weights)
         offset_s = found.offset_s()
         offset_score = found.score(offset_s)
         spread = rise_spread(_float64(sound["rise"]))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec, Stream
+from javisbench.metrics.encoders.host_encoder import HostEncoder, HostIntake
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import ClipHead, FrameRun
+    from javisbench.clip import ClipHead
 
 LONG_SIDE = 160
 CELLS = 8
@@ -213,7 +214,32 @@ def bridged(flows: NDArray[np.float32], cuts: NDArray[np.bool_]) -> NDArray[np.f
     return made
 
 
-class MotionAccelerationEncoder(StreamEncoder):
+class _CellIntake(HostIntake):
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        super().__init__(head, specs)
+        self._motion = CellMotion()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._motion.held_bytes
+
+    def see(self, index: int, frame: NDArray[np.uint8]) -> None:
+        import cv2
+
+        try:
+            self._motion.add(frame)
+        except cv2.error as error:
+            head = self.head
+            message = f"No optical flow for {head.name} ({head.width}x{head.height} pixels): {error}."
+            raise FeatureError(message, kind="flow") from error
+
+    def make(self, spec: FeatureSpec) -> Features:
+        line = self.head.timeline
+        times = [line.start_of(frame) for frame in range(len(line) + 1)]
+        return {"cells": self._motion.cells(), "times_s": np.array(times)}
+
+
+class MotionAccelerationEncoder(HostEncoder):
     """Motion of a clip's picture in 8 x 8 cells, from all frames.
 
     Features:
@@ -230,48 +256,9 @@ class MotionAccelerationEncoder(StreamEncoder):
         host=True,
     )
 
-    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
-        """A clip of which every frame is seen once."""
-        return _CellIntake(head, specs)
+    intake_type = _CellIntake
 
-    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
-        """Features of each clip; all specs ask for the same ones."""
-        return [cast("_CellIntake", intake).features() for intake in intakes]
-
-
-class _CellIntake(Intake):
-    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
-        super().__init__(head, specs)
-        self._motion = CellMotion()
-        self._error: FeatureError | None = None
-
-    @property
-    def wanted(self) -> None:
-        return None
-
-    @property
-    def held_bytes(self) -> int:
-        return self._motion.held_bytes
-
-    def take(self, run: FrameRun) -> None:
-        import cv2
-
-        if self._error is not None:
-            return
-        try:
-            for frame in run.frames:
-                self._motion.add(frame)
-        except cv2.error as error:
-            head = self.head
-            message = f"No optical flow for {head.name} ({head.width}x{head.height} pixels): {error}."
-            self._error = FeatureError(message, kind="flow")
-
-    def features(self) -> Encoded:
-        if self._error is not None:
-            return dict.fromkeys(self.specs, self._error)
-        line = self.head.timeline
-        arrays = {
-            "cells": self._motion.cells(),
-            "times_s": np.array([line.start_of(frame) for frame in range(len(line) + 1)]),
-        }
-        return dict.fromkeys(self.specs, arrays)
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"

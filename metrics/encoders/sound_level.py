@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, Features, FeatureSpec, SoundEncoder
+from javisbench.errors import FeatureError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.host_encoder import HostEncoder, HostIntake
 from javisbench.metrics.encoders.preprocessing.mel_filters import htk_mel_filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from javisbench.clip import ClipHead
 
 STEP_S = 0.01
 WINDOW_S = 0.04
@@ -102,7 +100,24 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return cast("NDArray[np.float64]", gaussian_filter1d(values, SMOOTHING_S / STEP_S, mode="nearest"))
 
 
-class SoundLevelEncoder(SoundEncoder):
+class _LevelIntake(HostIntake):
+    sees: ClassVar[bool] = False
+
+    def make(self, spec: FeatureSpec) -> Features:
+        sound, rate = self.sound(), self.head.sample_rate
+        if sound is None or rate is None:
+            raise FeatureError(f"{self.head.name} has no sound, so there is no level.", kind="no_audio")
+        samples = sound.mean(axis=0, dtype=np.float32)
+        power = band_power(samples, rate)
+        return {
+            "level": sound_level(power).astype(np.float32),
+            "rise": sound_rise(power).astype(np.float32),
+            "rms": np.sqrt(np.square(samples, dtype=np.float64).mean(keepdims=True)),
+            "duration_s": np.asarray([self.head.audio_duration_s]),
+        }
+
+
+class SoundLevelEncoder(HostEncoder):
     """Level of a clip's sound and its rise, mixed to mono at its own rate.
 
     Features:
@@ -121,21 +136,4 @@ class SoundLevelEncoder(SoundEncoder):
         host=True,
     )
 
-    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
-        """Features of each clip; all specs ask for the same ones."""
-        return [dict.fromkeys(specs, _features(head)) for head in heads]
-
-
-def _features(clip: ClipHead) -> Features | JavisbenchError:
-    if clip.audio is None or clip.sample_rate is None or clip.audio.shape[1] == 0:
-        return FeatureError(f"{clip.name} has no sound, so there is no level.", kind="no_audio")
-    samples = clip.audio.mean(axis=0, dtype=np.float32)
-    if not np.isfinite(samples).all():
-        return FeatureError(f"The sound of {clip.name} holds values that are not numbers.", kind="non_finite")
-    power = band_power(samples, clip.sample_rate)
-    return {
-        "level": sound_level(power).astype(np.float32),
-        "rise": sound_rise(power).astype(np.float32),
-        "rms": np.sqrt(np.square(samples, dtype=np.float64).mean(keepdims=True)),
-        "duration_s": np.asarray([clip.audio_duration_s]),
-    }
+    intake_type = _LevelIntake

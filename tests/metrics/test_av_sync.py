@@ -138,18 +138,16 @@ def test_series_are_read_at_their_times() -> None:
     assert np.isfinite(still).all() and still[0] == 1 and still[-1] == 3
 
 
-def test_prepared_series_have_no_trend_no_level_and_no_outliers() -> None:
+def test_prepared_series_have_no_level_no_scale_and_no_trend() -> None:
     random = np.random.default_rng(0)
     series = random.normal(size=(3, 400))
     made = prepared(series)
     np.testing.assert_allclose(made.mean(axis=-1), 0, atol=1e-9)
     np.testing.assert_allclose(made.std(axis=-1), 1, atol=1e-9)
     np.testing.assert_allclose(prepared(5 * series + 3), made, atol=1e-9)
-    series[0, 200] = 1e4
-    assert prepared(series)[0].max() < 12, "one event does not drown all others"
     assert not prepared(np.full((1, 100), 7.0)).any()
-    trend = np.sin(np.arange(400) * 0.02 * 2 * np.pi / 16)
-    assert abs(np.corrcoef(prepared(trend[None] + random.normal(size=400))[0], trend)[0, 1]) < 0.25
+    # A straight fade from end to end is no event, at the ends least of all.
+    np.testing.assert_allclose(prepared(series + np.linspace(0, 50, 400)), made, atol=1e-6)
 
 
 @pytest.mark.parametrize("lag", [-0.4, 0.0, 0.3])
@@ -159,7 +157,8 @@ def test_the_best_lag_is_that_of_the_sound(lag: float) -> None:
     motion[40, [20, 61, 97, 150, 171]] += 12
     steps = round(lag / 0.02)
     rise = np.roll(motion[40], steps + 1)  # a sound is heard 20 ms after what is seen
-    found = Agreement.of({"change": motion, "slowing": motion}, {"rise": rise, "level": np.roll(rise, 1)})
+    heard = {"rise": rise, "level": np.roll(rise, 1)}
+    found = Agreement.of({"change": motion, "slowing": motion}, heard, np.ones(85))
     assert found.offset_s() == pytest.approx(lag, abs=0.021)
     assert found.score(found.offset_s()) > 5
     assert (found.score() > 5) == (lag == 0) and (found.p_value() < 0.05) == (lag == 0)
@@ -168,10 +167,17 @@ def test_the_best_lag_is_that_of_the_sound(lag: float) -> None:
 
 
 def test_nothing_that_moves_or_sounds_agrees_with_nothing() -> None:
-    flat = Agreement.of(
-        dict.fromkeys(("change", "slowing"), np.ones((85, 150))), dict.fromkeys(("rise", "level"), np.ones(150))
-    )
+    seen = dict.fromkeys(("change", "slowing"), np.ones((85, 150)))
+    flat = Agreement.of(seen, dict.fromkeys(("rise", "level"), np.ones(150)), np.ones(85))
     assert flat.score() == 0 and flat.p_value() == 1 and np.isfinite(flat.strength).all()
+
+
+def test_regions_that_hardly_move_hardly_count() -> None:
+    cells = np.zeros((48, 8, 8, 2))
+    cells[::4, 2, 5] = (2.0, 0.0)
+    motion = Motion.of(cells, np.arange(49) / 24)
+    assert motion.weights.argmax() == 21 + 8 * 2 + 5 and motion.weights.max() == pytest.approx(48 / 68, abs=0.02)
+    assert motion.weights[21] == 0
 
 
 def test_weights_grow_with_what_a_clip_can_tell() -> None:
