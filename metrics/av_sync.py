@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -44,6 +44,9 @@ LEAST_FRAMES = 4
 CLEAR_RISE = 0.8
 CLEAR_SLOWING = 20.0
 BELIEVED = 5.0
+RESAMPLES = 1000
+CLEAR_OFFSET_MS = 400.0
+IN_STEP_MS = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,6 +384,7 @@ class AVSyncMetric(SampleMetric):
         "no_motion_events": "picture without events",
     }
     mean_range: ClassVar[tuple[float, float] | None] = (-2.0, 6.0)
+    weighted_by: ClassVar[str | None] = "weight"
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         """Motion of cells and level of sound; frames are where they are shown under every protocol."""
@@ -417,6 +421,70 @@ class AVSyncMetric(SampleMetric):
             "correlation": tuple(found.within(REACH_S)[1].tolist()),
         }
         return SampleScore(found.score(), details)
+
+    def facts(
+        self,
+        values: NDArray[np.float64],
+        details: Sequence[Mapping[str, Sequence[float]]],
+        prompts: NDArray[np.int64],
+        seed: int,
+    ) -> dict[str, float]:
+        """What a set of clips shows besides the mean of its clipped scores.
+
+        Returns:
+            ``informative``, the share of informative clips; ``weighted_mean``, the mean of clipped scores weighted by
+            `weight`, with ``weighted_mean_low`` and ``weighted_mean_high``; and of two prompts or more ``offset_ms``,
+            the lag that all clips agree on best (the largest S, averaged with those weights and smoothed by 30 ms;
+            positive when the sound is late), with ``offset_ms_low`` and ``offset_ms_high``. Intervals are of 95 %, by
+            the bootstrap over prompts. Where clips have no offset in common, its interval is wide: up to 2 s.
+        """
+        if not all({"weight", "informative", "correlation"} <= told.keys() for told in details):
+            return {}
+        weights = np.array([told["weight"][0] for told in details])
+        found = {"informative": float(np.mean([told["informative"][0] for told in details]))}
+        strength = np.array([told["correlation"] for told in details])
+        rows = np.column_stack([weights, weights * self.for_mean(values), weights[:, None] * strength])
+        _, codes = np.unique(prompts, return_inverse=True)
+        sums = np.zeros((codes.max() + 1, rows.shape[1]))
+        np.add.at(sums, codes, rows)
+        mean, offset_ms = _pooled(sums.sum(axis=0, keepdims=True))
+        found["weighted_mean"] = float(mean[0])
+        if len(sums) < 2:
+            return found
+        equal = np.full(len(sums), 1 / len(sums))
+        draws = _float64(np.random.default_rng(seed).multinomial(len(sums), equal, size=RESAMPLES))
+        for name, whole, drawn in zip(
+            ("weighted_mean", "offset_ms"), (mean, offset_ms), _pooled(draws @ sums), strict=True
+        ):
+            low, high = np.quantile(drawn, (0.025, 0.975))
+            found |= {name: float(whole[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+        return found
+
+    def remark(self, facts: Mapping[str, float]) -> str | None:
+        """Share of informative clips, the weighted mean, and the offset that clips have in common."""
+        if "informative" not in facts:
+            return None
+        told = f"{100 * facts['informative']:.0f} % of clips informative; mean weighted by that "
+        told += f"{facts['weighted_mean']:.2f}"
+        if "offset_ms_low" not in facts:
+            return told
+        told += f" [{facts['weighted_mean_low']:.2f}, {facts['weighted_mean_high']:.2f}]"
+        low, high, offset_ms = facts["offset_ms_low"], facts["offset_ms_high"], facts["offset_ms"]
+        if high - low > CLEAR_OFFSET_MS:
+            return f"{told}; no offset that the clips have in common"
+        if low <= IN_STEP_MS and high >= -IN_STEP_MS:
+            return f"{told}; in step ({offset_ms:+.0f} ms [{low:+.0f}, {high:+.0f}])"
+        way = "late" if offset_ms > 0 else "early"
+        return f"{told}; the sound is {abs(offset_ms):.0f} ms {way} ({offset_ms:+.0f} ms [{low:+.0f}, {high:+.0f}])"
+
+
+def _pooled(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted means, and offsets in ms, of sums ``(k, 2 + lags)`` over clips of weight, weighted score and S."""
+    from scipy.ndimage import gaussian_filter1d
+
+    strength = gaussian_filter1d(sums[:, 2:], SMOOTHING_S / STEP_S, axis=1, mode="nearest")
+    middle = (strength.shape[1] - 1) // 2
+    return sums[:, 1] / sums[:, 0], 1000 * STEP_S * (strength.argmax(axis=1) - middle)
 
 
 def weight(spread: float, slowing: float) -> float:

@@ -318,7 +318,8 @@ def _placed(
         references = [members[i].reference_kind for i in able]
         able = [i for i, kind in zip(able, references, strict=True) if kind == max(references, key=references.count)]
     weights = weights_behind([members[i] for i in able], col.id)
-    kinds = {i: (rows[i].cells[col.id].n, behind) for i, behind in zip(able, weights, strict=True)}
+    asked = {i: rows[i].cells[col.id].n + rows[i].cells[col.id].not_applicable for i in able}
+    kinds = {i: (asked[i], behind) for i, behind in zip(able, weights, strict=True)}
     # What most of them share; of equally many, the largest n.
     counts = Counter(kinds.values())
     common = max(counts, key=lambda kind: (counts[kind], kind))
@@ -331,7 +332,10 @@ def _placed(
         if ranks is not None:
             intervals = ranks([members[i] for i in same], col.id, *place_in)
         for i, place, interval in zip(same, places, intervals, strict=True):
-            changed[i] = replace(rows[i].cells[col.id], place=place, rank=interval)
+            cell = rows[i].cells[col.id]
+            # Means of other clips, too unlike to be ranked, are no best and second either.
+            shown = None if cell.not_applicable and interval is None else place
+            changed[i] = replace(cell, place=shown, rank=interval)
     return [
         replace(row, cells={**row.cells, col.id: changed[i]}) if i in changed else row for i, row in enumerate(rows)
     ]
@@ -387,6 +391,30 @@ def _counted_checks(result: Result) -> Iterator[str]:
             yield printable(f"{result.model}: {round(cell.value * cell.n):,} of {cell.n:,} clips {what} ({metric}).")
 
 
+def _remarks(result: Result, metrics: Sequence[str]) -> Iterator[str]:
+    """What clips that metrics do not apply to are, and what the others show besides the mean."""
+    from javisbench.metrics.registry import sample_metric
+
+    for metric_id in metrics:
+        metric, cell = sample_metric(metric_id), result.cell(metric_id)
+        if metric is None or cell is None:
+            continue
+        told = []
+        if cell.not_applicable:
+            kinds = Counter(row.kind for row in result.not_applicable if row.metric == metric_id)
+            words = ", ".join(
+                f"{count:,} {metric.not_applicable.get(kind, kind)}" for kind, count in kinds.most_common()
+            )
+            clips = cell.n + cell.not_applicable
+            told.append(
+                f"not applicable to {cell.not_applicable:,} of {clips:,} clips" + (f" ({words})" if words else "")
+            )
+        remark = metric.remark(cell.facts)
+        told += [remark] if remark else []
+        if told:
+            yield printable(f"{result.model}, {metric.card.title}: {'; '.join(told)}.")
+
+
 def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
     """What the set metrics of a table say about their values."""
     from javisbench.metrics.registry import set_metric
@@ -423,6 +451,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
         if cell.note and cell.status in ("missing_weights", "missing_reference", "failed"):
             reasons.setdefault(printable(cell.note), {})[col.title] = None
     notes += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
+    notes += [note for result in results for note in _remarks(result, [col.id for col in table.columns])]
     notes += filter(None, map(_precision_note, results))
     notes += [note for result in results for note in _counted_checks(result)]
     failures = sum(result.failed_samples for result in results)
