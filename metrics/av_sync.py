@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import MetricError
+from javisbench.errors import FeatureError, JavisbenchError, MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.sound_level import STEP_S as SOUND_STEP_S
+from javisbench.metrics.tensor_inputs import as_clips, is_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from javisbench.clip import Clip
+    from javisbench.metrics.encoders.base import Encoder
     from javisbench.protocol import Protocol
 
 STEP_S = 0.02
@@ -115,6 +119,11 @@ def region(index: int) -> tuple[int, int, int]:
             return grid, index // grid, index % grid
         index -= grid * grid
     raise IndexError(f"There are {sum(grid * grid for grid in GRIDS)} regions.")
+
+
+def region_index(grid: int, row: int, column: int) -> int:
+    """Which of the 85 regions it is; the reverse of `region`."""
+    return sum(coarser * coarser for coarser in GRIDS if coarser < grid) + grid * row + column
 
 
 def changes(velocity: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -517,3 +526,73 @@ def _check_events(motion: Motion, sound: Features) -> None:
             "moment.",
             kind="no_motion_events",
         )
+
+
+class AVSync:
+    """AV-Sync of tensors, for validation and rewards in a training loop. It computes on the CPU and needs no weights.
+
+    The number is that of `AVSyncMetric` for the same pixels and samples; frames are evenly spaced at their rate. No
+    gradient flows through it. Tails are heavy: clip scores to [-2, 6] before averaging them.
+
+    Args:
+        protocol: name of the protocol, overrides included, or the protocol. It has no setting that changes this metric.
+
+    Example:
+        >>> score = AVSync()
+        >>> score(frames, 24, audio, 16000)  # doctest: +SKIP
+        tensor(3.1416)
+    """
+
+    def __init__(self, protocol: str | Protocol = "javisbench-v2") -> None:
+        from javisbench.metrics.encoders.motion_acceleration import MotionAccelerationEncoder
+        from javisbench.metrics.encoders.sound_level import SoundLevelEncoder
+        from javisbench.protocol import parse_protocol
+
+        self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
+        self._metric = AVSyncMetric()
+        self._encoders: dict[str, Encoder] = {"motion": MotionAccelerationEncoder(), "sound": SoundLevelEncoder()}
+
+    def __call__(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> Tensor:
+        """Score one clip, or each clip of a batch.
+
+        Args:
+            frames: uint8 ``(T, H, W, 3)``, or float in [0, 1] ``(T, 3, H, W)`` (rounded to bytes); tensor or array. A
+                batch is a list of such, or one more axis in front.
+            fps: frames per second, int, float or Fraction; for a batch one for all, or one each.
+            audio: float in [-1, 1], ``(samples,)`` or ``(channels, samples)``; a batch is a list of such, or a tensor
+                ``(B, channels, samples)``.
+            sample_rate: Hz; for a batch one for all, or one each.
+
+        Returns:
+            float32: shape ``()`` for one clip, ``(B,)`` for a batch; NaN where it does not apply (`detailed` says why).
+
+        Raises:
+            UsageError: shapes, types, ranges, rates or lengths that do not fit; of a batch, which clip.
+            FeatureError: no optical flow can be computed (pictures of a few pixels).
+        """
+        import torch
+
+        found = self.detailed(frames, fps, audio, sample_rate)
+        values = torch.tensor([told.value if isinstance(told, SampleScore) else float("nan") for told in found])
+        return values if is_batch(frames) else values[0]
+
+    def detailed(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[SampleScore | JavisbenchError]:
+        """Like calling the object, but with the details of `AVSyncMetric`; one entry a clip.
+
+        A clip that it does not apply to has the error that says why, with a kind of `AVSyncMetric.not_applicable`.
+        """
+        return [self._score(clip) for clip in as_clips(frames, fps, audio, sample_rate)]
+
+    def _score(self, clip: Clip) -> SampleScore | JavisbenchError:
+        features: dict[str, Features] = {}
+        try:
+            for role, spec in self._metric.needs(self.protocol).items():
+                made = self._encoders[role].encode([clip], [spec])[0][spec]
+                if isinstance(made, JavisbenchError):
+                    raise made
+                features[role] = made
+            return self._metric.score(features, SampleContext(self.protocol))
+        except (FeatureError, MetricError) as error:
+            if error.kind in self._metric.not_applicable:
+                return error
+            raise

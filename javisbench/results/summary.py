@@ -75,7 +75,9 @@ def sample_cells(
         if cells[name].n or not rows.size:
             continue
         if beside == rows.size:
-            cells[name] = Cell(status="not_applicable", note=f"to none of {beside} clips", not_applicable=beside)
+            cells[name] = Cell(
+                status="not_applicable", note=f"to none of {beside} clips does it apply", not_applicable=beside
+            )
         else:
             note = f"none of {rows.size} clips has a value; see failures"
             cells[name] = Cell(status="failed", note=note, not_applicable=beside)

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from javisbench.clip import Clip
-from javisbench.errors import FeatureError, JavisbenchError, MetricError
+from javisbench.errors import FeatureError, JavisbenchError, MetricError, UsageError
+from javisbench.metrics import AVSync
 from javisbench.metrics.av_sync import (
     Agreement,
     AVSyncMetric,
@@ -272,6 +273,22 @@ def test_clips_that_it_does_not_apply_to_have_a_reason(kind: str) -> None:
         with pytest.raises(MetricError) as error:
             scored(pictures, audio)
         assert error.value.kind == kind
+
+
+def test_in_a_training_loop_it_is_the_same_number_and_nan_where_it_does_not_apply() -> None:
+    import torch
+
+    hits = events(2)
+    frames, sound = bouncing(hits, at_rate()), knocks(hits)
+    expected, score = scored(frames, sound), AVSync()
+    assert float(score(torch.from_numpy(frames), 24, torch.from_numpy(sound), RATE)) == pytest.approx(expected.value)
+    batch = score([frames, frames], 24, [sound, 0 * sound], RATE)
+    assert batch.shape == (2,) and batch.dtype == torch.float32
+    assert batch[0].item() == pytest.approx(expected.value, rel=1e-6) and batch[1].isnan()
+    told = score.detailed(frames, 24, 0 * sound, RATE)[0]
+    assert isinstance(told, MetricError) and told.kind == "silent"
+    with pytest.raises(UsageError, match="Rates are positive"):
+        score(frames, 0, sound, RATE)
 
 
 def test_it_is_a_headline_of_v2_and_no_part_of_v1() -> None:
