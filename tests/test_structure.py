@@ -29,7 +29,7 @@ ROOMS = (
     ("baselines",),
     ("metrics",),
     ("weights",),
-    ("matching",),
+    ("matching", "damages"),
     ("suite", "suite_folder", "suite_rows", "protocol", "media"),
     ("stats", "taxonomy", "own_aspects", "registry", "durable", "cards", "clip", "errors", "hub", "text"),
 )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.procedural.actors import Pose
-from javisbench.baselines.procedural.damage import Damage, damaged, shifted
+from javisbench.baselines.procedural.damage import NAMES, damaged
 from javisbench.baselines.procedural.painting import Painter
 from javisbench.baselines.procedural.places import GROUND, paint_place, surface_texture
 from javisbench.baselines.procedural.script import Script, Subject, write_script
 from javisbench.baselines.procedural.sounds import room
 from javisbench.clip import Clip, ClipSpec
+from javisbench.damages.sound import shifted
 from javisbench.errors import GenerationError, UsageError
 from javisbench.registry import did_you_mean
 
@@ -135,11 +136,10 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _damage(text: str) -> Damage:
-    known = get_args(Damage)
-    if text not in known:
-        raise UsageError(f"procedural knows no damage {text!r}.{did_you_mean(text, known)} Known: {', '.join(known)}.")
-    return cast("Damage", text)
+def _damage(text: str) -> str:
+    if text not in NAMES:
+        raise UsageError(f"procedural knows no damage {text!r}.{did_you_mean(text, NAMES)} Known: {', '.join(NAMES)}.")
+    return text
 
 
 def _sound(rng: np.random.Generator, script: Script, plan: Plan) -> NDArray[np.float32]:

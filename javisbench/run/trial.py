@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import MediaError, UsageError
 from javisbench.registry import did_you_mean
@@ -130,9 +130,9 @@ def check_damages(names: Sequence[str]) -> list[str]:
     Raises:
         UsageError: none, or one that is unknown.
     """
-    from javisbench.baselines.procedural.damage import Damage
+    from javisbench.baselines.procedural.damage import NAMES
 
-    known = [name for name in get_args(Damage) if name != "none"] + ["swapped"]
+    known = [name for name in NAMES if name != "none"] + ["swapped"]
     for name in names:
         if name not in known and not _SHIFT.fullmatch(name):
             raise UsageError(
@@ -283,7 +283,8 @@ def _sound_only(clip: Clip) -> Clip:
 
 
 def _spoiled(clip: Clip, name: str, other: Clip, rng: np.random.Generator) -> Clip:
-    from javisbench.baselines.procedural.damage import Damage, damaged, shifted
+    from javisbench.baselines.procedural.damage import damaged
+    from javisbench.damages.sound import shifted
 
     assert clip.audio is not None and clip.sample_rate and other.audio is not None and other.sample_rate
     shift = _SHIFT.fullmatch(name)
@@ -293,7 +294,7 @@ def _spoiled(clip: Clip, name: str, other: Clip, rng: np.random.Generator) -> Cl
     if name == "swapped":
         count = max(1, round(clip.audio_duration_s * other.sample_rate))
         return replace(clip, audio=_fitted(other.audio, count), sample_rate=other.sample_rate)
-    return damaged(clip, cast(Damage, name), rng)
+    return damaged(clip, name, rng)
 
 
 def _fitted(audio: NDArray[np.float32], count: int) -> NDArray[np.float32]:
