@@ -31,7 +31,7 @@ ROOMS = (
     ("weights",),
     ("matching", "damages"),
     ("suite", "suite_folder", "suite_rows", "protocol", "media"),
-    ("stats", "taxonomy", "own_aspects", "registry", "durable", "cards", "clip", "errors", "hub", "text"),
+    ("agreement", "stats", "taxonomy", "own_aspects", "registry", "durable", "cards", "clip", "errors", "hub", "text"),
 )
 """From the top; a room imports from its own row and the rows below."""
 
