@@ -39,6 +39,7 @@ class DamageCard:
         most: largest.
         harms: whether a metric should notice; False where its value should not change.
         partner: which other clip it takes something from: any, one that shares a category, one that shares none.
+        signed: whether negative doses are the same harm the other way: early instead of late.
         windowed: whether good and damaged clip are both cut to a window, so that nothing is lost or filled in.
     """
 
@@ -52,14 +53,17 @@ class DamageCard:
     most: float = math.inf
     harms: bool = True
     partner: Partner | None = None
+    signed: bool = False
     windowed: bool = False
 
     def severity(self, dose: float | None) -> float:
-        """Grows with the harm: the dose, its size where it may be negative, or minus it where less is worse (SNR)."""
+        """Grows with the harm: the dose, its size where it is signed, or minus it where less is worse (SNR)."""
         if dose is None:
             return 0.0
+        if self.signed:
+            return abs(dose)
         descending = len(self.doses) > 1 and self.doses[0] > self.doses[-1]
-        return -dose if descending else abs(dose)
+        return -dose if descending else dose
 
     def check(self, dose: float | None) -> None:
         """Refuse a dose that this damage does not have.

@@ -31,7 +31,7 @@ class Cyclic(TrialDamage):
     card: ClassVar[DamageCard] = DamageCard(
         "cyclic", "Cyclic shift", "picture",
         "The picture is moved round in time: what is pushed out at the end stands at the start.",
-        unit="ms", doses=(250, 500, 1000), least=-60_000, most=60_000,
+        unit="ms", doses=(250, 500, 1000), least=-60_000, most=60_000, signed=True,
     )  # fmt: skip
 
     def apply(self, clip: Clip, dose: float, rng: np.random.Generator, other: Clip | None) -> Clip:

@@ -29,7 +29,7 @@ class Shift(TrialDamage):
         "shift", "Shift in a window", "sound",
         "Good clip and damaged one are cut to a window, 1 s from either end (0.7 s in clips under 5 s, more for longer "
         "shifts); the sound of the damaged one is taken from so much earlier. Negative doses: later.",
-        unit="ms", doses=SHIFTS_MS, least=-60_000, most=60_000, windowed=True,
+        unit="ms", doses=SHIFTS_MS, least=-60_000, most=60_000, signed=True, windowed=True,
     )  # fmt: skip
 
     def reach_s(self, dose: float) -> float:
@@ -47,7 +47,7 @@ class ShiftCut(TrialDamage):
     card: ClassVar[DamageCard] = DamageCard(
         "shift_cut", "Shift with silence", "sound",
         "The sound is late; silence stands before it, and its end is cut. Negative doses: early.",
-        unit="ms", doses=SHIFTS_MS, least=-60_000, most=60_000,
+        unit="ms", doses=SHIFTS_MS, least=-60_000, most=60_000, signed=True,
     )  # fmt: skip
 
     def apply(self, clip: Clip, dose: float, rng: np.random.Generator, other: Clip | None) -> Clip:
@@ -62,7 +62,7 @@ class ShiftCircular(TrialDamage):
     card: ClassVar[DamageCard] = DamageCard(
         "shift_circular", "Circular shift", "sound",
         "The sound is late, and what is pushed out at its end stands at its start. Negative doses: early.",
-        unit="ms", doses=SHIFTS_MS, least=-60_000, most=60_000,
+        unit="ms", doses=SHIFTS_MS, least=-60_000, most=60_000, signed=True,
     )  # fmt: skip
 
     def apply(self, clip: Clip, dose: float, rng: np.random.Generator, other: Clip | None) -> Clip:

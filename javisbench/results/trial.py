@@ -45,6 +45,7 @@ class Effect:
         severity: grows with the harm over the doses of a damage.
         kind: ``harm``, where a metric should notice; ``same``, where its value should not change; ``judged``, where
             somebody said which of two clips is better.
+        branch: ``negative`` for the negative doses of a damage that works both ways, else empty.
         pairs: of clips that were asked for.
         n: pairs of which both members have a value.
         sources: independent clips, prompts or groups behind them.
@@ -82,6 +83,7 @@ class Effect:
     unit: str = ""
     severity: float = 0.0
     kind: Kind = "harm"
+    branch: str = ""
     pairs: int = 0
     n: int = 0
     sources: int = 0
@@ -129,16 +131,15 @@ class Effect:
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric over the doses of one damage, the mildest first. Negative doses have a curve of their own."""
+    """One metric over the doses of one damage, the mildest first. Both ways of a signed damage have their own."""
 
     damage: str
     effects: tuple[Effect, ...]
 
     @property
     def title(self) -> str:
-        """The damage's name; of negative doses with a minus."""
-        negative = any(effect.dose is not None and effect.dose < 0 for effect in self.effects)
-        return f"{self.damage} (negative)" if negative and self.effects[0].kind == "harm" else self.damage
+        """The damage's name; with a minus for its negative doses."""
+        return f"-{self.damage}" if self.effects[0].branch else self.damage
 
     @property
     def smallest_seen(self) -> Effect | None:
@@ -167,22 +168,25 @@ class MetricTrial:
     @property
     def curves(self) -> tuple[Curve, ...]:
         """One a damage, in the order of the trial."""
-        found: dict[tuple[str, bool], list[Effect]] = {}
+        found: dict[tuple[str, str], list[Effect]] = {}
         for effect in self.effects:
-            found.setdefault((effect.damage, (effect.dose or 0) < 0), []).append(effect)
+            found.setdefault((effect.damage, effect.branch), []).append(effect)
         return tuple(Curve(key[0], tuple(sorted(own, key=lambda e: e.severity))) for key, own in found.items())
 
-    @property
-    def sentence(self) -> str:
-        """What it sees and what not, on one line."""
+    def sentence(self, streams: Mapping[str, str] | None = None) -> str:
+        """What it sees and what not, on one line.
+
+        Args:
+            streams: damage to the stream that it changes; being blind to all damages of one is then said in few words.
+        """
         harmful = [effect for effect in self.effects if effect.kind == "harm"]
         if harmful and all(effect.verdict in ("blind", "untested") for effect in harmful):
             tested = any(effect.verdict == "blind" for effect in harmful)
             return "blind: no damage changes its value" if tested else "not tested: too few clips have a value"
-        parts = [f"{lead} {', '.join(found)}" for lead, found in self._groups() if found]
+        parts = [f"{lead} {', '.join(found)}" for lead, found in self._groups(streams or {}) if found]
         return "; ".join(parts) or "nothing was tested"
 
-    def _groups(self) -> Iterator[tuple[str, list[str]]]:
+    def _groups(self, streams: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
         curves = self.curves
         harmful = [curve for curve in curves if curve.effects[0].kind == "harm"]
         yield "sees", [_seen(curve) for curve in harmful if curve.smallest_seen is not None]
@@ -192,11 +196,24 @@ class MetricTrial:
         opposite = [c for c in rest if c not in partly and any(e.verdict == "opposite" for e in c.effects)]
         yield "prefers clips with", [curve.title for curve in opposite]
         untested = [c for c in rest if all(e.verdict == "untested" for e in c.effects)]
-        yield "not", [c.title for c in rest if c not in partly and c not in opposite and c not in untested]
+        blind = [c for c in rest if c not in untested and all(e.verdict in ("blind", "untested") for e in c.effects)]
+        told = (*partly, *opposite, *untested, *blind)
+        yield "not", [curve.title for curve in rest if curve not in told]
+        yield "blind to", _by_stream(blind, harmful, streams)
         yield "not tested on", [curve.title for curve in untested]
-        moved = [e for e in self.effects if e.kind == "same" and e.verdict == "changed"]
-        yield "moved by", [f"{e.case}{_percent(e.relative_change)}" for e in moved]
+        yield "moved by", [_moved(curve) for curve in curves if any(e.verdict == "changed" for e in curve.effects)]
         yield "of judged pairs", [_judged(e) for e in self.effects if e.kind == "judged"]
+
+
+def _by_stream(blind: Sequence[Curve], harmful: Sequence[Curve], streams: Mapping[str, str]) -> list[str]:
+    """Damages by name, but for streams of which no damage changes anything."""
+    words, left = [], list(blind)
+    for stream in dict.fromkeys(streams.values()):
+        own = [curve for curve in harmful if streams.get(curve.damage) == stream]
+        if len(own) > 1 and all(curve in blind for curve in own):
+            words.append(f"all that changes the {stream} alone")
+            left = [curve for curve in left if curve not in own]
+    return words + [curve.title for curve in left]
 
 
 def _seen(curve: Curve) -> str:
@@ -205,8 +222,13 @@ def _seen(curve: Curve) -> str:
     return curve.title if first.dose is None else f"{curve.title} from {first.dose_text}"
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f" ({100 * share:.3g} %)"
+def _moved(curve: Curve) -> str:
+    changed = [effect for effect in curve.effects if effect.verdict == "changed"]
+    shares = [effect.relative_change for effect in changed if effect.relative_change is not None]
+    if not shares:
+        return curve.title
+    most = 100 * max(shares)
+    return f"{curve.title} ({'' if len(changed) == 1 else 'up to '}{most:.{0 if most >= 10 else 1}f} %)"
 
 
 def _judged(effect: Effect) -> str:
@@ -244,6 +266,10 @@ class Trial:
         """What was found of one metric; None when it has no test."""
         return next((found for found in self.metrics if found.metric == metric), None)
 
+    def sentence_of(self, found: MetricTrial) -> str:
+        """What one of its metrics sees and what not, on one line."""
+        return found.sentence({name: facts["stream"] for name, facts in self.damages.items() if "stream" in facts})
+
     @property
     def effects(self) -> list[Effect]:
         """All of all metrics."""
@@ -269,7 +295,7 @@ class Trial:
             "damages": {name: dict(facts) for name, facts in self.damages.items()},
             "metrics": {
                 found.metric: {
-                    "summary": found.sentence,
+                    "summary": self.sentence_of(found),
                     "curves": [_curve_json(curve) for curve in found.curves],
                     "effects": [_effect_json(effect) for effect in found.effects],
                 }
@@ -299,7 +325,11 @@ class RecordedTrial:
     def line(self, metric: str) -> str:
         """One line for the metric's documentation, with date, n and commit."""
         found = self.trial.of(metric)
-        what = found.sentence if found else f"not run here: {self.trial.missing.get(metric, 'not part of this trial')}"
+        what = (
+            self.trial.sentence_of(found)
+            if found
+            else f"not run here: {self.trial.missing.get(metric, 'not part of this trial')}"
+        )
         return f"{what} ({self.trial.clips_line}, {self.date}, {self.commit})"
 
 
@@ -419,7 +449,7 @@ def _member(name: str, value: Any, field_: str, check: Checker) -> Any:
     if name == "lacking":
         reasons = check.mapping(value, field_)
         return {check.string(why, field_, MAX_TEXT, cut=True): check.count(n, field_) for why, n in reasons.items()}
-    if name in ("damage", "unit", "note"):
+    if name in ("damage", "unit", "branch", "note"):
         return check.string(value, field_, MAX_TEXT, cut=True)
     return check.number(value, field_)
 

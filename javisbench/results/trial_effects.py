@@ -36,6 +36,7 @@ class Case:
         unit: of the dose.
         severity: grows with the harm.
         kind: what should happen, see `Effect`.
+        branch: ``negative`` for the negative doses of a damage that works both ways, else empty.
     """
 
     damage: str
@@ -43,6 +44,7 @@ class Case:
     unit: str = ""
     severity: float = 0.0
     kind: Kind = "harm"
+    branch: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ def _effect(metric: str, values: PairValues, sign: float, seed: int) -> Effect:
     usable = ~(np.isnan(values.better) | np.isnan(values.worse))
     tied = np.zeros(len(usable), bool) if values.tied is None else values.tied
     effect = Effect(
-        metric, case.damage, case.dose, case.unit, case.severity, case.kind,
+        metric, case.damage, case.dose, case.unit, case.severity, case.kind, case.branch,
         pairs=len(usable) + values.never_made,
         n=int(usable.sum()),
         sources=len(np.unique(values.sources[usable])),
@@ -263,6 +265,7 @@ def set_effects(
                 case.case.unit,
                 case.case.severity,
                 case.case.kind,
+                case.case.branch,
                 pairs=case.pairs,
                 n=n,
                 sources=n,
