@@ -9,7 +9,19 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() o
 # A file of tests stays in one process, the longest begin first (tests/conftest.py), and a process that dies ends the run.
 PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: demo test browser slow lint types wheel clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test browser slow lint types wheel release clean
+
+help:
+	@echo "make demo     score a small suite on this machine, in a few minutes"
+	@echo "make test     the default tests"
+	@echo "make browser  leaderboards in Chromium"
+	@echo "make slow     the tests that take longer"
+	@echo "make lint     ruff"
+	@echo "make types    mypy --strict"
+	@echo "make wheel    build the package, look into it, run it from elsewhere"
+	@echo "make release  wheel and sdist in clean environments with the oldest and newest versions; draft notes"
+	@echo "make clean    take all of it away"
 
 $(BIN)/python:
 	$(PYTHON) -c "import sys; sys.exit('javisbench needs Python 3.11 or newer; this is ' + sys.version.split()[0] + \
@@ -55,6 +67,9 @@ wheel: $(VENV)/.installed-dev
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python tests/check_wheel.py dist
+
+release: $(VENV)/.installed-dev
+	.ci/release
 
 clean:
 	rm -rf $(VENV) dist build *.egg-info $(DEMO_RUN)

@@ -117,6 +117,7 @@ class Generator(ABC):
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
+        uses_columns: the suite's own columns that the clip depends on; their cells are then part of its key.
         staging: a folder for files on their way, inside the run's; the runner sets it before `load` and removes it
             after `close`. None outside a run.
 
@@ -130,6 +131,7 @@ class Generator(ABC):
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
     uses_categories: ClassVar[bool] = False
+    uses_columns: tuple[str, ...] = ()
     staging: Path | None = None
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:

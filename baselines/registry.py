@@ -12,6 +12,14 @@ from javisbench.registry import Registry, did_you_mean
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator
 
+
+def _wrong(name: str, found: object) -> str | None:
+    """What keeps an object of another package from being a generator; None for one."""
+    from javisbench.baselines.base import Generator
+
+    return None if isinstance(found, type) and issubclass(found, Generator) else "is no subclass of Generator"
+
+
 GENERATORS: Registry[type[Generator]] = Registry(
     "model",
     "javisbench.generators",
@@ -23,6 +31,7 @@ GENERATORS: Registry[type[Generator]] = Registry(
         "diffusers": "javisbench.baselines.diffusers_pipelines:DiffusersPipeline",
         "command": "javisbench.baselines.command:ExternalCommand",
     },
+    _wrong,
 )
 
 
@@ -41,7 +50,9 @@ def create_generator(spec: str, params: Mapping[str, str] | None = None) -> Gene
         return _from_python(rest)(None, params)
     if name == "folder":
         raise UsageError(f"folder: names clips that are made already. Score them: javisbench score {rest or 'FOLDER'}")
-    return GENERATORS.get(name)(rest or None, params)
+    cls = GENERATORS.get(name)
+    with GENERATORS.guarded(name, "its constructor"):
+        return cls(rest or None, params)
 
 
 def _from_python(target: str) -> type[Generator]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from javisbench.clip import Clip, ClipSpec
     from javisbench.media import read_clip, write_clip
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Everything is imported where it is used, so that `import javisbench` and `javisbench --help` stay instant.
 _LAZY = {
@@ -44,3 +44,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'javisbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from javisbench.errors import RunError, UsageError
 from javisbench.results.run_folder import load_protocol, read_failures
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from javisbench.run.progress import Progress
     from javisbench.suite import Suite
 
-__all__ = ["Result", "ScoringOptions", "evaluate", "generate", "merge", "score"]
+__all__ = ["Callback", "Result", "ScoringOptions", "evaluate", "generate", "merge", "score"]
 
 
 class Result:
@@ -33,9 +33,9 @@ class Result:
         summary: ``summary.json`` as a dictionary.
     """
 
-    def __init__(self, folder: Path, protocol: str | None = None) -> None:
-        self.folder = folder
-        self._read = load_protocol(folder, protocol)
+    def __init__(self, folder: str | Path, protocol: str | None = None) -> None:
+        self.folder = Path(folder)
+        self._read = load_protocol(self.folder, protocol)
         self.protocol = self._read.protocol
         self.summary: dict[str, Any] = dict(self._read.document)
 
@@ -83,10 +83,13 @@ class Result:
         return f"Result({str(self.folder)!r}, protocol={self.protocol!r})"
 
 
+Callback: TypeAlias = Callable[[Result], None]
+
+
 def score(
     clips: str | Path | None,
     *,
-    suite: str | Suite | None = None,
+    suite: str | Path | Suite | None = None,
     name: str | None = None,
     out: str | Path | None = None,
     manifest: str | Path | None = None,
@@ -96,6 +99,7 @@ def score(
     allow_outside: bool = False,
     options: ScoringOptions | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Result:
     """Score clips made elsewhere.
@@ -114,6 +118,7 @@ def score(
         allow_outside: accept paths in the suite that leave its folder.
         options: how to score; or give its fields as keyword arguments.
         progress: where to show progress; default nowhere.
+        callbacks: called with the result in the end (`javisbench.publish.trackers` has some).
         **settings: fields of `ScoringOptions`.
 
     Returns:
@@ -136,14 +141,22 @@ def score(
         repeats=repeats,
         shard=shard,
     )
-    return Result(job.run, job.score(options, progress).protocol)
+    return _told(Result(job.run, job.score(options, progress).protocol), callbacks)
 
 
-def _loaded(suite: str | Suite, limit: int | None, *, allow_outside: bool, slice_by: Sequence[str] = ()) -> Suite:
+def _told(result: Result, callbacks: Sequence[Callback]) -> Result:
+    for callback in callbacks:
+        callback(result)
+    return result
+
+
+def _loaded(
+    suite: str | Path | Suite, limit: int | None, *, allow_outside: bool, slice_by: Sequence[str] = ()
+) -> Suite:
     """The suite, with the slices that are wanted, up to the limit."""
     from javisbench.suite import Suite, load_suite
 
-    loaded = suite if isinstance(suite, Suite) else load_suite(suite, allow_outside=allow_outside)
+    loaded = suite if isinstance(suite, Suite) else load_suite(str(suite), allow_outside=allow_outside)
     return loaded.sliced_by(slice_by).limited(limit)
 
 
@@ -160,13 +173,13 @@ def _options(options: ScoringOptions | None, settings: Mapping[str, Any]) -> Sco
 def generate(
     model: str,
     *,
-    suite: str | Suite = "javisbench",
+    suite: str | Path | Suite = "javisbench",
     params: Mapping[str, str] | None = None,
     settings: GenerateSettings | None = None,
     out: str | Path | None = None,
     name: str | None = None,
     limit: int | None = None,
-    weights_dirs: Sequence[Path] = (),
+    weights_dirs: Sequence[str | Path] = (),
     allow_outside: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -198,14 +211,14 @@ def generate(
     with held(job.run, progress) as shown:
         for notice in job.suite.notices():
             shown.say(f"Suite {job.suite.name}: {notice}")
-        job.generate(weights_dirs, shown)
+        job.generate([Path(folder) for folder in weights_dirs], shown)
     return job.run
 
 
 def evaluate(
     model: str,
     *,
-    suite: str | Suite | None = None,
+    suite: str | Path | Suite | None = None,
     params: Mapping[str, str] | None = None,
     settings: GenerateSettings | None = None,
     out: str | Path | None = None,
@@ -214,6 +227,7 @@ def evaluate(
     allow_outside: bool = False,
     options: ScoringOptions | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
     **scoring: Any,
 ) -> Result:
     """Generate the clips of a suite, score them, and return the scored run.
@@ -238,15 +252,16 @@ def evaluate(
             allow_outside=allow_outside,
             options=options,
             progress=progress,
+            callbacks=callbacks,
         )
     loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside, slice_by=options.slice_by)
     job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
-    return Result(job.run, generate_and_score(job, options, progress).protocol)
+    return _told(Result(job.run, generate_and_score(job, options, progress).protocol), callbacks)
 
 
 def merge(
-    runs: Sequence[Path],
-    out: Path | None = None,
+    runs: Sequence[str | Path],
+    out: str | Path | None = None,
     *,
     options: MergeOptions | None = None,
     progress: Progress | None = None,
@@ -260,5 +275,7 @@ def merge(
     """
     from javisbench.run.merge import merge_runs
 
-    merged = merge_runs(runs, out, options=options, progress=progress)
+    merged = merge_runs(
+        [Path(run) for run in runs], None if out is None else Path(out), options=options, progress=progress
+    )
     return None if merged is None else Result(merged.path)

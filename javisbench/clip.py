@@ -189,6 +189,8 @@ class ClipHead:
         sample_rate: Hz of ``audio``; None when there is no audio.
         audio_source: whether the sound came from a file beside the video, from its container, or from nowhere.
         name: where it came from, for messages.
+        picture_hash: of what the frames are decoded from and when they are shown; empty when unknown.
+        sound_hash: of the samples and their rate; empty when unknown.
     """
 
     timeline: Timeline
@@ -198,6 +200,8 @@ class ClipHead:
     sample_rate: int | None
     audio_source: AudioSource = "none"
     name: str = "clip"
+    picture_hash: str = ""
+    sound_hash: str = ""
 
     @property
     def frame_bytes(self) -> int:
@@ -256,6 +260,9 @@ class Clip:
         declared_fps: the rate in the file's header, which may be wrong; ``fps`` when left out.
         last_frame_s: seconds for which the last frame is shown; one frame period when left out.
         damage: what the file should hold and does not.
+
+    Raises:
+        UsageError: there are more or fewer times than frames, or they run backwards.
     """
 
     frames: NDArray[np.uint8]
@@ -276,12 +283,27 @@ class Clip:
             object.__setattr__(self, "declared_fps", self.fps)
             object.__setattr__(self, "last_frame_s", line.last_frame_s)
             return
+        self._check_times()
         if len(self.frame_times_s) and self.frame_times_s[0] != 0:
             object.__setattr__(self, "frame_times_s", self.frame_times_s - self.frame_times_s[0])
         if self.declared_fps is None:
             object.__setattr__(self, "declared_fps", self.fps)
         if self.last_frame_s is None:
             object.__setattr__(self, "last_frame_s", float(1 / Fraction(self.fps)) if self.fps > 0 else 0.0)
+
+    def _check_times(self) -> None:
+        import numpy as np
+
+        from javisbench.errors import UsageError
+
+        times = np.asarray(self.frame_times_s)
+        if times.shape != (len(self.frames),):
+            raise UsageError(
+                f"{self.name}: {len(self.frames)} frames and frame_times_s of shape {times.shape}; give each frame its "
+                "time in seconds, or leave frame_times_s out."
+            )
+        if len(times) and not (np.isfinite(times).all() and (np.diff(times) >= 0).all()):
+            raise UsageError(f"{self.name}: frame_times_s holds times that run backwards or are no finite numbers.")
 
     @classmethod
     def of(cls, head: ClipHead, frames: NDArray[np.uint8], damage: Sequence[Damage] = ()) -> Clip:

@@ -56,6 +56,12 @@ class UsageError(JavisbenchError):
     kind = "usage"
 
 
+class PluginError(UsageError):
+    """Something that another package registers and that does not work; the message names the package."""
+
+    kind = "plugin"
+
+
 class SuiteError(JavisbenchError):
     """A prompt suite that cannot be read, or has bad rows (all of them listed)."""
 

@@ -1,21 +1,26 @@
 """One registry type for metrics, encoders, generators and suites.
 
-Entries are import strings, so that listing them imports nothing. Other packages add theirs through the entry
-point groups ``javisbench.metrics``, ``.encoders``, ``.generators`` and ``.suites``.
+Entries are import strings, so that listing them imports nothing. Other packages add theirs through the entry point
+groups ``javisbench.metrics``, ``.encoders``, ``.generators`` and ``.suites``. What such an entry does wrong is told
+with the name of its package (`PluginError`); a defect of an own entry keeps its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
-from typing import Generic, TypeVar, cast
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar, cast
 
-from javisbench.errors import UsageError
+from javisbench.errors import FeatureError, JavisbenchError, MetricError, PluginError, UsageError
 
 T = TypeVar("T")
+_REQUIREMENT = re.compile(r"\s*([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -24,61 +29,204 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 
+@dataclass(frozen=True)
+class Plugin:
+    """What an installed package registers.
+
+    Attributes:
+        target: ``module:attribute``.
+        package: the distribution's name; the module's where that is not known.
+        version: of the distribution, or empty.
+        extras: optional dependency groups of the package that the entry names as needed.
+        requires: the package's requirements, as its metadata has them.
+    """
+
+    target: str
+    package: str
+    version: str = ""
+    extras: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, point: EntryPoint) -> Plugin:
+        """What an entry point says."""
+        target, extras = f"{point.module}:{point.attr}", tuple(point.extras)
+        if point.dist is None:
+            return cls(target, point.module, extras=extras)
+        return cls(target, point.dist.name, point.dist.version, extras, tuple(point.dist.requires or ()))
+
+    @property
+    def label(self) -> str:
+        """``someones-plugin 1.0``."""
+        return f"{self.package} {self.version}".strip()
+
+    def how_to_install(self, module: str) -> str:
+        """What brings a module that the package needs and that is not installed."""
+        folded = re.sub(r"[-_.]+", "_", module.partition(".")[0]).lower()
+        bringing = (match.groups() for match in map(_REQUIREMENT.match, self.requires) if match)
+        named = [extra for name, extra in bringing if re.sub(r"[-_.]+", "_", name).lower() == folded]
+        extra = next(iter((*named, *self.extras)), None)
+        return f"pip install '{self.package}[{extra}]'" if extra else f"pip install --upgrade {self.package}"
+
+
+def plugins(group: str) -> dict[str, tuple[Plugin, ...]]:
+    """What installed packages register in an entry point group: name to whoever registers it."""
+    found: dict[str, tuple[Plugin, ...]] = {}
+    for point in entry_points(group=group):
+        found[point.name] = (*found.get(point.name, ()), Plugin.of(point))
+    return found
+
+
+def missing_module(error: BaseException) -> str | None:
+    """The module whose absence an error tells of, or None."""
+    return error.name if isinstance(error, ModuleNotFoundError) and error.name else None
+
+
 class Registry(Generic[T]):
     """Names to lazily imported objects: this package's own, then those of installed plugins.
 
-    Plugins are looked for once, at the first use: that reads a file of every installed package.
+    Plugins are looked for once, at the first use: that reads a file of every installed package. A plugin cannot replace
+    an own entry, and a name that two packages register is nobody's.
 
     Args:
         what: what an entry is, for messages (``"metric"``).
         group: the entry point group of plugins (``"javisbench.metrics"``).
         entries: name to ``"module:attribute"``.
+        wrong: says of a plugin's entry and its name what keeps it from being one, or None.
     """
 
-    def __init__(self, what: str, group: str, entries: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        what: str,
+        group: str,
+        entries: Mapping[str, str],
+        wrong: Callable[[str, Any], str | None] = lambda name, found: None,
+    ) -> None:
         self._what = what
         self._group = group
         self._own = dict(entries)
+        self._wrong = wrong
+        self._broken: dict[str, PluginError] = {}
 
     @cached_property
-    def _plugins(self) -> Mapping[str, str]:
-        return {point.name: point.value for point in entry_points(group=self._group)}
+    def _plugins(self) -> Mapping[str, tuple[Plugin, ...]]:
+        return plugins(self._group)
 
     @property
-    def _targets(self) -> Mapping[str, str]:
-        taken = self._own.keys() & self._plugins.keys()
-        if taken:
-            name = min(taken)
-            raise UsageError(
-                f"The installed plugin {self._plugins[name]!r} registers the {self._what} {name!r}, which javisbench "
-                f"has already. Uninstall the plugin, or rename its entry point in {self._group!r}."
-            )
-        return {**self._own, **self._plugins}
+    def own(self) -> tuple[str, ...]:
+        """Names of this package's own entries."""
+        return tuple(self._own)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._targets)
+        return iter({**self._own, **self._plugins})
 
     def __contains__(self, name: object) -> bool:
-        return name in self._targets
+        return name in self._own or name in self._plugins
+
+    def plugin(self, name: str) -> Plugin | None:
+        """Who registers `name`; None for an own entry, and for no entry."""
+        return None if name in self._own else next(iter(self._plugins.get(name, ())), None)
+
+    def notices(self) -> list[str]:
+        """What is wrong with the names that plugins register, a sentence each."""
+        found = []
+        for name, registered in sorted(self._plugins.items()):
+            packages = " and ".join(plugin.label for plugin in registered)
+            if name in self._own:
+                found.append(
+                    f"{packages} registers the {self._what} {name!r}, which javisbench has already: its own is used. "
+                    f"Rename the entry point in {self._group!r}, or uninstall the package."
+                )
+            elif len(registered) > 1:
+                found.append(self._doubled(name, registered))
+        return found
+
+    def _doubled(self, name: str, registered: Iterable[Plugin]) -> str:
+        packages = " and ".join(f"{plugin.label} ({plugin.target})" for plugin in registered)
+        return f"The {self._what} {name!r} is registered more than once, by {packages}. Uninstall all but one."
 
     def get(self, name: str) -> T:
         """Import and return the entry `name`.
 
         Raises:
-            UsageError: no such name (with near matches), or a plugin that does not import.
+            UsageError: no such name (with near matches).
+            PluginError: a plugin's entry that does not import, or is no such thing; the message names the package.
         """
-        targets = self._targets
-        if name not in targets:
+        if name in self._own:
+            return cast(T, _imported(self._own[name]))
+        if name not in self._plugins:
             raise UsageError(
-                f"There is no {self._what} {name!r}.{did_you_mean(name, targets)} Known: {', '.join(sorted(targets))}."
+                f"There is no {self._what} {name!r}.{did_you_mean(name, self)} Known: {', '.join(sorted(self))}."
             )
-        module, _, attribute = targets[name].partition(":")
+        if name in self._broken:
+            earlier = self._broken[name]
+            raise PluginError(earlier.message) from earlier.__cause__
         try:
-            return cast(T, getattr(importlib.import_module(module), attribute))
-        except (ImportError, AttributeError) as error:
-            if name in self._own:
+            return self._of_plugin(name)
+        except PluginError as error:
+            self._broken[name] = error
+            raise
+
+    def _of_plugin(self, name: str) -> T:
+        registered = self._plugins[name]
+        if len(registered) > 1:
+            raise PluginError(self._doubled(name, registered))
+        (plugin,) = registered
+        whose = self._whose(name)
+        try:
+            found = _imported(plugin.target)
+        except Exception as error:
+            module = missing_module(error)
+            if module is not None and module.partition(".")[0] != re.split("[.:]", plugin.target)[0]:
+                told = f"needs the module {module}, which is not installed: {plugin.how_to_install(module)}"
+            else:
+                told = f"does not import ({plugin.target}): {type(error).__name__}: {error}. Update or uninstall it"
+            raise PluginError(f"{whose} {told}.") from error
+        wrong = self._wrong(name, found)
+        if wrong is not None:
+            raise PluginError(f"{whose} ({plugin.target}) {wrong}. Update or uninstall it.")
+        return cast(T, found)
+
+    @contextmanager
+    def guarded(self, name: str, doing: str) -> Iterator[None]:
+        """Inside, whatever a plugin's entry `name` raises becomes a `PluginError`; what an own entry raises stays.
+
+        That a clip or set has no value (`FeatureError`, `MetricError`) is no defect and stays too.
+
+        Args:
+            name: of the entry.
+            doing: what is called, for the message (``"score"``).
+        """
+        try:
+            yield
+        except (FeatureError, MetricError, PluginError):
+            raise
+        except Exception as error:
+            plugin = self.plugin(name)
+            if plugin is None:
                 raise
-            raise UsageError(
-                f"The {self._what} {name!r} of an installed plugin does not import: {error}. "
-                f"Update or uninstall the package that provides {targets[name]!r}."
-            ) from error
+            if isinstance(error, JavisbenchError):
+                raise PluginError(f"{self._whose(name)}: {error.sentence}", details=error.details) from error
+            raise PluginError(self.defect(name, doing, error)) from error
+
+    def defect(self, name: str, doing: str, error: Exception) -> str:
+        """A sentence on a defect of the entry `name`, with its package where it is a plugin's."""
+        plugin, module = self.plugin(name), missing_module(error)
+        if plugin is not None and module is not None:
+            return (
+                f"{self._whose(name)} needs the module {module}, which is not installed: "
+                f"{plugin.how_to_install(module)}."
+            )
+        return f"{self._whose(name)} failed in {doing}: {type(error).__name__}: {error}. The log has the details."
+
+    def _whose(self, name: str) -> str:
+        plugin = self.plugin(name)
+        return f"The {self._what} {name!r}" + (f" of the package {plugin.label}" if plugin else "")
+
+
+def _imported(target: str) -> object:
+    module, _, attribute = target.partition(":")
+    found: object = importlib.import_module(module)
+    for name in attribute.split(".") if attribute else ():
+        found = getattr(found, name)
+    return found

@@ -14,15 +14,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from javisbench.cards import SuiteCard, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug
-from javisbench.registry import did_you_mean
+from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_rows import Problem, Rows, read_rows
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
@@ -225,11 +224,21 @@ def _with_own(sample: Sample, aspects: Iterable[Aspect]) -> dict[str, tuple[str,
     return found
 
 
+SUITES: Registry[Callable[[], Suite]] = Registry(
+    "suite",
+    "javisbench.suites",
+    {},
+    lambda name, found: None if callable(found) else "is no function that gives a Suite",
+)
+"""Suites of other packages; those of this one are cards."""
+
+
 def known_suites() -> dict[str, str]:
     """Suite name to a one-line title: this package's, then those of installed plugins."""
     titles = {name: card.title for name, card in suite_cards().items()}
-    for point in entry_points(group="javisbench.suites"):
-        titles.setdefault(point.name, f"from the plugin {point.value}")
+    for name in SUITES:
+        plugin = SUITES.plugin(name)
+        titles.setdefault(name, f"of the package {plugin.label if plugin else ''}")
     return titles
 
 
@@ -259,9 +268,8 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
     cards = suite_cards()
     if spec in cards:
         return _read_card(cards[spec], allow_outside=allow_outside, offline=offline)
-    for point in entry_points(group="javisbench.suites"):
-        if point.name == spec:
-            return cast(Callable[[], Suite], point.load())(), []
+    if spec in SUITES:
+        return _of_plugin(spec), []
     path = Path(spec)
     if not path.exists():
         raise UsageError(
@@ -277,6 +285,15 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         rows = read_folder(path, allow_outside=allow_outside)
         return _read(rows, path, _name(path.resolve().name), None, allow_outside=allow_outside)
     return _read(read_rows(path), path, _name(path.stem.lower()), None, allow_outside=allow_outside)
+
+
+def _of_plugin(name: str) -> Suite:
+    make = SUITES.get(name)
+    with SUITES.guarded(name, "its function"):
+        suite = make()
+        if not isinstance(suite, Suite):
+            raise TypeError(f"it gives a {type(suite).__name__}, no Suite")
+    return suite
 
 
 def _name(file_name: str) -> str:

@@ -10,6 +10,22 @@ from javisbench.registry import Registry
 if TYPE_CHECKING:
     from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
 
+
+def _wrong(name: str, found: object) -> str | None:
+    """What keeps an object of another package from being the metric `name`; None for a metric."""
+    from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
+
+    if not (isinstance(found, type) and issubclass(found, SampleMetric | SetMetric)):
+        return "is no subclass of SampleMetric or SetMetric"
+    card = getattr(found, "card", None)
+    if not isinstance(card, MetricCard):
+        return "has no MetricCard as `card`"
+    if card.id != name:
+        return f"has the id {card.id!r} on its card, which must be that of its entry point"
+    kind = "set" if issubclass(found, SetMetric) else "sample"
+    return None if card.kind == kind else f"has the kind {card.kind!r} on its card, and is one of the kind {kind!r}"
+
+
 METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
     "metric",
     "javisbench.metrics",
@@ -43,6 +59,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "health_timing": "javisbench.metrics.health:TimingFault",
         "health_damaged": "javisbench.metrics.health:Damaged",
     },
+    _wrong,
 )
 
 

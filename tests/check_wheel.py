@@ -16,6 +16,7 @@ NEEDED = (
     "javisbench/metrics/av_align.py",
     "javisbench/baselines/procedural/__init__.py",
     "javisbench/data_cards/suites/demo.csv",
+    "javisbench/data_cards/suites/sync-scenes.csv",
     "javisbench/data_cards/weights/imagebind_huge.toml",
     "javisbench/leaderboard/assets/site.css",
     "javisbench/leaderboard/templates/base.html.j2",

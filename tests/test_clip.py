@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from javisbench.clip import Clip, ClipHead, Damage, FrameRun, Timeline
+from javisbench.errors import UsageError
 
 # What containers round times to: MP4 as most write it and MPEG, Matroska, or not at all.
 TICKS = st.sampled_from([Fraction(1, 90000), Fraction(1, 1000), None])
@@ -197,3 +198,11 @@ def test_a_run_gives_those_of_its_frames_that_are_wanted() -> None:
     some = whole.only(np.array([0, 5, 6, 7]))
     assert some.indices.tolist() == [5, 7] and some.frames[:, 0, 0, 0].tolist() == [1, 2]
     assert len(whole.only(np.zeros(0, np.int64)).frames) == 0
+
+
+@pytest.mark.parametrize(
+    "times", [[0.0, 0.1], [0.0, 0.1, 0.2, 0.3], [0.0, 0.2, 0.1], [0.0, np.nan, 0.2], [[0.0, 0.1, 0.2]]]
+)
+def test_times_that_fit_no_frames_are_refused(times: list[float]) -> None:
+    with pytest.raises(UsageError, match="frame_times_s"):
+        Clip(np.zeros((3, 2, 2, 3), np.uint8), Fraction(10), None, None, frame_times_s=np.array(times))

@@ -167,6 +167,11 @@ def test_the_metrics_page_is_that_of_the_cards() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == written, "run python docs/make_metrics.py"
 
 
+def test_the_licences_page_is_written_from_the_cards() -> None:
+    written = module(ROOT / "docs" / "make_licences.py").page()
+    assert (ROOT / "docs" / "licences.md").read_text(encoding="utf-8") == written, "run python docs/make_licences.py"
+
+
 def test_the_protocols_page_has_every_difference_with_its_measured_effect() -> None:
     effects = module(ROOT / "benchmarks" / "protocol_effects.py")
     differences = effects.differences()

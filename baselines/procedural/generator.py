@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast, get_args
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from javisbench.baselines.procedural.painting import Painter
 from javisbench.baselines.procedural.places import GROUND, paint_place, surface_texture
 from javisbench.baselines.procedural.script import Script, Subject, write_script
 from javisbench.baselines.procedural.sounds import room
+from javisbench.baselines.procedural.sync.clips import COLUMN, Rates, scene_facts, setting_of
+from javisbench.baselines.procedural.sync.families import make_scene
+from javisbench.baselines.procedural.sync.mixing import heard
+from javisbench.baselines.procedural.sync.scene import MARGIN_S
 from javisbench.clip import Clip, ClipSpec
 from javisbench.damages.sound import shifted
 from javisbench.errors import GenerationError, UsageError
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 MAX_SIDE = 4096
 MAX_SECONDS = 600.0
 ROOM_LEVEL = 2e-3
+_VARIED = "frame rates (15 to 50 fps) and lengths (0.8 to 1.2 times) differ by clip; -M rates=suite keeps the suite's"
 
 
 class Procedural(Generator):
@@ -34,14 +39,19 @@ class Procedural(Generator):
     Prompt and categories choose place, visual style, subjects and the order of their events; every choice, picture and
     sound follows from the request's seed alone. ``info["events"]`` lists the true events.
 
+    The variant ``sync`` makes the scenes of `javisbench.baselines.procedural.sync` instead: eleven families, named by
+    the suite's column ``family``, for judging metrics of synchrony. ``info`` then holds ``family``, ``expected``,
+    ``events``, ``seen_only`` and ``heard_only``.
+
     Args:
-        variant: none.
+        variant: None or ``sync``.
         params: ``offset_s``, seconds by which the sound is late (negative: early), default 0; ``damage``, one of
             ``none``, ``silent``, ``shuffled``, ``reversed``, ``clipped``, ``hiss``, ``frozen``, ``black``, ``noise``,
-            ``blurred``.
+            ``blurred``; of ``sync`` also ``rates``, ``varied`` (default: frame rate and length differ by clip) or
+            ``suite`` (as the suite asks).
 
     Raises:
-        UsageError: an unknown parameter or value.
+        UsageError: an unknown variant, parameter or value.
     """
 
     uses_categories = True
@@ -50,21 +60,31 @@ class Procedural(Generator):
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
-        if variant is not None:
-            raise UsageError(f"The model procedural has no variants; got procedural:{variant}. Name it without one.")
-        known = ("offset_s", "damage")
+        if variant not in (None, "sync"):
+            raise UsageError(
+                f"The model procedural has no variant {variant!r}. Known: procedural, and procedural:sync for scenes "
+                f"with true event times."
+            )
+        known = ("offset_s", "damage") if variant is None else ("offset_s", "damage", "rates")
         for name in self.params:
             if name not in known:
                 raise UsageError(
-                    f"The model procedural has no parameter {name!r}.{did_you_mean(name, known)} "
+                    f"The model {self._name} has no parameter {name!r}.{did_you_mean(name, known)} "
                     f"Known: {', '.join(known)}."
                 )
-        self._offset_s = _seconds(self.params.get("offset_s", "0"))
-        self._damage = _damage(self.params.get("damage", "none"))
+        self._offset_s = _seconds(self.params.get("offset_s", "0"), MAX_SECONDS if variant is None else MARGIN_S)
+        self._damage = _one_of("damage", self.params.get("damage", "none"), NAMES)
+        self._rates = cast("Rates", _one_of("rates", self.params.get("rates", "varied"), get_args(Rates)))
+        self.uses_columns = () if variant is None else (COLUMN,)
+
+    @property
+    def _name(self) -> str:
+        return "procedural" if self.variant is None else f"procedural:{self.variant}"
 
     def resolved(self) -> Mapping[str, Json]:
-        """Both parameters with their values."""
-        return {"variant": None, "offset_s": self._offset_s, "damage": self._damage}
+        """The parameters with their values."""
+        plain = {"variant": self.variant, "offset_s": self._offset_s, "damage": self._damage}
+        return plain if self.variant is None else {**plain, "rates": self._rates}
 
     def plan(self, spec: ClipSpec) -> Plan:
         """Exactly what is asked for, within reason.
@@ -90,12 +110,32 @@ class Procedural(Generator):
             fps=spec.fps,
             audio_samples=max(1, round(spec.duration_s * spec.sample_rate)),
             sample_rate=spec.sample_rate,
+            notes=(_VARIED,) if self.variant == "sync" and self._rates == "varied" else (),
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """One clip a request, in order."""
         for request in batch:
-            yield self._clip(request)
+            yield self._clip(request) if self.variant is None else self._scene(request)
+
+    def _scene(self, request: Request) -> Generated | Failed:
+        plan = request.plan
+        spec = ClipSpec(plan.width, plan.height, plan.frames / float(plan.fps), plan.fps, plan.sample_rate)
+        try:
+            setting = setting_of(request.sample, request.seed, spec, self._rates)
+        except GenerationError as error:
+            return Failed(request, "generate", error.kind, error.message, retryable=False)
+        scene = make_scene(setting)
+        clip = Clip(
+            frames=scene.picture(),
+            fps=setting.fps,
+            audio=heard(setting, scene.sound(), self._offset_s),
+            sample_rate=plan.sample_rate,
+            audio_source="sidecar",
+            name=request.sample.id,
+        )
+        info = {**scene_facts(setting, scene), "audio_offset_s": self._offset_s, "damage": self._damage}
+        return Generated(request, damaged(clip, self._damage, setting.random("damage")), info)
 
     def _clip(self, request: Request) -> Generated:
         plan = request.plan
@@ -126,19 +166,21 @@ class Procedural(Generator):
         return Generated(request, damaged(clip, self._damage, spoiling), info)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, most: float) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not abs(value) <= MAX_SECONDS:
-        raise UsageError(f"offset_s of procedural is seconds between -{MAX_SECONDS:.0f} and 600; got {text!r}.")
+    if not abs(value) <= most:
+        raise UsageError(f"offset_s of procedural is seconds between -{most:.0f} and {most:.0f}; got {text!r}.")
     return value
 
 
-def _damage(text: str) -> str:
-    if text not in NAMES:
-        raise UsageError(f"procedural knows no damage {text!r}.{did_you_mean(text, NAMES)} Known: {', '.join(NAMES)}.")
+def _one_of(parameter: str, text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise UsageError(
+            f"procedural knows no {parameter} {text!r}.{did_you_mean(text, known)} Known: {', '.join(known)}."
+        )
     return text
 
 

@@ -103,7 +103,7 @@ def kinds_in(text: str) -> tuple[Kind, ...]:
     """The kinds that a prompt names, in the order of its words, each once."""
     found: dict[str, Kind] = {}
     for word in re.findall(r"[a-z-]+", text.lower()):
-        for form in _base_forms(word):
+        for form in base_forms(word):
             if form in _BY_WORD:
                 kind = _BY_WORD[form]
                 found.setdefault(kind.name, kind)
@@ -116,7 +116,7 @@ def kinds_of(sound_type: str) -> tuple[Kind, ...]:
     return tuple(kind for kind in _KINDS if kind.sound_type == sound_type)
 
 
-def _base_forms(word: str) -> list[str]:
+def base_forms(word: str) -> list[str]:
     """The word and what it may be an inflection of (``dripping``: dripping, dripp, dripe, drip)."""
     forms = [word]
     for ending in ("s", "es", "d", "ed", "ing", "er", "ers"):

@@ -56,13 +56,17 @@ class Painter:
         self._box: tuple[float, float, float, float] | None = None
         self._origin: Point = (0.0, 0.0)
         self._unit = 1.0
+        self._side = 1
 
-    def place(self, x: float, y: float, unit: float) -> None:
-        """Put the origin at pixel (x, y), counted from the top left, and make 1 equal to `unit` pixels."""
-        self._origin, self._unit = (x, y), unit
+    def place(self, x: float, y: float, unit: float, mirrored: bool = False) -> None:
+        """Put the origin at pixel (x, y), counted from the top left, and make 1 equal to `unit` pixels.
+
+        When it is `mirrored`, x grows to the left.
+        """
+        self._origin, self._unit, self._side = (x, y), unit, -1 if mirrored else 1
 
     def _pixel(self, point: Point) -> Point:
-        return self._origin[0] + point[0] * self._unit, self._origin[1] - point[1] * self._unit
+        return self._origin[0] + self._side * point[0] * self._unit, self._origin[1] - point[1] * self._unit
 
     def _cover(self, left: float, top: float, right: float, bottom: float) -> None:
         if self._box is not None:
@@ -98,7 +102,7 @@ class Painter:
             self._layer,
             (round(x * scale), round(y * scale)),
             (round(wide * scale), round(high * scale)),
-            -math.degrees(angle),
+            -self._side * math.degrees(angle),
             0,
             360,
             _ink(color),

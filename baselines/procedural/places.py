@@ -31,7 +31,7 @@ def surface_texture(rng: Random, height: int, width: int, style: Style) -> NDArr
 
 def paint_place(rng: Random, scenario: str, p: Painter) -> None:
     """Fill the painter's canvas with a place of the scenario (an id of the aspect ``event_scenario``)."""
-    _PLACES[scenario](rng, p)
+    PLACES[scenario](rng, p)
     p.flush()
     if p.style == "camera_shooting":
         _photograph(rng, p.canvas)
@@ -239,7 +239,7 @@ def _virtual(rng: Random, p: Painter) -> None:
     p.flush(plain=True)
 
 
-_PLACES: dict[str, Callable[[np.random.Generator, Painter], None]] = {
+PLACES: dict[str, Callable[[np.random.Generator, Painter], None]] = {
     "natural_scenario": _natural,
     "urban_scenario": _urban,
     "living_scenario": _living,

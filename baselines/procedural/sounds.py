@@ -32,7 +32,7 @@ def _partials(t: Signal, rate: int, modes: list[tuple[float, float, float]]) -> 
     return total
 
 
-def _band(rng: np.random.Generator, rate: int, count: int, low_hz: float, high_hz: float) -> Signal:
+def band(rng: np.random.Generator, rate: int, count: int, low_hz: float, high_hz: float) -> Signal:
     """Noise between two frequencies with soft edges, standard deviation 1."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     hz = np.fft.rfftfreq(count, 1 / rate)
@@ -53,7 +53,7 @@ def bounce(rng: np.random.Generator, rate: int, seconds: float, pitch: float) ->
     """A ball on the floor: a dull tone that falls in pitch, and a tap."""
     t = _time(rate, 0.3)
     thump = _sweep(t, rate, pitch * (95 + 130 * np.exp(-t / 0.02))) * np.exp(-t / 0.07)
-    tap = _band(rng, rate, t.size, 700, 3500) * np.exp(-t / 0.008)
+    tap = band(rng, rate, t.size, 700, 3500) * np.exp(-t / 0.008)
     return _attack(t) * (0.8 * thump + 0.25 * tap)
 
 
@@ -72,7 +72,7 @@ def rev(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Si
     hz = pitch * (48 + 75 * np.exp(-t / 0.35))
     phase = np.cumsum(hz) / rate
     pulses = np.tanh(3 * np.sin(2 * np.pi * phase) + 1.5 * np.sin(np.pi * phase))
-    exhaust = _band(rng, rate, t.size, 80, 900) * (0.6 + 0.4 * np.sin(2 * np.pi * phase))
+    exhaust = band(rng, rate, t.size, 80, 900) * (0.6 + 0.4 * np.sin(2 * np.pi * phase))
     return _attack(t, 0.006) * np.exp(-t / 0.4) * (0.6 * pulses + 0.25 * exhaust) * _release(t, 0.1)
 
 
@@ -82,7 +82,7 @@ def clank(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> 
     modes = [(hz * pitch, level, 0.25 / (1 + hz / 1500)) for hz, level in zip(
         (187, 431, 733, 1187, 1789, 2693, 3761), (0.7, 0.9, 0.8, 0.6, 0.5, 0.4, 0.3), strict=True
     )]  # fmt: skip
-    burst = _band(rng, rate, t.size, 300, 5000) * np.exp(-t / 0.012)
+    burst = band(rng, rate, t.size, 300, 5000) * np.exp(-t / 0.012)
     return _attack(t, 0.001) * (0.45 * _partials(t, rate, modes) + 0.35 * burst) * _release(t, 0.2)
 
 
@@ -90,14 +90,14 @@ def knock(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> 
     """A blow on wood."""
     t = _time(rate, 0.25)
     modes = [(210 * pitch, 1.0, 0.05), (540 * pitch, 0.6, 0.03), (1150 * pitch, 0.3, 0.015)]
-    click = _band(rng, rate, t.size, 1200, 5000) * np.exp(-t / 0.004)
+    click = band(rng, rate, t.size, 1200, 5000) * np.exp(-t / 0.004)
     return _attack(t, 0.001) * (0.6 * _partials(t, rate, modes) + 0.3 * click)
 
 
 def shower(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
     """A burst of rain: hiss with drops in it, loud at once and slowly less."""
     t = _time(rate, seconds)
-    hiss = 0.2 * _band(rng, rate, t.size, 900, 7000)
+    hiss = 0.2 * band(rng, rate, t.size, 900, 7000)
     drops = rng.uniform(0, 1, t.size) < 180 / rate
     ticks = np.convolve(drops * rng.uniform(0.2, 1, t.size), np.exp(-np.arange(round(0.004 * rate) + 1) / 12))[: t.size]
     return _attack(t, 0.01) * np.exp(-t / 0.8) * (hiss + 0.5 * ticks) * _release(t, 0.15)
@@ -106,16 +106,16 @@ def shower(rng: np.random.Generator, rate: int, seconds: float, pitch: float) ->
 def gust(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
     """A gust of wind: low noise with a whistle."""
     t = _time(rate, seconds)
-    low = 0.35 * _band(rng, rate, t.size, 90 * pitch, 500 * pitch)
-    whistle = 0.08 * _band(rng, rate, t.size, 700 * pitch, 1000 * pitch)
+    low = 0.35 * band(rng, rate, t.size, 90 * pitch, 500 * pitch)
+    whistle = 0.08 * band(rng, rate, t.size, 700 * pitch, 1000 * pitch)
     return _attack(t, 0.04) * np.exp(-t / 0.6) * (low + whistle) * _release(t, 0.2)
 
 
 def thunder(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
     """A crack and a rumble."""
     t = _time(rate, 2.0)
-    crack = _band(rng, rate, t.size, 200, 4000) * np.exp(-t / 0.06)
-    rumble = _band(rng, rate, t.size, 30, 180) * np.exp(-t / 0.6)
+    crack = band(rng, rate, t.size, 200, 4000) * np.exp(-t / 0.06)
+    rumble = band(rng, rate, t.size, 30, 180) * np.exp(-t / 0.6)
     return _attack(t, 0.003) * (0.25 * crack + 0.3 * rumble) * _release(t, 0.3)
 
 
@@ -123,7 +123,7 @@ def drip(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> S
     """A drop on water: a tone that rises as its bubble closes."""
     t = _time(rate, 0.22)
     ring = _sweep(t, rate, pitch * (650 + 900 * t / 0.22)) * np.exp(-t / 0.045)
-    return _attack(t, 0.002) * (0.8 * ring + 0.08 * _band(rng, rate, t.size, 2000, 6000) * np.exp(-t / 0.01))
+    return _attack(t, 0.002) * (0.8 * ring + 0.08 * band(rng, rate, t.size, 2000, 6000) * np.exp(-t / 0.01))
 
 
 def chirp(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
@@ -140,22 +140,22 @@ def bark(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> S
     t = _time(rate, 0.26)
     hz = pitch * (230 + 260 * np.exp(-(((t - 0.05) / 0.06) ** 2)))
     envelope = _attack(t, 0.006) * np.exp(-t / 0.09)
-    rough = 0.15 * _band(rng, rate, t.size, 500, 3000)
-    return envelope * (0.8 * _voice(t, rate, hz, VOWELS_HZ[0]) + rough) * _release(t, 0.08)
+    rough = 0.15 * band(rng, rate, t.size, 500, 3000)
+    return envelope * (0.8 * voice(t, rate, hz, VOWELS_HZ[0]) + rough) * _release(t, 0.08)
 
 
 def step(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
     """A footstep: heel, then sole."""
     t = _time(rate, 0.22)
     heel = _partials(t, rate, [(120 * pitch, 0.9, 0.03), (320 * pitch, 0.4, 0.015)])
-    scuff = _band(rng, rate, t.size, 600, 4500) * np.exp(-t / 0.02)
+    scuff = band(rng, rate, t.size, 600, 4500) * np.exp(-t / 0.02)
     return _attack(t) * (0.6 * heel + 0.3 * scuff)
 
 
 def clap(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
     """Two hands."""
     t = _time(rate, 0.2)
-    return _attack(t, 0.001) * _band(rng, rate, t.size, 700 * pitch, 3200 * pitch) * np.exp(-t / 0.022) * 0.45
+    return _attack(t, 0.001) * band(rng, rate, t.size, 700 * pitch, 3200 * pitch) * np.exp(-t / 0.022) * 0.45
 
 
 def syllable(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Signal:
@@ -163,8 +163,8 @@ def syllable(rng: np.random.Generator, rate: int, seconds: float, pitch: float) 
     t = _time(rate, min(0.3, max(0.14, seconds)))
     hz = pitch * rng.uniform(105, 150) * (1 + 0.12 * np.sin(2 * np.pi * t / t[-1] if t.size > 1 else t))
     vowel = VOWELS_HZ[int(rng.integers(len(VOWELS_HZ)))]
-    voiced = _voice(t, rate, hz, vowel) * _attack(t, 0.015) * np.exp(-t / 0.14)
-    puff = _band(rng, rate, t.size, 1800, 5500) * np.exp(-t / 0.015) * rng.uniform(0.1, 0.3)
+    voiced = voice(t, rate, hz, vowel) * _attack(t, 0.015) * np.exp(-t / 0.14)
+    puff = band(rng, rate, t.size, 1800, 5500) * np.exp(-t / 0.015) * rng.uniform(0.1, 0.3)
     return (voiced + puff) * _release(t, 0.05)
 
 
@@ -180,7 +180,7 @@ def drum(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> S
     """A drum: a falling skin tone with the snare's rattle."""
     t = _time(rate, 0.4)
     skin = _sweep(t, rate, pitch * (150 + 90 * np.exp(-t / 0.02))) * np.exp(-t / 0.1)
-    rattle = _band(rng, rate, t.size, 1500, 6500) * np.exp(-t / 0.05)
+    rattle = band(rng, rate, t.size, 1500, 6500) * np.exp(-t / 0.05)
     return _attack(t, 0.001) * (0.7 * skin + 0.2 * rattle) * _release(t, 0.1)
 
 
@@ -191,7 +191,7 @@ def zap(rng: np.random.Generator, rate: int, seconds: float, pitch: float) -> Si
     return _attack(t) * 0.6 * ray * np.exp(-t / 0.1) * _release(t, 0.1)
 
 
-def _voice(t: Signal, rate: int, hz: Signal, formants: tuple[int, int, int]) -> Signal:
+def voice(t: Signal, rate: int, hz: Signal, formants: tuple[int, int, int]) -> Signal:
     """Harmonics of a voice, weighed by the resonances of a vowel."""
     phase = 2 * np.pi * np.cumsum(hz) / rate
     middle = float(np.mean(hz))
@@ -209,4 +209,4 @@ def _release(t: Signal, seconds: float) -> Signal:
 
 def room(rng: np.random.Generator, rate: int, count: int) -> Signal:
     """The faint noise of a place, standard deviation 1; a microphone is never silent."""
-    return _band(rng, rate, count, 60, 900) + 0.2 * _band(rng, rate, count, 900, 6000)
+    return band(rng, rate, count, 60, 900) + 0.2 * band(rng, rate, count, 900, 6000)

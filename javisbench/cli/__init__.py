@@ -33,6 +33,7 @@ COMMANDS = {
     "metrics": ("javisbench.cli.metrics", "List and show metrics."),
     "weights": ("javisbench.cli.weights", "List, fetch and verify weights."),
     "reference": ("javisbench.cli.reference", "Build and check the real side of set metrics."),
+    "completion": ("javisbench.cli.completion", "Complete commands and names in a shell."),
 }
 
 
@@ -83,7 +84,7 @@ def run(args: Sequence[str] | None = None) -> int:
     """Like `main`, but return the exit code."""
     output.prepare_streams()
     try:
-        outcome: Any = cli.main(args=None if args is None else list(args), standalone_mode=False)
+        outcome: Any = cli.main(None if args is None else list(args), "javisbench", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code

@@ -8,6 +8,7 @@ import click
 
 from javisbench.cli import options
 from javisbench.cli.generate import generate_settings, generating_options
+from javisbench.cli.grouped import GroupedCommand
 from javisbench.cli.score import scoring_options, show_result
 
 EPILOG = """\b
@@ -19,7 +20,7 @@ The same command again goes on where it stopped.
 """
 
 
-@click.command("eval", epilog=EPILOG)
+@click.command("eval", epilog=EPILOG, cls=GroupedCommand)
 @generating_options
 @options.scored_suite_option
 @options.scoring_options

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options, output
+from javisbench.cli import names, options, output
+from javisbench.cli.grouped import GroupedCommand
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ generating_options = options.compose(
         "--model",
         required=True,
         metavar="MODEL",
+        shell_complete=names.completer(names.models),
         help="name, name:variant, cascade:..., diffusers:REPO, command:..., python:module:Class or folder:PATH.",
     ),
     click.option("-M", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the model; repeatable."),
@@ -45,7 +47,7 @@ generating_options = options.compose(
 )
 
 
-@click.command("generate", epilog=EPILOG)
+@click.command("generate", epilog=EPILOG, cls=GroupedCommand)
 @generating_options
 @options.suite_option
 @options.weights_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options, output
+from javisbench.cli import names, options, output
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore
@@ -46,7 +46,7 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
 
 
 @command.command("show")
-@click.argument("metric")
+@click.argument("metric", shell_complete=names.completer(names.metrics))
 @options.weights_option
 @options.json_option
 def show(metric: str, weights_dirs: tuple[Path, ...], as_json: bool) -> int:

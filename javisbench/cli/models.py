@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options, output
+from javisbench.cli import names, options, output
 from javisbench.errors import JavisbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _brief(name: str, card: dict[str, Any]) -> dict[str, Any]:
 
 
 @command.command("show")
-@click.argument("model")
+@click.argument("model", shell_complete=names.completer(names.models))
 @click.option("-M", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the model; repeatable.")
 @options.suite_option
 @options.json_option

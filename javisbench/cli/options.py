@@ -7,15 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from javisbench.cli import output
+from javisbench.cli import names, output
 from javisbench.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,12 +41,14 @@ suite_option = click.option(
     default="javisbench",
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=names.completer(names.suites, files=True),
     help="Known suite, or a .csv or .jsonl file.",
 )
 scored_suite_option = click.option(
     "--suite",
     default=None,
     metavar="NAME|FILE",
+    shell_complete=names.completer(names.suites, files=True),
     help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
     "javisbench]",
 )
@@ -98,15 +97,28 @@ weights_option = click.option(
 )
 
 scoring_options = compose(
-    click.option("--metrics", metavar="ID,...", help="Metric ids or globs (health_*). [default: all that apply]"),
+    click.option(
+        "--metrics",
+        metavar="ID,...",
+        shell_complete=names.completer(names.metrics, listed=True),
+        help="Metric ids or globs (health_*). [default: all that apply]",
+    ),
     click.option(
         "--protocol",
         "protocols",
         multiple=True,
         metavar="NAME",
+        shell_complete=names.completer(names.protocols),
         help="How numbers are made; may be given several times. [default: the suite's, else javisbench-v1]",
     ),
-    click.option("--encoder", "encoders", multiple=True, metavar="NAME=VARIANT", help="Another variant of an encoder."),
+    click.option(
+        "--encoder",
+        "encoders",
+        multiple=True,
+        metavar="NAME=VARIANT",
+        shell_complete=names.completer(names.encoders),
+        help="Another variant of an encoder.",
+    ),
     weights_option,
     click.option(
         "--reference",

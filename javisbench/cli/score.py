@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from javisbench.cli import options, output
+from javisbench.cli.grouped import GroupedCommand
 
 EPILOG = """\b
 Examples:
@@ -23,7 +24,7 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 """
 
 
-@click.command("score", epilog=EPILOG)
+@click.command("score", epilog=EPILOG, cls=GroupedCommand)
 @click.argument("clips", required=False, type=click.Path(path_type=Path))
 @options.scored_suite_option
 @click.option("--name", help="How the maker of the clips is called in tables. [default: the folder's name]")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options, output
+from javisbench.cli import names, options, output
 
 if TYPE_CHECKING:
     from javisbench.suite import Suite
@@ -34,7 +34,7 @@ def list_(as_json: bool) -> int:
 
 
 @command.command("show")
-@click.argument("suite")
+@click.argument("suite", shell_complete=names.completer(names.suites, files=True))
 @options.slice_by_option
 @options.allow_outside_option
 @options.json_option
@@ -103,7 +103,7 @@ def _show_counts(suite: Suite, counts: dict[str, dict[str, int]]) -> None:
 
 
 @command.command("validate")
-@click.argument("suite")
+@click.argument("suite", shell_complete=names.completer(names.suites, files=True))
 @options.slice_by_option
 @options.allow_outside_option
 @options.json_option

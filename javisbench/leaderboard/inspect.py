@@ -226,12 +226,16 @@ def _motion(run: Path, source: ClipSource) -> NDArray[np.float64] | None:
     from javisbench.media import content_hash
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.metrics.encoders.flow import FlowEncoder
-    from javisbench.run.features import FeatureStore, feature_key
+    from javisbench.run.features import FeatureStore, contents, feature_key
 
     card, store = FlowEncoder.card, FeatureStore(run / "features")
     label = f"{card.name}={card.default_variant}"
-    key = feature_key(content_hash(source), label, card.revision, "", FeatureSpec.of("flow", "motion"))
-    return store.get(key)["magnitude"].astype(float) if key in store else None
+    spec = FeatureSpec.of("flow", "motion")
+    for content in contents(store, content_hash(source), FlowEncoder.stream(spec)):
+        key = feature_key(content, label, card.revision, "", spec)
+        if key in store:
+            return store.get(key)["magnitude"].astype(float)
+    return None
 
 
 def _scores(result: Result) -> dict[str, float]:

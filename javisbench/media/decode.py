@@ -49,6 +49,7 @@ from javisbench.media.signature import VIDEO_FORMATS, Format, identify
 from javisbench.media.sound import Sound, SoundTrack
 from javisbench.media.sound_file import read_sidecar
 from javisbench.media.source import DecodeLimits, MediaInfo
+from javisbench.media.stream_hash import PictureHash, sound_hash
 
 if TYPE_CHECKING:
     from typing import Self
@@ -116,6 +117,7 @@ class ClipDecoder:
             check_pixels(self._video, *_coded_size(stream), max(self._samples, 1), self._limits)
         self._declared = declared_fps(stream)
         self._index = PictureIndex(stream, by_slot=self._by_slot)
+        self._hash = PictureHash(stream)
         self._start, self._duration = int(stream.start_time or 0), int(stream.duration or 0)
         self._crop = crop_of(self._video, self._format, container.streams.video.index(stream))
         self._picture = PictureDecoder(self._video, self._crop, by_slot=self._by_slot)
@@ -142,6 +144,7 @@ class ClipDecoder:
                     track.feed(packet)
                 continue
             self._index.add(packet)
+            self._hash.add(packet)
             size += packet.size
             if size > _KEPT_PACKET_BYTES:
                 self._kept = None
@@ -190,6 +193,12 @@ class ClipDecoder:
             self._sound_spans_s = track.spans_s(timed=not self._by_slot)
             self.sound = track.finish(start, timed=not self._by_slot)
             self.audio_source = "none" if self.sound is None else "container"
+
+    @property
+    def stream_hashes(self) -> tuple[str, str]:
+        """Of picture and sound, each alone; see `javisbench.media.stream_hash`."""
+        picture = self._hash.digest(self.timeline, self._picture.matrix, self._crop, by_slot=self._by_slot)
+        return picture, sound_hash(self.sound)
 
     def runs(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], int]]:
         """The wanted frames, in runs.

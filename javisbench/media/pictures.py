@@ -160,7 +160,7 @@ class PictureDecoder:
         self.durations = array("q")
         self.base = Fraction(1, 1000)
         self._coded_size = (0, 0)
-        self._matrix: tuple[int, ...] | None = None
+        self.matrix: tuple[int, ...] | None = None
         self._crop = crop
         self._to_rgb = ToRgb(path)
 
@@ -190,7 +190,7 @@ class PictureDecoder:
             raise media_error("decode_error", f"{self.path}: damaged picture data in frame {self.count}.")
         if self.count == 0:
             self._coded_size = (frame.height, frame.width)
-            self._matrix = display_matrix(frame)
+            self.matrix = display_matrix(frame)
             self.base = Fraction(frame.time_base or self.base)
         elif (frame.height, frame.width) != self._coded_size:
             raise media_error("decode_error", f"{self.path}: the picture size changes at frame {self.count}.")
@@ -203,12 +203,12 @@ class PictureDecoder:
         pixels = self._to_rgb(frame)
         if self._crop != NO_CROP:
             pixels = cropped(pixels, self._crop)
-        return pixels if self._matrix is None else turn(pixels, self._matrix)
+        return pixels if self.matrix is None else turn(pixels, self.matrix)
 
     def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
         """Height and width of a frame once it is turned."""
         stored = np.empty((frame.height, frame.width, 0), np.uint8)
-        height, width = turn(cropped(stored, self._crop), self._matrix).shape[:2]
+        height, width = turn(cropped(stored, self._crop), self.matrix).shape[:2]
         return int(height), int(width)
 
     def shown(self, declared_fps: Fraction | None) -> Ticks:

@@ -370,7 +370,8 @@ def _head_from(reply: dict[str, Any], name: str) -> ClipHead:
             audio = audio.reshape(channels, samples)
     height, width = (int(size) for size in head["size"])
     line = Timeline(times, float(head["last_frame_s"]), Fraction(*head["fps"]), Fraction(*head["declared_fps"]))
-    return ClipHead(line, height, width, audio, head["sample_rate"], head["audio_source"], name)
+    picture, sound = (str(value) for value in head["hashes"])
+    return ClipHead(line, height, width, audio, head["sample_rate"], head["audio_source"], name, picture, sound)
 
 
 def _run_from(reply: dict[str, Any], head: ClipHead) -> FrameRun:

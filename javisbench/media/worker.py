@@ -105,6 +105,7 @@ def _send_head(connection: socket.socket, clip: Any) -> None:
         "samples": 0 if sound is None else sound.samples.shape[1],
         "sample_rate": None if sound is None else sound.rate,
         "audio_source": clip.audio_source,
+        "hashes": clip.stream_hashes,
     }
     descriptor = buffers.create()
     try:

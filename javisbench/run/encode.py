@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 from javisbench.errors import FeatureError, JavisbenchError, MediaError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
 from javisbench.metrics.encoders.base import FeatureSpec
-from javisbench.run.features import FeatureStore, feature_key
+from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
 from javisbench.run.progress import ENCODING, READING
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.clip import ClipHead, Damage, FrameRun
-    from javisbench.metrics.encoders.base import Encoder, EncoderCard, Intake
+    from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, Intake
     from javisbench.reference.wanted import EncoderChoice
     from javisbench.run.progress import Progress, Stage
 
@@ -69,6 +70,24 @@ class EncodeSession:
         choice = self.encoders[spec.encoder]
         label = f"{choice.label}@{self.precision}" if self.reduces(choice.cls.card) else choice.label
         return feature_key(content, label, choice.cls.card.revision, choice.weights_hash, spec)
+
+    def keys(self, content: str, spec: FeatureSpec) -> list[str]:
+        """Where one feature of one clip or prompt may be stored, the best place first."""
+        stream = self.encoders[spec.encoder].cls.stream(spec) if spec.subject == "clip" else "both"
+        return [self.key(known, spec) for known in contents(self.store, content, stream)]
+
+    def stored(self, content: str, spec: FeatureSpec) -> Features:
+        """A feature of a clip or prompt.
+
+        Raises:
+            FeatureError: there is none, and why.
+        """
+        keys = self.keys(content, spec)
+        for key in keys:
+            if key in self.store:
+                return self.store.get(key)
+        error = next((self.feature_errors[key] for key in keys if key in self.feature_errors), None)
+        raise error or FeatureError("The features are missing from the store.")
 
     def reduces(self, card: EncoderCard) -> bool:
         """Whether an encoder computes in less than fp32 here."""
@@ -129,10 +148,10 @@ class EncodeSession:
         return self._loaded[name]
 
     def missing(self, content: str, specs: Iterable[FeatureSpec]) -> dict[str, list[FeatureSpec]]:
-        """Encoder name to those of `specs` whose features are not stored yet."""
+        """Encoder name to those of `specs` that are neither stored nor known to fail."""
         todo: dict[str, list[FeatureSpec]] = {}
         for spec in specs:
-            if self.key(content, spec) not in self.store:
+            if not any(key in self.store or key in self.feature_errors for key in self.keys(content, spec)):
                 todo.setdefault(spec.encoder, []).append(spec)
         return {name: sorted(found, key=repr) for name, found in sorted(todo.items())}
 
@@ -140,7 +159,7 @@ class EncodeSession:
         """Store one item's features; remember its errors. Returns how many failed."""
         failed = 0
         for spec, features in encoded.items():
-            key = self.key(content, spec)
+            key = self.keys(content, spec)[0]
             if isinstance(features, JavisbenchError):
                 self.feature_errors[key] = features
                 failed += 1
@@ -155,11 +174,6 @@ class EncodeSession:
         for encoder in self._loaded.values():
             encoder.close()
         self._loaded.clear()
-
-
-def media_facts_key(content: str) -> str:
-    """The store's key of what decoding told of a clip besides its pixels and samples."""
-    return feature_key(content, "media", 1, "", FeatureSpec("media", "facts"))
 
 
 def prompt_hash(prompt: str) -> str:
@@ -234,28 +248,64 @@ def encode_clips(
     wanted: Mapping[ClipSource, Iterable[FeatureSpec]], index: ContentIndex, session: EncodeSession, progress: Progress
 ) -> None:
     """Make the clip features that are not stored yet; decode errors are added to `index`."""
-    todo: dict[ClipSource, dict[str, list[FeatureSpec]]] = {}
-    seen: set[str] = set()
-    for source, specs in wanted.items():
-        content = index.hashes.get(source)
-        if content is None or content in seen:
-            continue
-        missing = session.missing(content, specs)
-        if missing:
-            seen.add(content)
-            todo[source] = missing
+    todo = _todo(wanted, index, session)
     if not todo:
         return
     for name in sorted({name for missing in todo.values() for name in missing}):
         session.encoder(name)
     with progress.stage(ENCODING, len(todo)) as stage, ClipReader(session.workers, session.limits) as reader:
-        _ClipLoop(todo, index, session, stage).run(reader)
+        _ClipLoop(todo, index, session, stage, _Claims(session)).run(reader)
+    # What was left to another clip of the same picture or sound, which then failed for a reason of its own.
+    if left := _todo({source: wanted[source] for source in todo if source not in index.errors}, index, session):
+        with progress.stage(ENCODING, len(left)) as stage, ClipReader(session.workers, session.limits) as reader:
+            _ClipLoop(left, index, session, stage, None).run(reader)
     session.store.flush()
     broken = {index.hashes[source]: error for source, error in index.errors.items() if source in index.hashes}
     for source in wanted:
         # Copies of a broken clip were not decoded again.
         if index.hashes.get(source) in broken:
             index.errors.setdefault(source, broken[index.hashes[source]])
+
+
+def _todo(
+    wanted: Mapping[ClipSource, Iterable[FeatureSpec]], index: ContentIndex, session: EncodeSession
+) -> dict[ClipSource, dict[str, list[FeatureSpec]]]:
+    """What is missing of each distinct clip."""
+    todo: dict[ClipSource, dict[str, list[FeatureSpec]]] = {}
+    seen: set[str] = set()
+    for source, specs in wanted.items():
+        content = index.hashes.get(source)
+        if content is None or content in seen:
+            continue
+        if missing := session.missing(content, specs):
+            seen.add(content)
+            todo[source] = missing
+    return todo
+
+
+class _Claims:
+    """Who makes what of a picture or a sound that several clips share: the first one to come, and no other."""
+
+    def __init__(self, session: EncodeSession) -> None:
+        self._session = session
+        self._taken: set[str] = set()
+        self._lock = threading.Lock()
+
+    def first(self, head: ClipHead, todo: Mapping[str, list[FeatureSpec]]) -> dict[str, list[FeatureSpec]]:
+        """Those of `todo` that nobody has made or begun to make."""
+        with self._lock:
+            left = {name: [spec for spec in specs if self._take(head, spec)] for name, specs in todo.items()}
+        return {name: specs for name, specs in left.items() if specs}
+
+    def _take(self, head: ClipHead, spec: FeatureSpec) -> bool:
+        stream = self._session.encoders[spec.encoder].cls.stream(spec)
+        digest = {"picture": head.picture_hash, "sound": head.sound_hash, "both": ""}[stream]
+        if not digest:
+            return True
+        key = self._session.key(stream_content(stream, digest), spec)
+        free = key not in self._taken and key not in self._session.store
+        self._taken.add(key)
+        return free
 
 
 class _Visit:
@@ -339,11 +389,13 @@ class _ClipLoop:
     index: ContentIndex
     session: EncodeSession
     stage: Stage
+    claims: _Claims | None
     _batch: list[tuple[ClipSource, _Visit]] = field(default_factory=list)
 
     def run(self, reader: ClipReader) -> None:
         def visit(source: ClipSource, head: ClipHead) -> _Visit:
-            return _Visit(head, self.todo[source], self.session)
+            todo = self.todo[source]
+            return _Visit(head, todo if self.claims is None else self.claims.first(head, todo), self.session)
 
         for source, outcome in reader.stream(self.todo, visit):
             if isinstance(outcome, MediaError):
@@ -362,7 +414,12 @@ class _ClipLoop:
         import numpy as np
 
         kind = {"none": 0, "sidecar": 1, "container": 2}[head.audio_source]
-        facts = {"audio_source": np.asarray(kind), "durations_s": np.asarray([head.duration_s, head.audio_duration_s])}
+        facts = {
+            "audio_source": np.asarray(kind),
+            "durations_s": np.asarray([head.duration_s, head.audio_duration_s]),
+            "picture": np.frombuffer(bytes.fromhex(head.picture_hash), np.uint8),
+            "sound": np.frombuffer(bytes.fromhex(head.sound_hash), np.uint8),
+        }
         self.session.store.put(media_facts_key(self.index.hashes[source]), facts)
 
     def _finish_batch(self) -> None:

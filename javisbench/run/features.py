@@ -6,17 +6,18 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes
+from javisbench.metrics.encoders.base import FeatureSpec
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.metrics.encoders.base import FeatureSpec
+    from javisbench.metrics.encoders.base import Stream
 
 log = logging.getLogger(__name__)
 _SHARD_ITEMS = 128
@@ -39,6 +40,36 @@ def feature_key(content: str, encoder: str, revision: int, weights: str, spec: F
     kind = "clip" if spec.subject == "clip" else "text"
     parts = ["javisbench-feature-1", content, encoder, revision, weights, spec.feature, kind, spec.prep]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def media_facts_key(content: str) -> str:
+    """The store's key of what decoding told of a clip besides its pixels and samples.
+
+    Arrays: ``audio_source`` (0 none, 1 a sidecar, 2 the container), ``durations_s`` (picture, sound) and, unless the
+    store is an old one, ``picture`` and ``sound``: hashes of the two streams as bytes, empty when unknown.
+    """
+    return feature_key(content, "media", 1, "", FeatureSpec("media", "facts"))
+
+
+def stream_content(stream: Stream, digest: str) -> str:
+    """What stands for one stream of a clip in place of the hash of its files."""
+    return f"{stream} {digest}"
+
+
+def contents(store: FeatureStore, content: str, stream: Stream) -> Iterator[str]:
+    """What a clip's feature may be stored under in place of `content`: its stream's hash, if known, and `content`.
+
+    Args:
+        store: where features are.
+        content: hash of the clip's files, or of a prompt.
+        stream: what the feature is made from.
+    """
+    key = media_facts_key(content)
+    if stream != "both" and key in store:
+        known = store.get(key).get(stream)
+        if known is not None and len(known):
+            yield stream_content(stream, known.tobytes().hex())
+    yield content
 
 
 class FeatureStore:

@@ -228,6 +228,8 @@ class _Job:
         ]
         if self.settings.dtype != "auto":
             facts.append(self.settings.dtype)
+        if self.generator.uses_columns:
+            facts.append({column: request.sample.extra.get(column) for column in self.generator.uses_columns})
         if hashes:
             facts.append(content(hashes))
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

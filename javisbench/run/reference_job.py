@@ -125,10 +125,10 @@ def _row(item: Item, spec: FeatureSpec, session: EncodeSession, index: ContentIn
         return "there is no real clip"
     if item.source in index.errors:
         return index.errors[item.source].message
-    key = session.key(index.hashes[item.source], spec)
-    if key in session.store:
-        return session.store.get(key)["embedding"]
-    return session.feature_errors.get(key, FeatureError("it was not encoded")).message
+    try:
+        return session.stored(index.hashes[item.source], spec)["embedding"]
+    except FeatureError as error:
+        return error.message
 
 
 def verify_reference(stored: StoredReference, suite: Suite, clips: str) -> list[str]:

@@ -29,10 +29,9 @@ from javisbench.run.encode import (
     encode_prompts,
     full_fp32,
     hash_sources,
-    media_facts_key,
     prompt_hash,
 )
-from javisbench.run.features import FeatureStore
+from javisbench.run.features import FeatureStore, media_facts_key
 from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.text import encodable
@@ -249,7 +248,7 @@ class _Job:
 
     def _features(self, item: Item, spec: FeatureSpec, cache: dict[FeatureSpec, Features]) -> Features:
         if spec not in cache:
-            cache[spec] = self._stored(self._content(item, spec), spec)
+            cache[spec] = self.session.stored(self._content(item, spec), spec)
         return cache[spec]
 
     def _content(self, item: Item, spec: FeatureSpec) -> str:
@@ -260,12 +259,6 @@ class _Job:
             return prompt_hash(prompt)
         assert item.source is not None
         return self.index.hashes[item.source]
-
-    def _stored(self, content: str, spec: FeatureSpec) -> Features:
-        key = self.session.key(content, spec)
-        if key in self.session.store:
-            return self.session.store.get(key)
-        raise self.session.feature_errors.get(key) or FeatureError("The features are missing from the store.")
 
     def _score_sets(self, part: ProtocolPlan, result: ProtocolScores) -> None:
         rows: dict[FeatureSpec, _PairedRows] = {}
@@ -301,7 +294,7 @@ class _Job:
             if item.repeat or item.source is None or item.source in self.index.errors:
                 continue
             try:
-                fake = self._stored(self._content(item, spec), spec)["embedding"]
+                fake = self.session.stored(self._content(item, spec), spec)["embedding"]
                 if not np.isfinite(fake).all():
                     raise _not_numbers()
             except FeatureError as error:
@@ -326,7 +319,7 @@ class _Job:
         if source in self.index.errors:
             return self.index.errors[source]
         try:
-            return self._stored(self.index.hashes[source], spec)["embedding"]
+            return self.session.stored(self.index.hashes[source], spec)["embedding"]
         except FeatureError as error:
             return error
 

@@ -62,6 +62,12 @@ class ScoringOptions:
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
 
+    def __post_init__(self) -> None:
+        # Callers of the library give paths as text or as `Path`, whichever they have.
+        object.__setattr__(self, "weights_dirs", tuple(Path(folder) for folder in self.weights_dirs))
+        if self.reference is not None:
+            object.__setattr__(self, "reference", str(self.reference))
+
     @property
     def limits(self) -> DecodeLimits:
         """What one clip may cost.

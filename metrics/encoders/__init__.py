@@ -9,6 +9,19 @@ from javisbench.registry import Registry
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import Encoder
 
+
+def _wrong(name: str, found: object) -> str | None:
+    """What keeps an object of another package from being the encoder `name`; None for an encoder."""
+    from javisbench.metrics.encoders.base import Encoder, EncoderCard
+
+    if not (isinstance(found, type) and issubclass(found, Encoder)):
+        return "is no subclass of Encoder"
+    card = getattr(found, "card", None)
+    if not isinstance(card, EncoderCard) or not card.variants:
+        return "has no EncoderCard with variants as `card`"
+    return None if card.name == name else f"has the name {card.name!r} on its card, which must be its entry point's"
+
+
 ENCODERS: Registry[type[Encoder]] = Registry(
     "encoder",
     "javisbench.encoders",
@@ -27,4 +40,5 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "audiobox": "javisbench.metrics.encoders.audiobox:AudioboxEncoder",
         "videoreward": "javisbench.metrics.encoders.videoreward:VideoRewardEncoder",
     },
+    _wrong,
 )

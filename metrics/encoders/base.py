@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WHOLE_CLIP_BYTES = 2 * 2**30
 Setting: TypeAlias = str | int | float | bool
 Subject: TypeAlias = Literal["clip", "text", "audio_text"]
+Stream: TypeAlias = Literal["picture", "sound", "both"]
 Features: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
 
@@ -161,6 +162,13 @@ class Encoder(ABC):
         """What this machine lacks besides weights (a program, a setting), as a sentence; None when nothing."""
         return None
 
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """What of a clip a feature is made from. One of the picture alone (its frames and when they are shown) or of
+        the sound alone is found again for every clip that shares that stream.
+        """
+        return "both"
+
     def load(self, weights: Path | None, device: str) -> None:  # noqa: B027 - host encoders have nothing to load
         """Read `weights` (the local checkpoint of this variant; None when it needs none) and move to `device`.
 
@@ -252,6 +260,11 @@ class SoundEncoder(StreamEncoder):
     @abstractmethod
     def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """Features of a batch of clips from their sound; see `Encoder.encode`."""
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The sound alone."""
+        return "sound"
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """A clip of which no frame is asked for."""

@@ -17,6 +17,7 @@ from javisbench.metrics.encoders.base import (
     Features,
     FeatureSpec,
     Intake,
+    Stream,
     StreamEncoder,
     timeline_for,
 )
@@ -121,6 +122,11 @@ class CLIPEncoder(StreamEncoder):
         load_strict(network, state, what=f"CLIP ({self.variant})", path=path, ignore=ignored)
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """Crops of the sampled frames."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec, Stream
+from javisbench.metrics.encoders.host_encoder import HostEncoder, HostIntake
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import ClipHead, FrameRun
+    from javisbench.clip import ClipHead
 
 
 class Motion:
@@ -68,7 +69,31 @@ def motion_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
     return motion.magnitudes()
 
 
-class FlowEncoder(StreamEncoder):
+class _FlowIntake(HostIntake):
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        super().__init__(head, specs)
+        self._motion = Motion()
+
+    def see(self, index: int, frame: NDArray[np.uint8]) -> None:
+        import cv2
+
+        try:
+            self._motion.add(frame)
+        except cv2.error as error:
+            head = self.head
+            message = f"No optical flow for {head.name} ({head.width}x{head.height} pixels): {error}."
+            raise FeatureError(message, kind="flow") from error
+
+    def make(self, spec: FeatureSpec) -> Features:
+        line = self.head.timeline
+        return {
+            "magnitude": self._motion.magnitudes(),
+            "times_s": np.array([line.start_of(frame) for frame in range(len(line) + 1)]),
+            "declared_fps": np.asarray([float(line.declared_fps)]),
+        }
+
+
+class FlowEncoder(HostEncoder):
     """Motion of a clip's picture, from all frames at native size.
 
     Features:
@@ -86,45 +111,9 @@ class FlowEncoder(StreamEncoder):
         revision=2,
     )
 
-    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
-        """A clip of which every frame is seen once."""
-        return _FlowIntake(head, specs)
+    intake_type = _FlowIntake
 
-    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
-        """Features of each clip; all specs ask for the same ones."""
-        return [cast("_FlowIntake", intake).features() for intake in intakes]
-
-
-class _FlowIntake(Intake):
-    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
-        super().__init__(head, specs)
-        self._motion = Motion()
-        self._error: FeatureError | None = None
-
-    @property
-    def wanted(self) -> None:
-        return None
-
-    def take(self, run: FrameRun) -> None:
-        import cv2
-
-        if self._error is not None:
-            return
-        try:
-            for frame in run.frames:
-                self._motion.add(frame)
-        except cv2.error as error:
-            head = self.head
-            message = f"No optical flow for {head.name} ({head.width}x{head.height} pixels): {error}."
-            self._error = FeatureError(message, kind="flow")
-
-    def features(self) -> Encoded:
-        if self._error is not None:
-            return dict.fromkeys(self.specs, self._error)
-        line = self.head.timeline
-        arrays = {
-            "magnitude": self._motion.magnitudes(),
-            "times_s": np.array([line.start_of(frame) for frame in range(len(line) + 1)]),
-            "declared_fps": np.asarray([float(line.declared_fps)]),
-        }
-        return dict.fromkeys(self.specs, arrays)
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.host_encoder import HostEncoder, HostIntake
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import ClipHead, Damage, FrameRun
+    from javisbench.clip import ClipHead
 
 LEVEL_WINDOW_S = 0.02
 LEVEL_FLOOR_DBFS = -120.0
@@ -24,7 +24,45 @@ LOUDNESS_BLOCK_S = 0.4
 _LFE_OF_SIX = 3
 
 
-class HealthEncoder(StreamEncoder):
+class _HealthIntake(HostIntake):
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
+        super().__init__(head, specs)
+        frames = len(head.timeline)
+        self._dark = np.zeros(frames)
+        self._change, self._changed = np.zeros(frames - 1), np.zeros(frames - 1)
+        self._earlier: NDArray[np.uint8] | None = None
+
+    def see(self, index: int, frame: NDArray[np.uint8]) -> None:
+        import cv2
+
+        pixels = self.head.height * self.head.width
+        luma = cast("NDArray[np.uint8]", cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        bright = cv2.countNonZero(cv2.threshold(luma, DARK_LUMA, 1, cv2.THRESH_BINARY)[1])
+        self._dark[index] = 1 - bright / pixels
+        if self._earlier is not None:
+            difference = cv2.absdiff(luma, self._earlier)
+            self._change[index - 1] = cv2.mean(difference)[0]
+            moved = cv2.threshold(difference, CHANGED_LUMA, 1, cv2.THRESH_BINARY)[1]
+            self._changed[index - 1] = cv2.countNonZero(moved) / pixels
+        self._earlier = luma
+
+    def make(self, spec: FeatureSpec) -> Features:
+        head, line = self.head, self.head.timeline
+        return {
+            "size": np.asarray([head.width, head.height], dtype=np.float64),
+            "fps": np.asarray([float(line.fps)]),
+            "duration_s": np.asarray([line.duration_s]),
+            "timing_fault_frames": np.asarray([line.timing_fault_frames]),
+            "lost_frames": np.asarray([damage.frames for damage in self.damage], dtype=np.float64),
+            "lost_s": np.asarray([damage.seconds for damage in self.damage], dtype=np.float64),
+            "dark_share": self._dark,
+            "change": self._change,
+            "changed_share": self._changed,
+            **_sound(self.sound(), self.head),
+        }
+
+
+class HealthEncoder(HostEncoder):
     """Facts about a clip, taken from every frame and sample in one pass.
 
     Features:
@@ -49,78 +87,21 @@ class HealthEncoder(StreamEncoder):
         revision=2,
     )
 
-    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
-        """A clip of which every frame is seen once."""
-        return _HealthIntake(head, specs)
-
-    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
-        """Features of each clip; all specs ask for the same ones."""
-        return [cast("_HealthIntake", intake).features() for intake in intakes]
+    intake_type = _HealthIntake
 
 
-class _HealthIntake(Intake):
-    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
-        super().__init__(head, specs)
-        frames = len(head.timeline)
-        self._dark = np.zeros(frames)
-        self._change, self._changed = np.zeros(frames - 1), np.zeros(frames - 1)
-        self._earlier: NDArray[np.uint8] | None = None
-        self._damage: tuple[Damage, ...] = ()
-
-    @property
-    def wanted(self) -> None:
-        return None
-
-    def take(self, run: FrameRun) -> None:
-        import cv2
-
-        pixels = self.head.height * self.head.width
-        for index, frame in zip(run.indices.tolist(), run.frames, strict=True):
-            luma = cast("NDArray[np.uint8]", cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
-            bright = cv2.countNonZero(cv2.threshold(luma, DARK_LUMA, 1, cv2.THRESH_BINARY)[1])
-            self._dark[index] = 1 - bright / pixels
-            if self._earlier is not None:
-                difference = cv2.absdiff(luma, self._earlier)
-                self._change[index - 1] = cv2.mean(difference)[0]
-                moved = cv2.threshold(difference, CHANGED_LUMA, 1, cv2.THRESH_BINARY)[1]
-                self._changed[index - 1] = cv2.countNonZero(moved) / pixels
-            self._earlier = luma
-
-    def end(self, damage: tuple[Damage, ...]) -> None:
-        self._damage = damage
-
-    def features(self) -> Encoded:
-        head, line = self.head, self.head.timeline
-        if head.audio is not None and not np.isfinite(head.audio).all():
-            error = FeatureError(f"The sound of {head.name} holds values that are not numbers.", kind="non_finite")
-            return dict.fromkeys(self.specs, error)
-        arrays = {
-            "size": np.asarray([head.width, head.height], dtype=np.float64),
-            "fps": np.asarray([float(line.fps)]),
-            "duration_s": np.asarray([line.duration_s]),
-            "timing_fault_frames": np.asarray([line.timing_fault_frames]),
-            "lost_frames": np.asarray([damage.frames for damage in self._damage], dtype=np.float64),
-            "lost_s": np.asarray([damage.seconds for damage in self._damage], dtype=np.float64),
-            "dark_share": self._dark,
-            "change": self._change,
-            "changed_share": self._changed,
-            **_sound(head),
-        }
-        return dict.fromkeys(self.specs, arrays)
-
-
-def _sound(clip: ClipHead) -> dict[str, NDArray[np.float64]]:
+def _sound(audio: NDArray[np.float32] | None, head: ClipHead) -> dict[str, NDArray[np.float64]]:
     none = np.zeros(0)
-    if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
+    if audio is None or not head.sample_rate:
         silence = {"level_dbfs": none, "clipped_share": none, "loudness_lufs": none}
         return {"sample_rate": np.zeros(1), "audio_duration_s": np.zeros(1), **silence}
-    clipped = np.count_nonzero(np.abs(clip.audio) >= np.float32(FULL_SCALE)) / clip.audio.size
+    clipped = np.count_nonzero(np.abs(audio) >= np.float32(FULL_SCALE)) / audio.size
     return {
-        "sample_rate": np.asarray([clip.sample_rate], dtype=np.float64),
-        "audio_duration_s": np.asarray([clip.audio_duration_s]),
-        "level_dbfs": levels_dbfs(clip.audio, clip.sample_rate),
+        "sample_rate": np.asarray([head.sample_rate], dtype=np.float64),
+        "audio_duration_s": np.asarray([head.audio_duration_s]),
+        "level_dbfs": levels_dbfs(audio, head.sample_rate),
         "clipped_share": np.asarray([clipped]),
-        "loudness_lufs": _loudness(clip.audio, clip.sample_rate),
+        "loudness_lufs": _loudness(audio, head.sample_rate),
     }
 
 

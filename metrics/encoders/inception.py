@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import UsageError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
+from javisbench.metrics.encoders.base import (
+    Encoded,
+    EncoderCard,
+    FeatureSpec,
+    Intake,
+    Stream,
+    StreamEncoder,
+    timeline_for,
+)
 from javisbench.metrics.encoders.batching import forward_in_batches, one_thread
 from javisbench.metrics.encoders.checkpoint import without_values
 from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
@@ -65,6 +73,11 @@ class InceptionEncoder(NetworkEncoder["nn.Module"], StreamEncoder):
 
     def _build(self) -> nn.Module:
         return inception_network()
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """Sampled frames at the network's size."""

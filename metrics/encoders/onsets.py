@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, Features, FeatureSpec, SoundEncoder
+from javisbench.errors import FeatureError
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.host_encoder import HostEncoder, HostIntake
 from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from javisbench.clip import ClipHead
 
 N_FFT = 2048
 HOP = 512
@@ -115,7 +113,18 @@ def _stands_out(values: NDArray[np.float32], around: int) -> NDArray[np.bool_]:
     return cast("NDArray[np.bool_]", values >= (sums[high] - sums[low]) / (high - low) + THRESHOLD)
 
 
-class OnsetEncoder(SoundEncoder):
+class _OnsetIntake(HostIntake):
+    sees: ClassVar[bool] = False
+
+    def make(self, spec: FeatureSpec) -> Features:
+        sound, rate = self.sound(), self.head.sample_rate
+        if sound is None or rate is None:
+            raise FeatureError(f"{self.head.name} has no sound, so there are no onsets to look for.", kind="no_audio")
+        envelope = onset_envelope(sound.mean(axis=0, dtype=np.float32), rate)
+        return {"times_s": pick_onsets(envelope, rate) * HOP / float(rate), "envelope": envelope}
+
+
+class OnsetEncoder(HostEncoder):
     """Onsets of a clip's sound, mixed to mono at its own rate.
 
     Features:
@@ -134,17 +143,4 @@ class OnsetEncoder(SoundEncoder):
         host=True,
     )
 
-    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
-        """Features of each clip; all specs ask for the same ones."""
-        return [dict.fromkeys(specs, _features(head)) for head in heads]
-
-
-def _features(clip: ClipHead) -> Features | JavisbenchError:
-    if clip.audio is None or clip.sample_rate is None or clip.audio.shape[1] == 0:
-        return FeatureError(f"{clip.name} has no sound, so there are no onsets to look for.", kind="no_audio")
-    samples = clip.audio.mean(axis=0, dtype=np.float32)
-    if not np.isfinite(samples).all():
-        return FeatureError(f"The sound of {clip.name} holds values that are not numbers.", kind="non_finite")
-    envelope = onset_envelope(samples, clip.sample_rate)
-    times = pick_onsets(envelope, clip.sample_rate) * HOP / float(clip.sample_rate)
-    return {"times_s": times, "envelope": envelope}
+    intake_type = _OnsetIntake

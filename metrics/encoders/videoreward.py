@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError, JavisbenchError, MissingWeightsError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.base import Encoder, EncoderCard, Features, FeatureSpec, Stream
 
 if TYPE_CHECKING:
     from javisbench.clip import Clip
@@ -75,6 +75,11 @@ class VideoRewardEncoder(Encoder):
             f"visual_quality and motion_quality come from VideoReward, which runs outside javisbench: set {COMMAND} to "
             f"a command that reads its checkpoint, or leave these metrics out."
         )
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"
 
     def load(self, weights: Path | None, device: str) -> None:
         """Start the command and wait until its model is loaded.

@@ -21,6 +21,7 @@ from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
 from javisbench.publish.archive import pack
 from javisbench.publish.reference_json import import_reference, read_reference
+from javisbench.registry import Plugin
 from javisbench.results.compare import compare
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import load_result
@@ -38,9 +39,12 @@ def own_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Metrics and encoders of another package, as its entry points would register them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parent)
-        metrics = {"energy": "energy_metric:Energy", "energy_doubled": "energy_metric:DoubledEnergy"}
-        patch.setitem(METRICS.__dict__, "_plugins", metrics)
-        patch.setitem(ENCODERS.__dict__, "_plugins", {"colours": "energy_metric:Colours"})
+        for registry, entries in (
+            (METRICS, {"energy": "Energy", "energy_doubled": "DoubledEnergy"}),
+            (ENCODERS, {"colours": "Colours"}),
+        ):
+            registered = {name: (Plugin(f"energy_metric:{cls}", "energy-metric"),) for name, cls in entries.items()}
+            patch.setitem(registry.__dict__, "_plugins", registered)
         patch.setattr(ENCODERS, "_own", {**ENCODERS._own, "inception": "energy_metric:FrameColours"})
         import energy_metric
 

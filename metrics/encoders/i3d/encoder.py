@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import numpy as np
 
 from javisbench.errors import UsageError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
+from javisbench.metrics.encoders.base import (
+    Encoded,
+    EncoderCard,
+    FeatureSpec,
+    Intake,
+    Stream,
+    StreamEncoder,
+    timeline_for,
+)
 from javisbench.metrics.encoders.batching import forward_in_batches
 from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
@@ -46,6 +54,11 @@ class I3DEncoder(NetworkEncoder["I3D"], StreamEncoder):
         from javisbench.metrics.encoders.i3d.network import I3D
 
         return I3D()
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The picture alone."""
+        return "picture"
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """Sampled frames as padded squares, for each spec."""

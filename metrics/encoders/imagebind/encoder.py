@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError, UsageError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, StreamEncoder, timeline_for
+from javisbench.metrics.encoders.base import (
+    Encoded,
+    EncoderCard,
+    FeatureSpec,
+    Intake,
+    Stream,
+    StreamEncoder,
+    timeline_for,
+)
 from javisbench.metrics.encoders.batching import forward_in_batches, on_cores
 from javisbench.metrics.encoders.imagebind.config import AUDIO_RATE, CONFIGS
 from javisbench.metrics.encoders.imagebind.intake import ImageBindIntake
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.encoders.imagebind.preprocessing import AudioSegments
 
 CLIP_FEATURES = ("audio", "audio_windows", "frames", "video_clips")
+_STREAMS: dict[str, Stream] = {"audio": "sound", "frames": "picture", "video_clips": "picture"}
 _CROP_CLIPS = 8  # clips whose 15 crops are held at once
 
 
@@ -82,6 +91,11 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"], StreamEncoder):
 
     def _trim(self, network: ImageBindNetwork) -> None:
         network.drop_unused()
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The sound of JavisScore's windows goes by the frames, the other features by their own stream."""
+        return _STREAMS.get(spec.feature, "both")
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """Every frame for ``frames``, the ends of five clips for ``video_clips``, none for sound."""

@@ -128,6 +128,22 @@ def test_runs_of_any_length_give_the_features_of_the_whole_clip(
 
 
 @encoders
+def test_what_is_made_of_one_stream_does_not_depend_on_the_other(name: str, encoder: Encoder) -> None:
+    shown = steady()
+    other_sound = np.random.default_rng(5).uniform(-0.5, 0.5, (2, 9000)).astype(np.float32)
+    others = {
+        "picture": replace(shown, audio=other_sound, sample_rate=8000, audio_source="sidecar", damage=()),
+        "sound": replace(uneven(), frames=shown.frames[::-1, ::2].copy(), audio_source="sidecar", damage=()),
+    }
+    specs = specs_of(name)
+    (made,) = encoder.encode([shown], specs)
+    for stream, other in others.items():
+        alike = [spec for spec in specs if encoder.stream(spec) == stream]
+        if alike:
+            assert_same({spec: encoder.encode([other], specs)[0][spec] for spec in alike}, {s: made[s] for s in alike})
+
+
+@encoders
 @pytest.mark.parametrize("make", [steady, uneven])
 def test_wanted_frames_are_ascending_and_in_the_clip(name: str, encoder: Encoder, make: Callable[[], Clip]) -> None:
     shown = make()

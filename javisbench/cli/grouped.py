@@ -1,0 +1,34 @@
+"""Commands with many options: their help lists them under headings."""
+
+from __future__ import annotations
+
+import click
+
+# By the names of parameters; what is in none of them stands last.
+HEADINGS: dict[str, tuple[str, ...]] = {
+    "What": ("model", "params", "suite", "limit", "repeats", "name", "manifest", "slice_by", "allow_outside"),
+    "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype"),
+    "Scores": ("metrics", "protocols", "encoders", "reference", "precision", "seed"),
+    "Machine": ("device", "workers", "shard", "batch_clips", "clip_memory", "clip_deadline", "weights_dirs"),
+    "Output": ("out", "strict", "as_json", "quiet", "verbose", "help"),
+}
+
+
+class GroupedCommand(click.Command):
+    """A command whose help groups its options under `HEADINGS`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, one section a heading that has any."""
+        records = {
+            "help" if "--help" in parameter.opts else parameter.name: record
+            for parameter in self.get_params(ctx)
+            if (record := parameter.get_help_record(ctx)) is not None
+        }
+        for heading, names in HEADINGS.items():
+            found = [records.pop(name) for name in names if name in records]
+            if found:
+                with formatter.section(heading):
+                    formatter.write_dl(found)
+        if records:
+            with formatter.section("More"):
+                formatter.write_dl(list(records.values()))

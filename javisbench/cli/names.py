@@ -1,0 +1,67 @@
+"""Names that a shell completes: suites, models, metrics, protocols, encoders. Looked up when the shell asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from click import Context, Parameter
+    from click.shell_completion import CompletionItem
+
+Completer: TypeAlias = "Callable[[Context, Parameter, str], list[CompletionItem]]"
+
+
+def suites() -> Iterable[str]:
+    """Known suites."""
+    from javisbench.suite import known_suites
+
+    return known_suites()
+
+
+def models() -> Iterable[str]:
+    """Known generators."""
+    from javisbench.baselines.registry import GENERATORS
+
+    return GENERATORS
+
+
+def metrics() -> Iterable[str]:
+    """Known metrics."""
+    from javisbench.metrics.registry import METRICS
+
+    return METRICS
+
+
+def protocols() -> Iterable[str]:
+    """Known protocols."""
+    from javisbench.protocol import PROTOCOLS
+
+    return PROTOCOLS
+
+
+def encoders() -> Iterable[str]:
+    """Known encoders, each with its variants."""
+    from javisbench.metrics.encoders import ENCODERS
+
+    return [f"{name}={variant}" for name in ENCODERS for variant in ENCODERS.get(name).card.variants]
+
+
+def completer(known: Callable[[], Iterable[str]], *, listed: bool = False, files: bool = False) -> Completer:
+    """What to complete an option or argument with.
+
+    Args:
+        known: the names.
+        listed: several names may stand there, separated by commas.
+        files: a path may stand there as well.
+    """
+
+    def complete(_: Context, __: Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        done, comma, begun = incomplete.rpartition(",") if listed else ("", "", incomplete)
+        found = [CompletionItem(done + comma + name) for name in known() if name.startswith(begun)]
+        # First, since bash begins its list anew at it.
+        return [CompletionItem(incomplete, type="file"), *found] if files else found
+
+    return complete
