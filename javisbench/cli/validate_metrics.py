@@ -31,7 +31,7 @@ _NOT_WITH_PAIRS = {"clips": "--clips", "damages": "--damages"}
 
 @click.command("validate-metrics", epilog=EPILOG)
 @click.option("--clips", type=click.Path(path_type=Path), help="Good clips. [default: rendered scenes]")
-@click.option("--suite", default=None, metavar="NAME|FILE", help="Prompts of the clips. [default: demo]")
+@click.option("--suite", default=None, metavar="NAME|FILE", help="Prompts of the clips. [default: sync-scenes]")
 @click.option("--pairs", type=click.Path(path_type=Path), help="A table of clips that somebody has compared.")
 @click.option("--av-syncbench", type=click.Path(path_type=Path), help="AV-SyncBench's folder, as it is published.")
 @click.option("--limit", type=click.IntRange(min=2), default=20, show_default=True, help="Only the first N samples.")
@@ -74,6 +74,7 @@ def command(list_damages: bool, html: Path | None, effects: bool, **given: Any) 
 
 def _run(given: dict[str, Any], progress: Progress) -> Finished:
     from javisbench.run.trial.job import damage_trial, pair_trial
+    from javisbench.run.trial.material import in_step
     from javisbench.run.trial.pairs import read_av_syncbench, read_pairs
     from javisbench.suite import load_suite
 
@@ -82,7 +83,8 @@ def _run(given: dict[str, Any], progress: Progress) -> Finished:
     if len(asked) > 1:
         raise UsageError("--pairs and --av-syncbench are two trials; give one of them.")
     if not asked:
-        suite = load_suite(given["suite"] or "demo").limited(given["limit"])
+        suite = load_suite(given["suite"] or "sync-scenes")
+        suite = (in_step(suite) if given["clips"] is None else suite).limited(given["limit"])
         return damage_trial(suite, given["clips"], _options(given), progress)
     useless = [flag for name, flag in (*_NOT_WITH_PAIRS.items(), ("suite", "--suite")) if given[name] is not None]
     if useless:

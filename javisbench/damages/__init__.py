@@ -11,6 +11,19 @@ from javisbench.registry import Registry
 
 __all__ = ["DAMAGES", "DamageCard", "TrialDamage"]
 
+
+def _wrong(name: str, found: object) -> str | None:
+    """What keeps an object of another package from being the damage `name`; None for a damage."""
+    if not (isinstance(found, type) and issubclass(found, TrialDamage)):
+        return "is no subclass of TrialDamage"
+    card = getattr(found, "card", None)
+    if not isinstance(card, DamageCard):
+        return "has no DamageCard as `card`"
+    if bool(card.unit) != bool(card.doses):
+        return "has doses without a unit, or a unit without doses, on its card"
+    return None if card.id == name else f"has the id {card.id!r} on its card, which must be that of its entry point"
+
+
 _PICTURE, _SOUND, _OTHER = (f"javisbench.damages.{room}:" for room in ("picture", "sound", "other"))
 
 DAMAGES: Registry[type[TrialDamage]] = Registry(
@@ -58,4 +71,5 @@ DAMAGES: Registry[type[TrialDamage]] = Registry(
         "frame_rate": _PICTURE + "FrameRate",
         "recoded": _PICTURE + "Recoded",
     },
+    _wrong,
 )

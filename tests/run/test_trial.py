@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 from javisbench.cli import run
 from javisbench.clip import Clip
-from javisbench.damages import DAMAGES
+from javisbench.damages import DAMAGES, DamageCard, TrialDamage
 from javisbench.errors import UsageError
 from javisbench.media import read_clip, write_clip
 from javisbench.metrics.encoders import ENCODERS
@@ -24,6 +25,7 @@ from javisbench.results.trial import Effect, read_trial
 from javisbench.run.scoring_job import ScoringOptions
 from javisbench.run.trial.cases import default_cases, parse_cases
 from javisbench.run.trial.job import Finished, TrialOptions, damage_trial, pair_trial
+from javisbench.run.trial.material import generator_for, in_step
 from javisbench.run.trial.pairs import read_av_syncbench, read_pairs
 from javisbench.suite import Suite, load_suite
 
@@ -267,6 +269,42 @@ def test_a_full_disk_is_foreseen(clips: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match=r"no room for the copies: .* MiB a clip"):
         damage_trial(suite_of(clips, 3), clips / "clips", options(["av_align"], "silent", out=tmp_path))
+
+
+class Broken(TrialDamage):
+    """A damage of another package with a defect."""
+
+    card = DamageCard("broken", "Broken", "picture", "Nothing good.")
+
+    def apply(self, clip: Clip, dose: float, rng: np.random.Generator, other: Clip | None) -> Clip:
+        raise ZeroDivisionError("oh")
+
+
+@pytest.mark.usefixtures("flash_metrics")
+def test_a_damage_with_a_defect_costs_its_own_column(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DAMAGES, "_own", {**DAMAGES._own, "broken": f"{__name__}:Broken"})
+    with pytest.raises(ZeroDivisionError):
+        damage_trial(suite_of(clips, 3), clips / "clips", options(("offset",), "broken", out=tmp_path))
+    package = SimpleNamespace(label="someones-plugin 1.0")
+    monkeypatch.setattr(DAMAGES, "plugin", lambda name: package if name == "broken" else None)
+    found = damage_trial(suite_of(clips, 3), clips / "clips", options(("offset",), "broken;shift=160", out=tmp_path))
+    effects = by_case(found, "offset")
+    ((reason, count),) = effects["broken"].lacking.items()
+    assert count == 3 and "'broken' of the package someones-plugin 1.0 failed in apply: ZeroDivisionError: oh" in reason
+    assert effects["shift=160"].n == 3
+
+
+def test_scenes_that_are_not_in_step_are_left_out() -> None:
+    suite = load_suite("sync-scenes")
+    kept = in_step(suite)
+    families = [sample.extra["family"] for sample in kept]
+    assert len(kept) == 8 * 14 and len(set(families)) == 8
+    assert not {"rain", "still_picture", "music_over_cuts"} & set(families)
+    assert len(set(families[:8])) == 8, "few clips are of many families"
+    assert (generator_for(suite), generator_for(load_suite("demo"))) == ("procedural:sync", "procedural")
+    assert in_step(load_suite("demo")) == load_suite("demo")
 
 
 # Damages from text

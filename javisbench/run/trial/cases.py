@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 
 from javisbench.damages import DAMAGES, TrialDamage
-from javisbench.errors import UsageError
+from javisbench.errors import PluginError, UsageError
 from javisbench.results.trial import Kind, case_name
 from javisbench.results.trial_effects import Case
 
+log = logging.getLogger(__name__)
 _DOSE = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 # Seconds of sound moved, with silence in its place, as trials called it before doses.
 _SECONDS = {"late": 1000.0, "early": -1000.0}
@@ -38,8 +40,14 @@ class TrialCase:
 
 
 def default_cases() -> list[TrialCase]:
-    """Every damage at its own doses; damages of plugins too."""
-    return [case for name in DAMAGES for case in _cases_of(name, [])]
+    """Every damage at its own doses, also those of other packages that work."""
+    found = []
+    for name in DAMAGES:
+        try:
+            found += _cases_of(name, [])
+        except PluginError as error:
+            log.warning("%s", error)
+    return found
 
 
 def parse_cases(text: str) -> list[TrialCase]:

@@ -9,6 +9,7 @@ clips/<sample id>/good.mp4, good.wav     the clip as it is; the picture without 
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from javisbench.damages import DAMAGES
 from javisbench.damages.base import window_of
 from javisbench.durable import read_json, write_json
 from javisbench.errors import DamageError, JavisbenchError, MediaError, RunError, UsageError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from javisbench.run.trial.material import Material
     from javisbench.suite import Sample
 
+log = logging.getLogger(__name__)
 GOOD = "good"
 _RECORD = "copies.json"
 _NO_SOUND = "the clip has no sound that could be damaged"
@@ -113,8 +116,7 @@ def make_copies(
             todo.append(sample)
         else:
             found.made[sample.id] = known
-    with progress.stage("damaging", len(there)) as stage, ThreadPoolExecutor(workers) as threads:
-        stage.advance(len(there) - len(todo))
+    with progress.stage("damaging", len(todo)) as stage, ThreadPoolExecutor(workers) as threads:
         maker = _Maker(found, seed, threads.map, progress, stage)
         maker.make(material, todo, alone, origins)
         found.samples = [sample for sample in there if sample.id in found.made]
@@ -193,6 +195,12 @@ class _Maker:
             damaged = case.damage.apply(clip, case.dose or 0.0, self._rng(sample, case), other)
         except DamageError as error:
             return error.message
+        except Exception as error:
+            if DAMAGES.plugin(card.id) is None:
+                raise
+            # A damage of another package: its defect costs its own column.
+            log.exception("The damage %s failed on %s", card.id, sample.id)
+            return DAMAGES.defect(card.id, "apply", error)
         if card.stream in ("picture", "both"):
             _write_picture(damaged, folder / f"{case.name}.mp4")
         if card.stream in ("sound", "both"):

@@ -18,7 +18,7 @@ from javisbench.run.manifest import default_run_folder
 from javisbench.run.scoring_job import ScoringOptions
 from javisbench.run.trial.cases import TrialCase, default_cases, parse_cases
 from javisbench.run.trial.copies import GOOD, Copies, Copy, make_copies
-from javisbench.run.trial.material import FolderClips, Material, Scenes, source_of
+from javisbench.run.trial.material import FolderClips, Material, Scenes, generator_for, source_of
 from javisbench.run.trial.scored import Pair, Variants, check_plan, metric_trials, score_variants
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 REQUEST = "request.json"
 MIN_CLIPS = 2
-SCENES = "procedural"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class TrialOptions:
         seed: of scenes, random damage and bootstrap.
         out: folder of the trial; None for one below ``runs/`` that the clips and the seed decide.
         keep_clips: False removes the copies once the trial is written; another metric then needs them made again.
-        generator: what renders scenes.
+        generator: what renders scenes; None for the one that fits the suite.
         cost: whether each metric's seconds a clip are measured.
     """
 
@@ -52,7 +51,7 @@ class TrialOptions:
     seed: int = 0
     out: Path | None = None
     keep_clips: bool = True
-    generator: str = SCENES
+    generator: str | None = None
     cost: bool = True
 
 
@@ -94,7 +93,9 @@ def damage_trial(
     _check_metrics(suite, options)
     workers = options.scoring.workers or 1
     material: Material = (
-        Scenes(suite, options.generator, options.seed) if clips is None else FolderClips(clips, suite, workers)
+        Scenes(suite, options.generator or generator_for(suite), options.seed)
+        if clips is None
+        else FolderClips(clips, suite, workers)
     )
     request = {**material.describe(), "seed": options.seed}
     where = None if clips is None else str(clips.resolve())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -116,6 +116,21 @@ class FolderClips:
         with ClipReader(self._workers, lookahead=2) as reader:
             for source, clip in reader.read(list(wanted)):
                 yield wanted[source], clip
+
+
+def in_step(suite: Suite) -> Suite:
+    """A suite of scenes without those families whose picture and sound do not agree in time as they are: of these a
+    damage could spoil nothing. Other suites stay as they are."""
+    from javisbench.baselines.procedural.sync.families import FAMILIES
+
+    told = {sample.id: FAMILIES.get(sample.extra.get("family", "")) for sample in suite}
+    kept = [s for s in suite if (family := told[s.id]) is None or family.expected == "in step"]
+    return suite if len(kept) == len(suite) else replace(suite, samples=tuple(kept))
+
+
+def generator_for(suite: Suite) -> str:
+    """What renders a suite's scenes: ``procedural:sync`` where a column names their family, else ``procedural``."""
+    return "procedural:sync" if "family" in suite.columns else "procedural"
 
 
 def source_of(sample: Sample) -> str:
