@@ -111,9 +111,14 @@ class Fault:
     least: float = -math.inf
     most: float = math.inf
 
+    def has(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which clips have the fault; NaN, no value, is none."""
+        found: NDArray[np.bool_] = (values < self.least) | (values > self.most)
+        return found
+
     def count(self, values: NDArray[np.floating]) -> int:
-        """Clips with the fault; NaN, no value, is none."""
-        return int(((values < self.least) | (values > self.most)).sum())
+        """How many clips have it."""
+        return int(self.has(values).sum())
 
 
 class SampleMetric(ABC):
@@ -122,9 +127,12 @@ class SampleMetric(ABC):
     Attributes:
         fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
+        settings: for a metric of another package: a frozen dataclass of what changes its numbers, which
+            ``protocol.mounted(id, MySettings)`` gives with the values of the protocol; None for none.
     """
 
     card: ClassVar[MetricCard]
+    settings: ClassVar[type | None] = None
     needs_setting: ClassVar[bool] = False
     fault: ClassVar[Fault | None] = None
 
@@ -149,9 +157,11 @@ class SetMetric(ABC):
 
     Attributes:
         min_n: fewest samples of each side that have a value.
+        settings: as for `SampleMetric`.
     """
 
     card: ClassVar[MetricCard]
+    settings: ClassVar[type | None] = None
     min_n: ClassVar[int] = 2
 
     @abstractmethod

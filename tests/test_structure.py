@@ -31,7 +31,20 @@ ROOMS = (
     ("weights",),
     ("matching", "damages"),
     ("suite", "suite_folder", "suite_rows", "protocol", "media"),
-    ("agreement", "stats", "taxonomy", "own_aspects", "registry", "durable", "cards", "clip", "errors", "hub", "text"),
+    (
+        "agreement",
+        "stats",
+        "taxonomy",
+        "own_aspects",
+        "registry",
+        "settings",
+        "durable",
+        "cards",
+        "clip",
+        "errors",
+        "hub",
+        "text",
+    ),
 )
 """From the top; a room imports from its own row and the rows below."""
 

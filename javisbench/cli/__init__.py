@@ -30,7 +30,7 @@ COMMANDS = {
     "validate-metrics": ("javisbench.cli.validate_metrics", "Measure what each metric notices, on damaged clips."),
     "suites": ("javisbench.cli.suites", "List, show and validate suites."),
     "models": ("javisbench.cli.models", "List and show generators."),
-    "metrics": ("javisbench.cli.metrics", "List and show metrics."),
+    "metrics": ("javisbench.cli.metrics", "List, show and check metrics."),
     "weights": ("javisbench.cli.weights", "List, fetch and verify weights."),
     "reference": ("javisbench.cli.reference", "Build and check the real side of set metrics."),
     "completion": ("javisbench.cli.completion", "Complete commands and names in a shell."),

@@ -79,8 +79,9 @@ def write_samples(result: Result, folder: Path, published: ClipsPublished) -> Sa
     if frame is None or frame.empty:
         return None
     frame = frame.reset_index(drop=True)
-    metrics = [m for m in metric_order(set(frame.columns) - {"sample_id", "repeat"}) if _numeric(frame[m])]
-    columns = tuple(column(metric) for metric in metrics)
+    # Of an archive, only what was checked is among the result's metrics.
+    metrics = [m for m in metric_order(set(frame.columns) & result.metrics.keys()) if _numeric(frame[m])]
+    columns = tuple(column(metric, [result]) for metric in metrics)
     clips = [clip_name(str(s), int(r)) for s, r in zip(frame["sample_id"], frame["repeat"], strict=True)]
     spread = [col for col in columns if col.higher_is_better is not None and frame[col.id].nunique() > 1]
     extremes = tuple(_extreme(frame[col.id], clips, col) for col in spread)

@@ -12,8 +12,8 @@ from javisbench.errors import UsageError
 from javisbench.protocol import PROTOCOLS
 from javisbench.results.cell import OVERALL
 from javisbench.results.power import prompts_needed, smallest_difference
-from javisbench.results.table import aspects_of, chosen_aspects, metric_order, slice_title
-from javisbench.results.verdicts import Judge, fault_of
+from javisbench.results.table import Column, aspects_of, chosen_aspects, column, metric_order, slice_title
+from javisbench.results.verdicts import Judge
 from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class Comparison:
     checks: tuple[Check, ...] = ()
     detect: float | None = None
     """The difference that was asked about."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """How each metric of the rows is shown."""
 
     @property
     def scores(self) -> tuple[Row, ...]:
@@ -182,7 +184,8 @@ def compare(
     comparable = a.stand_in == b.stand_in and not _weights_differ(a, b)
     aspects = aspects_of([a, b])
     titles = {row.slice: slice_title(row.slice, aspects) for row in rows}
-    return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles, checks, detect)
+    columns = {metric: column(metric, [a, b]) for metric in dict.fromkeys(row.metric for row in rows)}
+    return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles, checks, detect, columns)
 
 
 def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None) -> Iterator[Row]:
@@ -209,6 +212,8 @@ def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None)
 
 
 def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:
+    from javisbench.metrics.registry import fault_of
+
     fault = fault_of(metric)
     for name in () if fault is None else judge.slices([a, b]):
         scores = judge.common_scores([a, b], metric, name)

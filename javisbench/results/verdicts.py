@@ -7,11 +7,12 @@ metrics by the paired influences of their own distance.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from javisbench.errors import RunError, UsageError
+from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.results.cell import OVERALL
 from javisbench.results.rankability import MIN_N_TO_RANK, weights_behind
 from javisbench.stats import Difference, Status, difference
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from javisbench.metrics.base import Fault
     from javisbench.metrics.distance import Distance
     from javisbench.results.run_folder import Result, SampleInfo
     from javisbench.results.set_features import SetRows
+
+log = logging.getLogger(__name__)
 
 ALPHA = 0.05
 """Bound on the chance that any verdict of a family is wrong where models are equal."""
@@ -201,16 +203,27 @@ class Judge:
             RunError: scores or features that cannot be read.
             UsageError: results on different suites whose prompts are not known.
         """
-        from javisbench.metrics.registry import card_of
+        from javisbench.metrics.registry import METRICS, card_of
 
         card = card_of(metric)
         is_set = metric in self._set_metrics(models) if card is None else card.kind == "set"
-        found = (self._of_sets if is_set else self._of_samples)(models, metric, slice_name)
+        try:
+            found = (self._of_sets if is_set else self._of_samples)(models, metric, slice_name)
+        except JavisbenchError:
+            raise
+        except Exception as error:  # Of another package's metric (its rules of bias, say): it costs that column.
+            if METRICS.plugin(metric) is None:
+                raise
+            note = METRICS.defect(metric, "a comparison", error)
+            log.warning("%s", note, exc_info=error)
+            found = _Evidence((None,) * len(models), 0, status="failed", note=note)
         reason = _why_untested(models, metric, found, is_set)
         if reason is not None or found.contributions is None:
             reason = found.note or reason
             return Verdicts(metric, slice_name, found.values, found.n, (None,) * len(models), found.status, reason)
-        tests = _Tests.of(found, None if card is None else card.higher_is_better)
+        stored = next((model.plugins[metric] for model in models if metric in model.plugins), None)
+        told = card or stored
+        tests = _Tests.of(found, None if told is None else told.higher_is_better)
         return Verdicts(
             metric, slice_name, found.values, found.n, tests.ranks(found.values), found.status, found.note, tests
         )
@@ -469,6 +482,8 @@ def _stored_rows(model: Result) -> dict[str, SetRows]:
 
 def _why_untested(models: Sequence[Result], metric: str, found: _Evidence, is_set: bool) -> str | None:
     """Why no test of these values would say anything about the models; None where it would."""
+    from javisbench.metrics.registry import fault_of
+
     if any(model.stand_in for model in models):
         return "stand-in weights: not tested"
     if fault_of(metric) is not None:
@@ -477,16 +492,9 @@ def _why_untested(models: Sequence[Result], metric: str, found: _Evidence, is_se
     if len(judged) < 2:
         return None if not found.places else "only one of the models has it: not tested"
     if len(set(weights_behind(judged, metric))) > 1:
-        return "made with different weights: not tested"
+        return "made with different weights or settings: not tested"
     if is_set and len({model.reference_kind for model in judged}) > 1:
         return "the real sides are of different kinds: not tested"
     if found.n < MIN_N_TO_RANK:
         return f"n = {found.n} is below {MIN_N_TO_RANK}: too few to tell models apart"
     return None
-
-
-def fault_of(metric: str) -> Fault | None:
-    """What a check of clips counts; None for metrics that are scores, and for those that are not installed here."""
-    from javisbench.metrics.registry import METRICS, card_of
-
-    return None if card_of(metric) is None else getattr(METRICS.get(metric), "fault", None)
