@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from javisbench.errors import RunError
 from javisbench.metrics.base import MetricCard
 from javisbench.results.checked_json import Checker
-from javisbench.results.trial import Effect, MetricTrial, Trial, effects_frame, parse_trial, read_trial
+from javisbench.results.trial import Effect, MetricTrial, Trial, effects_frame, parse_trial, read_trial, recorded_trials
 from javisbench.results.trial_effects import Case, PairValues, relative_change, sample_effects
 
 CARD = MetricCard("toy", "Toy", True, (None, None), "sample", "", "", "")
@@ -173,6 +174,28 @@ def test_a_trial_reads_back(trial: Trial, tmp_path: Path) -> None:
     assert list(frame["dose"].fillna(-1)) == [*DOSES, -1] and frame["lacking"].iloc[3] == "3 x no sound"
     with pytest.raises(RunError, match="no trial at"):
         read_trial(tmp_path / "other")
+
+
+def test_a_recorded_trial_is_told_with_date_n_and_commit(trial: Trial, tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "docs" / "make_trials.py"
+    spec = importlib.util.spec_from_file_location("make_trials", path)
+    assert spec is not None and spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    maker.TRIALS = tmp_path / "trials"
+    blind = replace(trial.effects[0], damage="swapped", verdict="blind", auroc=0.123456)
+    whole = replace(trial, metrics=(MetricTrial("toy", (*trial.effects, blind)),))
+    (tmp_path / "trial.json").write_text(json.dumps(whole.to_json()))
+    maker.record(tmp_path, "scenes", "javisbench validate-metrics", "2026-11-29", "abc1234")
+    (found,) = recorded_trials(tmp_path / "trials")
+    assert (found.name, found.date, found.commit) == ("scenes", "2026-11-29", "abc1234")
+    line = found.line("toy")
+    assert line.startswith("sees shift from 40 ms") and line.endswith("(40 clips of demo, 2026-11-29, abc1234)")
+    assert found.line("fvd") == "not run here: no weights (40 clips of demo, 2026-11-29, abc1234)"
+    kept = found.trial.effects
+    assert kept[-1].auroc is None and kept[-1].n == 40, "of what is blind the counts are enough"
+    assert kept[0].p_adjusted == float(f"{trial.effects[0].p_adjusted:.4g}")
+    assert found.trial.of("toy").curves[0].smallest_seen.dose == 40  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,10 @@ def pair_trial(pairs: JudgedPairs, options: TrialOptions | None = None, progress
 
 
 def _check_metrics(suite: Suite, options: TrialOptions) -> None:
-    """Refuse what could not be tested before clips are made."""
+    """Refuse what could not be tested, before clips and folders are made."""
+    from javisbench.run.device import pick_device
+
+    pick_device(options.scoring.device)
     # Set metrics get the good copies as their real side, which are not there yet.
     check_plan(
         replace(suite, samples=tuple(replace(s, path=s.path or Path("good.mp4")) for s in suite)), options.scoring

@@ -107,6 +107,8 @@ def score_variants(
         samples=tuple(variants.samples),
         hash=suite_hash(variants.samples),
         total=len(variants.samples),
+        columns={},
+        warnings=(),
     )
     job = ScoringJob.prepare(None, own, out=folder, name="validate-metrics")
     # Without set metrics nobody reads the good copies once more.
