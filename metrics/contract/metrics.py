@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +11,13 @@ import numpy as np
 from javisbench.clip import ClipSpec
 from javisbench.errors import FeatureError, JavisbenchError, MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore, SetMetric
-from javisbench.metrics.contract.encoders import loaded
+from javisbench.metrics.contract.encoders import described_settings, loaded
 from javisbench.metrics.contract.report import BrokenError, NotApplicableError, Report
 from javisbench.metrics.contract.samples import FRAMES, HEIGHT, PROMPTS, SAMPLE_RATE, WIDTH, odd_clips, ordinary_clips
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS, V1
-from javisbench.settings import setting_types
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +51,7 @@ def check_metric(report: Report, weights: WeightStore) -> None:
     with report.row("direction and range") as notes:
         notes.append(_direction(cls.card))
     with report.row("settings") as notes:
-        notes += _settings(cls)
+        notes.append(described_settings(cls.settings))
     with report.row("needs") as notes:
         notes += _needs(report.id)
     if issubclass(cls, SetMetric):
@@ -82,21 +80,6 @@ def _direction(card: MetricCard) -> str:
         raise BrokenError(f"the range {low} to {high} is empty")
     better = {True: "higher is better", False: "lower is better", None: "neither is better"}[card.higher_is_better]
     return f"{better}, {'-inf' if low is None else low} to {'inf' if high is None else high}"
-
-
-def _settings(cls: type[SampleMetric] | type[SetMetric]) -> Iterator[str]:
-    if cls.settings is None:
-        raise NotApplicableError("none of its own")
-    try:
-        types = setting_types(cls.settings)
-    except TypeError as error:
-        raise BrokenError(str(error)) from error
-    told = cls.settings.__doc__ or ""
-    silent = [name for name in types if name not in told]
-    if silent:
-        raise BrokenError(f"the docstring of {cls.settings.__qualname__} does not explain {', '.join(silent)}")
-    default = cls.settings()
-    yield ", ".join(f"{field.name}={getattr(default, field.name)}" for field in fields(cls.settings))
 
 
 def _needs(metric_id: str) -> Iterator[str]:
