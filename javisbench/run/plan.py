@@ -13,6 +13,7 @@ from javisbench.metrics.base import SampleMetric, SetMetric
 from javisbench.metrics.encoders import ENCODERS, lacking
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.registry import METRICS, card_of
+from javisbench.protocol import PROTOCOLS
 from javisbench.reference.wanted import EncoderChoice, Wanted
 from javisbench.registry import did_you_mean
 from javisbench.results.cell import Cell
@@ -98,7 +99,8 @@ def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[
 
 def _default_metrics(known: Iterable[str], protocol: Protocol) -> list[str]:
     # What a protocol leaves out is left out; clip health explains scores under any protocol.
-    allowed = [m for m in known if not protocol.metrics or m in protocol.metrics or m.startswith("health_")]
+    listed = [m for m in known if not protocol.metrics or m in protocol.metrics or m.startswith("health_")]
+    allowed = [m for m in listed if m not in protocol.without]
     # Of a metric that does not import nobody knows whether it is one by default: its column says what is wrong.
     cards = {metric_id: card_of(metric_id) for metric_id in allowed}
     return [metric_id for metric_id, card in cards.items() if card is None or card.by_default]
@@ -184,6 +186,10 @@ def _place(
     variants: Mapping[str, str],
     weights: WeightStore,
 ) -> None:
+    if metric_id in part.protocol.without:
+        note = f"{part.protocol.base} has no {metric_id}: javisbench score --protocol {_having(metric_id)}"
+        part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+        return
     cls = METRICS.get(metric_id)
     with METRICS.guarded(metric_id, "needs"):
         metric = cls()
@@ -218,6 +224,12 @@ def _place(
         part.set_metrics[metric_id] = metric
     else:
         part.sample_metrics[metric_id] = metric
+
+
+def _having(metric_id: str) -> str:
+    """The protocol that has the metric among its headline, else any that has it."""
+    able = [protocol for protocol in PROTOCOLS.values() if metric_id not in protocol.without]
+    return next((p.name for p in able if metric_id in p.headline), able[0].name)
 
 
 def failed(error: PluginError) -> Cell:
