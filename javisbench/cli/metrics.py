@@ -143,7 +143,7 @@ def _print_report(report: Report) -> None:
 
 def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     """Everything that the cards tell of a metric, as JSON values."""
-    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.base import needed_features
     from javisbench.metrics.registry import METRICS
     from javisbench.protocol import PROTOCOLS
 
@@ -156,7 +156,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         for protocol in PROTOCOLS.values():
             if (protocol.metrics and metric_id not in protocol.metrics) or metric_id in protocol.without:
                 continue
-            specs = [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
+            specs = needed_features(metric, protocol)
             names |= {spec.encoder for spec in specs}
             per_protocol[protocol.name] = {f"{s.encoder}/{s.feature}": s.settings or "-" for s in specs}
         settings = dataclasses.asdict(cls.settings()) if cls.settings else {}

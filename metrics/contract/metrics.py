@@ -10,7 +10,7 @@ import numpy as np
 
 from javisbench.clip import ClipSpec
 from javisbench.errors import FeatureError, JavisbenchError, MetricError
-from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore, SetMetric
+from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore, SetMetric, needed_features
 from javisbench.metrics.contract.encoders import described_settings, loaded
 from javisbench.metrics.contract.report import BrokenError, NotApplicableError, Report
 from javisbench.metrics.contract.samples import FRAMES, HEIGHT, PROMPTS, SAMPLE_RATE, WIDTH, odd_clips, ordinary_clips
@@ -33,9 +33,8 @@ _SET_TOLERANCE = 1e-6
 
 
 def needed(metric_id: str, protocol: Protocol) -> list[FeatureSpec]:
-    """The features that a metric needs under a protocol."""
-    metric = METRICS.get(metric_id)()
-    return [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
+    """The features that the metric of an id needs under a protocol."""
+    return needed_features(METRICS.get(metric_id)(), protocol)
 
 
 def check_metric(report: Report, weights: WeightStore) -> None:
@@ -86,8 +85,6 @@ def _needs(metric_id: str) -> Iterator[str]:
     for protocol in PROTOCOLS.values():
         specs = needed(metric_id, protocol)
         for spec in specs:
-            if not isinstance(spec, FeatureSpec):
-                raise BrokenError(f"a {type(spec).__name__} where a FeatureSpec belongs")
             if list(spec.prep) != sorted(spec.prep):
                 raise BrokenError(f"the settings of {spec.feature} are not sorted by name: write FeatureSpec.of(...)")
             if spec.encoder not in ENCODERS:
