@@ -11,6 +11,7 @@ from javisbench.metrics.base import SetMetric
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS
+from javisbench.results.trial import recorded_trials
 
 PAGE = Path(__file__).parent / "metrics.md"
 
@@ -19,7 +20,7 @@ INTRO = """# Metrics
 What each metric computes, and what it can and cannot see. `javisbench metrics show ID` prints the same facts, with the
 features that each protocol asks for and whether the weights are on your machine. Protocols change details of the
 input: see [protocols](protocols.md). How numbers are averaged, and what their intervals mean: see
-[statistics](statistics.md).
+[statistics](statistics.md). What each one notices of clips that were damaged on purpose: see [trials](trial.md).
 
 cos is the cosine of two embeddings, n the number of clips.
 """
@@ -74,7 +75,10 @@ def page() -> str:
     for card in cards:
         if card.id.startswith("health_"):
             lines.append(f"| `{card.id}` | {card.measures} | {card.blind_to} | {_range(card)} |")
-    return "\n".join(map(_wrapped, lines)) + "\n"
+    told = [
+        f"* `{c.id}`, [trial](trial.md) {line}" for c in cards if c.id.startswith("health_") for line in _trials(c.id)
+    ]
+    return "\n".join(map(_wrapped, [*lines, *([""] if told else []), *told])) + "\n"
 
 
 def _wrapped(line: str) -> str:
@@ -88,7 +92,7 @@ def _wrapped(line: str) -> str:
 
 def _metrics() -> Iterator[Any]:
     """The package's own metrics; entry points of other packages are not documented here."""
-    for metric_id in METRICS:
+    for metric_id in METRICS.own:
         cls = METRICS.get(metric_id)
         if cls.__module__.startswith("javisbench."):
             yield cls()
@@ -110,7 +114,13 @@ def _section(metric: Any) -> list[str]:
     left_out = [p.name for p in PROTOCOLS.values() if (p.metrics and card.id not in p.metrics) or card.id in p.without]
     if left_out:
         lines.append(f"* **Not in**: {', '.join(left_out)}.")
+    lines += [f"* **[Trial](trial.md)** {line}" for line in _trials(card.id)]
     return [*lines, f"* **Source**: {card.source}.", ""]
+
+
+def _trials(metric_id: str) -> list[str]:
+    """What the recorded trials found of a metric."""
+    return [f"{trial.name}: {trial.line(metric_id)}" for trial in recorded_trials()]
 
 
 def _encoders(metric: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """Metrics of joint audio-video generation, one file each, and the encoders they need.
 
-The objects for training loops can be imported from here: `FVD`, `KVD`, `FAD`,
-`JavisScore`, `ImageBindScores` and `AVSync`.
+The objects for training loops can be imported from here: `FVD`, `KVD`, `FAD`, `FID`, `JavisScore`, `ImageBindScores`
+and `AVSync`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.metrics.accumulators import FAD, FVD, KVD
+    from javisbench.metrics.accumulators import FAD, FID, FVD, KVD
     from javisbench.metrics.av_sync import AVSync
     from javisbench.metrics.imagebind_scores import ImageBindScores
     from javisbench.metrics.javis_score import JavisScore
@@ -22,13 +22,14 @@ if __name__ == "metrics":
 _LAZY = {
     "AVSync": "javisbench.metrics.av_sync",
     "FAD": "javisbench.metrics.accumulators",
+    "FID": "javisbench.metrics.accumulators",
     "FVD": "javisbench.metrics.accumulators",
     "KVD": "javisbench.metrics.accumulators",
     "ImageBindScores": "javisbench.metrics.imagebind_scores",
     "JavisScore": "javisbench.metrics.javis_score",
 }
 
-__all__ = ["FAD", "FVD", "KVD", "AVSync", "ImageBindScores", "JavisScore"]
+__all__ = ["FAD", "FID", "FVD", "KVD", "AVSync", "ImageBindScores", "JavisScore"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from javisbench.errors import MetricError
 from javisbench.metrics.distance import Distance, distance_error
 from javisbench.stats import Estimate
 
@@ -224,6 +225,29 @@ class SetMetric(ABC):
     ) -> dict[str, Distance]:
         """Distances of several slices, each of at least `min_n` rows; overridden where one pass serves them all."""
         return {name: self._one(fake[rows], real[rows], protocol) for name, rows in slices.items()}
+
+    def unpaired(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> float:
+        """The distance alone, in the unit of tables, of sets whose rows need not correspond: what training loops ask.
+
+        Override it where sets of unequal sizes have a distance; this one asks `distance`, which takes equal sizes.
+
+        Args:
+            fake: float64 array ``(n, d)``, finite, n at least `min_n`.
+            real: float64 array ``(m, d)``, likewise.
+            protocol: for the settings that change the number.
+
+        Raises:
+            MetricError: these sets have none; the message says why.
+        """
+        if len(fake) != len(real):
+            raise MetricError(
+                f"{self.card.title} compares sets of equal sizes; got {len(fake)} generated and {len(real)} real.",
+                kind="shape",
+            )
+        found = self.distance(fake, real, protocol)
+        if found.value is None:
+            raise MetricError(found.note or f"{self.card.title} has no value for these sets.", kind="failed")
+        return found.value
 
     def unbiased_from(self, width: int) -> int:
         """Fewest samples of `width` features whose value is not marked as biased; 0 when none ever is.

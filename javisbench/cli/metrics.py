@@ -78,7 +78,7 @@ def _facts_or_fault(metric_id: str, store: WeightStore) -> dict[str, Any]:
 @options.weights_option
 @options.json_option
 def show(metric: str, weights_dirs: tuple[Path, ...], as_json: bool) -> int:
-    """Show what a METRIC measures, what it cannot see, its range, source, encoders, licences and weights."""
+    """Show what a METRIC measures, what it cannot see, its range, source, encoders, licences, weights and trials."""
     from javisbench.weights import WeightStore
 
     facts = metric_facts(metric, WeightStore(weights_dirs))
@@ -166,7 +166,15 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         "state": "missing" if "missing" in states else "present" if "present" in states else "none needed",
         "encoder": encoders,
         "protocol": per_protocol,
+        **({"trials": trials} if (trials := _trials(metric_id)) else {}),
     }
+
+
+def _trials(metric_id: str) -> dict[str, dict[str, str]]:
+    """What the trials that ship with javisbench found of a metric."""
+    from javisbench.results.trial import recorded_trials
+
+    return {recorded.name: {"sees": recorded.line(metric_id)} for recorded in recorded_trials()}
 
 
 def _encoder_facts(name: str, store: WeightStore) -> dict[str, Any]:

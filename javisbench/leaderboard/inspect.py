@@ -334,6 +334,7 @@ def _missing(result: Result) -> Iterator[Missing]:
 
 def _lacks_prompt(status: str, metrics: Sequence[str]) -> bool:
     """Whether that is why metrics are not applicable to a clip; the others want a suite's setting."""
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import METRICS, card_of
 
-    return status == "not_applicable" and not any(getattr(METRICS.get(m), "needs_setting", False) for m in metrics)
+    known = [METRICS.get(metric) for metric in metrics if card_of(metric) is not None]
+    return status == "not_applicable" and not any(getattr(metric, "needs_setting", False) for metric in known)

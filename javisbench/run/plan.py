@@ -193,6 +193,8 @@ def _place(
     cls = METRICS.get(metric_id)
     with METRICS.guarded(metric_id, "needs"):
         metric = cls()
+        if cls.settings is not None:
+            part.protocol.mounted(metric_id, cls.settings)
         is_set = isinstance(metric, SetMetric)
         specs = needed_features(metric, part.protocol)
     if suite.unconditional and any(spec.subject != "clip" for spec in specs):
@@ -211,8 +213,10 @@ def _place(
         if isinstance(choice, Cell):
             part.unavailable[metric_id] = choice
             return
-        with ENCODERS.guarded(name, "stream"):
+        with ENCODERS.guarded(name, "its settings and streams"):
             choice.cls.stream(next(spec for spec in specs if spec.encoder == name))
+            if choice.cls.settings is not None:
+                part.protocol.mounted(name, choice.cls.settings)
     if is_set and not has_reference:
         note = "needs real clips: --reference FOLDER, --reference suite, or a file of `javisbench reference build`"
         part.unavailable[metric_id] = Cell(status="missing_reference", note=note)
