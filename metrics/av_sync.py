@@ -41,7 +41,11 @@ SILENT_RMS = 1e-4
 LEVEL_TREND_S = 1.2
 LEVEL_ENDS_S = 0.2
 LEAST_LEVEL_CHANGE = 0.03
-LEAST_CHANGE = 5.0
+# Noise whose power lies in few bands wavers by up to 6 % in level, but rises as evenly as any.
+WAVERING = 0.08
+LEAST_RISE_SPREAD = 0.28
+LEAST_CHANGE = 10.0
+REPEAT = 0.1
 EVENT_QUANTILE = 0.98
 CLEAR_CHANGE = 20.0
 LEAST_FRAMES = 4
@@ -58,7 +62,7 @@ class Motion:
     """Motion of the picture without the camera's.
 
     Attributes:
-        times_s: when each frame is shown, float64 ``(T,)``.
+        times_s: when each frame is shown, but for those that repeat the one before, float64 ``(T,)``.
         change: by how much the velocity of a region changes at each frame, pixels/s (of 160 on the long side), float64
             ``(85, T)``: the whole picture, then its 2 x 2, 4 x 4 and 8 x 8 parts, row by row.
         slowing: by how much its speed falls, not negative, of the same shape.
@@ -71,10 +75,12 @@ class Motion:
     @classmethod
     def of(cls, cells: NDArray[np.generic], times_s: NDArray[np.generic]) -> Motion:
         """From the feature ``cells`` of the encoder ``motion_acceleration``: ``(T, 8, 8, 2)`` and ``(T + 1,)``."""
-        times = np.asarray(times_s, dtype=np.float64)[: len(cells)]
+        moved = _float64(cells)
+        new = ~repeats(moved)
+        times, moved = _float64(times_s)[: len(moved)][new], moved[new]
         span = times[-1] - times[0]
         rate = (len(times) - 1) / span if span > 0 else 0.0
-        velocity = regions(without_camera(np.asarray(cells, dtype=np.float64))) * rate
+        velocity = regions(without_camera(moved)) * rate
         return cls(times, *changes(velocity))
 
     @property
@@ -95,6 +101,18 @@ class Motion:
     def cells_slowing(self) -> NDArray[np.float64]:
         """Of the 64 smallest regions."""
         return self.slowing[-(GRIDS[-1] ** 2) :]
+
+
+def repeats(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which frames of cells ``(T, 8, 8, 2)`` repeat the one before while all else moves on.
+
+    As where 24 frames a second are shown as 30: motion would stop and start again, several times a second. A single
+    frame that moves less than a tenth of each of its neighbours; two in a row are a picture that stands still.
+    """
+    speed = np.abs(cells).mean(axis=(1, 2, 3))
+    found = np.zeros(len(speed), dtype=np.bool_)
+    found[1:-1] = speed[1:-1] < REPEAT * np.minimum(speed[:-2], speed[2:])
+    return found
 
 
 def without_camera(cells: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -290,6 +308,16 @@ def rise_spread(rise: NDArray[np.float64]) -> float:
     """Deviation over mean of how a sound rises: large where it has few, clear beginnings."""
     mean = float(rise.mean())
     return float(rise.std()) / mean if mean > 0 else 0.0
+
+
+def has_events(level: NDArray[np.float64], rise: NDArray[np.float64]) -> bool:
+    """Whether anything happens in a sound, by `sound_level` and `sound_rise` of the encoder; noise of any colour has
+    no events.
+    """
+    changing = level_change(level, SOUND_STEP_S)
+    if changing < LEAST_LEVEL_CHANGE:
+        return False
+    return changing >= WAVERING or rise_spread(rise) >= LEAST_RISE_SPREAD
 
 
 def strongest(cells: NDArray[np.float64]) -> float:
@@ -512,11 +540,11 @@ def _check_events(motion: Motion, sound: Features) -> None:
     rms = float(sound["rms"][0])
     if rms < SILENT_RMS:
         raise MetricError(f"The sound is silent (root mean square {rms:.2g}).", kind="silent")
-    changing = level_change(_float64(sound["level"]), SOUND_STEP_S)
-    if changing < LEAST_LEVEL_CHANGE:
+    level, rise = _float64(sound["level"]), _float64(sound["rise"])
+    if not has_events(level, rise):
         raise MetricError(
-            f"The level of the sound hardly changes (by {100 * changing:.1f} % of its mean): nothing in it happens at "
-            "any moment.",
+            f"The sound hardly changes (its level by {100 * level_change(level, SOUND_STEP_S):.1f} % of its mean): "
+            "nothing in it happens at any moment.",
             kind="no_sound_events",
         )
     fastest = strongest(motion.cells_change)
