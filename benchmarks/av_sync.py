@@ -43,6 +43,8 @@ from javisbench.suite import load_suite
 SHIFTS_S = (0.16, 0.32, 0.64, 1.28)
 SWAPS = 2
 METRICS: dict[str, SampleMetric] = {"av_sync": AVSyncMetric(), "av_align": AVAlign()}
+WITHOUT_COMMON = ("rain", "music_over_cuts", "still_picture")
+"""Families whose picture and sound have little or nothing in common."""
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv")
 
 
@@ -287,7 +289,7 @@ def main() -> None:
     cases = list(windows(options.clips) if options.clips else scenes(options.scenes))
     rows = measured(cases)
     applies = [row for row in rows if row["av_sync"]["intact"]]
-    timed = applies if options.clips else [row for row in applies if row["family"] not in ("rain", "music_over_cuts")]
+    timed = applies if options.clips else [row for row in applies if row["family"] not in WITHOUT_COMMON]
     swapped = [value for row in applies for value in row["av_sync"]["swap"]]
     p_values = [p for row in applies for p in row["p"]["swap"]]
     folders = options.clips is not None and len({row["family"] for row in rows}) < len(rows)

@@ -53,6 +53,7 @@ CLEAR_RISE = 0.8
 CLEAR_SLOWING = 20.0
 BELIEVED = 5.0
 RESAMPLES = 1000
+LEAST_PROMPTS = 10
 CLEAR_OFFSET_MS = 400.0
 IN_STEP_MS = 40.0
 
@@ -470,7 +471,7 @@ class AVSyncMetric(SampleMetric):
 
         Returns:
             ``informative``, the share of informative clips; ``weighted_mean``, the mean of clipped scores weighted by
-            `weight`, with ``weighted_mean_low`` and ``weighted_mean_high``; and of two prompts or more ``offset_ms``,
+            `weight`, of two prompts or more with ``weighted_mean_low`` and ``_high``; and of ten or more ``offset_ms``,
             the lag that all clips agree on best (the largest S, averaged with those weights and smoothed by 30 ms;
             positive when the sound is late), with ``offset_ms_low`` and ``offset_ms_high``. Intervals are of 95 %, by
             the bootstrap over prompts. Where clips have no offset in common, its interval is wide: up to 2 s.
@@ -490,11 +491,10 @@ class AVSyncMetric(SampleMetric):
             return found
         equal = np.full(len(sums), 1 / len(sums))
         draws = _float64(np.random.default_rng(seed).multinomial(len(sums), equal, size=RESAMPLES))
-        for name, whole, drawn in zip(
-            ("weighted_mean", "offset_ms"), (mean, offset_ms), _pooled(draws @ sums), strict=True
-        ):
-            low, high = np.quantile(drawn, (0.025, 0.975))
-            found |= {name: float(whole[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+        drawn_mean, drawn_offset_ms = _pooled(draws @ sums)
+        found |= _with_interval("weighted_mean", mean, drawn_mean)
+        if len(sums) >= LEAST_PROMPTS:
+            found |= _with_interval("offset_ms", offset_ms, drawn_offset_ms)
         return found
 
     def remark(self, facts: Mapping[str, float]) -> str | None:
@@ -503,9 +503,10 @@ class AVSyncMetric(SampleMetric):
             return None
         told = f"{100 * facts['informative']:.0f} % of clips informative; mean weighted by that "
         told += f"{facts['weighted_mean']:.2f}"
+        if "weighted_mean_low" in facts:
+            told += f" [{facts['weighted_mean_low']:.2f}, {facts['weighted_mean_high']:.2f}]"
         if "offset_ms_low" not in facts:
             return told
-        told += f" [{facts['weighted_mean_low']:.2f}, {facts['weighted_mean_high']:.2f}]"
         low, high, offset_ms = facts["offset_ms_low"], facts["offset_ms_high"], facts["offset_ms"]
         if high - low > CLEAR_OFFSET_MS:
             return f"{told}; no offset that the clips have in common"
@@ -513,6 +514,11 @@ class AVSyncMetric(SampleMetric):
             return f"{told}; in step ({offset_ms:+.0f} ms [{low:+.0f}, {high:+.0f}])"
         way = "late" if offset_ms > 0 else "early"
         return f"{told}; the sound is {abs(offset_ms):.0f} ms {way} ({offset_ms:+.0f} ms [{low:+.0f}, {high:+.0f}])"
+
+
+def _with_interval(name: str, whole: NDArray[np.float64], drawn: NDArray[np.float64]) -> dict[str, float]:
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return {name: float(whole[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _pooled(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -171,6 +171,12 @@ def test_the_offset_of_a_set_has_an_interval_that_admits_ignorance(lag_steps: in
     assert words in remark or (lag_steps == 0 and "in step" in remark)
 
 
+def test_a_handful_of_prompts_has_no_offset_in_common() -> None:
+    metric = AVSyncMetric()
+    assert "offset_ms" not in metric.facts(np.ones(9), details(3, 9), np.arange(9), seed=0)
+    assert "offset_ms" in metric.facts(np.ones(10), details(3, 10), np.arange(10), seed=0)
+
+
 def test_one_prompt_has_no_interval_and_no_details_no_facts() -> None:
     metric = AVSyncMetric()
     facts = metric.facts(np.ones(3), details(3, 3), np.zeros(3, np.int64), seed=0)
