@@ -150,12 +150,15 @@ def measured(cases: list[Case]) -> list[dict[str, Any]]:
     rows = []
     for number, case in enumerate(cases):
         sounds: dict[str, list[tuple[np.ndarray, int]]] = {"intact": [], "swap": []}
+        late = {"intact": True, "swap": True}
         intact = case.sound(0.0)
         assert intact is not None
         sounds["intact"].append((intact, case.rate))
         for shift in SHIFTS_S:
             moved = [case.sound(sign * shift) for sign in (1, -1)]
             sounds[f"{shift:g}"] = [(audio, case.rate) for audio in moved if audio is not None]
+            # Later comes first: where it does not reach, nothing is told of a common offset.
+            late[f"{shift:g}"] = moved[0] is not None
         others = [other for other in cases if other.family != case.family]
         seed = np.random.default_rng(zlib.crc32(case.name.encode()))
         for place in seed.permutation(len(others))[:SWAPS]:
@@ -168,6 +171,8 @@ def measured(cases: list[Case]) -> list[dict[str, Any]]:
             for metric in METRICS:
                 told = [one[metric] for one in found]
                 row[metric][damage] = [one.value for one in told if isinstance(one, SampleScore)]
+                if metric == "av_sync" and late.get(damage) and told and isinstance(told[0], SampleScore):
+                    row.setdefault("told", {})[damage] = told[0]
                 if damage == "intact" and isinstance(told[0], str):
                     row[metric]["reason"] = told[0]
                 elif metric == "av_sync" and damage != "intact":
@@ -221,6 +226,17 @@ def intervals(rows: list[dict[str, Any]], damages: tuple[str, ...], by_family: b
     return table | {
         n: [round(v, 3), *np.nanquantile(d, (0.025, 0.975)).round(3).tolist()] for n, (v, d) in columns.items()
     }
+
+
+def common_offsets(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """What the set tells of its common offset, with all sounds late by so much, or swapped."""
+    found = {}
+    for damage in ("intact", *(f"{shift:g}" for shift in SHIFTS_S[:-1]), "swap"):
+        told = [row["told"][damage] for row in rows if damage in row.get("told", {})]
+        values = np.array([one.value for one in told])
+        facts = AVSyncMetric().facts(values, [one.details for one in told], np.arange(len(told)), 0) if told else {}
+        found[damage] = {"n": len(told), **{k: round(v, 3) for k, v in facts.items() if k.startswith("offset_ms")}}
+    return found
 
 
 def invariances(cases: list[Case], rows: list[dict[str, Any]], count: int) -> dict[str, float]:
@@ -320,10 +336,11 @@ def main() -> None:
             "deviation": round(float(np.std(swapped)), 3),
             "share_p_below_0.05": round(float(np.mean(np.array(p_values) < 0.05)), 3),
         },
+        "common_offset": common_offsets(timed),
         "informative_share": round(float(np.mean([row["informative"] for row in applies])), 3),
         "invariance": invariances(cases, rows, options.invariances),
         "cost_s": cost(cases[0]),
-        "rows": rows,
+        "rows": [{name: value for name, value in row.items() if name != "told"} for row in rows],
     }
     print(json.dumps({name: value for name, value in result.items() if name != "rows"}, indent=1))
     if options.json:
