@@ -239,8 +239,11 @@ class Judge:
 
         from javisbench.metrics.registry import sample_metric
 
-        made, plain = sample_metric(metric), self(models, metric, slice_name)
-        if made is None or made.weighted_by is None or plain._tests is None:
+        made = sample_metric(metric)
+        if made is None or made.weighted_by is None:
+            return None
+        plain = self(models, metric, slice_name)
+        if plain._tests is None:
             return None
         places = plain._tests.places
         chosen = [models[place] for place in places]
