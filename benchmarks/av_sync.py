@@ -340,9 +340,8 @@ def main() -> None:
         "informative_share": round(float(np.mean([row["informative"] for row in applies])), 3),
         "invariance": invariances(cases, rows, options.invariances),
         "cost_s": cost(cases[0]),
-        "rows": [{name: value for name, value in row.items() if name != "told"} for row in rows],
     }
-    print(json.dumps({name: value for name, value in result.items() if name != "rows"}, indent=1))
+    print(json.dumps(result, indent=1))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -406,7 +406,7 @@ class AVSyncMetric(SampleMetric):
             "Offsets below 160 ms, and on a single real clip 160 ms too; periodic events (a shift by whole periods); "
             "smooth motion, mostly; what sounds and what moves; preference: it measures timing alone. One clip "
             "is weak evidence: use sets. Compare only at equal frame rate and codec: half the rate moves scores by "
-            "about two fifths. Silence and still pictures have no value, neither good nor bad, so that a model could "
+            "a third to a half. Silence and still pictures have no value, neither good nor bad, so that a model could "
             "gain by making only what is easy to time: the shares of clips that it does not apply to and that are "
             "informative stand beside the mean, a second mean weights clips by how informative they are, and models "
             "whose shares of clips without a value differ significantly are not ranked."
