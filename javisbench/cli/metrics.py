@@ -168,6 +168,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         **card,
         "better": better,
         "range": f"{'-inf' if low is None else low} to {'inf' if high is None else high}",
+        **({"no value for clips": sorted(left_out.values())} if (left_out := _left_out(cls)) else {}),
         "package": plugin.label if plugin else "javisbench",
         **({"settings": {f"{metric_id}.{name}": value for name, value in settings.items()}} if settings else {}),
         "encoders": sorted(names),
@@ -176,6 +177,11 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         "protocol": per_protocol,
         **({"trials": trials} if (trials := _trials(metric_id)) else {}),
     }
+
+
+def _left_out(cls: type) -> dict[str, str]:
+    """What clips are that a per-sample metric does not apply to, by kind of error."""
+    return dict(getattr(cls, "not_applicable", {}))
 
 
 def _trials(metric_id: str) -> dict[str, dict[str, str]]:
