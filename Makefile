@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() o
 PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser slow lint types wheel release clean
+.PHONY: help demo test browser slow lint types wheel plugin release clean
 
 help:
 	@echo "make demo     score a small suite on this machine, in a few minutes"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint     ruff"
 	@echo "make types    mypy --strict"
 	@echo "make wheel    build the package, look into it, run it from elsewhere"
+	@echo "make plugin   install the example package from a wheel, use it, remove it, read its results"
 	@echo "make release  wheel and sdist in clean environments with the oldest and newest versions; draft notes"
 	@echo "make clean    take all of it away"
 
@@ -67,6 +68,9 @@ wheel: $(VENV)/.installed-dev
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python tests/check_wheel.py dist
+
+plugin: $(VENV)/.installed-dev
+	$(BIN)/python tests/check_plugin.py
 
 release: $(VENV)/.installed-dev
 	.ci/release

@@ -45,6 +45,9 @@ FORMULAS = {
     "avh_score": "mean over all frames of cos(frame, whole audio)",
     "javis_score": "mean over windows of 2 s (every 0.5 s) of the mean of the 40 % smallest cos(frame, window's audio)",
     "desync": "mean over groups of 14 segments of |offset of the most probable of 21 classes|, -2.0 to 2.0 s",
+    "av_sync": "(M(0) - mean) / deviation of M over the lags beyond 120 ms, with M(lag) the largest S within 60 ms, "
+    "and S the weighted mean over 85 regions of max(0, z)³ of the circular correlation of motion changes with rises of "
+    "sound, standardised over lags to z. Scores are clipped to [-2, 6] before they are averaged",
     "audio_quality": "(enjoyment + usefulness + complexity + quality) / 4",
     "visual_quality": "output of the VQ head, as it is",
     "motion_quality": "output of the MQ head, as it is",
@@ -89,7 +92,7 @@ def _wrapped(line: str) -> str:
 
 def _metrics() -> Iterator[Any]:
     """The package's own metrics; entry points of other packages are not documented here."""
-    for metric_id in METRICS:
+    for metric_id in METRICS.own:
         cls = METRICS.get(metric_id)
         if cls.__module__.startswith("javisbench."):
             yield cls()
@@ -108,7 +111,7 @@ def _section(metric: Any) -> list[str]:
         if encoder.extra:
             facts.append(f"`pip install 'javisbench[{encoder.extra}]'`")
         lines.append(f"* **Encoder** `{name}`: {', '.join(facts)}.")
-    left_out = [p.name for p in PROTOCOLS.values() if p.metrics and card.id not in p.metrics]
+    left_out = [p.name for p in PROTOCOLS.values() if (p.metrics and card.id not in p.metrics) or card.id in p.without]
     if left_out:
         lines.append(f"* **Not in**: {', '.join(left_out)}.")
     lines += [f"* **[Trial](trial.md)** {line}" for line in _trials(card.id)]

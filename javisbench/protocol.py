@@ -155,6 +155,7 @@ class Protocol:
         metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
         headline: ids of the metrics that stand for the whole: a comparison adjusts over them together. Changes no
             number, and is no setting.
+        without: ids of metrics that the protocol does not have, asked for by name or not; no setting either.
         plugins: settings of metrics and encoders of other packages, by id, as (name, value) pairs; see `mounted`.
     """
 
@@ -173,6 +174,7 @@ class Protocol:
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     plugins: PluginSettings = ()
 
     @property
@@ -217,7 +219,7 @@ class Protocol:
         return {**own, "plugins": {name: dict(values) for name, values in self.plugins}} if self.plugins else own
 
 
-_NO_SETTINGS = ("name", "headline", "plugins")
+_NO_SETTINGS = ("name", "headline", "without", "plugins")
 
 
 def _made(plugin_id: str, settings: type[S], values: Mapping[str, Any]) -> S:
@@ -241,6 +243,8 @@ V1 = Protocol(
         "avh_score",
         "javis_score",
     ),
+    # What the reference evaluation does not have.
+    without=("av_sync",),
 )
 V2 = Protocol(
     "javisbench-v2",
@@ -254,7 +258,7 @@ V2 = Protocol(
     desync=DeSyncSettings(fps_conversion="round_up"),
     text=TextSimilaritySettings(channel_order="rgb", clap_padding="repeatpad"),
     audio_quality=AudioQualitySettings(quality_resampling="resample"),
-    headline=("fvd", "fad", "tv_ib", "ta_ib", "av_ib", "javis_score", "desync"),
+    headline=("fvd", "fad", "tv_ib", "ta_ib", "av_ib", "javis_score", "desync", "av_sync"),
 )
 AIST_LANDSCAPE = Protocol(
     "aist-landscape",

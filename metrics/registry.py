@@ -49,6 +49,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "avh_score": "javisbench.metrics.avh_score:AVHScore",
         "javis_score": "javisbench.metrics.javis_score:JavisScoreMetric",
         "desync": "javisbench.metrics.desync:DeSync",
+        "av_sync": "javisbench.metrics.av_sync:AVSyncMetric",
         "health_silence": "javisbench.metrics.health:SilenceShare",
         "health_frozen": "javisbench.metrics.health:FrozenShare",
         "health_black": "javisbench.metrics.health:BlackShare",
@@ -89,6 +90,20 @@ def set_metric(metric_id: str) -> SetMetric | None:
     try:
         with METRICS.guarded(metric_id, "its constructor"):
             return cls() if isinstance(cls, type) and issubclass(cls, SetMetric) else None
+    except PluginError:
+        return None
+
+
+def sample_metric(metric_id: str) -> SampleMetric | None:
+    """An object of the per-sample metric; None for set metrics and for what is not installed here, or is broken."""
+    from javisbench.metrics.base import SampleMetric
+
+    if card_of(metric_id) is None:
+        return None
+    cls = METRICS.get(metric_id)
+    try:
+        with METRICS.guarded(metric_id, "its constructor"):
+            return cls() if isinstance(cls, type) and issubclass(cls, SampleMetric) else None
     except PluginError:
         return None
 

@@ -178,3 +178,10 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield packages
     monkeypatch.undo()
     packages.refresh()
+
+
+@pytest.fixture
+def example_package(packages: Any) -> Any:
+    """The package of docs/extending.md, installed."""
+    packages.install_example(Path(__file__).parents[1] / "examples" / "plugin")
+    return packages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,6 +50,19 @@ class Site:
             (self.folder / module / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / module / path).write_text(text)
         self._modules.add(module)
+        self.refresh()
+
+    def install_example(self, source: Path) -> None:
+        """The example package of the documentation, from its folder."""
+        project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        groups = [
+            f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in entries.items())
+            for group, entries in project["entry-points"].items()
+        ]
+        module = project["name"].replace("-", "_")
+        self.install(project["name"], "".join(groups))
+        shutil.rmtree(self.folder / module)
+        (self.folder / module).symlink_to(source / module)
         self.refresh()
 
     def uninstall(self, name: str) -> None:

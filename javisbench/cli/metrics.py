@@ -146,7 +146,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     with METRICS.guarded(metric_id, "needs"):
         metric = cls()
         for protocol in PROTOCOLS.values():
-            if protocol.metrics and metric_id not in protocol.metrics:
+            if (protocol.metrics and metric_id not in protocol.metrics) or metric_id in protocol.without:
                 continue
             specs = [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
             names |= {spec.encoder for spec in specs}

@@ -108,6 +108,10 @@ def write_samples(result: Result, folder: Path, published: ClipsPublished) -> Sa
     for f in result.failures:
         words = [printable(f"{f.stage} {f.metric or ''}").strip(), printable(f.kind), printable(f.message)]
         failures.setdefault(clip_name(f.sample_id, f.repeat), []).append(words)
+    left_out: dict[str, list[list[str]]] = {}
+    for f in result.not_applicable:
+        words = [column(f.metric or "").title, printable(f.message)]
+        left_out.setdefault(clip_name(f.sample_id, f.repeat), []).append(words)
     chunks = -(-len(clips) // CHUNK)
     for number in range(chunks):
         rows = range(number * CHUNK, min((number + 1) * CHUNK, len(clips)))
@@ -117,6 +121,7 @@ def write_samples(result: Result, folder: Path, published: ClipsPublished) -> Sa
                 "series": series.get(clips[i], {}),
                 "files": files.get(clips[i], {}),
                 "failures": failures.get(clips[i], []),
+                "not_applicable": left_out.get(clips[i], []),
             }
             for i in rows
         ]

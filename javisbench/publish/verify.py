@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
             return findings
     suite, items = _rebuilt(result, tables)
     findings += _check_suite(result, suite)
-    findings += _check_means(result, tables.scores, suite, items)
+    findings += _check_means(result, tables, suite, items)
     findings += _check_sets(result, folder, suite)
     findings += _check_plausible(result, tables.scores)
     findings += _check_clips(folder, result, tables.scores)
@@ -252,7 +252,7 @@ def _check_rows(result: Result, tables: _Tables) -> Iterator[Finding]:
         yield Finding("rows", f"samples.parquet: index must be different places from 0 to {total - 1}")
     if not scores["repeat"].between(0, 10_000).all():
         yield Finding("rows", "scores.parquet: repeat must count from 0")
-    strangers = {failure.sample_id for failure in result.failures} - set(samples["sample_id"])
+    strangers = {row.sample_id for row in (*result.failures, *result.not_applicable)} - set(samples["sample_id"])
     if strangers:
         yield Finding("failures", f"there is a failure of {min(strangers)[:80]!r}, which is no sample")
     if len(samples) < total:
@@ -337,27 +337,60 @@ def checkable(metric_id: str) -> bool:
     return card_of(metric_id) is not None
 
 
-def _check_means(result: Result, scores: pd.DataFrame, suite: Suite, items: list[Item]) -> Iterator[Finding]:
+def _check_means(result: Result, tables: _Tables, suite: Suite, items: list[Item]) -> Iterator[Finding]:
     import numpy as np
 
-    from javisbench.metrics.base import SampleMetric
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import sample_metric
     from javisbench.results.summary import sample_cells
 
+    scores = tables.scores
     for metric_id, cells in result.metrics.items():
         if not checkable(metric_id):
             continue
-        if not issubclass(METRICS.get(metric_id), SampleMetric):
+        metric = sample_metric(metric_id)
+        if metric is None:
             continue
         if metric_id not in scores.columns:
             if any(cell.value is not None for cell in cells.values()):
                 yield Finding("scores", f"{metric_id} has values in the summary, but no scores")
             continue
-        computed = sample_cells(scores[metric_id].to_numpy(dtype=np.float64), suite, items, result.run["seed"])
+        left_out = {(row.sample_id, row.repeat) for row in result.not_applicable if row.metric == metric_id}
+        try:
+            computed = sample_cells(
+                scores[metric_id].to_numpy(dtype=np.float64),
+                suite,
+                items,
+                result.run["seed"],
+                metric=metric,
+                not_applicable={i for i, item in enumerate(items) if (item.sample.id, item.repeat) in left_out},
+                details=_details_of(metric_id, tables, items),
+            )
+        except Exception as error:  # Details of another shape, or a defect of another package: neither stops a board.
+            log.warning("The metric %s (%s) failed.", metric_id, type(metric).__module__, exc_info=True)
+            yield Finding(
+                "details", f"{metric_id}: nothing can be made of its details: {type(error).__name__}: {error}"
+            )
+            continue
         yield from _differences(metric_id, cells, computed, SAMPLE_TOLERANCE)
     missing = [name for name in _metric_columns(scores) if name not in result.metrics]
     if missing:
         yield Finding("scores", f"scores of {', '.join(missing)} are not in the summary")
+
+
+def _details_of(
+    metric_id: str, tables: _Tables, items: Sequence[Item]
+) -> dict[int, dict[str, tuple[float, ...]]] | None:
+    """Details of a metric by the position of their item; None where there are none at all."""
+    if tables.details is None:
+        return None
+    place = {(item.sample.id, item.repeat): i for i, item in enumerate(items)}
+    rows = tables.details[tables.details["metric"] == metric_id]
+    found: dict[int, dict[str, tuple[float, ...]]] = {}
+    for sample_id, repeat, name, values in zip(
+        *(rows[column] for column in ("sample_id", "repeat", "name", "values")), strict=True
+    ):
+        found.setdefault(place[sample_id, repeat], {})[str(name)] = tuple(map(float, values))
+    return found
 
 
 def _differences(
@@ -371,6 +404,13 @@ def _differences(
             said, found = getattr(claimed[name], field), getattr(cell, field)
             if not _close(said, found, tolerance):
                 yield Finding("aggregate", f"{metric_id}, {name}: {field} is {found}, the summary says {said}")
+        for field, number in claimed[name].facts.items():
+            if not _close(number, cell.facts.get(field), tolerance):
+                yield Finding(
+                    "aggregate", f"{metric_id}, {name}: {field} is {cell.facts.get(field)}, the summary says {number}"
+                )
+        if claimed[name].not_applicable != cell.not_applicable:
+            yield Finding("aggregate", f"{metric_id}, {name}: it is not applicable to {cell.not_applicable} clips")
         if claimed[name].status != cell.status:
             yield Finding("aggregate", f"{metric_id}, {name}: status is {cell.status}, not {claimed[name].status}")
 
@@ -452,7 +492,8 @@ def _check_set(
 def _check_plausible(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
     from javisbench.metrics.registry import METRICS
 
-    failed = {(failure.sample_id, failure.repeat, failure.metric) for failure in result.failures}
+    reasons = (*result.failures, *result.not_applicable)
+    failed = {(failure.sample_id, failure.repeat, failure.metric) for failure in reasons}
     for metric_id in filter(checkable, _metric_columns(scores)):
         low, high = METRICS.get(metric_id).card.value_range
         column = scores[metric_id].dropna()

@@ -17,7 +17,7 @@ from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, describe
 from javisbench.protocol import protocol_label, recorded_revision
-from javisbench.results.cell import OVERALL, STATUSES, Cell, slice_name
+from javisbench.results.cell import NOT_APPLICABLE, OVERALL, STATUSES, Cell, slice_name
 from javisbench.results.checked_json import Checker, check_size
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect, Category
@@ -35,6 +35,7 @@ MAX_FAILURES = 1_000_000
 MAX_TEXT = 4000
 MAX_NAME = 200
 MAX_METRICS = 200
+MAX_FACTS = 50
 MAX_DIGITS = 12
 _OWN_ID = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 _MANIFEST_PARTS = ("model", "suite", "generation", "matching", "scoring", "versions")
@@ -103,6 +104,7 @@ class Result:
         manifest: run.json; empty without one.
         metrics: metric id to slice to cell; slices are ``overall`` and ``aspect/category``.
         failures: what went wrong.
+        not_applicable: clips that a metric does not apply to, with the reason.
         own_aspects: aspects that columns of the suite made, besides the taxonomy's.
         plugins: metrics of other packages by id, as they were when the result was made.
     """
@@ -125,6 +127,7 @@ class Result:
     failures: tuple[Failure, ...] = field(repr=False)
     own_aspects: tuple[Aspect, ...] = field(default=(), repr=False)
     revision: int = 1
+    not_applicable: tuple[Failure, ...] = field(default=(), repr=False)
     plugins: Mapping[str, StoredCard] = field(default_factory=dict, repr=False)
 
     @property
@@ -368,6 +371,7 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
     manifest = {} if run_folder is None else read_manifest(run_folder)
     told = manifest.get("model", {})
     own_aspects = tuple(_own_aspects(check, run.get("aspects", [])))
+    rows = _failures(check, data.get("failures", []))
     return Result(
         path=summary if folder is None else folder,
         folder=folder,
@@ -384,7 +388,8 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
         document=data,
         manifest=manifest,
         metrics=_metrics(check, data.get("metrics"), (*TAXONOMY, *own_aspects)),
-        failures=_failures(check, data.get("failures", [])),
+        failures=tuple(row for row in rows if row.stage != NOT_APPLICABLE),
+        not_applicable=tuple(row for row in rows if row.stage == NOT_APPLICABLE),
         own_aspects=own_aspects,
         revision=_revision(check, run),
         plugins=dict(_stored_cards(check, run.get("plugins", {}))),
@@ -518,7 +523,19 @@ def _cell(check: Checker, value: Any, where: str) -> Cell:
         ci_high=high,
         status=cast("Status", status),
         note=None if note is None else check.string(note, f"{where}.note", MAX_TEXT),
+        not_applicable=check.count(cell.get("not_applicable", 0), f"{where}.not_applicable"),
+        facts=dict(_facts(check, cell.get("facts", {}), f"{where}.facts")),
     )
+
+
+def _facts(check: Checker, value: Any, where: str) -> Iterator[tuple[str, float]]:
+    facts = check.mapping(value, where)
+    if len(facts) > MAX_FACTS:
+        check.fail(where, f"has {len(facts):,} entries; at most {MAX_FACTS} are read")
+    for name, number in facts.items():
+        found = check.number(number, f"{where}.{name[:MAX_NAME]}")
+        if found is not None:
+            yield check.id(name, where), found
 
 
 def _failures(check: Checker, value: Any) -> tuple[Failure, ...]:

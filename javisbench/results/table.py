@@ -359,7 +359,8 @@ def _placed(
         references = [members[i].reference_kind for i in able]
         able = [i for i, kind in zip(able, references, strict=True) if kind == max(references, key=references.count)]
     weights = weights_behind([members[i] for i in able], col.id)
-    kinds = {i: (rows[i].cells[col.id].n, behind) for i, behind in zip(able, weights, strict=True)}
+    asked = {i: rows[i].cells[col.id].n + rows[i].cells[col.id].not_applicable for i in able}
+    kinds = {i: (asked[i], behind) for i, behind in zip(able, weights, strict=True)}
     # What most of them share; of equally many, the largest n.
     counts = Counter(kinds.values())
     common = max(counts, key=lambda kind: (counts[kind], kind))
@@ -372,7 +373,10 @@ def _placed(
         if ranks is not None:
             intervals = ranks([members[i] for i in same], col.id, *place_in)
         for i, place, interval in zip(same, places, intervals, strict=True):
-            changed[i] = replace(rows[i].cells[col.id], place=place, rank=interval)
+            cell = rows[i].cells[col.id]
+            # Means of other clips, too unlike to be ranked, are no best and second either.
+            shown = None if cell.not_applicable and interval is None else place
+            changed[i] = replace(cell, place=shown, rank=interval)
     return [
         replace(row, cells={**row.cells, col.id: changed[i]}) if i in changed else row for i, row in enumerate(rows)
     ]
@@ -436,6 +440,35 @@ def _not_installed(columns: Iterable[Column], results: Sequence[Result]) -> Iter
         yield printable(f"{', '.join(found)}: as stored. The metric{whose} is not installed here.")
 
 
+def _remarks(result: Result, metrics: Sequence[str]) -> Iterator[str]:
+    """What clips that metrics do not apply to are, and what the others show besides the mean."""
+    from javisbench.errors import PluginError
+    from javisbench.metrics.registry import METRICS, sample_metric
+
+    for metric_id in metrics:
+        metric, cell = sample_metric(metric_id), result.cell(metric_id)
+        if metric is None or cell is None:
+            continue
+        told = []
+        if cell.not_applicable:
+            kinds = Counter(row.kind for row in result.not_applicable if row.metric == metric_id)
+            words = ", ".join(
+                f"{count:,} {metric.not_applicable.get(kind, kind)}" for kind, count in kinds.most_common()
+            )
+            clips = cell.n + cell.not_applicable
+            told.append(
+                f"not applicable to {cell.not_applicable:,} of {clips:,} clips" + (f" ({words})" if words else "")
+            )
+        try:
+            with METRICS.guarded(metric_id, "remark"):
+                remark = metric.remark(cell.facts)
+        except PluginError as error:
+            remark = error.message
+        told += [remark] if remark else []
+        if told:
+            yield printable(f"{result.model}, {metric.card.title}: {'; '.join(told)}.")
+
+
 def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
     """What the set metrics of a table say about their values."""
     from javisbench.errors import PluginError
@@ -479,6 +512,7 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     present = {cell.status for _, cell in cells}
     notes += [note for status, note in STATUS_NOTE.items() if status in present]
     notes += missing_lines((col.title, cell) for col, cell in cells if cell.status in TO_MEND)
+    notes += [note for result in results for note in _remarks(result, [col.id for col in table.columns])]
     notes += filter(None, map(_precision_note, results))
     failures = sum(result.failed_samples for result in results)
     if failures:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.results.cell import OVERALL
 from javisbench.results.rankability import MIN_N_TO_RANK, weights_behind
-from javisbench.stats import Difference, Status, difference
+from javisbench.stats import Difference, Status, difference, holm, sign_test
 from javisbench.taxonomy import ASPECTS
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _Tests:
     def of(cls, found: _Evidence, higher_is_better: bool | None) -> _Tests:
         import numpy as np
 
-        from javisbench.stats import holm, pairwise_p_values
+        from javisbench.stats import pairwise_p_values
 
         assert found.contributions is not None
         values = np.array([found.values[place] for place in found.places], dtype=np.float64)
@@ -252,14 +252,66 @@ class Judge:
         places = tuple(i for i, model in enumerate(models) if metric in self._score_columns(model))
         if not places:
             return _Evidence((None,) * len(models), 0)
-        ids, table = self._on_slice([models[i] for i in places], metric, self.ground(models), name)
+        alike, note = self._of_like_shares(models, places, metric, name)
+        # Two models whose shares differ still have values beside each other.
+        shown = places if len(alike) < 2 else alike
+        ids, table = self._on_slice([models[i] for i in shown], metric, self.ground(models), name)
         values: list[float | None] = [None] * len(models)
         if len(table):
             # Relative to the first score, so that a constant one has its own value as mean.
-            for place, column in zip(places, table.T, strict=True):
+            for place, column in zip(shown, table.T, strict=True):
                 values[place] = float(column[0] + (column - column[0]).mean())
+        if len(alike) < 2 <= len(places):
+            return _Evidence(tuple(values), len(table), note=note)
         _, clusters = np.unique(ids.astype(str), return_inverse=True)
-        return _Evidence(tuple(values), len(table), places, table, clusters.astype(np.intp))
+        return _Evidence(tuple(values), len(table), shown, table, clusters.astype(np.intp), note=note)
+
+    def _of_like_shares(
+        self, models: Sequence[Result], places: tuple[int, ...], metric: str, name: str
+    ) -> tuple[tuple[int, ...], str | None]:
+        """The models whose shares of clips that the metric does not apply to differ from none of the others', and a
+        sentence on the rest.
+
+        The model with the largest share goes first, until no two differ (exact paired test, Holm over all pairs).
+        """
+        import numpy as np
+
+        if all(row.metric != metric for place in places for row in models[place].not_applicable) or len(places) < 2:
+            return places, None
+        ids, beside = self._not_applicable([models[i] for i in places], metric, self.ground(models), name)
+        _, clusters = np.unique(ids.astype(str), return_inverse=True)
+        pairs = [(i, j) for i in range(len(places)) for j in range(i)]
+        p_values = holm([sign_test(beside[:, i], beside[:, j], clusters) for i, j in pairs])
+        unlike = [pair for pair, p in zip(pairs, p_values, strict=True) if p <= ALPHA]
+        shares = beside.mean(axis=0) if len(beside) else np.zeros(len(places))
+        left = set(range(len(places)))
+        while any(left.issuperset(pair) for pair in unlike):
+            left.remove(max(left, key=lambda i: (shares[i], i)))
+        if len(left) == len(places):
+            return places, None
+        told = ", ".join(f"{100 * shares[i]:.0f} % of {models[place].model}" for i, place in enumerate(places))
+        note = f"not applicable to {told}: shares that differ significantly, so no rank"
+        return tuple(place for i, place in enumerate(places) if i in left), note
+
+    def _not_applicable(
+        self, models: Sequence[Result], metric: str, ground: Ground, name: str
+    ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+        """The samples of a slice's clips that all models have, with or without a value, and for which the metric does
+        not apply, shape ``(n, models)``.
+        """
+        import numpy as np
+
+        beside = [{(r.sample_id, r.repeat) for r in model.not_applicable if r.metric == metric} for model in models]
+        known = []
+        for model, left_out in zip(models, beside, strict=True):
+            frame = self._frame(model)
+            scored = set() if frame is None else set(frame.index[frame[metric].notna()])
+            known.append(scored | left_out)
+        clips = sorted(set.intersection(*known))
+        ids = np.array([sample_id for sample_id, _ in clips], dtype=object)
+        table = np.array([[clip in left_out for left_out in beside] for clip in clips], dtype=np.bool_)
+        kept = ground.keeps(ids, name)
+        return ids[kept], table.reshape(len(clips), len(models))[kept]
 
     def common_scores(self, models: Sequence[Result], metric: str, name: str = OVERALL) -> NDArray[np.float64]:
         """A per-sample metric on the clips of a slice that all models have a value for, shape ``(n, models)``."""
@@ -281,6 +333,8 @@ class Judge:
         """The samples of the clips that all models have a value for ``(n,)``, and the values ``(n, models)``."""
         import numpy as np
 
+        from javisbench.metrics.registry import sample_metric
+
         key = (metric, *map(_key, models))
         if key not in self._joined:
             frames = [frame for model in models if (frame := self._frame(model)) is not None]
@@ -290,6 +344,8 @@ class Judge:
                     index = index[index.isin(frame.index)]
             columns = [frame if frame.index.equals(index) else frame.loc[index] for frame in frames]
             table = np.stack([column[metric].to_numpy(dtype=np.float64) for column in columns], axis=1)
+            made = sample_metric(metric)
+            table = table if made is None else made.for_mean(table)
             present = ~np.isnan(table).any(axis=1)
             ids = index.get_level_values("sample_id").to_numpy(dtype=object)
             self._joined[key] = ids[present], table[present]

@@ -90,6 +90,8 @@ class EncodeSession:
         for key in keys:
             if key in self.store:
                 return self.store.get(key)
+        if spec.encoder in self.broken:
+            raise FeatureError(self.broken[spec.encoder].message, kind="encoder_failed")
         error = next((self.feature_errors[key] for key in keys if key in self.feature_errors), None)
         raise error or FeatureError("The features are missing from the store.")
 

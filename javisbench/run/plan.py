@@ -13,6 +13,7 @@ from javisbench.metrics.base import SampleMetric, SetMetric
 from javisbench.metrics.encoders import ENCODERS, lacking
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.registry import METRICS, card_of
+from javisbench.protocol import PROTOCOLS
 from javisbench.reference.wanted import EncoderChoice, Wanted
 from javisbench.registry import did_you_mean
 from javisbench.results.cell import Cell
@@ -98,7 +99,8 @@ def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[
 
 def _default_metrics(known: Iterable[str], protocol: Protocol) -> list[str]:
     # What a protocol leaves out is left out; clip health explains scores under any protocol.
-    allowed = [m for m in known if not protocol.metrics or m in protocol.metrics or m.startswith("health_")]
+    listed = [m for m in known if not protocol.metrics or m in protocol.metrics or m.startswith("health_")]
+    allowed = [m for m in listed if m not in protocol.without]
     # Of a metric that does not import nobody knows whether it is one by default: its column says what is wrong.
     cards = {metric_id: card_of(metric_id) for metric_id in allowed}
     return [metric_id for metric_id, card in cards.items() if card is None or card.by_default]
@@ -184,9 +186,15 @@ def _place(
     variants: Mapping[str, str],
     weights: WeightStore,
 ) -> None:
+    if metric_id in part.protocol.without:
+        note = f"{part.protocol.base} has no {metric_id}: javisbench score --protocol {_having(metric_id)}"
+        part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+        return
     cls = METRICS.get(metric_id)
     with METRICS.guarded(metric_id, "needs"):
         metric = cls()
+        if cls.settings is not None:
+            part.protocol.mounted(metric_id, cls.settings)
         is_set = isinstance(metric, SetMetric)
         specs = needed_features(metric, part.protocol)
     if suite.unconditional and any(spec.subject != "clip" for spec in specs):
@@ -205,8 +213,10 @@ def _place(
         if isinstance(choice, Cell):
             part.unavailable[metric_id] = choice
             return
-        with ENCODERS.guarded(name, "stream"):
+        with ENCODERS.guarded(name, "its settings and streams"):
             choice.cls.stream(next(spec for spec in specs if spec.encoder == name))
+            if choice.cls.settings is not None:
+                part.protocol.mounted(name, choice.cls.settings)
     if is_set and not has_reference:
         note = "needs real clips: --reference FOLDER, --reference suite, or a file of `javisbench reference build`"
         part.unavailable[metric_id] = Cell(status="missing_reference", note=note)
@@ -214,6 +224,12 @@ def _place(
         part.set_metrics[metric_id] = metric
     else:
         part.sample_metrics[metric_id] = metric
+
+
+def _having(metric_id: str) -> str:
+    """The protocol that has the metric among its headline, else any that has it."""
+    able = [protocol for protocol in PROTOCOLS.values() if metric_id not in protocol.without]
+    return next((p.name for p in able if metric_id in p.headline), able[0].name)
 
 
 def failed(error: PluginError) -> Cell:

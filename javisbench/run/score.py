@@ -14,13 +14,13 @@ from javisbench.durable import atomic_path, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError, PluginError
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
-from javisbench.metrics.base import SampleContext, SampleScore
+from javisbench.metrics.base import SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS, card_of
 from javisbench.own_aspects import own_facts
 from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
-from javisbench.results.cell import Cell, slice_name
+from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
@@ -82,7 +82,9 @@ class ProtocolScores:
         name: the protocol's.
         values: metric id to float64 array, one entry an item, NaN where there is none.
         details: rows of ``details.parquet``.
-        failures: rows of ``failures.jsonl``.
+        failures: rows of ``failures.jsonl``, those of clips that a metric does not apply to included.
+        not_applicable: metric id to positions of items that it does not apply to.
+        detailed: metric id to position to details.
         cells: metric id to flat slice name to cell.
         set_rows: name to the paired rows of the set metrics.
     """
@@ -91,8 +93,15 @@ class ProtocolScores:
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     details: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    not_applicable: dict[str, set[int]] = field(default_factory=dict)
+    detailed: dict[str, dict[int, Mapping[str, tuple[float, ...]]]] = field(default_factory=dict)
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     set_rows: dict[str, SetRows] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """Failures that are some."""
+        return len(self.failures) - sum(map(len, self.not_applicable.values()))
 
 
 def score_clips(
@@ -220,15 +229,30 @@ class _Job:
         context = SampleContext(part.protocol, self.suite.setting)
         with self.progress.stage(SCORING + part.protocol.name, len(self.items)) as stage:
             for position, item in enumerate(self.items):
-                before = len(result.failures)
+                before = result.failed
                 problem = self._unreadable(item)
                 if problem is not None:
                     result.failures.append(problem)
                 else:
                     self._score_item(part, specs, context, position, result)
-                stage.advance(failed=_name(item) if len(result.failures) > before else None)
-        for metric_id, values in result.values.items():
-            result.cells[metric_id] = sample_cells(values, self.suite, self.items, self.settings.seed)
+                stage.advance(failed=_name(item) if result.failed > before else None)
+        for metric_id in list(result.values):
+            try:
+                with METRICS.guarded(metric_id, "what it tells of a set of clips"):
+                    result.cells[metric_id] = self._cells(metric_id, part.sample_metrics[metric_id], result)
+            except PluginError as error:
+                self._fail(metric_id, error, result)
+
+    def _cells(self, metric_id: str, metric: SampleMetric, result: ProtocolScores) -> dict[str, Cell]:
+        return sample_cells(
+            result.values[metric_id],
+            self.suite,
+            self.items,
+            self.settings.seed,
+            metric=metric,
+            not_applicable=result.not_applicable.get(metric_id, set()),
+            details=result.detailed.get(metric_id, {}),
+        )
 
     def _unreadable(self, item: Item) -> Failure | None:
         if item.source is None:
@@ -255,12 +279,15 @@ class _Job:
             except PluginError as error:
                 result.failures.append(_failure(item, "metric", metric_id, error))
                 self._fail(metric_id, error, result)
-            except FeatureError as error:
-                result.failures.append(_failure(item, "encode", metric_id, error))
-            except MetricError as error:
-                result.failures.append(_failure(item, "metric", metric_id, error))
+            except (FeatureError, MetricError) as error:
+                stage = "encode" if isinstance(error, FeatureError) else "metric"
+                if error.kind in metric.not_applicable:
+                    stage = NOT_APPLICABLE
+                    result.not_applicable.setdefault(metric_id, set()).add(position)
+                result.failures.append(_failure(item, stage, metric_id, error))
             else:
                 result.values[metric_id][position] = score.value
+                result.detailed.setdefault(metric_id, {})[position] = score.details
                 result.details += [
                     {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
                     for n, v in score.details.items()

@@ -30,6 +30,8 @@ ENCODERS: Registry[type[Encoder]] = Registry(
     {
         "onsets": "javisbench.metrics.encoders.onsets:OnsetEncoder",
         "flow": "javisbench.metrics.encoders.flow:FlowEncoder",
+        "sound_level": "javisbench.metrics.encoders.sound_level:SoundLevelEncoder",
+        "motion_acceleration": "javisbench.metrics.encoders.motion_acceleration:MotionAccelerationEncoder",
         "health": "javisbench.metrics.encoders.health:HealthEncoder",
         "imagebind": "javisbench.metrics.encoders.imagebind:ImageBindEncoder",
         "i3d": "javisbench.metrics.encoders.i3d:I3DEncoder",

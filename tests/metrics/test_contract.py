@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,6 +199,18 @@ def test_each_defect_fails_its_check(packages: Any, store: WeightStore, defect: 
     (target,) = targets(name)
     found = failures(check(*target, store))
     assert message in found.get(row, ""), found
+
+
+def test_the_example_package_keeps_it(example_package: Any, tmp_path: Path) -> None:
+    make = importlib.import_module("javisbench_example.make_weights")
+    (tmp_path / "example_palette.safetensors").write_bytes(make.weights())
+    weights = WeightStore([tmp_path])
+    for name in ("light_sound", "palette_gap", "light", "palette"):
+        (target,) = targets(name)
+        report = check(*target, weights)
+        assert failures(report) == {} and report.package == "javisbench-example 1.0"
+        assert list(statuses(report).values()).count("ok") >= 10
+    assert weights.locate("example_palette").official is True
 
 
 def test_the_command_tells_and_counts(packages: Any, store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,6 +149,8 @@ def test_a_run_outlives_the_package(
     assert "Brightness" in capsys.readouterr().out
     assert cli(["compare", *runs]) == 0
     assert "Brightness (share) ↓" in capsys.readouterr().out
+    assert cli(["doctor", runs[0]]) == 0
+    capsys.readouterr()
     site = tmp_path / "site"
     assert cli(["leaderboard", "build", *runs, "--out", str(site), "--quiet"]) == 0
     assert "Brightness" in (site / "index.html").read_text(encoding="utf-8")
@@ -182,6 +184,8 @@ def test_results_with_other_defaults_of_the_same_package_are_not_tested(
 DEFECTS = {
     "import": ("import numpy as np", "import no_such_module", "needs the module no_such_module, which"),
     "id": ('"brightness", "Brightness"', '"light", "Brightness"', "has the id 'light' on its card"),
+    "settings": ("(frozen=True)\nclass Bright", "()\nclass Bright", "Bright is no frozen dataclass"),
+    "stream": ("= _Light", "= _Light\n    def stream(cls, spec): 1 / 0", "settings and streams: TypeError"),
     "needs": ('return {"light": F', 'return {"dark": 1 / 0, "light": F', "failed in needs: ZeroDivisionError"),
     "no specs": ('return {"light": FeatureSpec.of("light", "levels")}', "return {}", "failed in needs: TypeError"),
     "score": ("floor = context", "1 / 0; floor = context", "failed in score of sample_0000: Zero"),
