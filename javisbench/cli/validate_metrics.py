@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from javisbench.cli import names, options, output
+from javisbench.cli.grouped import GroupedCommand
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ says what each number means and how pairs.csv looks.
 _NOT_WITH_PAIRS = {"clips": "--clips", "damages": "--damages"}
 
 
-@click.command("validate-metrics", epilog=EPILOG)
+@click.command("validate-metrics", epilog=EPILOG, cls=GroupedCommand)
 @click.option("--clips", type=click.Path(path_type=Path), help="Good clips. [default: rendered scenes]")
 @click.option(
     "--suite",
