@@ -27,6 +27,7 @@ Examples:
 Run again, a trial goes on where it stopped; other metrics and damages may be asked of the same clips. docs/trial.md
 says what each number means and how pairs.csv looks.
 """
+_MOST_NEEDED = 100_000
 _NOT_WITH_PAIRS = {"clips": "--clips", "damages": "--damages"}
 
 
@@ -247,5 +248,12 @@ def _cells(effect: Effect) -> list[str]:
         told(effect.accuracy, effect.accuracy_low, effect.accuracy_high, 2),
         "-" if effect.accuracy_strict is None else f"{effect.accuracy_strict:.3f}",
         told(effect.effect, effect.effect_low, effect.effect_high, digits),
-        "-" if effect.n_for_power is None else str(effect.n_for_power),
+        _needed(effect.n_for_power),
     ]
+
+
+def _needed(sources: int | None) -> str:
+    """So many that nobody would gather them are told as such."""
+    if sources is None:
+        return "-"
+    return str(sources) if sources <= _MOST_NEEDED else f"> {_MOST_NEEDED}"
