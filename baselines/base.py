@@ -130,7 +130,7 @@ class Generator(ABC):
     family: ClassVar[Family] = "t2av"
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
-    uses_categories: ClassVar[bool] = False
+    uses_categories: bool = False
     uses_columns: tuple[str, ...] = ()
     staging: Path | None = None
 

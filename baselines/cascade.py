@@ -99,6 +99,9 @@ class Cascade(Generator):
                 known = [*(f"{role}.NAME" for role in specs), "keep_loaded"]
                 raise UsageError(f"cascade: has no parameter {key!r}. Known: {', '.join(known)}.")
         self.stages = tuple(_stage(role, spec, given) for role, spec in specs.items())
+        generators = [stage.generator for stage in self.stages]
+        self.uses_categories = any(generator.uses_categories for generator in generators)
+        self.uses_columns = tuple(sorted({column for generator in generators for column in generator.uses_columns}))
         self._loaded: set[str] = set()
         self._by_plan: dict[Plan, tuple[Plan, Plan]] = {}
         self._where: tuple[str, str, WeightStore] | None = None

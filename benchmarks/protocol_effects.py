@@ -67,7 +67,7 @@ def differences() -> dict[str, tuple[Any, Any]]:
                 pair = getattr(first, setting.name), getattr(second, setting.name)
                 if pair[0] != pair[1]:
                     found[setting.name] = pair
-        elif concern.name not in ("name", "revision", "headline") and first != second:
+        elif concern.name not in ("name", "revision", "headline", "without") and first != second:
             found[concern.name] = (first, second)
     return found
 

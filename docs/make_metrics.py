@@ -11,6 +11,7 @@ from javisbench.metrics.base import SetMetric
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS
+from javisbench.results.trial import recorded_trials
 
 PAGE = Path(__file__).parent / "metrics.md"
 
@@ -19,7 +20,7 @@ INTRO = """# Metrics
 What each metric computes, and what it can and cannot see. `javisbench metrics show ID` prints the same facts, with the
 features that each protocol asks for and whether the weights are on your machine. Protocols change details of the
 input: see [protocols](protocols.md). How numbers are averaged, and what their intervals mean: see
-[statistics](statistics.md).
+[statistics](statistics.md). What each one notices of clips that were damaged on purpose: see [trials](trial.md).
 
 cos is the cosine of two embeddings, n the number of clips.
 """
@@ -44,6 +45,9 @@ FORMULAS = {
     "avh_score": "mean over all frames of cos(frame, whole audio)",
     "javis_score": "mean over windows of 2 s (every 0.5 s) of the mean of the 40 % smallest cos(frame, window's audio)",
     "desync": "mean over groups of 14 segments of |offset of the most probable of 21 classes|, -2.0 to 2.0 s",
+    "av_sync": "(M(0) - mean) / deviation of M over the lags beyond 120 ms, with M(lag) the largest S within 60 ms, "
+    "and S the weighted mean over 85 regions of max(0, z)³ of the circular correlation of motion changes with rises of "
+    "sound, standardised over lags to z. Scores are clipped to [-2, 6] before they are averaged",
     "audio_quality": "(enjoyment + usefulness + complexity + quality) / 4",
     "visual_quality": "output of the VQ head, as it is",
     "motion_quality": "output of the MQ head, as it is",
@@ -71,7 +75,10 @@ def page() -> str:
     for card in cards:
         if card.id.startswith("health_"):
             lines.append(f"| `{card.id}` | {card.measures} | {card.blind_to} | {_range(card)} |")
-    return "\n".join(map(_wrapped, lines)) + "\n"
+    told = [
+        f"* `{c.id}`, [trial](trial.md) {line}" for c in cards if c.id.startswith("health_") for line in _trials(c.id)
+    ]
+    return "\n".join(map(_wrapped, [*lines, *([""] if told else []), *told])) + "\n"
 
 
 def _wrapped(line: str) -> str:
@@ -85,7 +92,7 @@ def _wrapped(line: str) -> str:
 
 def _metrics() -> Iterator[Any]:
     """The package's own metrics; entry points of other packages are not documented here."""
-    for metric_id in METRICS:
+    for metric_id in METRICS.own:
         cls = METRICS.get(metric_id)
         if cls.__module__.startswith("javisbench."):
             yield cls()
@@ -95,6 +102,9 @@ def _section(metric: Any) -> list[str]:
     card = metric.card
     lines = [f"## {card.title} (`{card.id}`)", "", card.measures, "", f"* **Formula**: {FORMULAS[card.id]}."]
     lines.append(f"* **Range**: {_range(card)}; {_better(card)} is better.")
+    without = getattr(metric, "not_applicable", {})
+    if without:
+        lines.append(f"* **No value**, counted beside the mean: {', '.join(without.values())}.")
     lines.append(f"* **Cannot see**: {card.blind_to}")
     for name in _encoders(metric):
         encoder = ENCODERS.get(name).card
@@ -104,10 +114,16 @@ def _section(metric: Any) -> list[str]:
         if encoder.extra:
             facts.append(f"`pip install 'javisbench[{encoder.extra}]'`")
         lines.append(f"* **Encoder** `{name}`: {', '.join(facts)}.")
-    left_out = [p.name for p in PROTOCOLS.values() if p.metrics and card.id not in p.metrics]
+    left_out = [p.name for p in PROTOCOLS.values() if (p.metrics and card.id not in p.metrics) or card.id in p.without]
     if left_out:
         lines.append(f"* **Not in**: {', '.join(left_out)}.")
+    lines += [f"* **[Trial](trial.md)** {line}" for line in _trials(card.id)]
     return [*lines, f"* **Source**: {card.source}.", ""]
+
+
+def _trials(metric_id: str) -> list[str]:
+    """What the recorded trials found of a metric."""
+    return [f"{trial.name}: {trial.line(metric_id)}" for trial in recorded_trials()]
 
 
 def _encoders(metric: Any) -> list[str]:

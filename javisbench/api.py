@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from javisbench.errors import RunError, UsageError
+from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import load_protocol, read_failures
 from javisbench.run.generation_job import GenerationJob
 from javisbench.run.held import held
@@ -55,7 +56,8 @@ class Result:
         import pandas as pd
 
         columns = ["sample_id", "repeat", "stage", "metric", "kind", "message"]
-        return pd.DataFrame(read_failures(self._read.path), columns=columns)
+        rows = [row for row in read_failures(self._read.path) if row.get("stage") != NOT_APPLICABLE]
+        return pd.DataFrame(rows, columns=columns)
 
     @cached_property
     def table(self) -> pd.DataFrame:

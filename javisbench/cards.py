@@ -2,27 +2,107 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
+import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from javisbench.clip import ClipSpec
-from javisbench.errors import SuiteError
+from javisbench.errors import PluginError, SuiteError, UsageError
+from javisbench.registry import Plugin, Registry
+
+log = logging.getLogger(__name__)
 
 CARDS = Path(__file__).parent / "data_cards"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+CARD_FOLDERS: Registry[object] = Registry("folder of cards", "javisbench.data_cards", {})
+"""Folders like ``data_cards`` in other packages: an entry point's value is ``package:folder``."""
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """A card, and where it was read.
+
+    Attributes:
+        id: the file's stem unless the card says otherwise.
+        path: of the file.
+        card: what it holds; of another package's with that under ``package``.
+        plugin: the other package; None for a card of this one.
+    """
+
+    id: str
+    path: Path
+    card: dict[str, Any]
+    plugin: Plugin | None = None
 
 
 def read_cards(folder: str) -> dict[str, dict[str, Any]]:
-    """Every ``data_cards/<folder>/*.toml`` by its ``id`` (the file's stem unless the card says otherwise)."""
-    cards: dict[str, dict[str, Any]] = {}
+    """Every ``data_cards/<folder>/*.toml`` by its ``id``: this package's, then those of others."""
+    return {name: file.card for name, file in card_files(folder).items()}
+
+
+def card_files(folder: str) -> dict[str, CardFile]:
+    """As `read_cards`, with the files. Cards of other packages that cannot be read are left out (`card_problems`)."""
+    return _read(folder)[0]
+
+
+def card_problems(folder: str) -> list[str]:
+    """What is wrong with the cards of other packages in ``<folder>``, a sentence each."""
+    return _read(folder)[1]
+
+
+def _read(folder: str) -> tuple[dict[str, CardFile], list[str]]:
+    cards: dict[str, CardFile] = {}
     for path in sorted((CARDS / folder).glob("*.toml")):
         card = tomllib.loads(path.read_text(encoding="utf-8"))
-        cards[str(card.get("id", path.stem))] = card
-    return cards
+        cards[str(card.get("id", path.stem))] = CardFile(str(card.get("id", path.stem)), path, card)
+    problems: list[str] = []
+    for plugin in CARD_FOLDERS.registered():
+        try:
+            paths = sorted((_located(plugin) / folder).glob("*.toml"))
+        except UsageError as error:
+            problems.append(error.message)
+            continue
+        for path in paths:
+            whose = f"The card {folder}/{path.name} of the package {plugin.label}"
+            try:
+                card = {**tomllib.loads(path.read_text(encoding="utf-8")), "package": plugin.label}
+            except (OSError, ValueError) as error:
+                problems.append(f"{whose} cannot be read: {error}. Update or uninstall the package.")
+                continue
+            name = str(card.get("id", path.stem))
+            if not _ID.fullmatch(name):
+                problems.append(f"{whose} is left out: {name[:80]!r} is no id.")
+            elif name in cards:
+                before = cards[name].plugin
+                problems.append(f"{whose} is left out: {before.label if before else 'javisbench'} has a card {name!r}.")
+            else:
+                cards[name] = CardFile(name, path, card, plugin)
+    return cards, problems
+
+
+def _located(plugin: Plugin) -> Path:
+    """The folder that a package registers, found without importing the package.
+
+    Raises:
+        UsageError: there is none.
+    """
+    module, _, inside = plugin.target.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    roots = [] if spec is None else list(spec.submodule_search_locations or ())
+    for root in roots:
+        folder = Path(root).joinpath(*inside.split("."))
+        if folder.is_dir():
+            return folder
+    raise PluginError(f"The package {plugin.label} registers {plugin.target} as its cards, and has no such folder.")
 
 
 @dataclass(frozen=True)
@@ -42,6 +122,7 @@ class SuiteCard:
         reference: file of real features in the hub dataset, or None.
         unconditional: True when there are no prompts.
         notes: for ``suites show``.
+        folder: where `file` lies, beside the card.
     """
 
     name: str
@@ -56,6 +137,7 @@ class SuiteCard:
     reference: str | None = None
     unconditional: bool = False
     notes: str = ""
+    folder: Path = CARDS / "suites"
 
     def local_file(self, *, offline: bool = False) -> Path:
         """The suite's CSV on this machine, fetched from the hub when it is not there yet.
@@ -67,7 +149,7 @@ class SuiteCard:
         """
         assert self.file is not None
         if self.hub is None:
-            return CARDS / "suites" / self.file
+            return self.folder / self.file
         own = os.environ.get("JAVISBENCH_SUITES")
         if own and (Path(own) / self.file).is_file():
             return Path(own) / self.file
@@ -90,13 +172,17 @@ class SuiteCard:
 
         from huggingface_hub import hf_hub_download
 
-        from javisbench.hub import hub_errors
+        from javisbench.hub import hub_errors, hub_reachable
 
         assert self.hub is not None
         logging.getLogger(__name__).info("suite %s: %s from the hub dataset %s", self.name, name, self.hub)
         try:
             path = hf_hub_download(
-                self.hub, name, repo_type="dataset", revision=self.revision, local_files_only=offline
+                self.hub,
+                name,
+                repo_type="dataset",
+                revision=self.revision,
+                local_files_only=offline or not hub_reachable(),
             )
         except hub_errors() as error:
             raise SuiteError(
@@ -108,13 +194,23 @@ class SuiteCard:
 
 
 def suite_cards() -> dict[str, SuiteCard]:
-    """The suites of this package by name."""
-    return {name: _suite_card(name, card) for name, card in read_cards("suites").items()}
+    """The suites of this package, and cards of others, by name."""
+    cards: dict[str, SuiteCard] = {}
+    for name, file in card_files("suites").items():
+        try:
+            cards[name] = _suite_card(name, file)
+        except (TypeError, ValueError) as error:
+            if file.plugin is None:
+                raise
+            log.warning("The suite card %s of the package %s is none: %s", file.path.name, file.plugin.label, error)
+    return cards
 
 
-def _suite_card(name: str, card: Mapping[str, Any]) -> SuiteCard:
+def _suite_card(name: str, file: CardFile) -> SuiteCard:
+    card = file.card
     setting = dict(card.get("setting", {}))
     if "fps" in setting:
         setting["fps"] = Fraction(str(setting["fps"]))
     known = {key: card[key] for key in SuiteCard.__dataclass_fields__ if key in card and key != "setting"}
-    return SuiteCard(**{**known, "name": name, "setting": ClipSpec(**setting)})
+    known |= {"name": name, "setting": ClipSpec(**setting), "folder": file.path.parent}
+    return SuiteCard(**known)

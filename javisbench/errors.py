@@ -74,6 +74,12 @@ class MediaError(JavisbenchError):
     kind = "media"
 
 
+class DamageError(JavisbenchError):
+    """A clip that cannot take a deliberate damage: too short for a shift, say."""
+
+    kind = "damage"
+
+
 class WeightsError(JavisbenchError):
     """Weights that cannot be found, read or trusted."""
 

@@ -2,19 +2,27 @@
 
 `javisbench-v1` computes what the reference evaluation of JavisBench computes, its quirks included where published
 numbers depend on them; `javisbench-v2` computes the same metrics as their papers define them. docs/protocols.md
-lists each difference. A user's own variation has a derived name (``javisbench-v1+top_k=0.5``).
+lists each difference. A user's own variation has a derived name (``javisbench-v1+top_k=0.5``). Settings of metrics and
+encoders of other packages are mounted under their ids (``javisbench-v1+my_metric.window_s=1``).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 from javisbench.errors import UsageError
 from javisbench.registry import did_you_mean
+from javisbench.settings import WORD, Setting, checked_value, format_value, parse_value, plugin_settings, setting_types
+
+S = TypeVar("S")
+PluginSettings: TypeAlias = tuple[tuple[str, tuple[tuple[str, Setting], ...]], ...]
+MAX_PLUGIN_SETTINGS = 1000
+_PLUGIN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,8 @@ class Protocol:
         metrics: ids to which the protocol restricts "all metrics"; empty for no restriction.
         headline: ids of the metrics that stand for the whole: a comparison adjusts over them together. Changes no
             number, and is no setting.
+        without: ids of metrics that the protocol does not have, asked for by name or not; no setting either.
+        plugins: settings of metrics and encoders of other packages, by id, as (name, value) pairs; see `mounted`.
     """
 
     name: str
@@ -164,6 +174,8 @@ class Protocol:
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    plugins: PluginSettings = ()
 
     @property
     def base(self) -> str:
@@ -176,9 +188,45 @@ class Protocol:
             return self
         return replace(self, name=f"{self.name}+{suffix}")
 
+    def mounted(self, plugin_id: str, settings: type[S]) -> S:
+        """The settings of a metric or encoder of another package: as this protocol has them, else the defaults.
+
+        Args:
+            plugin_id: id of the metric, or name of the encoder.
+            settings: its frozen dataclass.
+
+        Raises:
+            UsageError: the protocol has a setting that the dataclass does not know, or a value that it cannot be.
+        """
+        types = setting_types(settings)
+        values = dict(dict(self.plugins).get(plugin_id, ()))
+        unknown = sorted(values.keys() - types.keys())
+        if unknown:
+            raise UsageError(
+                f"The protocol {self.name} has the setting {plugin_id}.{unknown[0]}, which the installed {plugin_id} "
+                f"does not know. Install the version that the result was made with."
+            )
+        return _made(plugin_id, settings, {name: checked_value(name, v, types[name]) for name, v in values.items()})
+
+    def with_mounted(self, plugin_id: str, settings: object) -> Protocol:
+        """The same protocol, under the same name, with the settings of a metric or encoder of another package."""
+        values = tuple(sorted(dataclasses.asdict(settings).items()))  # type: ignore[call-overload]
+        return replace(self, plugins=tuple(sorted({**dict(self.plugins), plugin_id: values}.items())))
+
     def settings(self) -> dict[str, Any]:
         """Every setting by name, as plain JSON values; what a run's manifest records."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "headline")}
+        own = {key: value for key, value in dataclasses.asdict(self).items() if key not in _NO_SETTINGS}
+        return {**own, "plugins": {name: dict(values) for name, values in self.plugins}} if self.plugins else own
+
+
+_NO_SETTINGS = ("name", "headline", "without", "plugins")
+
+
+def _made(plugin_id: str, settings: type[S], values: Mapping[str, Any]) -> S:
+    try:
+        return settings(**values)
+    except ValueError as error:  # what a dataclass says in __post_init__ of values that do not go together
+        raise UsageError(f"{plugin_id} cannot have these settings: {error}") from error
 
 
 V1 = Protocol(
@@ -195,6 +243,8 @@ V1 = Protocol(
         "avh_score",
         "javis_score",
     ),
+    # What the reference evaluation does not have.
+    without=("av_sync",),
 )
 V2 = Protocol(
     "javisbench-v2",
@@ -208,7 +258,7 @@ V2 = Protocol(
     desync=DeSyncSettings(fps_conversion="round_up"),
     text=TextSimilaritySettings(channel_order="rgb", clap_padding="repeatpad"),
     audio_quality=AudioQualitySettings(quality_resampling="resample"),
-    headline=("fvd", "fad", "tv_ib", "ta_ib", "av_ib", "javis_score", "desync"),
+    headline=("fvd", "fad", "tv_ib", "ta_ib", "av_ib", "javis_score", "desync", "av_sync"),
 )
 AIST_LANDSCAPE = Protocol(
     "aist-landscape",
@@ -244,8 +294,11 @@ def parse_protocol(spec: str) -> Protocol:
 
 
 def headline_of(name: str) -> tuple[str, ...]:
-    """Ids of the headline metrics of a protocol or of what is derived from it; empty for one that is not known here."""
-    known = PROTOCOLS.get(name.partition("+")[0])
+    """Ids of the headline metrics of a protocol, of an earlier revision of it, or of what is derived from it.
+
+    Empty for one that is not known here.
+    """
+    known = PROTOCOLS.get(name.partition("+")[0].partition(" ")[0])
     return () if known is None else known.headline
 
 
@@ -281,14 +334,14 @@ def recorded_protocol(name: str, settings: object) -> Protocol:
         if known is None:
             parse_protocol(base)
         protocol = known or V1
-        for derivation in sorted(part for part in derivations if part.partition("=")[0] in _setting_places()):
+        for derivation in sorted(part for part in derivations if _is_setting(part.partition("=")[0])):
             protocol = _override(protocol, derivation)
         return replace(protocol, name=name)
-    protocol = replace(known or V1, name=name, revision=revision)
+    protocol = replace(known or V1, name=name, revision=revision, plugins=recorded_plugins(settings))
     for setting, (concern, annotation) in _setting_places().items():
         part = settings if concern is None else settings.get(concern)
         if isinstance(part, Mapping) and setting in part:
-            value = _recorded_value(setting, part[setting], annotation)
+            value = checked_value(setting, part[setting], annotation)
             protocol = _with_setting(protocol, concern, setting, value)
     _check(protocol)
     return protocol
@@ -312,16 +365,31 @@ def _with_setting(protocol: Protocol, concern: str | None, name: str, value: Any
     return replace(protocol, **{concern: replace(getattr(protocol, concern), **{name: value})})
 
 
-def _recorded_value(name: str, value: object, annotation: Any) -> Any:
-    if annotation is float and type(value) is int:
-        value = float(value)
-    if get_origin(annotation) is Literal:
-        fits = type(value) is str and value in get_args(annotation)
-    else:
-        fits = type(value) is annotation and not (annotation is float and not math.isfinite(cast("float", value)))
-    if not fits:
-        raise UsageError(f"protocol_settings has {name} = {str(value)[:40]!r}, which that setting cannot be.")
-    return value
+def recorded_plugins(settings: object) -> PluginSettings:
+    """The settings of metrics and encoders of other packages among recorded ones, whether these are installed or not.
+
+    Raises:
+        UsageError: they are none.
+    """
+    recorded = settings.get("plugins", {}) if isinstance(settings, Mapping) else {}
+    if not isinstance(recorded, Mapping) or not all(isinstance(values, Mapping) for values in recorded.values()):
+        raise UsageError("protocol_settings.plugins holds no settings by id.")
+    pairs = [(plugin, name, value) for plugin, values in recorded.items() for name, value in values.items()]
+    if len(pairs) > MAX_PLUGIN_SETTINGS:
+        raise UsageError(f"protocol_settings.plugins has over {MAX_PLUGIN_SETTINGS} settings; no more are read.")
+    for plugin, name, value in pairs:
+        if not (_PLUGIN_ID.fullmatch(plugin) and WORD.fullmatch(name) and _is_plain(value)):
+            told = f"{plugin[:40]}.{name[:40]} = {str(value)[:40]}"
+            raise UsageError(f"protocol_settings.plugins has {told!r}, which is no setting.")
+    return tuple(sorted((plugin, tuple(sorted(values.items()))) for plugin, values in recorded.items()))
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return WORD.fullmatch(value) is not None
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and abs(value) < 2**63
 
 
 def setting_names() -> frozenset[str]:
@@ -329,21 +397,53 @@ def setting_names() -> frozenset[str]:
     return frozenset(_setting_places())
 
 
+def _is_setting(name: str) -> bool:
+    """Whether a derivation of a recorded name is one of a setting that is known here."""
+    if name in _setting_places():
+        return True
+    try:
+        return bool("." in name and plugin_settings(name.partition(".")[0]))
+    except UsageError:
+        return False
+
+
 def _override(protocol: Protocol, override: str) -> Protocol:
     name, separator, text = override.partition("=")
     places = _setting_places()
+    concern, dot, inner = name.partition(".")
+    if dot and separator and places.get(inner, (None, None))[0] != concern:
+        return _override_plugin(protocol, concern, inner, text)
+    name = inner or name
     if not separator or name not in places:
         raise UsageError(
             f"The protocol override {override!r} is not SETTING=VALUE with a known setting."
-            f"{did_you_mean(name, places)} Settings: {', '.join(sorted(places))}."
+            f"{did_you_mean(name, places)} Settings: {', '.join(sorted(places))}; ID.SETTING=VALUE for a metric or "
+            f"encoder of another package."
         )
-    concern, annotation = places[name]
-    value = _parse_value(name, text, annotation)
-    changed = _with_setting(protocol, concern, name, value)
+    place, annotation = places[name]
+    value = parse_value(name, text, annotation)
+    changed = _with_setting(protocol, place, name, value)
     _check(changed)
     if changed.settings() == protocol.settings():
         return protocol
-    return replace(changed, name=f"{protocol.name}+{name}={_format_value(value)}")
+    return replace(changed, name=f"{protocol.name}+{name}={format_value(value)}")
+
+
+def _override_plugin(protocol: Protocol, plugin_id: str, name: str, text: str) -> Protocol:
+    settings = plugin_settings(plugin_id)
+    types = setting_types(settings)
+    if name not in types:
+        raise UsageError(
+            f"{plugin_id} has no setting {name!r}.{did_you_mean(name, types)} Settings: {', '.join(sorted(types))}."
+        )
+    value = checked_value(name, parse_value(f"{plugin_id}.{name}", text, types[name]), types[name])
+    before: Any = protocol.mounted(plugin_id, settings)
+    after: Any = _made(plugin_id, settings, {**dataclasses.asdict(before), name: value})
+    if after == before:
+        return protocol
+    return replace(
+        protocol.with_mounted(plugin_id, after), name=f"{protocol.name}+{plugin_id}.{name}={format_value(value)}"
+    )
 
 
 def _setting_places() -> dict[str, tuple[str | None, Any]]:
@@ -357,26 +457,6 @@ def _setting_places() -> dict[str, tuple[str | None, Any]]:
             hints = get_type_hints(cls)
             places |= {f.name: (concern, hints[f.name]) for f in fields(cls)}
     return places
-
-
-def _parse_value(name: str, text: str, annotation: Any) -> Any:
-    if get_origin(annotation) is Literal:
-        choices = get_args(annotation)
-        if text not in choices:
-            raise UsageError(f"The protocol setting {name} is one of {', '.join(choices)}; got {text!r}.")
-        return text
-    if annotation is bool:
-        if text.lower() not in ("true", "false"):
-            raise UsageError(f"The protocol setting {name} is true or false; got {text!r}.")
-        return text.lower() == "true"
-    try:
-        return annotation(text)
-    except ValueError:
-        raise UsageError(f"The protocol setting {name} is a {annotation.__name__}; got {text!r}.") from None
-
-
-def _format_value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check(protocol: Protocol) -> None:

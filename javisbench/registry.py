@@ -20,6 +20,11 @@ from typing import Any, Generic, TypeVar, cast
 from javisbench.errors import FeatureError, JavisbenchError, MetricError, PluginError, UsageError
 
 T = TypeVar("T")
+METRIC_GROUP = "javisbench.metrics"
+ENCODER_GROUP = "javisbench.encoders"
+RESERVED = frozenset({"all", "overall", "repeat", "sample_id"})
+"""Words that have another meaning beside the names of metrics."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _REQUIREMENT = re.compile(r"\s*([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
 
 
@@ -109,8 +114,18 @@ class Registry(Generic[T]):
         self._broken: dict[str, PluginError] = {}
 
     @cached_property
-    def _plugins(self) -> Mapping[str, tuple[Plugin, ...]]:
+    def _registered(self) -> Mapping[str, tuple[Plugin, ...]]:
         return plugins(self._group)
+
+    @cached_property
+    def _plugins(self) -> Mapping[str, tuple[Plugin, ...]]:
+        return {name: found for name, found in self._registered.items() if _usable(name)}
+
+    def refresh(self) -> None:
+        """Look for plugins anew: packages were installed or removed since."""
+        self.__dict__.pop("_registered", None)
+        self.__dict__.pop("_plugins", None)
+        self._broken.clear()
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -127,12 +142,22 @@ class Registry(Generic[T]):
         """Who registers `name`; None for an own entry, and for no entry."""
         return None if name in self._own else next(iter(self._plugins.get(name, ())), None)
 
+    def registered(self) -> list[Plugin]:
+        """Everything that packages register, in order of names and packages."""
+        found = [(name, plugin) for name, several in self._registered.items() for plugin in several]
+        return [plugin for _, plugin in sorted(found, key=lambda pair: (pair[0], pair[1].label))]
+
     def notices(self) -> list[str]:
         """What is wrong with the names that plugins register, a sentence each."""
         found = []
-        for name, registered in sorted(self._plugins.items()):
+        for name, registered in sorted(self._registered.items()):
             packages = " and ".join(plugin.label for plugin in registered)
-            if name in self._own:
+            if not _usable(name):
+                found.append(
+                    f"{packages} registers the {self._what} {name!r}, which cannot be called so: a name has up to 64 "
+                    f"letters, digits, '_' and '-', and is none of {', '.join(sorted(RESERVED))}. It is left out."
+                )
+            elif name in self._own:
                 found.append(
                     f"{packages} registers the {self._what} {name!r}, which javisbench has already: its own is used. "
                     f"Rename the entry point in {self._group!r}, or uninstall the package."
@@ -222,6 +247,11 @@ class Registry(Generic[T]):
     def _whose(self, name: str) -> str:
         plugin = self.plugin(name)
         return f"The {self._what} {name!r}" + (f" of the package {plugin.label}" if plugin else "")
+
+
+def _usable(name: str) -> bool:
+    """Whether files and the names of protocols can hold it."""
+    return _NAME.fullmatch(name) is not None and name not in RESERVED
 
 
 def _imported(target: str) -> object:

@@ -322,6 +322,27 @@ def pairwise_p_values(
     return p
 
 
+def sign_test(first: ArrayLike, second: ArrayLike, clusters: ArrayLike) -> float:
+    """Two-sided p-value of "a yes or no is as frequent on both sides", of paired samples, exact.
+
+    Of each prompt it counts which side has more of it; prompts that have it as often on both sides say nothing. For
+    one sample a prompt that is McNemar's exact test.
+
+    Args:
+        first: one yes or no a sample, shape ``(n,)``.
+        second: the same samples on the other side.
+        clusters: the prompt of each sample, integers, shape ``(n,)``.
+
+    Source: McNemar (1947); Conover, Practical Nonparametric Statistics (1999), section 3.5.
+    """
+    from scipy.stats import binomtest
+
+    gaps = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    sums, _ = cluster_totals(gaps, _codes(clusters, len(gaps)))
+    more, all_of_them = int((sums > 0).sum()), int((sums != 0).sum())
+    return float(binomtest(more, all_of_them).pvalue) if all_of_them else 1.0
+
+
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """p-values adjusted by Holm's step-down method, which bounds the chance of any false finding in the family.
 

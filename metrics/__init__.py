@@ -1,7 +1,7 @@
 """Metrics of joint audio-video generation, one file each, and the encoders they need.
 
-The objects for training loops can be imported from here: `FVD`, `KVD`, `FAD`,
-`JavisScore` and `ImageBindScores`.
+The objects for training loops can be imported from here: `FVD`, `KVD`, `FAD`, `FID`, `JavisScore`, `ImageBindScores`
+and `AVSync`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.metrics.accumulators import FAD, FVD, KVD
+    from javisbench.metrics.accumulators import FAD, FID, FVD, KVD
+    from javisbench.metrics.av_sync import AVSync
     from javisbench.metrics.imagebind_scores import ImageBindScores
     from javisbench.metrics.javis_score import JavisScore
 
@@ -19,14 +20,16 @@ if __name__ == "metrics":
 
 # Imported when asked for: listing metrics must not wait for torch.
 _LAZY = {
+    "AVSync": "javisbench.metrics.av_sync",
     "FAD": "javisbench.metrics.accumulators",
+    "FID": "javisbench.metrics.accumulators",
     "FVD": "javisbench.metrics.accumulators",
     "KVD": "javisbench.metrics.accumulators",
     "ImageBindScores": "javisbench.metrics.imagebind_scores",
     "JavisScore": "javisbench.metrics.javis_score",
 }
 
-__all__ = ["FAD", "FVD", "KVD", "ImageBindScores", "JavisScore"]
+__all__ = ["FAD", "FID", "FVD", "KVD", "AVSync", "ImageBindScores", "JavisScore"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,64 +1,86 @@
-"""FVD, KVD and FAD inside a training loop: update batch by batch, merge across processes, compute at the end.
+"""FVD, KVD, FAD and FID inside a training loop: update batch by batch, merge across processes, compute at the end.
 
     fvd = FVD(weights="i3d_pretrained_400.pt", device="cuda")
     for batch in real_loader:
         fvd.update(batch["video"], real=True)      # uint8 (B, T, H, W, 3), or embeddings (B, 400)
     ...
-    fvd.update(generated, real=False)
+    fvd.update(generated, real=False)          # or float (B, T, 3, H, W) in [0, 1]
     value = fvd.sync().compute()                   # sync: over all processes of torch.distributed
     fvd.reset(real=False)                          # keep the real side for the next epoch
 
 Fréchet distances keep the mean and the centred scatter matrix in float64, whatever the number of clips (Chan, Golub
 and LeVeque, 1983, equation 2.1, for merging). A kernel has no such summary: KVD keeps every row, 1.6 kB a clip.
+
+Each is a `torch.nn.Module` whose buffers are what it has seen, and asks its set metric (`fvd.FVDMetric`, ...) for
+features and distance. `for_torchmetrics` holds the same objects as `torchmetrics.Metric`.
 """
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from javisbench.clip import Clip
 from javisbench.errors import MetricError, UsageError
-from javisbench.metrics.distances import Moments, frechet_from_moments, polynomial_mmd
+from javisbench.metrics.distances import Moments, frechet_from_moments
 from javisbench.metrics.embeddings import embed
-from javisbench.metrics.encoders.set_specs import audioclip_spec, i3d_spec
+from javisbench.metrics.fad import FADMetric
+from javisbench.metrics.fid import FIDMetric
+from javisbench.metrics.fvd import FVDMetric
+from javisbench.metrics.kvd import KVDMetric
+from javisbench.metrics.tensor_inputs import as_pictures, as_sounds
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from javisbench.clip import Clip
+    from javisbench.metrics.base import SetMetric
     from javisbench.metrics.encoders.base import Encoder
+    from javisbench.metrics.frechet_metric import FrechetMetric
 
 Accumulator = TypeVar("Accumulator", bound="SetAccumulator")
 
 I3D_WIDTH = 400
 AUDIOCLIP_WIDTH = 1024
+INCEPTION_WIDTH = 2048
 
 
-class SetAccumulator(ABC):
+class SetAccumulator(nn.Module, ABC):
     """Two growing sets of embeddings, and the distance between them.
+
+    A module: its buffers (``real_...`` and ``fake_...``) are what it has seen. They go with ``state_dict`` and move
+    with ``to``, but keep their precision under ``half`` and the like.
 
     Args:
         width: length of an embedding.
         device: where the state lives; on one without float64 (``mps``) it lives on the CPU.
     """
 
+    higher_is_better: ClassVar[bool] = False
+
     def __init__(self, width: int, device: str | torch.device = "cpu") -> None:
         if width < 1:
             raise UsageError(f"The width of an embedding is at least 1; got {width}.")
+        super().__init__()
         self.width = width
-        wanted = torch.device(device)
-        self.device = torch.device("cpu") if wanted.type == "mps" else wanted
-        self.reset()
+        for real in (True, False):
+            for name, empty in self._empty(_with_float64(torch.device(device))).items():
+                self.register_buffer(_buffer(real, name), empty)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the state lives."""
+        return next(self.buffers()).device
 
     def update(self, batch: Tensor | NDArray[Any], *, real: bool) -> None:
         """Add a batch to the real or to the generated side.
@@ -81,9 +103,17 @@ class SetAccumulator(ABC):
         if len(embeddings):
             self._add(embeddings, real)
 
+    def forward(self, batch: Tensor | NDArray[Any], *, real: bool, **facts: Any) -> float:
+        """`update`, and the distance between all that both sides have seen; NaN while one has fewer than two rows.
+
+        A distance costs far more than an update: call `update` where the value is not looked at.
+        """
+        self.update(batch, real=real, **facts)
+        return self.compute() if min(self.count(real=True), self.count(real=False)) >= 2 else float("nan")
+
+    @abstractmethod
     def count(self, *, real: bool) -> int:
-        """Rows seen on a side."""
-        return self._count(real)
+        """Rows seen on a side: clips; for FID their frames."""
 
     def merge(self: Accumulator, other: Accumulator) -> None:
         """Add what `other` (say, of another process or shard) has seen. `other` is not changed.
@@ -103,7 +133,7 @@ class SetAccumulator(ABC):
         """Forget the real side, the generated side, or both."""
         for side, wanted in ((True, real), (False, fake)):
             if wanted:
-                self._clear(side)
+                self._set(side, self._empty(self.device))
 
     def sync(self: Accumulator, group: dist.ProcessGroup | None = None) -> Accumulator:
         """A new accumulator holding what all processes of `group` have seen; the same as a copy without them.
@@ -111,8 +141,7 @@ class SetAccumulator(ABC):
         This one is left as it is, so that calling `sync` after every epoch counts nothing twice. Every process of the
         group must call it.
         """
-        total = copy.copy(self)
-        total._copy_state(self)
+        total = self._copied()
         if dist.is_available() and dist.is_initialized():
             for real in (True, False):
                 total._gather(real, group)
@@ -125,33 +154,67 @@ class SetAccumulator(ABC):
             MetricError: fewer than two rows on a side.
         """
         for real, side in ((True, "real"), (False, "generated")):
-            if self._count(real) < 2:
+            if self.count(real=real) < 2:
                 raise MetricError(
-                    f"A distance needs at least two samples in each set; the {side} one has {self._count(real)}.",
+                    f"A distance needs at least two samples in each set; the {side} one has {self.count(real=real)}.",
                     kind="small_n",
                 )
         return self._distance()
+
+    def filled(self: Accumulator, parts: Mapping[str, Tensor]) -> Accumulator:
+        """A new accumulator of the kind, with these buffers by name; the encoder is shared."""
+        made = self._copied()
+        made._buffers.update(parts)
+        return made
+
+    def _copied(self: Accumulator) -> Accumulator:
+        """A copy with buffers of its own; buffers are replaced and never changed in place, so they may be shared."""
+        made = copy.copy(self)
+        made._buffers = dict(self._buffers)
+        return made
+
+    def _set(self, real: bool, parts: Mapping[str, Tensor]) -> None:
+        self._buffers.update({_buffer(real, name): part for name, part in parts.items()})
+
+    def _part(self, real: bool, name: str) -> Tensor:
+        part = self._buffers[_buffer(real, name)]
+        assert part is not None
+        return part
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # What moves a network may lower its precision as well, which would spoil sums: only the place is followed.
+        wanted = fn(torch.empty(0, device=self.device)).device
+        place = _with_float64(wanted)
+        self._buffers.update({name: part.to(place) for name, part in self._buffers.items() if part is not None})
+        self._moved(wanted)
+        return self
+
+    def _moved(self, device: torch.device) -> None:
+        """What is no buffer and goes along; nothing here."""
+
+    @abstractmethod
+    def _empty(self, device: torch.device) -> dict[str, Tensor]:
+        """The state of a side that has seen nothing."""
 
     @abstractmethod
     def _add(self, batch: Tensor, real: bool) -> None: ...
 
     @abstractmethod
-    def _count(self, real: bool) -> int: ...
-
-    @abstractmethod
     def _merge_side(self: Accumulator, other: Accumulator, real: bool) -> None: ...
-
-    @abstractmethod
-    def _clear(self, real: bool) -> None: ...
-
-    @abstractmethod
-    def _copy_state(self: Accumulator, other: Accumulator) -> None: ...
 
     @abstractmethod
     def _gather(self, real: bool, group: dist.ProcessGroup | None) -> None: ...
 
     @abstractmethod
     def _distance(self) -> float: ...
+
+
+def _buffer(real: bool, name: str) -> str:
+    return f"{'real' if real else 'fake'}_{name}"
+
+
+def _with_float64(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +226,6 @@ class _Side:
     scatter: Tensor
 
     @classmethod
-    def empty(cls, width: int, device: torch.device) -> _Side:
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.float64, device=device)
-
-        return cls(0, zeros(width), zeros(width, width))
-
-    @classmethod
     def of(cls, batch: Tensor) -> _Side:
         rows = batch.to(torch.float64)
         mean = rows.mean(dim=0)
@@ -178,12 +234,18 @@ class _Side:
 
     def merged(self, other: _Side) -> _Side:
         if self.n == 0 or other.n == 0:
-            return other if self.n == 0 else self
+            return other.on(self.mean.device) if self.n == 0 else self
         n = self.n + other.n
         gap = other.mean.to(self.mean.device) - self.mean
         scatter = self.scatter + other.scatter.to(self.scatter.device)
         scatter += torch.outer(gap, gap) * (self.n * other.n / n)
         return _Side(n, self.mean + gap * (other.n / n), scatter)
+
+    def on(self, device: torch.device) -> _Side:
+        return _Side(self.n, self.mean.to(device), self.scatter.to(device))
+
+    def parts(self) -> dict[str, Tensor]:
+        return {"n": torch.tensor(self.n, device=self.mean.device), "mean": self.mean, "scatter": self.scatter}
 
 
 class FrechetAccumulator(SetAccumulator):
@@ -192,13 +254,11 @@ class FrechetAccumulator(SetAccumulator):
     Args:
         width: length of an embedding.
         device: where the state lives.
-        factor: multiplies the distance.
     """
 
-    def __init__(self, width: int, device: str | torch.device = "cpu", *, factor: float = 1.0) -> None:
-        self.factor = factor
-        self._sides: dict[bool, _Side] = {}
-        super().__init__(width, device)
+    def count(self, *, real: bool) -> int:
+        """Rows seen on a side: clips; for FID their frames."""
+        return int(self._part(real, "n").item())
 
     def moments(self, *, real: bool) -> Moments:
         """Mean and covariance of a side, to be kept as a reference.
@@ -206,28 +266,26 @@ class FrechetAccumulator(SetAccumulator):
         Raises:
             MetricError: fewer than two rows.
         """
-        side = self._sides[real]
+        side = self._side(real)
         if side.n < 2:
             raise MetricError(f"A covariance needs at least two samples; got {side.n}.", kind="small_n")
         return Moments(side.n, side.mean.cpu().numpy(), side.scatter.cpu().numpy() / (side.n - 1))
 
-    def _add(self, batch: Tensor, real: bool) -> None:
-        self._sides[real] = self._sides[real].merged(_Side.of(batch))
+    def _empty(self, device: torch.device) -> dict[str, Tensor]:
+        mean = torch.zeros(self.width, dtype=torch.float64, device=device)
+        return _Side(0, mean, torch.outer(mean, mean)).parts()
 
-    def _count(self, real: bool) -> int:
-        return self._sides[real].n
+    def _side(self, real: bool) -> _Side:
+        return _Side(self.count(real=real), self._part(real, "mean"), self._part(real, "scatter"))
+
+    def _add(self, batch: Tensor, real: bool) -> None:
+        self._set(real, self._side(real).merged(_Side.of(batch)).parts())
 
     def _merge_side(self: FrechetAccumulator, other: FrechetAccumulator, real: bool) -> None:
-        self._sides[real] = self._sides[real].merged(other._sides[real])
-
-    def _clear(self, real: bool) -> None:
-        self._sides[real] = _Side.empty(self.width, self.device)
-
-    def _copy_state(self: FrechetAccumulator, other: FrechetAccumulator) -> None:
-        self._sides = dict(other._sides)
+        self._set(real, self._side(real).merged(other._side(real)).parts())
 
     def _gather(self, real: bool, group: dist.ProcessGroup | None) -> None:
-        side = self._sides[real]
+        side = self._side(real)
         count = torch.tensor([side.n], dtype=torch.float64, device=self.device)
         mean = side.mean * side.n
         dist.all_reduce(count, group=group)
@@ -239,47 +297,52 @@ class FrechetAccumulator(SetAccumulator):
         gap = side.mean - mean
         scatter = side.scatter + torch.outer(gap, gap) * side.n
         dist.all_reduce(scatter, group=group)
-        self._sides[real] = _Side(n, mean, scatter)
+        self._set(real, _Side(n, mean, scatter).parts())
 
     def _distance(self) -> float:
-        return self.factor * frechet_from_moments(self.moments(real=False), self.moments(real=True))
+        return frechet_from_moments(self.moments(real=False), self.moments(real=True))
 
 
-class KernelAccumulator(SetAccumulator):
-    """Polynomial-kernel distance of two growing sets. Keeps every row: memory grows with the number of clips.
+class RowsAccumulator(SetAccumulator):
+    """Any set metric's distance of two growing sets. Keeps every row: memory grows with the number of clips.
 
     Args:
+        metric: whose distance; one of another package as well.
         width: length of an embedding.
         device: where the rows are kept.
-        centred: subtract each set's own mean first (as `javisbench-v1` does).
+        protocol: a protocol or its name.
     """
 
-    def __init__(self, width: int, device: str | torch.device = "cpu", *, centred: bool = False) -> None:
-        self.centred = centred
-        self._rows: dict[bool, list[Tensor]] = {}
+    def __init__(
+        self,
+        metric: SetMetric,
+        width: int,
+        device: str | torch.device = "cpu",
+        *,
+        protocol: Protocol | str = DEFAULT_PROTOCOL,
+    ) -> None:
         super().__init__(width, device)
+        self.metric = metric
+        self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
 
     def rows(self, *, real: bool) -> Tensor:
         """All rows of a side, shape ``(n, width)``."""
-        kept = self._rows[real]
-        return torch.cat(kept) if kept else torch.zeros(0, self.width, device=self.device)
+        return self._part(real, "rows")
+
+    def count(self, *, real: bool) -> int:
+        """Rows seen on a side: clips."""
+        return len(self.rows(real=real))
+
+    def _empty(self, device: torch.device) -> dict[str, Tensor]:
+        return {"rows": torch.zeros(0, self.width, device=device)}
 
     def _add(self, batch: Tensor, real: bool) -> None:
-        # A copy: the caller may go on using its buffer. Half precision has no exact sums but is exact in float32.
+        # Half precision has no exact sums but is exact in float32. `cat` copies: the caller may go on using its buffer.
         kept = batch if batch.dtype == torch.float64 else batch.to(torch.float32)
-        self._rows[real].append(kept.clone())
+        self._set(real, {"rows": torch.cat([self.rows(real=real), kept])})
 
-    def _count(self, real: bool) -> int:
-        return sum(len(batch) for batch in self._rows[real])
-
-    def _merge_side(self: KernelAccumulator, other: KernelAccumulator, real: bool) -> None:
-        self._rows[real].extend([batch.to(self.device) for batch in other._rows[real]])
-
-    def _clear(self, real: bool) -> None:
-        self._rows[real] = []
-
-    def _copy_state(self: KernelAccumulator, other: KernelAccumulator) -> None:
-        self._rows = {real: list(batches) for real, batches in other._rows.items()}
+    def _merge_side(self: RowsAccumulator, other: RowsAccumulator, real: bool) -> None:
+        self._add(other.rows(real=real).to(self.device), real)
 
     def _gather(self, real: bool, group: dist.ProcessGroup | None) -> None:
         # float64 everywhere: the processes may have been given different precisions.
@@ -291,17 +354,27 @@ class KernelAccumulator(SetAccumulator):
         padded[: len(rows)] = rows
         gathered = [torch.empty_like(padded) for _ in counts]
         dist.all_gather(gathered, padded, group=group)
-        self._rows[real] = [part[: int(count.item())] for part, count in zip(gathered, counts, strict=True)]
+        parts = [part[: int(count.item())] for part, count in zip(gathered, counts, strict=True)]
+        self._set(real, {"rows": torch.cat(parts)})
 
     def _distance(self) -> float:
-        fake, real = (self.rows(real=side).cpu().numpy() for side in (False, True))
-        return polynomial_mmd(fake, real, centred=self.centred)
+        fake, real = (self.rows(real=side).to(torch.float64).cpu().numpy() for side in (False, True))
+        return self.metric.unpaired(fake, real, self.protocol)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        # Other than a network's, these buffers are as long as what was seen.
+        for real in (True, False):
+            kept = state_dict.get(prefix + _buffer(real, "rows"))
+            if isinstance(kept, Tensor) and kept.ndim == 2 and kept.shape[1] == self.width:
+                self._set(real, {"rows": torch.zeros(kept.shape, dtype=kept.dtype, device=self.device)})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class _Encoding:
-    """Turns batches of media into embeddings, loading the encoder on the first one.
+    """Turns batches of media into the embeddings that a set metric needs, loading its encoder on the first one.
 
     Args:
+        metric: whose.
         encoder: one that is loaded already, or None.
         weights: the checkpoint of the encoder; may be None when only embeddings are ever given.
         device: where the encoder runs.
@@ -310,58 +383,81 @@ class _Encoding:
 
     def __init__(
         self,
+        metric: SetMetric,
         encoder: Encoder | None,
         weights: str | Path | None,
         device: str | torch.device,
         protocol: Protocol | str,
     ) -> None:
         self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
+        self._spec = metric.needs(self.protocol)
         self._encoder = encoder
         self._weights = None if weights is None else Path(weights)
         self._device = str(device)
 
-    def frames(self, frames: Tensor | NDArray[np.uint8], fps: float | Fraction) -> NDArray[np.floating[Any]]:
-        """I3D logits of videos, uint8 ``(B, T, H, W, 3)``."""
-        videos = _array(frames)
-        if videos.ndim != 5 or videos.shape[-1] != 3 or videos.dtype != np.uint8 or not videos.shape[1]:
-            raise MetricError(
-                f"Videos must be uint8 RGB of shape (B, T, H, W, 3); got {videos.dtype} {videos.shape}.", kind="shape"
-            )
-        rate = Fraction(fps).limit_denominator(100_000)
-        clips = [Clip(video, rate, None, None, name=f"video {i} of the batch") for i, video in enumerate(videos)]
-        return embed(self._loaded("i3d"), clips, i3d_spec(self.protocol))
+    def pictures(self, batch: Any, fps: Any) -> Any:
+        """Embeddings of videos (see `as_pictures`); embeddings as they are."""
+        return batch if _is_embeddings(batch) else self._embedded(as_pictures(batch, fps))
 
-    def audio(self, audio: Tensor | NDArray[np.floating[Any]], sample_rate: int) -> NDArray[np.floating[Any]]:
-        """AudioCLIP embeddings of sounds, floats in [-1, 1], ``(B, channels, samples)``."""
-        sounds = _array(audio)
-        if sounds.ndim != 3 or sounds.dtype.kind != "f" or not sounds.shape[2]:
-            raise MetricError(
-                f"Sounds must be floats of shape (B, channels, samples); got {sounds.dtype} {sounds.shape}.",
-                kind="shape",
-            )
-        # A clip has at least one frame; this encoder looks at none.
-        blank = np.zeros((1, 1, 1, 3), dtype=np.uint8)
-        clips = [
-            Clip(blank, Fraction(1), sound.astype(np.float32), sample_rate, "sidecar", name=f"sound {i} of the batch")
-            for i, sound in enumerate(sounds)
-        ]
-        return embed(self._loaded("audioclip"), clips, audioclip_spec(self.protocol))
+    def sounds(self, batch: Any, sample_rate: Any) -> Any:
+        """Embeddings of sounds (see `as_sounds`); embeddings as they are."""
+        return batch if _is_embeddings(batch) else self._embedded(as_sounds(batch, sample_rate))
 
-    def _loaded(self, name: str) -> Encoder:
+    def moved(self, device: torch.device) -> None:
+        """Run on another device from now on. An encoder that was given stays where its owner put it."""
+        if str(device) != self._device and self._weights is not None:
+            self._encoder = None
+        self._device = str(device)
+
+    def _embedded(self, clips: list[Clip]) -> NDArray[np.floating[Any]]:
+        with torch.autocast(torch.device(self._device).type, enabled=False):
+            return embed(self._loaded(), clips, self._spec)
+
+    def _loaded(self) -> Encoder:
         if self._encoder is None:
             if self._weights is None:
                 raise UsageError(
-                    f"Give `weights`, the {name} checkpoint, to encode clips; without it only embeddings can be added."
+                    f"Give `weights`, the {self._spec.encoder} checkpoint, to encode clips; without it only embeddings "
+                    f"can be added."
                 )
             from javisbench.metrics.encoders import ENCODERS
 
-            encoder = ENCODERS.get(name)()
+            encoder = ENCODERS.get(self._spec.encoder)()
             encoder.load(self._weights, self._device)
             self._encoder = encoder
         return self._encoder
 
 
-class FVD(FrechetAccumulator):
+def _is_embeddings(batch: Any) -> bool:
+    return getattr(batch, "ndim", 0) == 2
+
+
+class _FrechetOfMetric(FrechetAccumulator):
+    """What FVD, FAD and FID share: the metric's features and unit."""
+
+    metric: ClassVar[FrechetMetric]
+    features: ClassVar[int]
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        device: str | torch.device = "cpu",
+        *,
+        protocol: Protocol | str = DEFAULT_PROTOCOL,
+        encoder: Encoder | None = None,
+    ) -> None:
+        super().__init__(self.features, device)
+        self._encoding = _Encoding(self.metric, encoder, weights, device, protocol)
+
+    def _distance(self) -> float:
+        fake, real = self.moments(real=False), self.moments(real=True)
+        return self.metric.from_moments(fake, real, self._encoding.protocol)
+
+    def _moved(self, device: torch.device) -> None:
+        self._encoding.moved(device)
+
+
+class FVD(_FrechetOfMetric):
     """FVD in a training loop.
 
     Args:
@@ -371,35 +467,26 @@ class FVD(FrechetAccumulator):
         encoder: a loaded `I3DEncoder` to share, instead of `weights`.
     """
 
-    higher_is_better = False
-
-    def __init__(
-        self,
-        weights: str | Path | None = None,
-        device: str | torch.device = "cpu",
-        *,
-        protocol: Protocol | str = DEFAULT_PROTOCOL,
-        encoder: Encoder | None = None,
-    ) -> None:
-        super().__init__(I3D_WIDTH, device)
-        self._encoding = _Encoding(encoder, weights, device, protocol)
+    metric = FVDMetric()
+    features = I3D_WIDTH
 
     def update(self, batch: Tensor | NDArray[Any], *, real: bool, fps: float | Fraction = 24) -> None:
         """Add videos, or their embeddings.
 
         Args:
-            batch: uint8 RGB ``(B, T, H, W, 3)``, or embeddings ``(B, 400)``.
+            batch: RGB, uint8 or float in [0, 1], ``(B, T, H, W, 3)`` or ``(B, T, 3, H, W)`` (see `as_pictures`), or
+                embeddings ``(B, 400)``.
             real: which side.
             fps: frames per second of the videos; matters only where the protocol samples by time (`javisbench-v2`).
 
         Raises:
+            UsageError: another shape, type or range of videos, or no weights.
             MetricError: another shape, or NaN or infinite embeddings; the batch is then not added.
-            UsageError: videos, but no weights.
         """
-        super().update(batch if batch.ndim == 2 else self._encoding.frames(batch, fps), real=real)
+        super().update(self._encoding.pictures(batch, fps), real=real)
 
 
-class KVD(KernelAccumulator):
+class KVD(RowsAccumulator):
     """KVD in a training loop. Keeps every row (1.6 kB a clip), because a kernel needs them all.
 
     Args:
@@ -409,8 +496,6 @@ class KVD(KernelAccumulator):
         encoder: a loaded `I3DEncoder` to share, instead of `weights`.
     """
 
-    higher_is_better = False
-
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -419,15 +504,18 @@ class KVD(KernelAccumulator):
         protocol: Protocol | str = DEFAULT_PROTOCOL,
         encoder: Encoder | None = None,
     ) -> None:
-        self._encoding = _Encoding(encoder, weights, device, protocol)
-        super().__init__(I3D_WIDTH, device, centred=self._encoding.protocol.fvd.kvd_centred)
+        super().__init__(KVDMetric(), I3D_WIDTH, device, protocol=protocol)
+        self._encoding = _Encoding(self.metric, encoder, weights, device, protocol)
 
     def update(self, batch: Tensor | NDArray[Any], *, real: bool, fps: float | Fraction = 24) -> None:
-        """Add videos, uint8 ``(B, T, H, W, 3)``, or their embeddings ``(B, 400)``; as `FVD.update`."""
-        super().update(batch if batch.ndim == 2 else self._encoding.frames(batch, fps), real=real)
+        """Add videos, or their embeddings ``(B, 400)``; as `FVD.update`."""
+        super().update(self._encoding.pictures(batch, fps), real=real)
+
+    def _moved(self, device: torch.device) -> None:
+        self._encoding.moved(device)
 
 
-class FAD(FrechetAccumulator):
+class FAD(_FrechetOfMetric):
     """FAD in a training loop.
 
     Args:
@@ -437,18 +525,8 @@ class FAD(FrechetAccumulator):
         encoder: a loaded `AudioCLIPEncoder` to share, instead of `weights`.
     """
 
-    higher_is_better = False
-
-    def __init__(
-        self,
-        weights: str | Path | None = None,
-        device: str | torch.device = "cpu",
-        *,
-        protocol: Protocol | str = DEFAULT_PROTOCOL,
-        encoder: Encoder | None = None,
-    ) -> None:
-        self._encoding = _Encoding(encoder, weights, device, protocol)
-        super().__init__(AUDIOCLIP_WIDTH, device, factor=self._encoding.protocol.fad.fad_factor)
+    metric = FADMetric()
+    features = AUDIOCLIP_WIDTH
 
     def update(self, batch: Tensor | NDArray[Any], *, real: bool, sample_rate: int = 16000) -> None:
         """Add sounds, or their embeddings.
@@ -460,11 +538,29 @@ class FAD(FrechetAccumulator):
             sample_rate: Hz of the sounds.
 
         Raises:
+            UsageError: another shape, type or range of sounds, or no weights.
             MetricError: another shape, or NaN or infinite embeddings; the batch is then not added.
-            UsageError: sounds, but no weights.
         """
-        super().update(batch if batch.ndim == 2 else self._encoding.audio(batch, sample_rate), real=real)
+        super().update(self._encoding.sounds(batch, sample_rate), real=real)
 
 
-def _array(batch: Tensor | NDArray[Any]) -> NDArray[Any]:
-    return batch.detach().cpu().numpy() if isinstance(batch, Tensor) else np.asarray(batch)
+class FID(_FrechetOfMetric):
+    """FID of frames in a training loop; needs the extra ``fid`` to encode them.
+
+    Args:
+        weights: the Inception checkpoint, read when the first video comes; not needed for embeddings.
+        device: of the encoder and of the state.
+        protocol: how many frames of each clip count (``fid_frames``).
+        encoder: a loaded `InceptionEncoder` to share, instead of `weights`.
+    """
+
+    metric = FIDMetric()
+    features = INCEPTION_WIDTH
+
+    def update(self, batch: Tensor | NDArray[Any], *, real: bool, fps: float | Fraction = 24) -> None:
+        """Add videos, or embeddings of frames, ``(B, 2048)`` or ``(B, frames, 2048)``; else as `FVD.update`."""
+        if getattr(batch, "ndim", 0) == 3:
+            rows = batch
+        else:
+            rows = self._encoding.pictures(batch, fps)
+        super().update(rows.reshape(-1, rows.shape[-1]), real=real)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from javisbench.errors import MetricError
 from javisbench.metrics.distance import Distance, distance_error
 from javisbench.stats import Estimate
 
@@ -20,6 +21,7 @@ __all__ = [
     "SampleScore",
     "SetMetric",
     "SetValue",
+    "needed_features",
 ]
 
 if TYPE_CHECKING:
@@ -112,12 +114,12 @@ class Fault:
     most: float = math.inf
 
     def has(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Which clips have the fault, in the shape of `values`; NaN, no value, is none."""
+        """Which clips have the fault; NaN, no value, is none."""
         found: NDArray[np.bool_] = (values < self.least) | (values > self.most)
         return found
 
     def count(self, values: NDArray[np.floating]) -> int:
-        """Clips with the fault."""
+        """How many clips have it."""
         return int(self.has(values).sum())
 
 
@@ -127,11 +129,23 @@ class SampleMetric(ABC):
     Attributes:
         fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
+        not_applicable: for a metric that does not apply to every clip: kinds of errors (of its own, or of its encoders)
+            that are no failures, and what such clips are (``silent``). They are counted beside the mean, and models for
+            which the shares of such clips differ significantly are not ranked.
+        mean_range: what values are clipped to before they are averaged and compared; None where they are not.
+        weighted_by: the detail that says how much each clip counts in a second mean, which stands beside the first one
+            and its ranks; None for a metric without one.
+        settings: for a metric of another package: a frozen dataclass of what changes its numbers, which
+            ``protocol.mounted(id, MySettings)`` gives with the values of the protocol; None for none.
     """
 
     card: ClassVar[MetricCard]
+    settings: ClassVar[type | None] = None
     needs_setting: ClassVar[bool] = False
     fault: ClassVar[Fault | None] = None
+    not_applicable: ClassVar[Mapping[str, str]] = {}
+    mean_range: ClassVar[tuple[float, float] | None] = None
+    weighted_by: ClassVar[str | None] = None
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
@@ -145,6 +159,31 @@ class SampleMetric(ABC):
             MetricError: it has none; the message says why.
         """
 
+    def for_mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values as they are averaged and compared: within `mean_range`. NaN stays NaN."""
+        return values if self.mean_range is None else values.clip(*self.mean_range)
+
+    def facts(
+        self,
+        values: NDArray[np.float64],
+        details: Sequence[Mapping[str, Sequence[float]]],
+        prompts: NDArray[np.int64],
+        seed: int,
+    ) -> dict[str, float]:
+        """What a set of clips shows besides the mean, by name; none for most metrics. Kept with the overall value.
+
+        Args:
+            values: finite scores, not clipped, shape ``(n,)``, n >= 1, in an order that depends on ids alone.
+            details: of each.
+            prompts: number of each one's prompt, shape ``(n,)``.
+            seed: of anything that is drawn.
+        """
+        return {}
+
+    def remark(self, facts: Mapping[str, float]) -> str | None:
+        """These facts in words, for the notes of a table; None where there is nothing to say."""
+        return None
+
 
 class SetMetric(ABC):
     """A metric between a set of generated clips and a set of real ones.
@@ -154,9 +193,11 @@ class SetMetric(ABC):
 
     Attributes:
         min_n: fewest samples of each side that have a value.
+        settings: as for `SampleMetric`.
     """
 
     card: ClassVar[MetricCard]
+    settings: ClassVar[type | None] = None
     min_n: ClassVar[int] = 2
 
     @abstractmethod
@@ -185,6 +226,29 @@ class SetMetric(ABC):
     ) -> dict[str, Distance]:
         """Distances of several slices, each of at least `min_n` rows; overridden where one pass serves them all."""
         return {name: self._one(fake[rows], real[rows], protocol) for name, rows in slices.items()}
+
+    def unpaired(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> float:
+        """The distance alone, in the unit of tables, of sets whose rows need not correspond: what training loops ask.
+
+        Override it where sets of unequal sizes have a distance; this one asks `distance`, which takes equal sizes.
+
+        Args:
+            fake: float64 array ``(n, d)``, finite, n at least `min_n`.
+            real: float64 array ``(m, d)``, likewise.
+            protocol: for the settings that change the number.
+
+        Raises:
+            MetricError: these sets have none; the message says why.
+        """
+        if len(fake) != len(real):
+            raise MetricError(
+                f"{self.card.title} compares sets of equal sizes; got {len(fake)} generated and {len(real)} real.",
+                kind="shape",
+            )
+        found = self.distance(fake, real, protocol)
+        if found.value is None:
+            raise MetricError(found.note or f"{self.card.title} has no value for these sets.", kind="failed")
+        return found.value
 
     def unbiased_from(self, width: int) -> int:
         """Fewest samples of `width` features whose value is not marked as biased; 0 when none ever is.
@@ -294,3 +358,17 @@ class SetMetric(ABC):
         low = low if least is None else max(low, least)
         high = high if most is None else min(high, most)
         return SetValue(found.value, found.n_fake, low, high, note=found.note)
+
+
+def needed_features(metric: SampleMetric | SetMetric, protocol: Protocol) -> list[FeatureSpec]:
+    """The features that a metric of either kind needs under a protocol.
+
+    Raises:
+        TypeError: it says something else.
+    """
+    from javisbench.metrics.encoders.base import FeatureSpec
+
+    specs = [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
+    if not specs or not all(isinstance(spec, FeatureSpec) for spec in specs):
+        raise TypeError(f"it needs features, each as a FeatureSpec; it says {specs!r:.200}")
+    return specs

@@ -13,11 +13,12 @@ import numpy as np
 
 from javisbench.errors import MetricError
 from javisbench.metrics.base import Distance, SetMetric
-from javisbench.metrics.distances import frechet, frechet_distance, paired_sets, two_sets
+from javisbench.metrics.distances import frechet, frechet_distance, frechet_from_moments, paired_sets, two_sets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from javisbench.metrics.distances import Moments
     from javisbench.protocol import Protocol
 
 _EXTRAPOLATION_SIZES = 8
@@ -54,6 +55,14 @@ class FrechetMetric(SetMetric):
     def distance(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> Distance:
         """See `javisbench.metrics.distances.frechet`."""
         return frechet(fake, real, with_excess=True).scaled(self.factor(protocol))
+
+    def unpaired(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> float:
+        """See `javisbench.metrics.distances.frechet_distance`; sets of any sizes."""
+        return self.factor(protocol) * frechet_distance(fake, real)
+
+    def from_moments(self, fake: Moments, real: Moments, protocol: Protocol) -> float:
+        """The same value from stored means and covariances, as training loops keep them."""
+        return self.factor(protocol) * frechet_from_moments(fake, real)
 
     def unbiased_from(self, width: int) -> int:
         """Twice the feature width."""

@@ -7,7 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.metrics.base import Distance, MetricCard, SetMetric
-from javisbench.metrics.distances import kernel_distance, kernel_distances, two_sets, with_kernel_excess
+from javisbench.metrics.distances import (
+    kernel_distance,
+    kernel_distances,
+    polynomial_mmd,
+    two_sets,
+    with_kernel_excess,
+)
 from javisbench.metrics.encoders.set_specs import i3d_spec
 
 if TYPE_CHECKING:
@@ -46,6 +52,10 @@ class KVDMetric(SetMetric):
     def distance(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> Distance:
         """See `javisbench.metrics.distances.kernel_distance`; centred by ``kvd_centred``."""
         return _noted(kernel_distance(fake, real, centred=protocol.fvd.kvd_centred, with_excess=True))
+
+    def unpaired(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> float:
+        """See `javisbench.metrics.distances.polynomial_mmd`; sets of any sizes, centred by ``kvd_centred``."""
+        return polynomial_mmd(fake, real, centred=protocol.fvd.kvd_centred)
 
     def distances(
         self,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from javisbench.errors import JavisbenchError
-from javisbench.registry import Registry
+from javisbench.errors import JavisbenchError, PluginError
+from javisbench.registry import METRIC_GROUP, Registry
 
 if TYPE_CHECKING:
-    from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
+    from javisbench.metrics.base import Fault, MetricCard, SampleMetric, SetMetric
 
 
 def _wrong(name: str, found: object) -> str | None:
     """What keeps an object of another package from being the metric `name`; None for a metric."""
-    from javisbench.metrics.base import MetricCard, SampleMetric, SetMetric
+    from javisbench.metrics.base import Fault, MetricCard, SampleMetric, SetMetric
 
     if not (isinstance(found, type) and issubclass(found, SampleMetric | SetMetric)):
         return "is no subclass of SampleMetric or SetMetric"
@@ -22,13 +22,15 @@ def _wrong(name: str, found: object) -> str | None:
         return "has no MetricCard as `card`"
     if card.id != name:
         return f"has the id {card.id!r} on its card, which must be that of its entry point"
+    if not isinstance(getattr(found, "fault", None), Fault | None):
+        return "has something else than a Fault as `fault`"
     kind = "set" if issubclass(found, SetMetric) else "sample"
     return None if card.kind == kind else f"has the kind {card.kind!r} on its card, and is one of the kind {kind!r}"
 
 
 METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
     "metric",
-    "javisbench.metrics",
+    METRIC_GROUP,
     {
         "fvd": "javisbench.metrics.fvd:FVDMetric",
         "kvd": "javisbench.metrics.kvd:KVDMetric",
@@ -47,6 +49,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "avh_score": "javisbench.metrics.avh_score:AVHScore",
         "javis_score": "javisbench.metrics.javis_score:JavisScoreMetric",
         "desync": "javisbench.metrics.desync:DeSync",
+        "av_sync": "javisbench.metrics.av_sync:AVSyncMetric",
         "health_silence": "javisbench.metrics.health:SilenceShare",
         "health_frozen": "javisbench.metrics.health:FrozenShare",
         "health_black": "javisbench.metrics.health:BlackShare",
@@ -71,15 +74,38 @@ def card_of(metric_id: str) -> MetricCard | None:
         return None
 
 
+def fault_of(metric_id: str) -> Fault | None:
+    """What a check of clips counts; None for metrics that are scores, and for those that are not installed here."""
+    return None if card_of(metric_id) is None else getattr(METRICS.get(metric_id), "fault", None)
+
+
 def set_metric(metric_id: str) -> SetMetric | None:
-    """An object of the set metric; None for per-sample metrics and for what is not installed here."""
+    """An object of the set metric; None for per-sample metrics and for what is not installed here, or is broken."""
     from javisbench.metrics.base import SetMetric
 
     card = card_of(metric_id)
     if card is None or card.kind != "set":
         return None
     cls = METRICS.get(metric_id)
-    return cls() if isinstance(cls, type) and issubclass(cls, SetMetric) else None
+    try:
+        with METRICS.guarded(metric_id, "its constructor"):
+            return cls() if isinstance(cls, type) and issubclass(cls, SetMetric) else None
+    except PluginError:
+        return None
+
+
+def sample_metric(metric_id: str) -> SampleMetric | None:
+    """An object of the per-sample metric; None for set metrics and for what is not installed here, or is broken."""
+    from javisbench.metrics.base import SampleMetric
+
+    if card_of(metric_id) is None:
+        return None
+    cls = METRICS.get(metric_id)
+    try:
+        with METRICS.guarded(metric_id, "its constructor"):
+            return cls() if isinstance(cls, type) and issubclass(cls, SampleMetric) else None
+    except PluginError:
+        return None
 
 
 def default_set_metrics() -> tuple[str, ...]:

@@ -115,8 +115,9 @@ def as_clips(frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[Clip]:
     """Clips of what a training loop has.
 
     Args:
-        frames: uint8 ``(T, H, W, 3)``, or float in [0, 1] ``(T, 3, H, W)`` (rounded to bytes); tensor or array. A
-            batch is a list of such, or one more axis in front.
+        frames: ``(T, H, W, 3)`` or ``(T, 3, H, W)``, uint8 or float in [0, 1] (rounded to bytes); tensor or array.
+            Colours are the last axis if it has three entries, else the second. A batch is a list of such, or one more
+            axis in front.
         fps: frames per second, int, float or Fraction; for a batch one for all, or one each.
         audio: float in [-1, 1], ``(samples,)`` or ``(channels, samples)``; a batch is a list of such, or a tensor
             ``(B, channels, samples)``.
@@ -139,6 +140,60 @@ def as_clips(frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[Clip]:
         _clip(f, r, a, s, f"clip {index} of the batch")
         for index, (f, r, a, s) in enumerate(zip(frames, each["fps"], each["audio"], each["sample_rate"], strict=True))
     ]
+
+
+def as_pictures(frames: Any, fps: Any) -> list[Clip]:
+    """Silent clips of a batch of videos; arguments and errors as for `as_clips`, without sound.
+
+    Args:
+        frames: ``(B, T, H, W, 3)`` or ``(B, T, 3, H, W)``, uint8 or float in [0, 1]; or a list of videos without the
+            first axis.
+        fps: frames per second, one for all, or one each.
+    """
+    if not is_batch(frames):
+        raise UsageError(
+            f"A batch of videos has five axes, (B, T, H, W, 3) or (B, T, 3, H, W), or is a list of videos; got "
+            f"{_array(frames).dtype} {_array(frames).shape}."
+        )
+    from javisbench.clip import Clip
+
+    count = len(frames)
+    rates = list(fps) if np.ndim(fps) else [fps] * count
+    if len(rates) != count:
+        raise UsageError(f"There are {count} clips of frames, but {len(rates)} of fps.")
+    names = [f"video {index} of the batch" for index in range(count)]
+    return [
+        Clip(_pixels(_array(video), name), _rate(rate, name), None, None, name=name)
+        for video, rate, name in zip(frames, rates, names, strict=True)
+    ]
+
+
+def as_sounds(audio: Any, sample_rate: int) -> list[Clip]:
+    """Clips with sound, and one black frame each, for encoders that look at none.
+
+    Args:
+        audio: float in [-1, 1], ``(B, channels, samples)``; or a list of ``(channels, samples)`` or ``(samples,)``.
+        sample_rate: Hz.
+
+    Raises:
+        UsageError: other shapes, types or ranges; which sound.
+    """
+    if not isinstance(audio, list | tuple) and getattr(audio, "ndim", 0) != 3:
+        raise UsageError(
+            f"A batch of sounds has three axes, (B, channels, samples), or is a list of sounds; got "
+            f"{_array(audio).dtype} {_array(audio).shape}."
+        )
+    from javisbench.clip import Clip
+
+    blank = np.zeros((1, 1, 1, 3), dtype=np.uint8)
+    clips = []
+    for index, sound in enumerate(audio):
+        name = f"sound {index} of the batch"
+        samples = _samples(_array(sound), name)
+        if not samples.shape[1]:
+            raise UsageError(f"Sounds have samples; {name} has none.")
+        clips.append(Clip(blank, Fraction(1), samples, int(_rate(sample_rate, name)), "sidecar", name=name))
+    return clips
 
 
 def _clip(frames: Any, fps: Any, audio: Any, sample_rate: Any, name: str) -> Clip:
@@ -168,15 +223,19 @@ def _rate(value: Any, name: str) -> Fraction:
 
 
 def _pixels(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """``(T, H, W, 3)``."""
-    if pixels.ndim == 4 and pixels.dtype.kind == "f" and pixels.shape[1] == 3 and pixels.size:
-        _check_range(pixels, -_PIXEL_OVERSHOOT, 1 + _PIXEL_OVERSHOOT, f"Float frames are in [0, 1]; {name} has")
-        pixels = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8).transpose(0, 2, 3, 1)
-    if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+    """``(T, H, W, 3)``, of these axes or of ``(T, 3, H, W)``."""
+    is_float = pixels.dtype.kind == "f"
+    shaped = pixels.ndim == 4 and 3 in (pixels.shape[-1], pixels.shape[1]) and pixels.size
+    if not shaped or not (is_float or pixels.dtype == np.uint8):
         raise UsageError(
-            f"Clips are frames as uint8 (T, H, W, 3) or float (T, 3, H, W) in [0, 1]; {name} has "
-            f"{pixels.dtype} {pixels.shape}."
+            f"Clips are frames as (T, H, W, 3) or (T, 3, H, W), uint8 or float in [0, 1]; {name} has {pixels.dtype} "
+            f"{pixels.shape}."
         )
+    if is_float:
+        _check_range(pixels, -_PIXEL_OVERSHOOT, 1 + _PIXEL_OVERSHOOT, f"Float frames are in [0, 1]; {name} has")
+        pixels = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
+    if pixels.shape[-1] != 3:
+        pixels = pixels.transpose(0, 2, 3, 1)
     return np.ascontiguousarray(pixels)
 
 

@@ -168,3 +168,20 @@ def axe(browser: Any) -> Callable[[], list[list[Any]]]:
         pytest.skip("JAVISBENCH_AXE does not name axe-core's axe.min.js")
     violations: Callable[[], list[list[Any]]] = browser.violations
     return violations
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Installs packages into a folder from which this process imports (tests/plugin_package.py)."""
+    packages = _module(Path(__file__).parent / "plugin_package.py").Site(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(packages.folder))
+    yield packages
+    monkeypatch.undo()
+    packages.refresh()
+
+
+@pytest.fixture
+def example_package(packages: Any) -> Any:
+    """The package of docs/extending.md, installed."""
+    packages.install_example(Path(__file__).parents[1] / "examples" / "plugin")
+    return packages

@@ -10,7 +10,7 @@ import numpy as np
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.procedural.actors import Pose
-from javisbench.baselines.procedural.damage import Damage, damaged, shifted
+from javisbench.baselines.procedural.damage import NAMES, damaged
 from javisbench.baselines.procedural.painting import Painter
 from javisbench.baselines.procedural.places import GROUND, paint_place, surface_texture
 from javisbench.baselines.procedural.script import Script, Subject, write_script
@@ -20,6 +20,7 @@ from javisbench.baselines.procedural.sync.families import make_scene
 from javisbench.baselines.procedural.sync.mixing import heard
 from javisbench.baselines.procedural.sync.scene import MARGIN_S
 from javisbench.clip import Clip, ClipSpec
+from javisbench.damages.sound import shifted
 from javisbench.errors import GenerationError, UsageError
 from javisbench.registry import did_you_mean
 
@@ -72,7 +73,7 @@ class Procedural(Generator):
                     f"Known: {', '.join(known)}."
                 )
         self._offset_s = _seconds(self.params.get("offset_s", "0"), MAX_SECONDS if variant is None else MARGIN_S)
-        self._damage = cast("Damage", _one_of("damage", self.params.get("damage", "none"), get_args(Damage)))
+        self._damage = _one_of("damage", self.params.get("damage", "none"), NAMES)
         self._rates = cast("Rates", _one_of("rates", self.params.get("rates", "varied"), get_args(Rates)))
         self.uses_columns = () if variant is None else (COLUMN,)
 

@@ -12,6 +12,7 @@ import click
 
 from javisbench import __version__
 from javisbench.cli import output
+from javisbench.cli.signals import end_in_order, exit_code
 from javisbench.errors import JavisbenchError
 from javisbench.registry import did_you_mean
 
@@ -26,11 +27,12 @@ COMMANDS = {
     "leaderboard": ("javisbench.cli.leaderboard", "Build a leaderboard site, or push its tables."),
     "submit": ("javisbench.cli.submit", "Pack a run for a leaderboard, or verify such an archive."),
     "merge": ("javisbench.cli.merge", "Join the shards of a run."),
+    "clean": ("javisbench.cli.clean", "Show what runs take on disk, and free what is not needed."),
     "doctor": ("javisbench.cli.doctor", "Check machine, files and weights before a long run; forecast it."),
     "validate-metrics": ("javisbench.cli.validate_metrics", "Measure what each metric notices, on damaged clips."),
     "suites": ("javisbench.cli.suites", "List, show and validate suites."),
     "models": ("javisbench.cli.models", "List and show generators."),
-    "metrics": ("javisbench.cli.metrics", "List and show metrics."),
+    "metrics": ("javisbench.cli.metrics", "List, show and check metrics."),
     "weights": ("javisbench.cli.weights", "List, fetch and verify weights."),
     "reference": ("javisbench.cli.reference", "Build and check the real side of set metrics."),
     "completion": ("javisbench.cli.completion", "Complete commands and names in a shell."),
@@ -75,8 +77,13 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 samples failed under --strict, 2 bad usage or input, 130 interrupted."""
+    """Run the command line and exit.
+
+    Exit codes: 0 done, 1 samples failed under --strict, 2 bad usage or input; 130, 143 and 129 after Ctrl-C, SIGTERM
+    and SIGHUP.
+    """
     sys.excepthook = output.defect
+    end_in_order()
     sys.exit(run(args))
 
 
@@ -91,9 +98,10 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         output.usage_error(error)
         return 2
-    except (click.Abort, KeyboardInterrupt):
-        output.line("Interrupted. Run the same command again to go on.", err=True)
-        return 130
+    except (click.Abort, KeyboardInterrupt) as error:
+        how, code = exit_code(error)
+        output.line(f"{how}. Run the same command again to go on.", err=True)
+        return code
     except JavisbenchError as error:
         logging.getLogger(__name__).debug("stopped", exc_info=True)
         output.error(error)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from javisbench.results.compare import Comparison, Row
     from javisbench.results.run_folder import Result
+    from javisbench.results.table import Column
 
 EPILOG = """\b
 Examples:
@@ -113,7 +114,8 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("better", no_wrap=True)
     for row in rows:
-        table.add_row(*output.cells(*_cells(row, found.titles)), style="bold" if row.slice == OVERALL else "")
+        cells = _cells(row, found.columns[row.metric], found.titles)
+        table.add_row(*output.cells(*cells), style="bold" if row.slice == OVERALL else "")
     console = output.console()
     if rows:
         console.print(table)
@@ -149,7 +151,6 @@ def _print_tested(console: Console, found: Comparison) -> None:
     from rich.text import Text
 
     from javisbench.results.cell import OVERALL
-    from javisbench.results.table import column
 
     rows = [row for row in found.rows if row.slice == OVERALL and row.smallest is not None]
     if not rows:
@@ -162,7 +163,7 @@ def _print_tested(console: Console, found: Comparison) -> None:
     if found.detect is not None:
         table.add_column(f"prompts for a difference of {found.detect:g}", justify="right")
     for row in rows:
-        col = column(row.metric)
+        col = found.columns[row.metric]
         cells = [col.heading, _p(row.p_headline), f"{row.smallest:.{col.digits + 1}f}"]
         if found.detect is not None:
             cells.append("over 1,000,000,000" if row.prompts_needed is None else f"{row.prompts_needed:,}")
@@ -181,11 +182,9 @@ def _print_differences(differences: tuple[str, ...]) -> None:
         output.line(f"  {line}")
 
 
-def _cells(row: Row, titles: Mapping[str, str]) -> tuple[str, ...]:
+def _cells(row: Row, col: Column, titles: Mapping[str, str]) -> tuple[str, ...]:
     from javisbench.results.cell import OVERALL
-    from javisbench.results.table import column
 
-    col = column(row.metric)
     digits = col.digits + 1
 
     def shown(value: float | None) -> str:

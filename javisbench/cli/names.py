@@ -33,6 +33,21 @@ def metrics() -> Iterable[str]:
     return METRICS
 
 
+def damages() -> Iterable[str]:
+    """Known damages of trials."""
+    from javisbench.damages import DAMAGES
+
+    return DAMAGES
+
+
+def checkable() -> Iterable[str]:
+    """Known metrics and encoders."""
+    from javisbench.metrics.encoders import ENCODERS
+    from javisbench.metrics.registry import METRICS
+
+    return sorted({*METRICS, *ENCODERS})
+
+
 def protocols() -> Iterable[str]:
     """Known protocols."""
     from javisbench.protocol import PROTOCOLS
@@ -42,9 +57,10 @@ def protocols() -> Iterable[str]:
 
 def encoders() -> Iterable[str]:
     """Known encoders, each with its variants."""
-    from javisbench.metrics.encoders import ENCODERS
+    from javisbench.metrics.encoders import ENCODERS, encoder_card
 
-    return [f"{name}={variant}" for name in ENCODERS for variant in ENCODERS.get(name).card.variants]
+    cards = {name: encoder_card(name) for name in ENCODERS}
+    return [f"{name}={variant}" for name, card in cards.items() if card is not None for variant in card.variants]
 
 
 def completer(known: Callable[[], Iterable[str]], *, listed: bool = False, files: bool = False) -> Completer:

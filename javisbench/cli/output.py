@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _PIPE_WIDTH = 160  # columns of tables that go into a file
+_LEAST_WIDTH = 40
 
 
 class Stream(io.TextIOBase):
@@ -140,9 +141,14 @@ def console(*, err: bool = False) -> Console:
             return super().render_str(printable(text), **options)
 
     stream = _stream(err)
-    # Without a terminal, rich would take 80 columns, and cut.
-    width = None if stream.isatty() else _PIPE_WIDTH
+    width = None if stream.isatty() else _pipe_width()
     return Plain(file=cast("IO[str]", stream), width=width, markup=False, emoji=False, highlight=False)
+
+
+def _pipe_width() -> int:
+    """Columns of tables that go into a file or pipe: ``COLUMNS``, or many; rich would take 80, and cut."""
+    asked = os.environ.get("COLUMNS", "")
+    return max(_LEAST_WIDTH, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 5 else _PIPE_WIDTH
 
 
 def cells(*texts: str) -> list[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ FORMATS = {"markdown": ".md", "csv": ".csv", "latex": ".tex", "json": ".json"}
 @click.option("--protocol", help="Which of a run's protocols. [default: its first]")
 @click.option("--aspect", help="For several runs: the categories of this aspect instead of all samples.")
 @options.shown_slices_option
+@click.option("--checks", is_flag=True, help="The checks of clips (health_*) as columns, not folded into a line.")
 @click.option("--write", type=click.Path(path_type=Path, file_okay=False), help="Write every format into this folder.")
 @options.json_option
 @options.verbosity
@@ -37,6 +39,7 @@ def command(
     protocol: str | None,
     aspect: str | None,
     slice_by: tuple[str, ...],
+    checks: bool,
     write: Path | None,
     as_json: bool,
     quiet: bool,
@@ -47,6 +50,8 @@ def command(
 
     options.setup_logging(quiet, verbose)
     table = build_table(runs, protocol, aspect, slice_by)
+    if checks:
+        table = replace(table, checks=())
     if write is not None:
         from javisbench.durable import write_text
 
@@ -80,6 +85,7 @@ def build_table(
     """
     from javisbench.errors import UsageError
     from javisbench.registry import did_you_mean
+    from javisbench.results.ranking import Ranker
     from javisbench.results.run_folder import load_result, load_results
     from javisbench.results.table import aspects_of, board_table, chosen_aspects, joined_tables, run_table
 
@@ -97,12 +103,13 @@ def build_table(
     if aspect is not None and aspect not in known:
         raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, known)} Known: {', '.join(known)}.")
     own = chosen_aspects(results, slice_by or None)
+    ranks = Ranker() if len(results) > 1 else None
     if len(results) == 1 and aspect is None:
         return run_table(results[0], own)
     return (
-        joined_tables([board_table(results, name) for name in known if own and name in own])
+        joined_tables([board_table(results, name, ranks) for name in known if own and name in own])
         if own
-        else (board_table(results, aspect))
+        else board_table(results, aspect, ranks)
     )
 
 

@@ -33,9 +33,12 @@ def command() -> None:
 def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
     """List the registry: source, size, licence, and whether a copy is on this machine."""
     from javisbench.weights import WeightStore, weights_registry
+    from javisbench.weights.store import weights_problems
 
     store = WeightStore(weights_dirs)
     entries = list(weights_registry().values())
+    for problem in weights_problems():
+        output.line(problem, err=True)
     facts = [_facts(store, entry) for entry in entries]
     if as_json:
         output.json_document(facts)
@@ -46,12 +49,14 @@ def list_(weights_dirs: tuple[Path, ...], as_json: bool) -> int:
     table.add_column("id", no_wrap=True)
     table.add_column("weights", overflow="fold")
     table.add_column("size", no_wrap=True, justify="right")
-    for heading in ("licence", "here"):
+    others = any(entry.package for entry in entries)
+    for heading in ("licence", "here", *(["package"] if others else [])):
         table.add_column(heading, overflow="fold")
     for entry, fact in zip(entries, facts, strict=True):
         # Of what cannot be fetched, only the user can know the size.
         size = entry.size_text.replace("about ", "~") if entry.fetchable else ""
-        table.add_row(entry.id, entry.title, size, entry.licence, fact["path"] or "no")
+        cells = (entry.id, entry.title, size, entry.licence, fact["path"] or "no", entry.package)
+        table.add_row(*output.cells(*cells[: len(table.columns)]))
     output.console().print(table)
     return 0
 
@@ -73,6 +78,7 @@ def _facts(store: WeightStore, entry: WeightsEntry) -> dict[str, Any]:
         "licence": entry.licence,
         "noncommercial": entry.noncommercial,
         "stand_in": entry.stand_in,
+        "package": entry.package or "javisbench",
         "path": path,
     }
 
@@ -128,8 +134,10 @@ def fetch(entries: tuple[str, ...], accept_licence: bool, quiet: bool, verbose: 
     for name in entries:
         entry = store.entry(name)
         use = ", non-commercial use only" if entry.noncommercial else ""
+        of = f" (of the package {entry.package})" if entry.package else ""
         output.line(
-            f"{entry.title} from {entry.source}; licence {entry.licence}{use} {entry.licence_url}".rstrip(), err=True
+            f"{entry.title}{of} from {entry.source}; licence {entry.licence}{use} {entry.licence_url}".rstrip(),
+            err=True,
         )
         accepted = accept_licence
         if not accepted and needs_acknowledgement(store, entry) and sys.stdin.isatty():

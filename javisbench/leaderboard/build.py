@@ -47,7 +47,7 @@ from javisbench.leaderboard.template_data import (
 )
 from javisbench.publish.export import EXTENSIONS, format_value, render
 from javisbench.publish.sources import Refused, loaded_results
-from javisbench.results.checks import clip_checks
+from javisbench.results.checks import checks_of
 from javisbench.results.pairs import PairBook
 from javisbench.results.published import (
     disagreements,
@@ -195,7 +195,7 @@ class _Site:
         self.env = _environment()
         self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol_label for r in self.results)}
         self.models = self._models()
-        self.checks = {result.key: clip_checks(result) for result in self.results}
+        self.checks = {result.key: checks_of(result) for result in self.results}
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
         (self.out / MARKER).write_text("Made by javisbench leaderboard build; replaced as a whole.\n", encoding="utf-8")

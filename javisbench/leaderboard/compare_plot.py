@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from javisbench.durable import atomic_path
 from javisbench.errors import UsageError
 from javisbench.leaderboard.site_extra import FIGURES, require_site_extra
-from javisbench.results.table import column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +55,8 @@ def draw_comparison(found: Comparison, target: Path) -> None:
     for axis in axes.flat[len(metrics) :]:
         axis.set_visible(False)
     for axis, metric in zip(axes.flat, metrics, strict=False):
-        _panel(axis, [row for row in found.scores if row.metric == metric], slices)
+        rows = [row for row in found.scores if row.metric == metric]
+        _panel(axis, rows, slices, found.columns[metric].heading)
     labels = [found.titles.get(name, name) for name in slices]
     axes[0][0].set_yticks(range(len(slices)), labels)
     axes[0][0].invert_yaxis()
@@ -68,7 +68,7 @@ def draw_comparison(found: Comparison, target: Path) -> None:
         figure.savefig(temporary, format=target.suffix[1:], dpi=150)
 
 
-def _panel(axis: Axes, rows: list[Row], slices: list[str]) -> None:
+def _panel(axis: Axes, rows: list[Row], slices: list[str], heading: str) -> None:
     axis.axvline(0, color="#9aa3ad", linewidth=0.8)
     for row in rows:
         gap, place = row.difference, slices.index(row.slice)
@@ -78,8 +78,7 @@ def _panel(axis: Axes, rows: list[Row], slices: list[str]) -> None:
         if gap.ci_low is not None and gap.ci_high is not None:
             axis.hlines(place, gap.ci_low, gap.ci_high, color=colour, linewidth=1.6)
         axis.plot(gap.value, place, "o", color=colour, markersize=4)
-    col = column(rows[0].metric)
-    axis.set_title(col.heading, fontsize=9)
+    axis.set_title(heading, fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(axis="y", color="#e3e7eb", linewidth=0.6)
     axis.set_axisbelow(True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from javisbench.clip import ClipHead, Damage, FrameRun
     from javisbench.media import ClipSource, MediaInfo
+    from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.results.run_folder import Result
     from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite
@@ -45,6 +46,29 @@ class Missing:
 
 
 @dataclass(frozen=True, eq=False)
+class SyncView:
+    """What AV-Sync compares, on its clock of 50 Hz.
+
+    Attributes:
+        times_s: float64 ``(steps,)``.
+        change: how much the velocity of `region` changes, to the power 0.25, ``(steps,)``.
+        region: grid, row and column of the region that agrees most with the sound; the whole picture without a score.
+        rise: how much the sound rises, ``(steps,)``.
+        level: how loud it is, as a share of its maximum, to the power 0.25, ``(steps,)``.
+        lags_s: lags of the sound, float64 ``(lags,)``, positive where it is late.
+        agreement: S at these lags; empty without a score.
+    """
+
+    times_s: NDArray[np.float64]
+    change: NDArray[np.float64]
+    region: tuple[int, int, int]
+    rise: NDArray[np.float64]
+    level: NDArray[np.float64]
+    lags_s: NDArray[np.float64]
+    agreement: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Inspection:
     """All that is known of one clip.
 
@@ -60,6 +84,7 @@ class Inspection:
         scores: id to value of every per-sample metric that has one, in the order of tables.
         series: metric id to name to values: window scores, onset times in seconds, ...
         motion: mean optical flow of each frame in pixels, shape ``(T,)``; None when it was not computed.
+        sync: what AV-Sync compares; None when it was not computed.
         missing: metrics without a value.
     """
 
@@ -74,6 +99,7 @@ class Inspection:
     scores: Mapping[str, float]
     series: Mapping[str, Mapping[str, NDArray[np.float64]]]
     motion: NDArray[np.float64] | None
+    sync: SyncView | None
     missing: tuple[Missing, ...]
 
     def facts(self) -> dict[str, str]:
@@ -150,6 +176,7 @@ def inspect_clip(
         UsageError: unknown metrics, protocols or encoders, or none but set metrics asked for.
     """
     from javisbench.media import ClipSource, probe, sidecar_for, stream_clip
+    from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.run.scoring_job import ScoringJob, ScoringOptions, plan_scoring
 
     options = options or ScoringOptions()
@@ -163,7 +190,8 @@ def inspect_clip(
         raise UsageError(f"None of these metrics can be computed for one clip: {'; '.join(sorted(reasons))}.")
     with tempfile.TemporaryDirectory(prefix="javisbench-") as folder:
         result = ScoringJob.prepare(None, suite, out=Path(folder) / "run", name=_ID).score(options)
-        motion = _motion(Path(folder) / "run", source)
+        run, series = Path(folder) / "run", _series(result)
+        motion = _feature(run, source, "flow", FeatureSpec.of("flow", "motion"))
         return Inspection(
             source=source,
             head=seen.head,
@@ -174,8 +202,9 @@ def inspect_clip(
             protocol=result.protocol,
             stand_in=result.stand_in,
             scores=_scores(result),
-            series=_series(result),
-            motion=motion,
+            series=series,
+            motion=None if motion is None else motion["magnitude"].astype(float),
+            sync=_sync(run, source, series.get("av_sync", {})),
             missing=tuple(_missing(result)),
         )
 
@@ -221,21 +250,50 @@ def _suite_of_one(source: ClipSource, prompt: str) -> Suite:
     return Suite("one clip", (sample,), None, not prompt, suite_hash([sample]), "inspect", 1)
 
 
-def _motion(run: Path, source: ClipSource) -> NDArray[np.float64] | None:
-    """The motion that AV-Align was computed from, out of the run's feature store."""
+def _feature(run: Path, source: ClipSource, encoder: str, spec: FeatureSpec) -> Features | None:
+    """What a metric was computed from, out of the run's feature store; None where it was not made."""
     from javisbench.media import content_hash
-    from javisbench.metrics.encoders.base import FeatureSpec
-    from javisbench.metrics.encoders.flow import FlowEncoder
+    from javisbench.metrics.encoders import ENCODERS
     from javisbench.run.features import FeatureStore, contents, feature_key
 
-    card, store = FlowEncoder.card, FeatureStore(run / "features")
-    label = f"{card.name}={card.default_variant}"
-    spec = FeatureSpec.of("flow", "motion")
-    for content in contents(store, content_hash(source), FlowEncoder.stream(spec)):
-        key = feature_key(content, label, card.revision, "", spec)
+    cls, store = ENCODERS.get(encoder), FeatureStore(run / "features")
+    label = f"{encoder}={cls.card.default_variant}"
+    for content in contents(store, content_hash(source), cls.stream(spec)):
+        key = feature_key(content, label, cls.card.revision, "", spec)
         if key in store:
-            return store.get(key)["magnitude"].astype(float)
+            return store.get(key)
     return None
+
+
+def _sync(run: Path, source: ClipSource, found: Mapping[str, NDArray[np.float64]]) -> SyncView | None:
+    import numpy as np
+
+    from javisbench.errors import MetricError
+    from javisbench.metrics.av_sync import STEP_S, AVSyncMetric, Streams, region_index
+    from javisbench.protocol import V2
+
+    needs = AVSyncMetric().needs(V2)
+    motion, sound = (_feature(run, source, needs[role].encoder, needs[role]) for role in ("motion", "sound"))
+    if motion is None or sound is None:
+        return None
+    try:
+        streams = Streams.of(motion, sound)
+    except MetricError:
+        return None
+    region = (1, 0, 0)
+    if "correlation" in found:
+        grid, row, column = (int(found[name][0]) for name in ("region_grid", "region_row", "region_column"))
+        region = (grid, row, column)
+    agreement = found.get("correlation", np.zeros(0))
+    return SyncView(
+        times_s=np.asarray(np.arange(len(streams.heard["rise"])) * STEP_S, dtype=np.float64),
+        change=streams.seen["change"][region_index(*region)],
+        region=region,
+        rise=streams.heard["rise"],
+        level=streams.heard["level"],
+        lags_s=np.asarray((np.arange(len(agreement)) - len(agreement) // 2) * STEP_S, dtype=np.float64),
+        agreement=agreement,
+    )
 
 
 def _scores(result: Result) -> dict[str, float]:
@@ -257,8 +315,13 @@ def _series(result: Result) -> dict[str, dict[str, NDArray[np.float64]]]:
 
 
 def _missing(result: Result) -> Iterator[Missing]:
+    for row in result.not_applicable:
+        yield Missing((row.metric or "",), "not_applicable", row.message)
+    told = {row.metric for row in result.not_applicable}
     by_reason: dict[tuple[str, str], list[str]] = {}
     for metric, cells in result.metrics.items():
+        if metric in told:
+            continue
         cell = cells[OVERALL]
         # Distances between sets say nothing of one clip, so their absence is no news.
         if cell.status in ("missing_weights", "not_applicable") and column(metric).kind == "sample":
@@ -271,6 +334,7 @@ def _missing(result: Result) -> Iterator[Missing]:
 
 def _lacks_prompt(status: str, metrics: Sequence[str]) -> bool:
     """Whether that is why metrics are not applicable to a clip; the others want a suite's setting."""
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import METRICS, card_of
 
-    return status == "not_applicable" and not any(getattr(METRICS.get(m), "needs_setting", False) for m in metrics)
+    known = [METRICS.get(metric) for metric in metrics if card_of(metric) is not None]
+    return status == "not_applicable" and not any(getattr(metric, "needs_setting", False) for metric in known)

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.clip import ClipHead
-    from javisbench.leaderboard.inspect import Inspection
+    from javisbench.leaderboard.inspect import Inspection, SyncView
 
 MAX_EMBEDDED_BYTES = 16 * 2**20
 _WIDTH, _LEFT, _RIGHT = 13.0, 0.075, 0.985
 _DPI = 110
+_LAGS_INCHES = 2.5
 _INK, _MUTED, _SOUND, _MOTION, _SCORE = "#1b1f27", "#68707d", "#2457c5", "#b3470f", "#0a7d54"
 _MEL_BANDS = 96
 _MEL_RANGE_DB = 80.0
@@ -136,9 +137,13 @@ def _figure(found: Inspection) -> Figure:
         rows.append((1.1, lambda axis: _draw_motion(axis, found)))
     if "javis_score" in found.series or "avh_score" in found.series:
         rows.append((1.5, lambda axis: _draw_scores(axis, found)))
+    if found.sync is not None:
+        sync = found.sync
+        rows.append((1.2, lambda axis: _draw_sync(axis, sync)))
     heights = [height for height, _ in rows]
     gap, top, bottom = 0.22, 0.62, 0.5
-    total = sum(heights) + gap * (len(rows) - 1) + top + bottom
+    lags = 0.0 if found.sync is None or not len(found.sync.agreement) else _LAGS_INCHES
+    total = sum(heights) + gap * (len(rows) - 1) + top + bottom + lags
     figure = Figure(figsize=(_WIDTH, total), facecolor="white")
     axes: list[Axes] = []
     y = total - top
@@ -149,6 +154,10 @@ def _figure(found: Inspection) -> Figure:
         draw(axis)
         _finish(axis, end, last=draw is rows[-1][1])
         axes.append(axis)
+    if lags and found.sync is not None:
+        # Its axis is no time of the clip: a panel of its own, below and narrower.
+        height = (lags - bottom - 0.3) / total
+        _draw_lags(figure.add_axes((_LEFT, bottom / total, (_RIGHT - _LEFT) / 2, height)), found)
     _title(figure, found, total)
     return figure
 
@@ -304,6 +313,58 @@ def _draw_motion(axis: Axes, found: Inspection) -> None:
     _label(axis, "motion (px/frame)" + _counted(peaks, "peak"))
 
 
+def _draw_sync(axis: Axes, sync: SyncView) -> None:
+    """Rises of the sound upwards, changes of motion downwards: what agrees stands opposite."""
+    rise, change = (series / max(float(series.max()), 1e-9) for series in (sync.rise, sync.change))
+    level = sync.level / max(float(sync.level.max()), 1e-9)
+    axis.fill_between(sync.times_s, 0, rise, color=_SOUND, alpha=0.8, linewidth=0, label="sound rises")
+    axis.plot(sync.times_s, level, color=_SOUND, linewidth=0.8, alpha=0.55, label="sound level")
+    words = f"motion changes, {region_words(*sync.region)}"
+    axis.fill_between(sync.times_s, 0, -change, color=_MOTION, alpha=0.8, linewidth=0, label=words)
+    axis.axhline(0, color=_INK, linewidth=0.6)
+    axis.set_ylim(-1.05, 1.05)
+    axis.set_yticks([])
+    _legend(axis)
+    _label(axis, "AV-Sync\nsound, motion")
+
+
+def region_words(grid: int, row: int, column: int) -> str:
+    """Where a region of a square grid is: ``row 2, column 1 of 4 x 4``, from the top left."""
+    return "whole picture" if grid == 1 else f"row {row + 1}, column {column + 1} of {grid} x {grid}"
+
+
+def _draw_lags(axis: Axes, found: Inspection) -> None:
+    """Agreement over lags of the sound, with the 60 ms around 0 that the score takes its maximum of."""
+    from javisbench.metrics.av_sync import NEAR_S
+
+    assert found.sync is not None
+    lags_ms, agreement = 1000 * found.sync.lags_s, found.sync.agreement
+    told = found.series["av_sync"]
+    axis.axvspan(-1000 * NEAR_S, 1000 * NEAR_S, color=_SCORE, alpha=0.15, linewidth=0)
+    axis.plot(lags_ms, agreement, color=_SCORE, linewidth=1.4)
+    offset = float(told["offset_ms"][0])
+    believed = "" if told["offset_believed"][0] else ", not to be believed"
+    axis.axvline(offset, color=_INK, linewidth=0.9, linestyle=(0, (3, 2)))
+    axis.set_title(
+        f"AV-Sync {found.scores['av_sync']:.2f}, p = {told['p'][0]:.3f}; largest at {offset:+.0f} ms{believed}",
+        fontsize=8.5,
+        color=_INK,
+        loc="left",
+    )
+    axis.set_xlim(lags_ms[0], lags_ms[-1])
+    axis.tick_params(labelsize=8, colors=_MUTED, length=3)
+    for side, spine in axis.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#c3c9d2")
+    axis.set_xlabel("lag of the sound in ms: a peak right of 0 means that it is late", fontsize=9, color=_MUTED)
+    _label(axis, "agreement\n(deviations)")
+
+
+def _legend(axis: Axes) -> None:
+    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "ncols": 3, "borderaxespad": 0}
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), **style)
+
+
 def _draw_scores(axis: Axes, found: Inspection) -> None:
 
     frames = found.series.get("avh_score", {}).get("frame_cosine")
@@ -317,8 +378,7 @@ def _draw_scores(axis: Axes, found: Inspection) -> None:
     axis.grid(axis="y", color="#e3e7eb", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.margins(y=0.15)
-    style: dict[str, Any] = {"fontsize": 8, "frameon": False, "ncols": 2, "borderaxespad": 0}
-    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), **style)
+    _legend(axis)
     _label(axis, "ImageBind\ncosine")
 
 

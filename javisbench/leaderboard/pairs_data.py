@@ -48,10 +48,14 @@ def write_pairs(
     folder.mkdir(parents=True)
     documents = []
     for number, (title, members) in enumerate(groups.items()):
-        found = [m for m in metric_order({m for result in members for m in result.metrics}) if not column(m).is_check]
+        found = [
+            m
+            for m in metric_order({m for result in members for m in result.metrics})
+            if not column(m, members).is_check
+        ]
         headline = headline_of(members[0].protocol)
         metrics = sorted(found, key=lambda m: (m not in headline, headline.index(m) if m in headline else 0))
-        columns = [column(metric) for metric in metrics]
+        columns = [column(metric, members) for metric in metrics]
         aspects = aspects_of(members)
         slices = [OVERALL, *(f"{aspect.id}/{category.id}" for aspect in aspects for category in aspect.categories)]
         slices = [name for name in slices if any(name in r.metrics.get(m, {}) for r in members for m in metrics)]
@@ -64,7 +68,7 @@ def write_pairs(
             }
         )
         for i, first in enumerate(members[:-1]):
-            pairs = [_pair(book.rows(first, second), metrics, slices) for second in members[i + 1 :]]
+            pairs = [_pair(book.rows(first, second), columns, slices) for second in members[i + 1 :]]
             write_script(folder / f"pairs-{number}-{i}.js", "pairs", {"group": number, "first": i, "pairs": pairs})
     write_script(folder / "groups.js", "groups", documents)
     return list(groups)
@@ -93,17 +97,18 @@ def _model(
     }
 
 
-def _pair(rows: Sequence[Row], metrics: Sequence[str], slices: Slices) -> list[list[Any]]:
+def _pair(rows: Sequence[Row], columns: Sequence[Column], slices: Slices) -> list[list[Any]]:
     """For each row: metric, slice, both values, half the interval, p, p over the headline, who is better, smallest."""
     found = []
+    places = {col.id: place for place, col in enumerate(columns)}
     for row in rows:
-        if row.metric not in metrics or row.slice not in slices or row.difference.value is None:
+        if row.metric not in places or row.slice not in slices or row.difference.value is None:
             continue
-        digits, gap = column(row.metric).digits + 3, row.difference
+        digits, gap = columns[places[row.metric]].digits + 3, row.difference
         half = None if gap.ci_high is None else rounded(gap.ci_high - gap.value, digits)  # type: ignore[operator]
         found.append(
             [
-                metrics.index(row.metric),
+                places[row.metric],
                 slices.index(row.slice),
                 None if row.a is None else rounded(row.a, digits),
                 None if row.b is None else rounded(row.b, digits),

@@ -145,8 +145,12 @@ def _scored(result: Result) -> _Scored | None:
     frame = result.scores()
     if frame is None or frame.empty:
         return None
-    there = map(column, metric_order(set(frame.columns) - {"sample_id", "repeat"}))
-    columns = [col for col in there if not col.is_check and frame[col.id].notna().any()]
+    there = metric_order(set(frame.columns) - {"sample_id", "repeat"})
+    columns = [
+        col
+        for col in (column(metric, [result]) for metric in there)
+        if not col.is_check and frame[col.id].notna().any()
+    ]
     headline = headline_of(result.protocol)
     columns = [col for col in columns if col.id in headline] or columns
     samples = [str(sample) for sample in frame["sample_id"]]

@@ -74,8 +74,9 @@ def write_samples(result: Result, folder: Path, publisher: ClipPublisher) -> Sam
     if frame is None or frame.empty:
         return None
     frame = frame.reset_index(drop=True)
-    metrics = [m for m in metric_order(set(frame.columns) - {"sample_id", "repeat"}) if _numeric(frame[m])]
-    columns = tuple(column(metric) for metric in metrics)
+    # Of an archive, only what was checked is among the result's metrics.
+    metrics = [m for m in metric_order(set(frame.columns) & result.metrics.keys()) if _numeric(frame[m])]
+    columns = tuple(column(metric, [result]) for metric in metrics)
     clips = [clip_name(str(s), int(r)) for s, r in zip(frame["sample_id"], frame["repeat"], strict=True)]
     scores = [col for col in columns if col.higher_is_better is not None and not col.is_check]
     spread = [col for col in scores if frame[col.id].nunique() > 1]
@@ -104,6 +105,10 @@ def write_samples(result: Result, folder: Path, publisher: ClipPublisher) -> Sam
     for f in result.failures:
         words = [printable(f"{f.stage} {f.metric or ''}").strip(), printable(f.kind), printable(f.message)]
         failures.setdefault(clip_name(f.sample_id, f.repeat), []).append(words)
+    left_out: dict[str, list[list[str]]] = {}
+    for f in result.not_applicable:
+        words = [column(f.metric or "").title, printable(f.message)]
+        left_out.setdefault(clip_name(f.sample_id, f.repeat), []).append(words)
     chunks = -(-len(clips) // CHUNK)
     for number in range(chunks):
         rows = range(number * CHUNK, min((number + 1) * CHUNK, len(clips)))
@@ -113,6 +118,7 @@ def write_samples(result: Result, folder: Path, publisher: ClipPublisher) -> Sam
                 "series": series.get(clips[i], {}),
                 "files": files.get(clips[i], {}),
                 "failures": failures.get(clips[i], []),
+                "not_applicable": left_out.get(clips[i], []),
             }
             for i in rows
         ]

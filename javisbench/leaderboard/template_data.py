@@ -107,7 +107,7 @@ def spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
     """The axes of a result's radar: metrics that it shares with `peers` at equal n and weights."""
     found = []
     for metric in metric_order(result.metrics):
-        col, own = column(metric), result.cell(metric)
+        col, own = column(metric, [result]), result.cell(metric)
         if col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
             continue
         behind, *theirs = weights_behind([result, *peers], metric)
@@ -162,7 +162,7 @@ def protocol_settings(name: str, results: Sequence[Result]) -> list[tuple[str, s
     except UsageError:
         settings = recorded
     base = dict(_flat(PROTOCOLS["javisbench-v1"].settings()))
-    return [(key, value, base.get(key) != value) for key, value in list(_flat(settings))[:200]]
+    return [(key, value, base.get(key, value) != value) for key, value in list(_flat(settings))[:200]]
 
 
 def _flat(settings: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from javisbench.media.pool import ClipJoiner, ClipReader, probe, read_clip, stream_clip
     from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, content_hash, sidecar_for
-    from javisbench.media.write import write_clip
+    from javisbench.media.write import write_clip, write_sound
 
 _LAZY = {
     "ClipJoiner": "javisbench.media.pool",
@@ -33,6 +33,7 @@ _LAZY = {
     "sidecar_for": "javisbench.media.source",
     "stream_clip": "javisbench.media.pool",
     "write_clip": "javisbench.media.write",
+    "write_sound": "javisbench.media.write",
 }
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "sidecar_for",
     "stream_clip",
     "write_clip",
+    "write_sound",
 ]
 
 

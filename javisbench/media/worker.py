@@ -33,8 +33,9 @@ def main() -> None:
     # FFmpeg's complaints go into error messages, and nowhere else: a hostile file can cause millions of them.
     av.logging.set_level(av.logging.ERROR)
     logging.disable()
-    # Ctrl-C reaches the whole group of processes; the parent decides what ends. The alarm of `_answer` must end it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Such signals reach the whole group of processes; the parent decides what ends. The alarm of `_answer` must end it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as connection:
         limits = DecodeLimits(**receive(connection)[0])

@@ -90,10 +90,29 @@ def write_clip(
         raise media_error("cannot_write", f"{video}: the clip cannot be stored ({failure}).") from failure
 
 
-def _check(clip: Clip, video: Path) -> None:
-    import numpy as np
+def write_sound(clip: Clip, path: Path) -> None:
+    """Store a clip's sound alone, as `write_clip` stores it beside the video.
 
-    frames, audio = clip.frames, clip.audio
+    Args:
+        clip: with sound.
+        path: of the wav.
+
+    Raises:
+        MediaError: ``cannot_write``: there is no sound, it is none, or the file cannot be stored.
+    """
+    import soundfile
+
+    if clip.audio is None:
+        raise media_error("cannot_write", f"{path}: the clip has no sound to store.")
+    _check_sound(clip, path)
+    try:
+        _write_sidecar(clip, path)
+    except (OSError, soundfile.SoundFileError) as failure:
+        raise media_error("cannot_write", f"{path}: the sound cannot be stored ({failure}).") from failure
+
+
+def _check(clip: Clip, video: Path) -> None:
+    frames = clip.frames
     if frames.ndim != 4 or frames.shape[3] != 3 or str(frames.dtype) != "uint8" or 0 in frames.shape:
         raise media_error(
             "cannot_write",
@@ -101,16 +120,23 @@ def _check(clip: Clip, video: Path) -> None:
         )
     if clip.fps <= 0:
         raise media_error("cannot_write", f"{video}: the frame rate must be above 0, not {clip.fps}.")
-    if audio is None:
-        return
+    if clip.audio is not None:
+        _check_sound(clip, video)
+
+
+def _check_sound(clip: Clip, path: Path) -> None:
+    import numpy as np
+
+    audio = clip.audio
+    assert audio is not None
     if audio.ndim != 2 or not clip.sample_rate or audio.shape[0] not in _AAC_LAYOUTS or audio.shape[1] == 0:
         raise media_error(
             "cannot_write",
-            f"{video}: sound must be (channels, samples) with 1 to 8 channels and a sample rate, not "
+            f"{path}: sound must be (channels, samples) with 1 to 8 channels and a sample rate, not "
             f"{audio.shape} at {clip.sample_rate} Hz; use None for no sound.",
         )
     if not np.isfinite(audio).all():
-        raise media_error("cannot_write", f"{video}: the sound holds values that are not numbers (NaN or infinite).")
+        raise media_error("cannot_write", f"{path}: the sound holds values that are not numbers (NaN or infinite).")
 
 
 def _write_sidecar(clip: Clip, path: Path) -> None:

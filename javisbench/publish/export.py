@@ -111,7 +111,7 @@ def _markdown_cell(row: Row, col: Column) -> str:
 
 
 def _markdown(table: Table) -> str:
-    table = table.for_reading()
+    table = table.folded().for_reading()
     headings = [table.row_heading, "n", *(col.heading for col in table.columns)]
     lines = [
         f"### {_markdown_text(table.title)}",
@@ -131,8 +131,8 @@ def _markdown(table: Table) -> str:
                 *(_markdown_cell(row, col) for col in table.columns),
             ]
             lines.append("| " + " | ".join(cells) + " |")
-    if table.notes:
-        lines += ["", *(f"* {_markdown_text(note)}" for note in table.notes)]
+    if table.checks or table.notes:
+        lines += ["", *(f"* {_markdown_text(note)}" for note in (*table.checks, *table.notes))]
     return "\n".join(lines) + "\n"
 
 
@@ -225,7 +225,7 @@ def _latex_cell(row: Row, col: Column) -> str:
 
 def _latex(table: Table) -> str:
     """One table environment for every few metrics, since more do not fit on a page with their intervals."""
-    table = table.for_reading()
+    table = table.folded().for_reading()
     parts = [table.columns[i : i + LATEX_COLUMNS] for i in range(0, len(table.columns), LATEX_COLUMNS)] or [()]
     lines = [r"% Needs \usepackage[T1]{fontenc}, \usepackage{booktabs} and \usepackage{graphicx}."]
     for place, columns in enumerate(parts, 1):
@@ -258,7 +258,7 @@ def _latex_part(table: Table, columns: Sequence[Column], part: str) -> list[str]
             ]
             lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip"]
-    lines += [rf"{{\raggedright\footnotesize {_latex_text(note)}\par}}" for note in table.notes]
+    lines += [rf"{{\raggedright\footnotesize {_latex_text(note)}\par}}" for note in (*table.checks, *table.notes)]
     return [*lines, r"\end{table}"]
 
 
@@ -271,6 +271,7 @@ def table_json(table: Table) -> dict[str, Any]:
         "schema": TABLE_SCHEMA,
         "title": table.title,
         "protocol": table.protocol,
+        "checks": list(table.checks),
         "notes": list(table.notes),
         "columns": [
             {
@@ -318,7 +319,7 @@ class TerminalTable:
     """A rich renderable that lays the metrics out in as many blocks as the terminal's width needs."""
 
     def __init__(self, table: Table) -> None:
-        self.table = table.for_reading()
+        self.table = table.folded().for_reading()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One rich table a block and group, then the notes."""
@@ -336,6 +337,8 @@ class TerminalTable:
                     yield Text(group.title, style="italic")
                 yield self._block(columns, group.rows, heading=False)
         yield Text("")
+        for line in self.table.checks:
+            yield Text(line)
         for note in self.table.notes:
             yield Text(_terminal_note(note), style="dim")
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from javisbench.errors import JavisbenchError, SubmissionError, UsageError
 from javisbench.publish.archive import unpack
-from javisbench.publish.verify import verify_folder
+from javisbench.publish.verify import checkable, verify_folder
 from javisbench.results.run_folder import Result, load_results
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,16 @@ def _is_archive(source: Path) -> bool:
 def _load(source: Path, work: Path) -> list[Result]:
     if not _is_archive(source):
         return load_results(source)
-    return load_results(unpack_verified(source, work), follow_clips=False)
+    return [_checked_values(result) for result in load_results(unpack_verified(source, work), follow_clips=False)]
+
+
+def _checked_values(result: Result) -> Result:
+    """A result of an archive without the metrics that are not installed here, whose values nobody has checked."""
+    unchecked = [metric_id for metric_id in result.metrics if not checkable(metric_id)]
+    if unchecked:
+        log.warning("%s: %s is not installed here: not shown", result.model, ", ".join(unchecked))
+    kept = {metric_id: cells for metric_id, cells in result.metrics.items() if metric_id not in unchecked}
+    return replace(result, metrics=kept)
 
 
 def unpack_verified(file: Path, work: Path) -> Path:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, RunError
+from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.matching import Item
 from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from javisbench.metrics.base import SetMetric
+    from javisbench.protocol import Protocol
     from javisbench.results.set_features import SetRows
     from javisbench.weights import WeightsEntry
 
@@ -68,9 +69,9 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
     except JavisbenchError as error:
         return [Finding(error.kind, error.message.replace(f"{folder}/", ""))]
     # Later checks compute with what earlier ones have found to be sane.
-    early = (
+    early: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: [*_check_manifest(result, manifest), *_check_protocol(result), *_check_facts(result)],
-        lambda: _check_columns(tables.scores),
+        lambda: [*_check_metrics(result, tables.scores), *_check_columns(tables.scores)],
         lambda: [*_check_rows(result, tables), *_check_details(tables)],
     )
     findings: list[Finding] = []
@@ -80,7 +81,7 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
             return findings
     suite, items = _rebuilt(result, tables)
     findings += _check_suite(result, suite)
-    findings += _check_means(result, tables.scores, suite, items)
+    findings += _check_means(result, tables, suite, items)
     findings += _check_sets(result, folder, suite)
     findings += _check_plausible(result, tables.scores)
     findings += _check_clips(folder, result, tables.scores)
@@ -106,7 +107,7 @@ class _Tables:
 
 def _check_facts(result: Result) -> Iterator[Finding]:
     """The facts that later checks compute with."""
-    from javisbench.metrics.encoders import ENCODERS
+    from javisbench.metrics.encoders import encoder_card
     from javisbench.weights import weights_registry
 
     for name, least, most in (("suite_total", 1, 2**31), ("seed", 0, 2**63 - 1)):
@@ -119,10 +120,11 @@ def _check_facts(result: Result) -> Iterator[Finding]:
         return
     registry = weights_registry()
     for name, facts in encoders.items():
-        if name not in ENCODERS:
-            yield Finding("weights", f"{name[:80]} is no encoder that this javisbench knows", refuses=False)
+        card = encoder_card(name)
+        if card is None:
+            yield Finding("weights", f"{name[:80]} is no encoder that is installed here, and works", refuses=False)
             continue
-        variants = ENCODERS.get(name).card.variants
+        variants = card.variants
         if facts["variant"] not in variants:
             yield Finding("weights", f"{name} has no variant {facts['variant'][:80]!r}")
             continue
@@ -171,14 +173,32 @@ def _check_protocol(result: Result) -> Iterator[Finding]:
         yield Finding("protocol", f"{label} is no revision that this javisbench knows")
         return
     recorded = result.run.get("protocol_settings")
+    own = {k: v for k, v in recorded.items() if k != "plugins"} if isinstance(recorded, dict) else recorded
     try:
-        same = _within(recorded, _plain(protocol.settings())) and protocol_of(result) == protocol
+        found = protocol_of(result)
+        same = _within(own, _plain(protocol.settings())) and replace(found, plugins=()) == protocol
+        yield from _check_plugin_settings(found)
     except RunError:
         same = False
     if not same:
         yield Finding("protocol", f"the settings recorded are not those of {label}")
     elif protocol is not PROTOCOLS[result.protocol]:
         yield Finding("revision", f"{label}: shown with its revision, not ranked with today's results", refuses=False)
+
+
+def _check_plugin_settings(protocol: Protocol) -> Iterator[Finding]:
+    """Of an underived name they are the defaults; those of what is not installed here belong to values not shown."""
+    from javisbench.settings import plugin_settings
+
+    for plugin, values in protocol.plugins:
+        try:
+            cls = plugin_settings(plugin)
+            mounted: object = protocol.mounted(plugin, cls)
+        except UsageError:
+            continue
+        if mounted != cls():
+            told = ", ".join(f"{name}={value}" for name, value in values)
+            yield Finding("protocol", f"{plugin} has other settings ({told}) than the installed package's defaults")
 
 
 def _within(recorded: object, known: object) -> bool:
@@ -195,16 +215,22 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _check_columns(scores: pd.DataFrame) -> Iterator[Finding]:
-    from javisbench.metrics.registry import METRICS
+def _check_metrics(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
+    """Metrics that are not installed here: not shown, and refused where not even a package is said to have them."""
+    for name in {**result.metrics, **dict.fromkeys(_metric_columns(scores))}:
+        if not checkable(name):
+            stored = result.plugins.get(name)
+            whose = f" of {stored.package}" if stored and stored.package else ""
+            message = f"{name}{whose} is not installed here, so its values can be neither checked nor shown"
+            yield Finding("metric", message, refuses=not whose)
 
+
+def _check_columns(scores: pd.DataFrame) -> Iterator[Finding]:
     for name in _metric_columns(scores):
         if str(scores[name].dtype) != "float64":
             yield Finding("types", f"scores.parquet: {name} must be float64")
         elif scores[name].isin([math.inf, -math.inf]).any():
             yield Finding("values", f"scores.parquet: {name} holds infinite values")
-        if name not in METRICS:
-            yield Finding("metric", f"{name} is no metric that this javisbench knows: nobody can check it here")
 
 
 def _metric_columns(scores: pd.DataFrame) -> list[str]:
@@ -226,7 +252,7 @@ def _check_rows(result: Result, tables: _Tables) -> Iterator[Finding]:
         yield Finding("rows", f"samples.parquet: index must be different places from 0 to {total - 1}")
     if not scores["repeat"].between(0, 10_000).all():
         yield Finding("rows", "scores.parquet: repeat must count from 0")
-    strangers = {failure.sample_id for failure in result.failures} - set(samples["sample_id"])
+    strangers = {row.sample_id for row in (*result.failures, *result.not_applicable)} - set(samples["sample_id"])
     if strangers:
         yield Finding("failures", f"there is a failure of {min(strangers)[:80]!r}, which is no sample")
     if len(samples) < total:
@@ -304,28 +330,67 @@ def _of_taxonomy(sample: Sample) -> dict[str, tuple[str, ...]]:
     return {aspect: found for aspect, found in sample.categories.items() if aspect in ASPECTS}
 
 
-def _check_means(result: Result, scores: pd.DataFrame, suite: Suite, items: list[Item]) -> Iterator[Finding]:
+def checkable(metric_id: str) -> bool:
+    """Whether a metric's values can be checked here: it is installed, and works."""
+    from javisbench.metrics.registry import card_of
+
+    return card_of(metric_id) is not None
+
+
+def _check_means(result: Result, tables: _Tables, suite: Suite, items: list[Item]) -> Iterator[Finding]:
     import numpy as np
 
-    from javisbench.metrics.base import SampleMetric
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import sample_metric
     from javisbench.results.summary import sample_cells
 
+    scores = tables.scores
     for metric_id, cells in result.metrics.items():
-        if metric_id not in METRICS:
-            yield Finding("metric", f"{metric_id} is no metric that this javisbench knows: nobody can check it here")
+        if not checkable(metric_id):
             continue
-        if not issubclass(METRICS.get(metric_id), SampleMetric):
+        metric = sample_metric(metric_id)
+        if metric is None:
             continue
         if metric_id not in scores.columns:
             if any(cell.value is not None for cell in cells.values()):
                 yield Finding("scores", f"{metric_id} has values in the summary, but no scores")
             continue
-        computed = sample_cells(scores[metric_id].to_numpy(dtype=np.float64), suite, items, result.run["seed"])
+        left_out = {(row.sample_id, row.repeat) for row in result.not_applicable if row.metric == metric_id}
+        try:
+            computed = sample_cells(
+                scores[metric_id].to_numpy(dtype=np.float64),
+                suite,
+                items,
+                result.run["seed"],
+                metric=metric,
+                not_applicable={i for i, item in enumerate(items) if (item.sample.id, item.repeat) in left_out},
+                details=_details_of(metric_id, tables, items),
+            )
+        except Exception as error:  # Details of another shape, or a defect of another package: neither stops a board.
+            log.warning("The metric %s (%s) failed.", metric_id, type(metric).__module__, exc_info=True)
+            yield Finding(
+                "details", f"{metric_id}: nothing can be made of its details: {type(error).__name__}: {error}"
+            )
+            continue
         yield from _differences(metric_id, cells, computed, SAMPLE_TOLERANCE)
     missing = [name for name in _metric_columns(scores) if name not in result.metrics]
     if missing:
         yield Finding("scores", f"scores of {', '.join(missing)} are not in the summary")
+
+
+def _details_of(
+    metric_id: str, tables: _Tables, items: Sequence[Item]
+) -> dict[int, dict[str, tuple[float, ...]]] | None:
+    """Details of a metric by the position of their item; None where there are none at all."""
+    if tables.details is None:
+        return None
+    place = {(item.sample.id, item.repeat): i for i, item in enumerate(items)}
+    rows = tables.details[tables.details["metric"] == metric_id]
+    found: dict[int, dict[str, tuple[float, ...]]] = {}
+    for sample_id, repeat, name, values in zip(
+        *(rows[column] for column in ("sample_id", "repeat", "name", "values")), strict=True
+    ):
+        found.setdefault(place[sample_id, repeat], {})[str(name)] = tuple(map(float, values))
+    return found
 
 
 def _differences(
@@ -339,6 +404,13 @@ def _differences(
             said, found = getattr(claimed[name], field), getattr(cell, field)
             if not _close(said, found, tolerance):
                 yield Finding("aggregate", f"{metric_id}, {name}: {field} is {found}, the summary says {said}")
+        for field, number in claimed[name].facts.items():
+            if not _close(number, cell.facts.get(field), tolerance):
+                yield Finding(
+                    "aggregate", f"{metric_id}, {name}: {field} is {cell.facts.get(field)}, the summary says {number}"
+                )
+        if claimed[name].not_applicable != cell.not_applicable:
+            yield Finding("aggregate", f"{metric_id}, {name}: it is not applicable to {cell.not_applicable} clips")
         if claimed[name].status != cell.status:
             yield Finding("aggregate", f"{metric_id}, {name}: status is {cell.status}, not {claimed[name].status}")
 
@@ -420,8 +492,9 @@ def _check_set(
 def _check_plausible(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
     from javisbench.metrics.registry import METRICS
 
-    failed = {(failure.sample_id, failure.repeat, failure.metric) for failure in result.failures}
-    for metric_id in _metric_columns(scores):
+    reasons = (*result.failures, *result.not_applicable)
+    failed = {(failure.sample_id, failure.repeat, failure.metric) for failure in reasons}
+    for metric_id in filter(checkable, _metric_columns(scores)):
         low, high = METRICS.get(metric_id).card.value_range
         column = scores[metric_id].dropna()
         outside = column[(column < (-math.inf if low is None else low - 1e-6))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from javisbench.stats import Estimate, Status
@@ -11,6 +11,8 @@ from javisbench.stats import Estimate, Status
 Place: TypeAlias = Literal["best", "second"]
 
 OVERALL = "overall"
+NOT_APPLICABLE = "not_applicable"
+"""The stage of a row of failures that is none: the metric does not apply to the clip."""
 
 
 def slice_name(aspect: str, category: str) -> str:
@@ -61,6 +63,8 @@ class Cell(Estimate):
         note: a sentence about this cell, or None.
         rank: best and worst rank that the data allow, 1 being the best; None when not ranked.
         place: whether the value is the best or second best of those that it can be compared with.
+        not_applicable: clips of the slice that the metric does not apply to, besides the `n` that it does.
+        facts: what the clips show besides, by name (`javisbench.metrics.base.SampleMetric.facts`); overall alone.
         comparable: False for a value whose n, or the weights behind it, differ from those of the others of its group.
     """
 
@@ -73,6 +77,8 @@ class Cell(Estimate):
     rank: tuple[int, int] | None = None
     place: Place | None = None
     comparable: bool = True
+    not_applicable: int = 0
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, found: Estimate) -> Cell:
@@ -82,7 +88,10 @@ class Cell(Estimate):
     def to_json(self) -> dict[str, Any]:
         """As summary.json holds it; what a table adds (rank, place) is left out."""
         names = ("value", "n", "ci_low", "ci_high", "status", *(("note",) if self.note else ()))
-        return {name: getattr(self, name) for name in names}
+        told: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.not_applicable:
+            told["not_applicable"] = self.not_applicable
+        return {**told, "facts": dict(self.facts)} if self.facts else told
 
 
 EMPTY = Cell(status="not_applicable")

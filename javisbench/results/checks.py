@@ -1,77 +1,74 @@
-"""Checks of clips of one result, folded into one line: how many clips are clean, and what the others are."""
+"""Checks of clips, folded into one line: how many are clean, and how many have which fault."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from javisbench.results.table import metric_order
-from javisbench.results.verdicts import fault_of
-
 if TYPE_CHECKING:
     from javisbench.results.run_folder import Result
 
 
 @dataclass(frozen=True)
-class FoundFault:
-    """What one check has found.
+class Found:
+    """How many clips have one fault.
 
     Attributes:
-        metric: id of the check.
-        word: what clips with the fault are (``mostly silent``).
-        clips: how many have it.
-        checked: how many have a value of the check.
+        metric: id of the check (``health_silence``).
+        word: what such clips are (``mostly silent``).
+        clips: how many.
     """
 
     metric: str
     word: str
     clips: int
-    checked: int
 
 
 @dataclass(frozen=True)
-class ClipChecks:
-    """All checks of a result.
+class Checks:
+    """What the checks of a result found.
 
     Attributes:
-        clips: that any check has a value for.
-        clean: those that no check has found a fault in.
-        faults: of every check, in the order of tables, also where it has found none.
+        clips: clips that any check looked at.
+        clean: those without a fault.
+        found: faults that any clip has, in the order of tables. A clip may have several.
     """
 
     clips: int
     clean: int
-    faults: tuple[FoundFault, ...]
+    found: tuple[Found, ...]
 
     @property
     def line(self) -> str:
         """``70 of 72 clips clean; 2 mostly silent``."""
-        found = sorted((fault for fault in self.faults if fault.clips), key=lambda fault: -fault.clips)
-        return "; ".join(
-            [f"{self.clean:,} of {self.clips:,} clips clean", *(f"{fault.clips:,} {fault.word}" for fault in found)]
-        )
+        faults = ", ".join(f"{fault.clips:,} {fault.word}" for fault in self.found)
+        return f"{self.clean:,} of {self.clips:,} clips clean" + (f"; {faults}" if faults else "")
 
 
-def clip_checks(result: Result) -> ClipChecks | None:
-    """The checks of a result's clips; None where it has no scores of single clips, or no checks.
+def checks_of(result: Result) -> Checks | None:
+    """What the checks of a result found, from its scores; None where no check was made, or no scores are at hand.
 
     Raises:
-        RunError: the scores are there but damaged.
+        RunError: its scores cannot be read.
     """
     import numpy as np
 
-    frame = result.scores()
-    if frame is None:
+    from javisbench.metrics.registry import METRICS, fault_of
+
+    known = [metric for metric in METRICS if metric in result.metrics]
+    faults = {metric: fault for metric in known if (fault := fault_of(metric)) is not None}
+    scores = result.scores() if faults else None
+    if scores is None:
         return None
-    checks = [(metric, fault) for metric in metric_order(frame.columns) if (fault := fault_of(metric)) is not None]
-    seen, faulty = np.zeros(len(frame), np.bool_), np.zeros(len(frame), np.bool_)
-    faults = []
-    for metric, fault in checks:
-        values = frame[metric].to_numpy(dtype=np.float64)
-        bad = fault.has(values)
-        seen |= ~np.isnan(values)
-        faulty |= bad
-        faults.append(FoundFault(metric, fault.word, int(bad.sum()), int((~np.isnan(values)).sum())))
-    if not seen.any():
-        return None
-    return ClipChecks(int(seen.sum()), int((seen & ~faulty).sum()), tuple(faults))
+    checked, faulty = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
+    found = []
+    for metric, fault in faults.items():
+        if metric not in scores:
+            continue
+        values = scores[metric].to_numpy(np.float64)
+        has = fault.has(values)
+        checked |= np.isfinite(values)
+        faulty |= has
+        if has.any():
+            found.append(Found(metric, fault.word, int(has.sum())))
+    return Checks(int(checked.sum()), int((checked & ~faulty).sum()), tuple(found))

@@ -12,8 +12,8 @@ from javisbench.errors import UsageError
 from javisbench.protocol import headline_of
 from javisbench.results.cell import OVERALL
 from javisbench.results.power import prompts_needed, smallest_difference
-from javisbench.results.table import aspects_of, chosen_aspects, metric_order, slice_title
-from javisbench.results.verdicts import Judge, Verdicts, fault_of
+from javisbench.results.table import Column, aspects_of, chosen_aspects, column, metric_order, slice_title
+from javisbench.results.verdicts import Judge, Verdict, Verdicts
 from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class Comparison:
     checks: tuple[Check, ...] = ()
     detect: float | None = None
     """The difference that was asked about."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """How each metric of the rows is shown."""
 
     @property
     def scores(self) -> tuple[Row, ...]:
@@ -183,14 +185,18 @@ def compare(
     comparable = a.stand_in == b.stand_in and not _weights_differ(a, b)
     aspects = aspects_of([a, b])
     titles = {row.slice: slice_title(row.slice, aspects) for row in rows}
-    return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles, checks, detect)
+    columns = {metric: column(metric, [a, b]) for metric in dict.fromkeys(row.metric for row in rows)}
+    return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles, checks, detect, columns)
 
 
 def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None) -> Iterator[Row]:
     for name in judge.slices([a, b]):
         found = judge([a, b], metric, name)
-        if found.n:
-            yield verdict_row(found, detect=detect)
+        if not found.n:
+            continue
+        row = verdict_row(found, detect=detect)
+        weighted = judge.weighted([a, b], metric, name) if name == OVERALL else None
+        yield row if weighted is None else replace(row, difference=_beside(row.difference, metric, weighted.pair()))
 
 
 def verdict_row(found: Verdicts, first: int = 0, second: int = 1, detect: float | None = None) -> Row:
@@ -220,7 +226,19 @@ def verdict_row(found: Verdicts, first: int = 0, second: int = 1, detect: float 
     )
 
 
+def _beside(found: Difference, metric: str, weighted: Verdict) -> Difference:
+    """A difference with a note on that of the weighted means."""
+    gap, adjusted = weighted.difference, weighted.p_adjusted
+    if gap.value is None or adjusted is None:
+        return found
+    title = column(metric).title
+    told = f"{title}, clips weighted by how much they can tell: difference {gap.value:+.2f}, p = {adjusted:.3f}"
+    return replace(found, note=told if found.note is None else f"{found.note}; {told}")
+
+
 def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:
+    from javisbench.metrics.registry import fault_of
+
     fault = fault_of(metric)
     for name in () if fault is None else judge.slices([a, b]):
         scores = judge.common_scores([a, b], metric, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from javisbench.errors import SubmissionError
 
 if TYPE_CHECKING:
+    from javisbench.protocol import PluginSettings
     from javisbench.results.cell import Cell
     from javisbench.results.run_folder import Result
 
@@ -48,35 +49,50 @@ def comparison(result: Result) -> Comparison:
 
 
 def weights_behind(results: Iterable[Result], metric: str) -> list[tuple[tuple[str, str], ...]]:
-    """For each result, the networks that its values of `metric` went through, as (encoder, SHA-256 of its weights).
+    """For each result, what its values of `metric` went through besides what the protocol's name says.
 
-    Values may be compared only where these are equal. A metric that is not installed here may have used any network of
-    its run.
+    That is the networks, as (encoder, SHA-256 of its weights), and the settings of plugins, as (``ID.name``, value):
+    the defaults of another version of a package may be others. Values may be compared only where these are equal. A
+    metric that is not installed here may have used anything of its run.
     """
     used = _encoders_of(metric)
+    ours = None if used is None else used | {metric}
     found = []
     for result in results:
         recorded = result.run.get("encoders")
         facts = recorded.items() if isinstance(recorded, dict) else ()
         pairs = [(str(name), fact.get("weights_sha256")) for name, fact in facts if isinstance(fact, dict)]
-        found.append(tuple(sorted((name, str(sha)) for name, sha in pairs if sha and (used is None or name in used))))
+        networks = [(name, str(sha)) for name, sha in pairs if sha and (used is None or name in used)]
+        settings = [(plugin, named) for plugin, named in _plugin_settings(result) if ours is None or plugin in ours]
+        mounted = [(f"{plugin}.{name}", repr(value)) for plugin, named in settings for name, value in named]
+        found.append(tuple(sorted([*networks, *mounted])))
     return found
 
 
+def _plugin_settings(result: Result) -> PluginSettings:
+    from javisbench.errors import UsageError
+    from javisbench.protocol import recorded_plugins
+
+    try:
+        return recorded_plugins(result.run.get("protocol_settings"))
+    except UsageError:
+        return ()
+
+
 def _encoders_of(metric: str) -> frozenset[str] | None:
-    """Names of the encoders that a metric needs; None when it is not installed here."""
+    """Names of the encoders that a metric needs; None when it is not installed here, or broken."""
     from javisbench.errors import JavisbenchError
-    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.base import needed_features
     from javisbench.metrics.registry import METRICS
     from javisbench.protocol import DEFAULT_PROTOCOL, parse_protocol
 
     protocol = parse_protocol(DEFAULT_PROTOCOL)
     try:
-        made = METRICS.get(metric)()
-        needs = [made.needs(protocol)] if isinstance(made, SetMetric) else list(made.needs(protocol).values())
+        cls = METRICS.get(metric)
+        with METRICS.guarded(metric, "needs"):
+            return frozenset(spec.encoder for spec in needed_features(cls(), protocol))
     except (JavisbenchError, ImportError, AttributeError, TypeError):
         return None
-    return frozenset(spec.encoder for spec in needs)
 
 
 def rankable(cell: Cell | None) -> bool:

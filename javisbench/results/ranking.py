@@ -37,3 +37,8 @@ class Ranker:
         if self._seen is not None:
             self._seen(results, found)
         return found.ranks
+
+    def weighted(self, results: Sequence[Result], metric: str) -> Sequence[Rank]:
+        """The same over all samples, by means that weight clips by how much they can tell; empty without such."""
+        found = self._judge.weighted(results, metric)
+        return () if found is None else found.ranks

@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, describe
 from javisbench.protocol import protocol_label, recorded_revision
-from javisbench.results.cell import OVERALL, STATUSES, Cell, slice_name
+from javisbench.results.cell import NOT_APPLICABLE, OVERALL, STATUSES, Cell, slice_name
 from javisbench.results.checked_json import Checker, check_size
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect, Category
@@ -35,6 +35,8 @@ MAX_FAILURES = 1_000_000
 MAX_TEXT = 4000
 MAX_NAME = 200
 MAX_METRICS = 200
+MAX_FACTS = 50
+MAX_DIGITS = 12
 _OWN_ID = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 _MANIFEST_PARTS = ("model", "suite", "generation", "matching", "scoring", "versions")
 
@@ -60,6 +62,27 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class StoredCard:
+    """What a result says of a metric of another package, for where that is not installed.
+
+    Attributes:
+        package: with its version; empty where not said.
+        title: of its column; empty where the package did not import when the result was made.
+        higher_is_better: None when neither direction is better, or not said.
+        unit: of the value, or empty.
+        digits: after the point in tables.
+        kind: one value a sample, or one a set of clips.
+    """
+
+    package: str
+    title: str = ""
+    higher_is_better: bool | None = None
+    unit: str = ""
+    digits: int = 3
+    kind: Literal["sample", "set"] = "sample"
+
+
+@dataclass(frozen=True)
 class Result:
     """One run under one protocol.
 
@@ -81,7 +104,9 @@ class Result:
         manifest: run.json; empty without one.
         metrics: metric id to slice to cell; slices are ``overall`` and ``aspect/category``.
         failures: what went wrong.
+        not_applicable: clips that a metric does not apply to, with the reason.
         own_aspects: aspects that columns of the suite made, besides the taxonomy's.
+        plugins: metrics of other packages by id, as they were when the result was made.
     """
 
     path: Path
@@ -102,6 +127,8 @@ class Result:
     failures: tuple[Failure, ...] = field(repr=False)
     own_aspects: tuple[Aspect, ...] = field(default=(), repr=False)
     revision: int = 1
+    not_applicable: tuple[Failure, ...] = field(default=(), repr=False)
+    plugins: Mapping[str, StoredCard] = field(default_factory=dict, repr=False)
 
     @property
     def protocol_label(self) -> str:
@@ -344,6 +371,7 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
     manifest = {} if run_folder is None else read_manifest(run_folder)
     told = manifest.get("model", {})
     own_aspects = tuple(_own_aspects(check, run.get("aspects", [])))
+    rows = _failures(check, data.get("failures", []))
     return Result(
         path=summary if folder is None else folder,
         folder=folder,
@@ -360,10 +388,35 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
         document=data,
         manifest=manifest,
         metrics=_metrics(check, data.get("metrics"), (*TAXONOMY, *own_aspects)),
-        failures=_failures(check, data.get("failures", [])),
+        failures=tuple(row for row in rows if row.stage != NOT_APPLICABLE),
+        not_applicable=tuple(row for row in rows if row.stage == NOT_APPLICABLE),
         own_aspects=own_aspects,
         revision=_revision(check, run),
+        plugins=dict(_stored_cards(check, run.get("plugins", {}))),
     )
+
+
+def _stored_cards(check: Checker, value: Any) -> Iterator[tuple[str, StoredCard]]:
+    cards = check.mapping(value, "run.plugins")
+    if len(cards) > MAX_METRICS:
+        check.fail("run.plugins", f"has {len(cards):,} entries; at most {MAX_METRICS} are read")
+    for metric, facts in cards.items():
+        where = f"run.plugins.{check.id(metric, 'run.plugins')}"
+        card = check.mapping(facts, where)
+        better, kind = card.get("higher_is_better"), card.get("kind", "sample")
+        if kind not in ("sample", "set"):
+            check.fail(f"{where}.kind", "is neither sample nor set")
+        yield (
+            metric,
+            StoredCard(
+                package=check.text(card, "package", MAX_NAME, default=""),
+                title=check.text(card, "title", MAX_NAME, default=""),
+                higher_is_better=None if better is None else check.flag(better, f"{where}.higher_is_better"),
+                unit=check.text(card, "unit", MAX_NAME, default=""),
+                digits=min(check.count(card.get("digits", 3), f"{where}.digits"), MAX_DIGITS),
+                kind=kind,
+            ),
+        )
 
 
 def _revision(check: Checker, run: Mapping[str, Any]) -> int:
@@ -470,7 +523,19 @@ def _cell(check: Checker, value: Any, where: str) -> Cell:
         ci_high=high,
         status=cast("Status", status),
         note=None if note is None else check.string(note, f"{where}.note", MAX_TEXT),
+        not_applicable=check.count(cell.get("not_applicable", 0), f"{where}.not_applicable"),
+        facts=dict(_facts(check, cell.get("facts", {}), f"{where}.facts")),
     )
+
+
+def _facts(check: Checker, value: Any, where: str) -> Iterator[tuple[str, float]]:
+    facts = check.mapping(value, where)
+    if len(facts) > MAX_FACTS:
+        check.fail(where, f"has {len(facts):,} entries; at most {MAX_FACTS} are read")
+    for name, number in facts.items():
+        found = check.number(number, f"{where}.{name[:MAX_NAME]}")
+        if found is not None:
+            yield check.id(name, where), found
 
 
 def _failures(check: Checker, value: Any) -> tuple[Failure, ...]:

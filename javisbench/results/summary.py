@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from javisbench.results.cell import OVERALL, Cell, slice_name
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.matching import Item
+    from javisbench.metrics.base import SampleMetric
     from javisbench.suite import Suite
 
 
@@ -35,10 +37,28 @@ def by_id(items: Sequence[Item]) -> list[int]:
     return sorted(range(len(items)), key=lambda i: (items[i].sample.id, items[i].repeat))
 
 
-def sample_cells(values: NDArray[np.float64], suite: Suite, items: Sequence[Item], seed: int) -> dict[str, Cell]:
-    """Cells of a per-sample metric; `values` holds NaN where a sample has none.
+def sample_cells(
+    values: NDArray[np.float64],
+    suite: Suite,
+    items: Sequence[Item],
+    seed: int,
+    *,
+    metric: SampleMetric | None = None,
+    not_applicable: Collection[int] = (),
+    details: Mapping[int, Mapping[str, Sequence[float]]] | None = None,
+) -> dict[str, Cell]:
+    """Cells of a per-sample metric.
 
     Prompts are numbered in order of their ids: cells do not depend on the order of `items`.
+
+    Args:
+        values: scores, shape ``(n,)``, NaN where a sample has none.
+        suite: the prompts.
+        items: of the scores.
+        seed: of the bootstrap.
+        metric: what the scores are of, where it says how they are averaged.
+        not_applicable: positions of items that the metric does not apply to.
+        details: of each position with a score; None where the metric's facts are not asked for.
     """
     import numpy as np
 
@@ -46,13 +66,24 @@ def sample_cells(values: NDArray[np.float64], suite: Suite, items: Sequence[Item
     kept = [items[i] for i in present]
     numbers = {sample_id: number for number, sample_id in enumerate(dict.fromkeys(item.sample.id for item in kept))}
     clusters = np.asarray([numbers[item.sample.id] for item in kept], dtype=np.int64)
-    estimates = slice_means(values[present], clusters, positions(suite, kept), seed=seed)
+    averaged = values[present] if metric is None else metric.for_mean(values[present])
+    estimates = slice_means(averaged, clusters, positions(suite, kept), seed=seed)
     cells = {}
     for name, rows in positions(suite, items).items():
-        cells[name] = Cell.of(estimates[name])
-        if not cells[name].n and rows.size:
+        beside = sum(int(row) in not_applicable for row in rows) if not_applicable else 0
+        cells[name] = replace(Cell.of(estimates[name]), not_applicable=beside)
+        if cells[name].n or not rows.size:
+            continue
+        if beside == rows.size:
+            cells[name] = Cell(
+                status="not_applicable", note=f"to none of {beside} clips does it apply", not_applicable=beside
+            )
+        else:
             note = f"none of {rows.size} clips has a value; see failures"
-            cells[name] = Cell(status="failed", note=note)
+            cells[name] = Cell(status="failed", note=note, not_applicable=beside)
+    if metric is not None and details is not None and present:
+        facts = metric.facts(values[present], [details.get(i, {}) for i in present], clusters, seed)
+        cells[OVERALL] = replace(cells[OVERALL], facts=facts)
     return cells
 
 

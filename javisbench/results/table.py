@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from javisbench.own_aspects import joined
 from javisbench.results.cell import EMPTY, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
+from javisbench.results.checks import checks_of
+from javisbench.results.missing import missing_lines
 from javisbench.results.rankability import MIN_N_TO_RANK, Comparison, comparison, rankable, weights_behind
-from javisbench.results.verdicts import fault_of
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
@@ -24,13 +25,28 @@ if TYPE_CHECKING:
 
 RankFunction: TypeAlias = "Callable[[Sequence[Result], str, str | None, str | None], Sequence[tuple[int, int] | None]]"
 
+
+@runtime_checkable
+class WeightedRanks(Protocol):
+    """What also ranks by a metric's weighted mean, as `javisbench.results.ranking.Ranker` does."""
+
+    def weighted(self, results: Sequence[Result], metric: str) -> Sequence[tuple[int, int] | None]:
+        """The rank interval of each result over all samples; empty where the metric weights nothing."""
+        ...
+
+
 UNEQUAL_N_MARK = "§"
 FEW_MARK = "¶"
+TO_MEND = ("missing_weights", "missing_reference", "failed")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as a column; fields as in `javisbench.metrics.base.MetricCard`, and whether it is a check of clips."""
+    """A metric as a column; fields as in `javisbench.metrics.base.MetricCard`.
+
+    Attributes:
+        is_check: whether it is a check of clips, which is counted and never ranked.
+    """
 
     id: str
     title: str
@@ -97,6 +113,7 @@ class Table:
         groups: the rows.
         row_heading: what the first column holds.
         is_board: whether rows are results that are ranked where they can be, not slices of one result.
+        checks: what the checks of clips found, a line a result.
     """
 
     title: str
@@ -106,6 +123,7 @@ class Table:
     notes: tuple[str, ...] = ()
     row_heading: str = ""
     is_board: bool = False
+    checks: tuple[str, ...] = ()
 
     def too_few(self, row: Row) -> bool:
         """Whether a row of a board has too few samples to be ranked."""
@@ -116,6 +134,13 @@ class Table:
         """All rows of all groups."""
         return tuple(row for group in self.groups for row in group.rows)
 
+    def folded(self) -> Table:
+        """The table with its checks as lines in place of columns; as it is where that would leave no column."""
+        scores = tuple(col for col in self.columns if not col.is_check)
+        if not self.checks or not scores or len(scores) == len(self.columns):
+            return self
+        return replace(self, columns=scores)
+
     def for_reading(self) -> Table:
         """The table without metrics that have no value in any row: a footnote names them. All metrics, if none has."""
         cells = {col: [row.cells.get(col.id, EMPTY) for row in self.rows] for col in self.columns}
@@ -123,33 +148,49 @@ class Table:
         if not shown or len(shown) == len(self.columns):
             return self
         reasons: dict[str, list[str]] = {}
-        for col in (col for col in self.columns if col not in shown):
+        # A note says what to do where something lacks.
+        told = {col for col in self.columns if any(cell.note and cell.status in TO_MEND for cell in cells[col])}
+        for col in (col for col in self.columns if col not in shown and col not in told):
             found = list(dict.fromkeys(STATUS_REASON.get(cell.status, "too few samples") for cell in cells[col]))
             reasons.setdefault(", ".join(found), []).append(col.title)
         left_out = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in reasons.items())
+        last = (f"Without any value: {left_out}.",) if left_out else ()
         present = {cell.status for col in shown for cell in cells[col]}
         needless = {note for status, note in STATUS_NOTE.items() if status not in present}
-        notes = (*(note for note in self.notes if note not in needless), f"Without any value: {left_out}.")
+        notes = (*(note for note in self.notes if note not in needless), *last)
         return replace(self, columns=shown, notes=notes)
 
 
-def column(metric_id: str) -> Column:
-    """The metric's column, from its card; a metric that is not installed here gets its id as title."""
-    from javisbench.metrics.registry import card_of
+def column(metric_id: str, results: Iterable[Result] = ()) -> Column:
+    """The metric's column, from its card; of a metric that is not installed here, from what one of `results` stored of
+    it, else with its id as title.
+    """
+    from javisbench.metrics.registry import card_of, fault_of
 
     card = card_of(metric_id)
     if card is None:
-        return Column(metric_id, metric_id)
+        stored = next((result.plugins[metric_id] for result in results if metric_id in result.plugins), None)
+        if stored is None:
+            return Column(metric_id, metric_id)
+        title = stored.title or metric_id
+        return Column(metric_id, title, stored.higher_is_better, stored.unit, stored.digits, stored.kind)
     is_check = fault_of(metric_id) is not None
     return Column(metric_id, card.title, card.higher_is_better, card.unit, card.digits, card.kind, is_check)
 
 
-def metric_order(metric_ids: Iterable[str]) -> list[str]:
-    """The ids in the order of tables: as registered, then others by name."""
+def metric_order(metric_ids: Iterable[str], headline: Sequence[str] = ()) -> list[str]:
+    """The ids in the order of tables: those of `headline` first, then as registered, then others by name."""
     from javisbench.metrics.registry import METRICS
 
-    known = {metric: place for place, metric in enumerate(METRICS)}
+    known = {metric: place for place, metric in enumerate(dict.fromkeys([*headline, *METRICS]))}
     return sorted(set(metric_ids), key=lambda metric: (known.get(metric, len(known)), metric))
+
+
+def headline_of(results: Iterable[Result]) -> tuple[str, ...]:
+    """Ids of the metrics that stand for the whole under the results' protocol; those of the first, of several."""
+    from javisbench import protocol
+
+    return next((protocol.headline_of(result.protocol) for result in results), ())
 
 
 def aspects_of(results: Iterable[Result]) -> tuple[Aspect, ...]:
@@ -209,7 +250,7 @@ def run_table(result: Result, only: Collection[str] | None = None) -> Table:
     Returns:
         A table whose groups are ``overall`` and the aspects that the run's suite has.
     """
-    metrics = metric_order(result.metrics)
+    metrics = metric_order(result.metrics, headline_of([result]))
     groups = [RowGroup(OVERALL, "Overall", (_result_row(result, metrics, None, None, "All samples", OVERALL),))]
     for aspect in result.aspects:
         wanted = only is None or aspect.id in only
@@ -223,9 +264,10 @@ def run_table(result: Result, only: Collection[str] | None = None) -> Table:
     table = Table(
         title=printable(f"{result.model} on {result.suite}"),
         protocol=protocol_line([result]),
-        columns=tuple(column(metric) for metric in metrics),
+        columns=tuple(column(metric, [result]) for metric in metrics),
         groups=tuple(groups),
         row_heading="Category",
+        checks=_check_lines([result]),
     )
     return replace(table, notes=_notes(table, [result]))
 
@@ -243,8 +285,8 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
         A table with one row a result; one group for each set of comparable results, and within an aspect for each
         category of each.
     """
-    metrics = metric_order(metric for result in results for metric in result.metrics)
-    columns = tuple(column(metric) for metric in metrics)
+    metrics = metric_order((metric for result in results for metric in result.metrics), headline_of(results))
+    columns = tuple(column(metric, results) for metric in metrics)
     slices: list[tuple[str | None, str]] = [(None, OVERALL)]
     shown = next((known for known in aspects_of(results) if known.id == aspect), None)
     if shown is not None:
@@ -269,8 +311,31 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
         groups=tuple(groups),
         row_heading="Model",
         is_board=True,
+        checks=_check_lines(results),
     )
-    return replace(table, notes=_notes(table, results))
+    notes = _notes(table, results)
+    if shown is None and isinstance(ranks, WeightedRanks):
+        notes += tuple(_weighted_ranks(list(together.values()), columns, ranks))
+    return replace(table, notes=notes)
+
+
+def _weighted_ranks(
+    groups: Iterable[Sequence[Result]], columns: Iterable[Column], ranks: WeightedRanks
+) -> Iterator[str]:
+    """Ranks by the second mean of metrics that have one."""
+    for col in columns:
+        for members in groups:
+            able = [result for result in members if rankable(result.cell(col.id)) and not result.stand_in]
+            found = ranks.weighted(able, col.id) if len(able) > 1 else ()
+            told = [
+                f"{result.model} {rank[0]}" + (f"–{rank[1]}" if rank[1] > rank[0] else "")
+                for result, rank in zip(able, found, strict=False)
+                if rank is not None
+            ]
+            if told:
+                yield printable(
+                    f"{col.title}, ranks by the mean that weights clips by how much they can tell: {', '.join(told)}."
+                )
 
 
 def joined_tables(tables: Sequence[Table]) -> Table:
@@ -313,17 +378,18 @@ def _placed(
     place_in: tuple[str | None, str | None],
     ranks: RankFunction | None,
 ) -> list[Row]:
-    """The rows with rank, best and second set for one metric; a check of clips has none of these."""
-    if col.is_check:
-        return rows
-    able = [i for i, row in enumerate(rows) if rankable(row.cells.get(col.id)) and not row.stand_in]
+    """The rows with rank, best and second set for one metric."""
+    able = [
+        i for i, row in enumerate(rows) if rankable(row.cells.get(col.id)) and not row.stand_in and not col.is_check
+    ]
     if not able:
         return rows
     if col.kind == "set":
         references = [members[i].reference_kind for i in able]
         able = [i for i, kind in zip(able, references, strict=True) if kind == max(references, key=references.count)]
     weights = weights_behind([members[i] for i in able], col.id)
-    kinds = {i: (rows[i].cells[col.id].n, behind) for i, behind in zip(able, weights, strict=True)}
+    asked = {i: rows[i].cells[col.id].n + rows[i].cells[col.id].not_applicable for i in able}
+    kinds = {i: (asked[i], behind) for i, behind in zip(able, weights, strict=True)}
     # What most of them share; of equally many, the largest n.
     counts = Counter(kinds.values())
     common = max(counts, key=lambda kind: (counts[kind], kind))
@@ -336,7 +402,10 @@ def _placed(
         if ranks is not None:
             intervals = ranks([members[i] for i in same], col.id, *place_in)
         for i, place, interval in zip(same, places, intervals, strict=True):
-            changed[i] = replace(rows[i].cells[col.id], place=place, rank=interval)
+            cell = rows[i].cells[col.id]
+            # Means of other clips, too unlike to be ranked, are no best and second either.
+            shown = None if cell.not_applicable and interval is None else place
+            changed[i] = replace(cell, place=shown, rank=interval)
     return [
         replace(row, cells={**row.cells, col.id: changed[i]}) if i in changed else row for i, row in enumerate(rows)
     ]
@@ -378,27 +447,74 @@ def _precision_note(result: Result) -> str:
     )
 
 
-_COUNTED_CHECKS = {
-    "health_timing": "with frames at other times than the rate in the file's header says",
-    "health_damaged": "with frames or sound that lack",
-}
+def _check_lines(results: Sequence[Result]) -> tuple[str, ...]:
+    """What the checks of each result found."""
+    found = [(result, checks) for result in results if (checks := checks_of(result)) is not None]
+    if len(results) == 1:
+        return tuple(f"Checks: {checks.line}." for _, checks in found)
+    return tuple(printable(f"Checks of {result.model}: {checks.line}.") for result, checks in found)
 
 
-def _counted_checks(result: Result) -> Iterator[str]:
-    """How many clips a check has found, where it has found any."""
-    for metric, what in _COUNTED_CHECKS.items():
-        cell = result.cell(metric)
-        if cell is not None and cell.value:
-            yield printable(f"{result.model}: {round(cell.value * cell.n):,} of {cell.n:,} clips {what} ({metric}).")
+def _not_installed(columns: Iterable[Column], results: Sequence[Result]) -> Iterator[str]:
+    """Whose metrics are shown as they were stored, since they are not installed here."""
+    from javisbench.metrics.registry import METRICS
+
+    titles: dict[str, list[str]] = {}
+    for col in columns:
+        if col.id not in METRICS:
+            cards = [result.plugins[col.id] for result in results if col.id in result.plugins]
+            whose = next((f" of {card.package}" for card in cards if card.package), "")
+            titles.setdefault(whose, []).append(col.title)
+    for whose, found in titles.items():
+        yield printable(f"{', '.join(found)}: as stored. The metric{whose} is not installed here.")
+
+
+def _remarks(result: Result, metrics: Sequence[str]) -> Iterator[str]:
+    """What clips that metrics do not apply to are, and what the others show besides the mean."""
+    from javisbench.errors import PluginError
+    from javisbench.metrics.registry import METRICS, sample_metric
+
+    for metric_id in metrics:
+        metric, cell = sample_metric(metric_id), result.cell(metric_id)
+        if metric is None or cell is None:
+            continue
+        told = []
+        if cell.not_applicable:
+            kinds = Counter(row.kind for row in result.not_applicable if row.metric == metric_id)
+            words = ", ".join(
+                f"{count:,} {metric.not_applicable.get(kind, kind)}" for kind, count in kinds.most_common()
+            )
+            clips = cell.n + cell.not_applicable
+            told.append(
+                f"not applicable to {cell.not_applicable:,} of {clips:,} clips" + (f" ({words})" if words else "")
+            )
+        try:
+            with METRICS.guarded(metric_id, "remark"):
+                remark = metric.remark(cell.facts)
+        except PluginError as error:
+            remark = error.message
+        told += [remark] if remark else []
+        if told:
+            yield printable(f"{result.model}, {metric.card.title}: {'; '.join(told)}.")
 
 
 def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
     """What the set metrics of a table say about their values."""
-    from javisbench.metrics.registry import set_metric
+    from javisbench.errors import PluginError
+    from javisbench.metrics.registry import METRICS, set_metric
 
-    made = [metric for metric in map(set_metric, metric_order(metrics)) if metric is not None]
     protocols = list(dict.fromkeys(result.protocol for result in results))
-    return [note for metric in made for protocol in protocols for note in metric.caveats(protocol)]
+    notes: list[str] = []
+    for metric_id in metric_order(metrics):
+        metric = set_metric(metric_id)
+        if metric is None:
+            continue
+        try:
+            with METRICS.guarded(metric_id, "caveats"):
+                notes += [str(note) for protocol in protocols for note in metric.caveats(protocol)]
+        except PluginError as error:
+            notes.append(error.message)
+    return notes
 
 
 def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
@@ -421,15 +537,12 @@ def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
     if any(not cell.comparable for _, cell in cells):
         notes.append(f"{UNEQUAL_N_MARK} Not ranked: its n, or the weights behind it, differ from those of most others.")
     notes += _caveats({col.id for col, cell in cells if cell.value is not None and col.kind == "set"}, results)
+    notes += _not_installed(table.columns, results)
     present = {cell.status for _, cell in cells}
     notes += [note for status, note in STATUS_NOTE.items() if status in present]
-    reasons: dict[str, dict[str, None]] = {}
-    for col, cell in cells:
-        if cell.note and cell.status in ("missing_weights", "missing_reference", "failed"):
-            reasons.setdefault(printable(cell.note), {})[col.title] = None
-    notes += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
+    notes += missing_lines((col.title, cell) for col, cell in cells if cell.status in TO_MEND)
+    notes += [note for result in results for note in _remarks(result, [col.id for col in table.columns])]
     notes += filter(None, map(_precision_note, results))
-    notes += [note for result in results for note in _counted_checks(result)]
     failures = sum(result.failed_samples for result in results)
     if failures:
         notes.append(f"{failures:,} sample{'s' * (failures != 1)} with a failure; each metric has its own n.")

@@ -7,14 +7,15 @@ metrics by the paired influences of their own distance.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from javisbench.errors import RunError, UsageError
+from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.results.cell import OVERALL
 from javisbench.results.rankability import MIN_N_TO_RANK, weights_behind
-from javisbench.stats import Difference, Status, difference
+from javisbench.stats import Difference, Status, difference, holm, sign_test
 from javisbench.taxonomy import ASPECTS
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from javisbench.metrics.base import Fault
     from javisbench.metrics.distance import Distance
     from javisbench.results.run_folder import Result, SampleInfo
     from javisbench.results.set_features import SetRows
+
+log = logging.getLogger(__name__)
 
 ALPHA = 0.05
 """Bound on the chance that any verdict of a family is wrong where models are equal."""
@@ -125,7 +127,7 @@ class _Tests:
     def of(cls, found: _Evidence, higher_is_better: bool | None) -> _Tests:
         import numpy as np
 
-        from javisbench.stats import holm, pairwise_p_values
+        from javisbench.stats import pairwise_p_values
 
         assert found.contributions is not None
         values = np.array([found.values[place] for place in found.places], dtype=np.float64)
@@ -191,7 +193,7 @@ class Judge:
         self._rows: dict[str, dict[str, SetRows]] = {}
         self._infos: dict[str, dict[str, SampleInfo]] = {}
         self._grounds: dict[tuple[str, ...], Ground] = {}
-        self._joined: dict[tuple[str, ...], tuple[NDArray[np.object_], NDArray[np.float64]]] = {}
+        self._joined: dict[tuple[str, ...], tuple[pd.MultiIndex, NDArray[np.float64]]] = {}
         self._distances: dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Distance]]] = {}
 
     def __call__(self, models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts:
@@ -201,19 +203,64 @@ class Judge:
             RunError: scores or features that cannot be read.
             UsageError: results on different suites whose prompts are not known.
         """
-        from javisbench.metrics.registry import card_of
+        from javisbench.metrics.registry import METRICS, card_of
 
         card = card_of(metric)
         is_set = metric in self._set_metrics(models) if card is None else card.kind == "set"
-        found = (self._of_sets if is_set else self._of_samples)(models, metric, slice_name)
+        try:
+            found = (self._of_sets if is_set else self._of_samples)(models, metric, slice_name)
+        except JavisbenchError:
+            raise
+        except Exception as error:  # Of another package's metric (its rules of bias, say): it costs that column.
+            if METRICS.plugin(metric) is None:
+                raise
+            note = METRICS.defect(metric, "a comparison", error)
+            log.warning("%s", note, exc_info=error)
+            found = _Evidence((None,) * len(models), 0, status="failed", note=note)
         reason = _why_untested(models, metric, found, is_set)
         if reason is not None or found.contributions is None:
             reason = found.note or reason
             return Verdicts(metric, slice_name, found.values, found.n, (None,) * len(models), found.status, reason)
-        tests = _Tests.of(found, None if card is None else card.higher_is_better)
+        stored = next((model.plugins[metric] for model in models if metric in model.plugins), None)
+        told = card or stored
+        tests = _Tests.of(found, None if told is None else told.higher_is_better)
         return Verdicts(
             metric, slice_name, found.values, found.n, tests.ranks(found.values), found.status, found.note, tests
         )
+
+    def weighted(self, models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts | None:
+        """Verdicts by means that weight clips by how much they can tell, on the models and clips that are judged.
+
+        None for a metric that weights nothing (`SampleMetric.weighted_by`), where nothing is tested, and where a model
+        has no details. Each model's clips have its own weights; differences are tested by the influence of each clip
+        on the two means, paired.
+        """
+        import numpy as np
+
+        from javisbench.metrics.registry import sample_metric
+
+        made = sample_metric(metric)
+        if made is None or made.weighted_by is None:
+            return None
+        plain = self(models, metric, slice_name)
+        if plain._tests is None:
+            return None
+        places = plain._tests.places
+        chosen = [models[place] for place in places]
+        index, table = self._on_slice(chosen, metric, self.ground(models), slice_name)
+        columns = [self._detail(model, metric, made.weighted_by) for model in chosen]
+        weights = np.stack([column.reindex(index).to_numpy(dtype=np.float64) for column in columns], axis=1)
+        # NaN compares as False: a model may have no details, or of other clips.
+        if not (weights > 0).all():
+            return None
+        values: list[float | None] = [None] * len(models)
+        means = (weights * table).sum(axis=0) / weights.sum(axis=0)
+        for place, mean in zip(places, means.tolist(), strict=True):
+            values[place] = mean
+        influences = weights / weights.mean(axis=0) * (table - means)
+        found = _Evidence(tuple(values), len(table), places, influences, plain._tests.clusters)
+        tests = _Tests.of(found, made.card.higher_is_better)
+        return Verdicts(metric, slice_name, found.values, found.n, tests.ranks(found.values), "ok", None, tests)
 
     def metrics(self, models: Sequence[Result]) -> frozenset[str]:
         """Ids of the metrics that all models have per-sample scores or stored features for."""
@@ -239,14 +286,66 @@ class Judge:
         places = tuple(i for i, model in enumerate(models) if metric in self._score_columns(model))
         if not places:
             return _Evidence((None,) * len(models), 0)
-        ids, table = self._on_slice([models[i] for i in places], metric, self.ground(models), name)
+        alike, note = self._of_like_shares(models, places, metric, name)
+        # Two models whose shares differ still have values beside each other.
+        shown = places if len(alike) < 2 else alike
+        index, table = self._on_slice([models[i] for i in shown], metric, self.ground(models), name)
         values: list[float | None] = [None] * len(models)
         if len(table):
             # Relative to the first score, so that a constant one has its own value as mean.
-            for place, column in zip(places, table.T, strict=True):
+            for place, column in zip(shown, table.T, strict=True):
                 values[place] = float(column[0] + (column - column[0]).mean())
+        if len(alike) < 2 <= len(places):
+            return _Evidence(tuple(values), len(table), note=note)
+        _, clusters = np.unique(_ids(index).astype(str), return_inverse=True)
+        return _Evidence(tuple(values), len(table), shown, table, clusters.astype(np.intp), note=note)
+
+    def _of_like_shares(
+        self, models: Sequence[Result], places: tuple[int, ...], metric: str, name: str
+    ) -> tuple[tuple[int, ...], str | None]:
+        """The models whose shares of clips that the metric does not apply to differ from none of the others', and a
+        sentence on the rest.
+
+        The model with the largest share goes first, until no two differ (exact paired test, Holm over all pairs).
+        """
+        import numpy as np
+
+        if all(row.metric != metric for place in places for row in models[place].not_applicable) or len(places) < 2:
+            return places, None
+        ids, beside = self._not_applicable([models[i] for i in places], metric, self.ground(models), name)
         _, clusters = np.unique(ids.astype(str), return_inverse=True)
-        return _Evidence(tuple(values), len(table), places, table, clusters.astype(np.intp))
+        pairs = [(i, j) for i in range(len(places)) for j in range(i)]
+        p_values = holm([sign_test(beside[:, i], beside[:, j], clusters) for i, j in pairs])
+        unlike = [pair for pair, p in zip(pairs, p_values, strict=True) if p <= ALPHA]
+        shares = beside.mean(axis=0) if len(beside) else np.zeros(len(places))
+        left = set(range(len(places)))
+        while any(left.issuperset(pair) for pair in unlike):
+            left.remove(max(left, key=lambda i: (shares[i], i)))
+        if len(left) == len(places):
+            return places, None
+        told = ", ".join(f"{100 * shares[i]:.0f} % of {models[place].model}" for i, place in enumerate(places))
+        note = f"not applicable to {told}: shares that differ significantly, so no rank"
+        return tuple(place for i, place in enumerate(places) if i in left), note
+
+    def _not_applicable(
+        self, models: Sequence[Result], metric: str, ground: Ground, name: str
+    ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+        """The samples of a slice's clips that all models have, with or without a value, and for which the metric does
+        not apply, shape ``(n, models)``.
+        """
+        import numpy as np
+
+        beside = [{(r.sample_id, r.repeat) for r in model.not_applicable if r.metric == metric} for model in models]
+        known = []
+        for model, left_out in zip(models, beside, strict=True):
+            frame = self._frame(model)
+            scored = set() if frame is None else set(frame.index[frame[metric].notna()])
+            known.append(scored | left_out)
+        clips = sorted(set.intersection(*known))
+        ids = np.array([sample_id for sample_id, _ in clips], dtype=object)
+        table = np.array([[clip in left_out for left_out in beside] for clip in clips], dtype=np.bool_)
+        kept = ground.keeps(ids, name)
+        return ids[kept], table.reshape(len(clips), len(models))[kept]
 
     def common_scores(self, models: Sequence[Result], metric: str, name: str = OVERALL) -> NDArray[np.float64]:
         """A per-sample metric on the clips of a slice that all models have a value for, shape ``(n, models)``."""
@@ -259,14 +358,16 @@ class Judge:
 
     def _on_slice(
         self, models: Sequence[Result], metric: str, ground: Ground, name: str
-    ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-        ids, table = self._common(models, metric)
-        kept = ground.keeps(ids, name)
-        return ids[kept], table[kept]
+    ) -> tuple[pd.MultiIndex, NDArray[np.float64]]:
+        index, table = self._common(models, metric)
+        kept = ground.keeps(_ids(index), name)
+        return index[kept], table[kept]
 
-    def _common(self, models: Sequence[Result], metric: str) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-        """The samples of the clips that all models have a value for ``(n,)``, and the values ``(n, models)``."""
+    def _common(self, models: Sequence[Result], metric: str) -> tuple[pd.MultiIndex, NDArray[np.float64]]:
+        """Sample and repeat of the clips that all models have a value for ``(n,)``, and the values ``(n, models)``."""
         import numpy as np
+
+        from javisbench.metrics.registry import sample_metric
 
         key = (metric, *map(_key, models))
         if key not in self._joined:
@@ -277,10 +378,22 @@ class Judge:
                     index = index[index.isin(frame.index)]
             columns = [frame if frame.index.equals(index) else frame.loc[index] for frame in frames]
             table = np.stack([column[metric].to_numpy(dtype=np.float64) for column in columns], axis=1)
-            present = ~np.isnan(table).any(axis=1)
-            ids = index.get_level_values("sample_id").to_numpy(dtype=object)
-            self._joined[key] = ids[present], table[present]
+            made = sample_metric(metric)
+            table = table if made is None else made.for_mean(table)
+            present: NDArray[np.bool_] = np.asarray(~np.isnan(table).any(axis=1))
+            self._joined[key] = cast("pd.MultiIndex", index[present]), table[present]
         return self._joined[key]
+
+    def _detail(self, model: Result, metric: str, name: str) -> pd.Series[Any]:
+        """The first number of a detail of each clip of a model, by sample and repeat."""
+        import pandas as pd
+
+        frame = model.details()
+        if frame is None:
+            return pd.Series(dtype="float64", index=pd.MultiIndex.from_arrays([[], []]))
+        rows = frame[(frame["metric"] == metric) & (frame["name"] == name)]
+        rows = rows[rows["values"].str.len() > 0].drop_duplicates(["sample_id", "repeat"])
+        return rows.set_index(["sample_id", "repeat"])["values"].str[0]
 
     def _frame(self, model: Result) -> pd.DataFrame | None:
         key = _key(model)
@@ -448,6 +561,12 @@ class Ground:
         return cls(changed, {name: frozenset(ids) for name, ids in members.items()})
 
 
+def _ids(index: pd.MultiIndex) -> NDArray[np.object_]:
+    """The samples of clips."""
+    ids: NDArray[np.object_] = index.get_level_values("sample_id").to_numpy(dtype=object)
+    return ids
+
+
 def _changed(infos: Sequence[Mapping[str, SampleInfo]]) -> Iterator[str]:
     texts: dict[str, str] = {}
     for own in infos:
@@ -469,6 +588,8 @@ def _stored_rows(model: Result) -> dict[str, SetRows]:
 
 def _why_untested(models: Sequence[Result], metric: str, found: _Evidence, is_set: bool) -> str | None:
     """Why no test of these values would say anything about the models; None where it would."""
+    from javisbench.metrics.registry import fault_of
+
     if any(model.stand_in for model in models):
         return "stand-in weights: not tested"
     if fault_of(metric) is not None:
@@ -477,16 +598,9 @@ def _why_untested(models: Sequence[Result], metric: str, found: _Evidence, is_se
     if len(judged) < 2:
         return None if not found.places else "only one of the models has it: not tested"
     if len(set(weights_behind(judged, metric))) > 1:
-        return "made with different weights: not tested"
+        return "made with different weights or settings: not tested"
     if is_set and len({model.reference_kind for model in judged}) > 1:
         return "the real sides are of different kinds: not tested"
     if found.n < MIN_N_TO_RANK:
         return f"n = {found.n} is below {MIN_N_TO_RANK}: too few to tell models apart"
     return None
-
-
-def fault_of(metric: str) -> Fault | None:
-    """What a check of clips counts; None for metrics that are scores, and for those that are not installed here."""
-    from javisbench.metrics.registry import METRICS, card_of
-
-    return None if card_of(metric) is None else getattr(METRICS.get(metric), "fault", None)

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
-from javisbench.errors import FeatureError, JavisbenchError, MediaError
+from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
+from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
 from javisbench.run.progress import ENCODING, READING
@@ -53,6 +54,8 @@ class EncodeSession:
         precision: ``bf16`` and ``fp16`` are for the networks whose card allows it; the others stay in ``fp32``.
         batch_clips: clips or prompts a forward pass. On a CPU 1, so that results do not depend on sharding or resuming.
         limits: of decoding.
+        feature_errors: by key, why a clip or prompt has no feature.
+        broken: encoders of other packages that do not load: they are left out.
     """
 
     encoders: Mapping[str, EncoderChoice]
@@ -63,7 +66,9 @@ class EncodeSession:
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     precision: Precision = "fp32"
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
+    broken: dict[str, PluginError] = field(default_factory=dict)
     _loaded: dict[str, Encoder] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
@@ -86,6 +91,8 @@ class EncodeSession:
         for key in keys:
             if key in self.store:
                 return self.store.get(key)
+        if spec.encoder in self.broken:
+            raise FeatureError(self.broken[spec.encoder].message, kind="encoder_failed")
         error = next((self.feature_errors[key] for key in keys if key in self.feature_errors), None)
         raise error or FeatureError("The features are missing from the store.")
 
@@ -126,26 +133,52 @@ class EncodeSession:
     ) -> list[Encoded]:
         try:
             with self.precise(encoder):
-                return list(make(items))
+                return _checked(make(items), items, specs)
         except Exception as error:
             if len(items) > 1:
                 log.warning("%s failed on a batch of %d (%s); trying one by one", encoder.card.name, len(items), error)
                 return [made for item in items for made in self._guarded(encoder, [item], specs, make)]
-            log.exception("%s failed", encoder.card.name)
+            if self.is_new(encoder, error):
+                log.exception("%s failed", encoder.card.name)
             return [dict.fromkeys(specs, _defect(encoder, error))]
+
+    def is_new(self, encoder: Encoder, error: Exception) -> bool:
+        """Whether a defect is another than those seen before: of thousands of clips with one, one traceback is told."""
+        kind = (encoder.card.name, f"{type(error).__name__}: {error}")
+        new = kind not in self._told
+        self._told.add(kind)
+        return new
 
     def encoder(self, name: str) -> Encoder:
         """The encoder, loaded.
 
         Raises:
             WeightsError: its weights do not fit.
+            PluginError: it is another package's, and does not load.
         """
         if name not in self._loaded:
             choice = self.encoders[name]
-            encoder = choice.cls(choice.variant)
-            encoder.load(choice.weights.path if choice.weights else None, self.device)
+            with ENCODERS.guarded(name, "load"):
+                encoder = choice.cls(choice.variant)
+                encoder.load(choice.weights.path if choice.weights else None, self.device)
             self._loaded[name] = encoder
         return self._loaded[name]
+
+    def load(self, names: Iterable[str]) -> None:
+        """Load encoders; those of other packages that do not load are noted as broken.
+
+        Raises:
+            WeightsError: the weights of one of this package's encoders do not fit.
+        """
+        for name in sorted(set(names) - self.broken.keys()):
+            try:
+                self.encoder(name)
+            except PluginError as error:
+                self.broken[name] = error
+
+    def whole(self, missing: Mapping[str, list[FeatureSpec]]) -> dict[str, list[FeatureSpec]]:
+        """What of `missing` is no broken encoder's."""
+        return {name: specs for name, specs in missing.items() if name not in self.broken}
 
     def missing(self, content: str, specs: Iterable[FeatureSpec]) -> dict[str, list[FeatureSpec]]:
         """Encoder name to those of `specs` that are neither stored nor known to fail."""
@@ -222,9 +255,9 @@ def encode_prompts(
 ) -> None:
     """Make the text features that are not stored yet, each distinct prompt once."""
     specs = sorted(specs, key=repr)
-    unique = list(dict.fromkeys(prompts))
-    todo = [(prompt, session.missing(prompt_hash(prompt), specs)) for prompt in unique]
-    todo = [(prompt, missing) for prompt, missing in todo if missing]
+    missing_of = {prompt: session.missing(prompt_hash(prompt), specs) for prompt in dict.fromkeys(prompts)}
+    session.load(name for missing in missing_of.values() for name in missing)
+    todo = [(prompt, able) for prompt, missing in missing_of.items() if (able := session.whole(missing))]
     if not todo:
         return
     with progress.stage("encoding prompts", len(todo), "prompts") as stage:
@@ -251,12 +284,14 @@ def encode_clips(
     todo = _todo(wanted, index, session)
     if not todo:
         return
-    for name in sorted({name for missing in todo.values() for name in missing}):
-        session.encoder(name)
+    session.load(name for missing in todo.values() for name in missing)
+    # A clip of which nothing can be made is decoded all the same: that it can be read is a fact of its own.
+    todo = {source: session.whole(missing) for source, missing in todo.items()}
     with progress.stage(ENCODING, len(todo)) as stage, ClipReader(session.workers, session.limits) as reader:
         _ClipLoop(todo, index, session, stage, _Claims(session)).run(reader)
     # What was left to another clip of the same picture or sound, which then failed for a reason of its own.
-    if left := _todo({source: wanted[source] for source in todo if source not in index.errors}, index, session):
+    again = _todo({source: wanted[source] for source in todo if source not in index.errors}, index, session)
+    if left := {source: able for source, missing in again.items() if (able := session.whole(missing))}:
         with progress.stage(ENCODING, len(left)) as stage, ClipReader(session.workers, session.limits) as reader:
             _ClipLoop(left, index, session, stage, None).run(reader)
     session.store.flush()
@@ -374,7 +409,8 @@ class _Visit:
         except FeatureError as error:
             self._give_up(name, specs, error)
         except Exception as error:
-            log.exception("%s failed on %s", encoder.card.name, self.head.name)
+            if self._session.is_new(encoder, error):
+                log.exception("%s failed on %s", encoder.card.name, self.head.name)
             self._give_up(name, specs, _defect(encoder, error))
 
     def _give_up(self, name: str, specs: Sequence[FeatureSpec], error: JavisbenchError) -> None:
@@ -436,6 +472,30 @@ class _ClipLoop:
             self.stage.advance()
 
 
+def _checked(made: Sequence[Encoded], items: Sequence[Any], specs: Sequence[FeatureSpec]) -> list[Encoded]:
+    """What an encoder made of a batch, each item with all its features as arrays, or with the error of each.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    import numpy as np
+
+    if len(made) != len(items):
+        raise TypeError(f"{len(items)} items gave {len(made)} results")
+    for encoded in made:
+        for spec in specs:
+            features = encoded[spec]
+            if isinstance(features, JavisbenchError):
+                continue
+            for name, array in features.items():
+                if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+                    raise TypeError(f"{spec.feature}/{name} is no array of numbers but {type(array).__name__}")
+    return [{spec: encoded[spec] for spec in specs} for encoded in made]
+
+
 def _defect(encoder: Encoder, error: Exception) -> FeatureError:
+    name = encoder.card.name
+    if ENCODERS.plugin(name) is not None:
+        return FeatureError(ENCODERS.defect(name, "encode", error), kind="encoder_failed")
     message = f"{encoder.card.title} failed: {type(error).__name__}: {error}. The log has the details."
     return FeatureError(message, kind="encoder_failed")

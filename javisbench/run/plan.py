@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from javisbench.errors import MissingWeightsError, ReferenceFeaturesError, UsageError
-from javisbench.metrics.base import SampleMetric, SetMetric
-from javisbench.metrics.encoders import ENCODERS
+from javisbench.errors import MissingWeightsError, PluginError, ReferenceFeaturesError, UsageError
+from javisbench.metrics.base import SampleMetric, SetMetric, needed_features
+from javisbench.metrics.encoders import ENCODERS, lacking
 from javisbench.metrics.encoders.base import FeatureSpec
-from javisbench.metrics.registry import METRICS
+from javisbench.metrics.registry import METRICS, card_of
+from javisbench.protocol import PROTOCOLS
 from javisbench.reference.wanted import EncoderChoice, Wanted
 from javisbench.registry import did_you_mean
 from javisbench.results.cell import Cell
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from javisbench.weights import Located, WeightStore
 
 log = logging.getLogger(__name__)
-_EXTRA_MODULES = {
-    "clip": "transformers",
-    "clap": "transformers",
-    "fid": "pytorch_fid",
-    "audio-quality": "audiobox_aesthetics",
-}
 
 
 @dataclass
@@ -105,8 +99,11 @@ def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[
 
 def _default_metrics(known: Iterable[str], protocol: Protocol) -> list[str]:
     # What a protocol leaves out is left out; clip health explains scores under any protocol.
-    allowed = [m for m in known if not protocol.metrics or m in protocol.metrics or m.startswith("health_")]
-    return [metric_id for metric_id in allowed if METRICS.get(metric_id).card.by_default]
+    listed = [m for m in known if not protocol.metrics or m in protocol.metrics or m.startswith("health_")]
+    allowed = [m for m in listed if m not in protocol.without]
+    # Of a metric that does not import nobody knows whether it is one by default: its column says what is wrong.
+    cards = {metric_id: card_of(metric_id) for metric_id in allowed}
+    return [metric_id for metric_id, card in cards.items() if card is None or card.by_default]
 
 
 def make_plan(
@@ -139,7 +136,10 @@ def make_plan(
     for protocol in protocols:
         part = ProtocolPlan(protocol)
         for metric_id in select_metrics(requested, protocol):
-            _place(part, metric_id, suite, has_reference, encoders, variants, weights)
+            try:
+                _place(part, metric_id, suite, has_reference, encoders, variants, weights)
+            except PluginError as error:
+                part.unavailable[metric_id] = failed(error)
         parts.append(part)
     chosen = {name: choice for name, choice in encoders.items() if isinstance(choice, EncoderChoice)}
     for part in parts:
@@ -186,9 +186,17 @@ def _place(
     variants: Mapping[str, str],
     weights: WeightStore,
 ) -> None:
-    metric = METRICS.get(metric_id)()
-    is_set = isinstance(metric, SetMetric)
-    specs = [metric.needs(part.protocol)] if isinstance(metric, SetMetric) else [*metric.needs(part.protocol).values()]
+    if metric_id in part.protocol.without:
+        note = f"{part.protocol.base} has no {metric_id}: javisbench score --protocol {_having(metric_id)}"
+        part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+        return
+    cls = METRICS.get(metric_id)
+    with METRICS.guarded(metric_id, "needs"):
+        metric = cls()
+        if cls.settings is not None:
+            part.protocol.mounted(metric_id, cls.settings)
+        is_set = isinstance(metric, SetMetric)
+        specs = needed_features(metric, part.protocol)
     if suite.unconditional and any(spec.subject != "clip" for spec in specs):
         note = f"{suite.name} has no prompts"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
@@ -205,6 +213,10 @@ def _place(
         if isinstance(choice, Cell):
             part.unavailable[metric_id] = choice
             return
+        with ENCODERS.guarded(name, "its settings and streams"):
+            choice.cls.stream(next(spec for spec in specs if spec.encoder == name))
+            if choice.cls.settings is not None:
+                part.protocol.mounted(name, choice.cls.settings)
     if is_set and not has_reference:
         note = "needs real clips: --reference FOLDER, --reference suite, or a file of `javisbench reference build`"
         part.unavailable[metric_id] = Cell(status="missing_reference", note=note)
@@ -214,35 +226,57 @@ def _place(
         part.sample_metrics[metric_id] = metric
 
 
+def _having(metric_id: str) -> str:
+    """The protocol that has the metric among its headline, else any that has it."""
+    able = [protocol for protocol in PROTOCOLS.values() if metric_id not in protocol.without]
+    return next((p.name for p in able if metric_id in p.headline), able[0].name)
+
+
+def failed(error: PluginError) -> Cell:
+    """The cell of a metric whose package has a defect; the traceback goes to the log."""
+    log.warning("%s", error.message, exc_info=error.__cause__ or error)
+    return Cell(status="failed", note=error.message)
+
+
 def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoice | Cell:
-    cls = ENCODERS.get(name)
-    variant = variant or cls.card.default_variant
-    module = _EXTRA_MODULES.get(cls.card.extra or "")
-    if module and importlib.util.find_spec(module) is None:
-        return Cell(
-            status="missing_weights", note=f"{cls.card.title} needs: pip install 'javisbench[{cls.card.extra}]'"
-        )
-    lacking = cls.lacking()
-    if lacking is not None:
-        return Cell(status="missing_weights", note=lacking)
-    entry = cls.card.variants[variant]
-    if entry is None:
-        return EncoderChoice(name, variant, cls, None)
     try:
-        return EncoderChoice(name, variant, cls, weights.locate(entry))
-    except MissingWeightsError as error:
-        return Cell(status="missing_weights", note=error.message)
+        lacks = lacking(name)
+        if lacks is not None:
+            return Cell(status="missing_weights", note=lacks)
+        cls = ENCODERS.get(name)
+        variant = variant or cls.card.default_variant
+        entry = cls.card.variants[variant]
+        if entry is None:
+            return EncoderChoice(name, variant, cls, None)
+        with ENCODERS.guarded(name, "its weights"):
+            try:
+                return EncoderChoice(name, variant, cls, weights.locate(entry))
+            except MissingWeightsError as error:
+                return Cell(status="missing_weights", note=error.message)
+    except PluginError as error:
+        return failed(error)
 
 
 def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Protocol:
     """The protocol's name tells of every encoder that is not the official one, in the order of the encoders' names."""
-    protocol = part.protocol
+    protocol = _with_plugin_settings(part)
     for name in sorted({spec.encoder for spec in part.all_specs()}):
         choice = encoders[name]
         if choice.variant != choice.cls.card.default_variant:
             protocol = protocol.derived(f"{name}={choice.variant}")
         if choice.weights is not None and choice.weights.official is False:
             protocol = protocol.derived(_other_weights(choice.weights))
+    return protocol
+
+
+def _with_plugin_settings(part: ProtocolPlan) -> Protocol:
+    """The protocol with all settings of the plugins in use, so that a result records its defaults too."""
+    protocol = part.protocol
+    used = [(name, METRICS.get(name)) for name in (*part.sample_metrics, *part.set_metrics) if METRICS.plugin(name)]
+    encoders = {spec.encoder for spec in part.all_specs()}
+    for name, cls in (*used, *((name, ENCODERS.get(name)) for name in encoders if ENCODERS.plugin(name))):
+        if cls.settings is not None:
+            protocol = protocol.with_mounted(name, protocol.mounted(name, cls.settings))
     return protocol
 
 

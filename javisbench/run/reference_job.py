@@ -78,6 +78,11 @@ def build_reference(
         sources = list(real.sources(suite))
         index = hash_sources(sources, session.workers, progress)
         encode_clips(dict.fromkeys(sources, specs), index, session, progress)
+        for name, error in session.broken.items():
+            log.warning("%s has no features in %s: %s", name, out.name, error.message, exc_info=error)
+        specs = {spec for spec in specs if spec.encoder not in session.broken}
+        if not specs:
+            raise next(iter(session.broken.values()))
         failures: dict[str, str] = {}
         features = [_feature(spec, plan, real, session, index, failures) for spec in sorted(specs, key=repr)]
         session.close()

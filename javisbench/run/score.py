@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path, write_json, write_jsonl
-from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError
+from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError, PluginError
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
-from javisbench.metrics.base import SampleContext, SampleScore
+from javisbench.metrics.base import SampleContext, SampleMetric, SampleScore
+from javisbench.metrics.encoders import ENCODERS
+from javisbench.metrics.registry import METRICS, card_of
 from javisbench.own_aspects import own_facts
 from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
-from javisbench.results.cell import Cell, slice_name
+from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
@@ -32,7 +35,7 @@ from javisbench.run.encode import (
     prompt_hash,
 )
 from javisbench.run.features import FeatureStore, media_facts_key
-from javisbench.run.plan import ProtocolPlan, ScorePlan
+from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.text import encodable
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.media import ClipSource
+    from javisbench.metrics.base import SetMetric, SetValue
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.suite import Sample, Suite
 
@@ -78,7 +82,9 @@ class ProtocolScores:
         name: the protocol's.
         values: metric id to float64 array, one entry an item, NaN where there is none.
         details: rows of ``details.parquet``.
-        failures: rows of ``failures.jsonl``.
+        failures: rows of ``failures.jsonl``, those of clips that a metric does not apply to included.
+        not_applicable: metric id to positions of items that it does not apply to.
+        detailed: metric id to position to details.
         cells: metric id to flat slice name to cell.
         set_rows: name to the paired rows of the set metrics.
     """
@@ -87,8 +93,15 @@ class ProtocolScores:
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     details: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    not_applicable: dict[str, set[int]] = field(default_factory=dict)
+    detailed: dict[str, dict[int, Mapping[str, tuple[float, ...]]]] = field(default_factory=dict)
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     set_rows: dict[str, SetRows] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """Failures that are some."""
+        return len(self.failures) - sum(map(len, self.not_applicable.values()))
 
 
 def score_clips(
@@ -185,35 +198,61 @@ class _Job:
     def _count_audio(self) -> None:
         for item in self.items:
             key = media_facts_key(self.index.hashes.get(item.source, "")) if item.source else ""
-            if key in self.session.store:
-                kind = ("none", "sidecar", "container")[int(self.session.store.get(key)["audio_source"])]
+            if facts := self.session.store.find(key):
+                kind = ("none", "sidecar", "container")[int(facts["audio_source"])]
                 self.audio[kind] += 1
 
     def _score(self, part: ProtocolPlan) -> ProtocolScores:
         result = ProtocolScores(part.protocol.name)
+        for metric_id in (*part.sample_metrics, *part.set_metrics):
+            broken = {spec.encoder for spec in part.specs(metric_id).values()} & self.session.broken.keys()
+            if broken:
+                self._fail(metric_id, self.session.broken[min(broken)], result)
         self._score_samples(part, result)
         self._score_sets(part, result)
         for metric_id, reason in part.unavailable.items():
             result.cells[metric_id] = cells_without_value(reason, self.suite)
         return result
 
+    def _fail(self, metric_id: str, error: PluginError, result: ProtocolScores) -> None:
+        """A defect of another package costs the metric its column."""
+        result.cells[metric_id] = cells_without_value(failed(error), self.suite)
+        result.values.pop(metric_id, None)
+        result.details = [row for row in result.details if row["metric"] != metric_id]
+
     def _score_samples(self, part: ProtocolPlan, result: ProtocolScores) -> None:
         import numpy as np
 
-        result.values = {metric_id: np.full(len(self.items), np.nan) for metric_id in part.sample_metrics}
-        specs = {metric_id: part.specs(metric_id) for metric_id in part.sample_metrics}
+        scored = [metric_id for metric_id in part.sample_metrics if metric_id not in result.cells]
+        result.values = {metric_id: np.full(len(self.items), np.nan) for metric_id in scored}
+        specs = {metric_id: part.specs(metric_id) for metric_id in scored}
         context = SampleContext(part.protocol, self.suite.setting)
         with self.progress.stage(SCORING + part.protocol.name, len(self.items)) as stage:
             for position, item in enumerate(self.items):
-                before = len(result.failures)
+                before = result.failed
                 problem = self._unreadable(item)
                 if problem is not None:
                     result.failures.append(problem)
                 else:
                     self._score_item(part, specs, context, position, result)
-                stage.advance(failed=_name(item) if len(result.failures) > before else None)
-        for metric_id, values in result.values.items():
-            result.cells[metric_id] = sample_cells(values, self.suite, self.items, self.settings.seed)
+                stage.advance(failed=_name(item) if result.failed > before else None)
+        for metric_id in list(result.values):
+            try:
+                with METRICS.guarded(metric_id, "what it tells of a set of clips"):
+                    result.cells[metric_id] = self._cells(metric_id, part.sample_metrics[metric_id], result)
+            except PluginError as error:
+                self._fail(metric_id, error, result)
+
+    def _cells(self, metric_id: str, metric: SampleMetric, result: ProtocolScores) -> dict[str, Cell]:
+        return sample_cells(
+            result.values[metric_id],
+            self.suite,
+            self.items,
+            self.settings.seed,
+            metric=metric,
+            not_applicable=result.not_applicable.get(metric_id, set()),
+            details=result.detailed.get(metric_id, {}),
+        )
 
     def _unreadable(self, item: Item) -> Failure | None:
         if item.source is None:
@@ -231,16 +270,24 @@ class _Job:
     ) -> None:
         item = self.items[position]
         cache: dict[FeatureSpec, Features] = {}
-        for metric_id, metric in part.sample_metrics.items():
+        for metric_id in list(result.values):
+            metric = part.sample_metrics[metric_id]
             try:
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
-                score = _checked(metric.score(features, context))
-            except FeatureError as error:
-                result.failures.append(_failure(item, "encode", metric_id, error))
-            except MetricError as error:
+                with METRICS.guarded(metric_id, f"score of {item.label}"):
+                    score = _checked(metric.score(features, context))
+            except PluginError as error:
                 result.failures.append(_failure(item, "metric", metric_id, error))
+                self._fail(metric_id, error, result)
+            except (FeatureError, MetricError) as error:
+                stage = "encode" if isinstance(error, FeatureError) else "metric"
+                if error.kind in metric.not_applicable:
+                    stage = NOT_APPLICABLE
+                    result.not_applicable.setdefault(metric_id, set()).add(position)
+                result.failures.append(_failure(item, stage, metric_id, error))
             else:
                 result.values[metric_id][position] = score.value
+                result.detailed.setdefault(metric_id, {})[position] = score.details
                 result.details += [
                     {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
                     for n, v in score.details.items()
@@ -263,20 +310,36 @@ class _Job:
     def _score_sets(self, part: ProtocolPlan, result: ProtocolScores) -> None:
         rows: dict[FeatureSpec, _PairedRows] = {}
         for metric_id, metric in part.set_metrics.items():
-            spec = metric.needs(part.protocol)
-            if spec not in rows:
-                rows[spec] = self._paired_rows(spec, part)
-            pairs = rows[spec]
-            result.failures += [{**failure, "metric": metric_id} for failure in pairs.failures]
-            try:
-                values = metric.compute(pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol)
-            except MetricError as error:
-                result.cells[metric_id] = cells_without_value(Cell(status="failed", note=error.message), self.suite)
+            if metric_id in result.cells:
                 continue
-            result.cells[metric_id] = {name: Cell.of(value) for name, value in values.items()}
-            if pairs.items:
-                name = _rows_name(spec, part)
-                result.set_rows[name] = pairs.rows(name, part, spec)
+            try:
+                with METRICS.guarded(metric_id, "distance"):
+                    self._score_set(part, metric_id, metric, rows, result)
+            except PluginError as error:
+                self._fail(metric_id, error, result)
+
+    def _score_set(
+        self,
+        part: ProtocolPlan,
+        metric_id: str,
+        metric: SetMetric,
+        rows: dict[FeatureSpec, _PairedRows],
+        result: ProtocolScores,
+    ) -> None:
+        spec = metric.needs(part.protocol)
+        if spec not in rows:
+            rows[spec] = self._paired_rows(spec, part)
+        pairs = rows[spec]
+        result.failures += [{**failure, "metric": metric_id} for failure in pairs.failures]
+        try:
+            values = metric.compute(pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol)
+        except MetricError as error:
+            result.cells[metric_id] = cells_without_value(Cell(status="failed", note=error.message), self.suite)
+            return
+        result.cells[metric_id] = {name: _checked_cell(value) for name, value in values.items()}
+        if pairs.items:
+            name = _rows_name(spec, part)
+            result.set_rows[name] = pairs.rows(name, part, spec)
 
     def _paired_rows(self, spec: FeatureSpec, part: ProtocolPlan) -> _PairedRows:
         """Generated and real rows of the samples that have both, in order of their ids.
@@ -368,11 +431,31 @@ def _prompt(sample: Sample, subject: str) -> str:
 
 
 def _checked(score: SampleScore) -> SampleScore:
-    import math
+    """The score with its numbers as plain floats.
 
-    if not math.isfinite(score.value):
-        raise MetricError(f"The value is not finite ({score.value}).", kind="non_finite")
-    return score
+    Raises:
+        MetricError: it is not finite.
+        TypeError: it is no score.
+    """
+    if not isinstance(score, SampleScore):
+        raise TypeError(f"it gives a {type(score).__name__}, no SampleScore")
+    value = float(score.value)
+    if not math.isfinite(value):
+        raise MetricError(f"The value is not finite ({value}).", kind="non_finite")
+    return SampleScore(value, {str(name): tuple(map(float, series)) for name, series in score.details.items()})
+
+
+def _checked_cell(found: SetValue) -> Cell:
+    """The cell of a distance.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    cell = Cell.of(found)
+    numbers = [number for number in (cell.value, cell.ci_low, cell.ci_high) if number is not None]
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError(f"the distance is not finite: {numbers}")
+    return cell
 
 
 def _failure(item: Item, stage: str, metric: str | None, error: JavisbenchError) -> Failure:
@@ -423,19 +506,30 @@ def _summary(
         "reference": job.reference.describe(),
         "seed": job.settings.seed,
         "encoders": {
-            name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None}
+            name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None, **_package(name)}
             for name, choice in job.plan.encoders.items()
         },
+        **({"plugins": plugins} if (plugins := _plugins(result.cells)) else {}),
     }
-    order = [metric_id for metric_id in _table_order() if metric_id in result.cells]
+    order = [metric_id for metric_id in METRICS if metric_id in result.cells]
     metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in order}
     return {"schema": SUMMARY_SCHEMA, "run": run, "metrics": metrics, "failures": failures}
 
 
-def _table_order() -> Iterable[str]:
-    from javisbench.metrics.registry import METRICS
+def _package(encoder: str) -> dict[str, str]:
+    plugin = ENCODERS.plugin(encoder)
+    return {} if plugin is None else {"package": plugin.label}
 
-    return METRICS
+
+def _plugins(metrics: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What tables must know of metrics of other packages when these are gone (`StoredCard`)."""
+    found: dict[str, dict[str, Any]] = {}
+    for metric_id in metrics:
+        plugin, card = METRICS.plugin(metric_id), card_of(metric_id)
+        if plugin is not None:
+            names = ("title", "higher_is_better", "unit", "digits", "kind") if card is not None else ()
+            found[metric_id] = {"package": plugin.label, **{name: getattr(card, name) for name in names}}
+    return found
 
 
 def scores_frame(items: Sequence[Item], values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.errors import RunError, UsageError
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
+from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import Result, load_protocol, read_manifest
 from javisbench.run.held import held
 from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from javisbench.suite import Suite
 
 
+log = logging.getLogger(__name__)
 _LEAST_CLIP_MEMORY_MIB = 64
 
 
@@ -155,6 +158,8 @@ class ScoringJob:
         Raises:
             RunError: the folder is in use, or holds another shard's scores.
         """
+        _refuse_early(options)
+        plan_scoring(self.suite, options)
         with held(self.run, progress) as shown:
             earlier = read_manifest(self.run)
             _check_shard(self.run, earlier, self.shard)
@@ -190,6 +195,7 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     from javisbench.run.score import scoring_steps
 
     # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
+    _refuse_early(options)
     plan = plan_scoring(job.suite, options)
     mine = job.suite.shard(*job.settings.shard)
     clips = len(mine) * job.settings.repeats
@@ -199,6 +205,21 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
         job.generate(options.weights_dirs, shown)
         matched = match_generated(job.run / "clips", mine, job.settings.repeats)
         return load_protocol(job.run, score_matched(job.run, mine, matched, options, shown, planned=True))
+
+
+def _refuse_early(options: ScoringOptions) -> None:
+    """Refuse what cannot be, before a folder is made or a clip is read.
+
+    Raises:
+        UsageError: no such device or precision, or impossible limits.
+    """
+    from javisbench.run.device import pick_device
+    from javisbench.run.encode import PRECISIONS
+
+    if options.precision not in PRECISIONS:
+        raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
+    pick_device(options.device)
+    _ = options.limits
 
 
 def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
@@ -252,11 +273,9 @@ def score_matched(
         the name of the first protocol that was asked for.
     """
     from javisbench.run.device import pick_device
-    from javisbench.run.encode import PRECISIONS
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
-    if options.precision not in PRECISIONS:
-        raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
+    _refuse_early(options)
     device = pick_device(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
@@ -352,6 +371,8 @@ def matched_lines(matched: Matched) -> list[str]:
 
 def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
     """Say what will be computed, and warn of what keeps it off boards; within a run's log, which keeps both."""
+    from javisbench.metrics.encoders import ENCODERS
+    from javisbench.metrics.registry import METRICS
     from javisbench.run.plan import warn_of_other_weights
 
     for notice in suite.notices():
@@ -359,6 +380,8 @@ def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
     for line in plan_lines(plan):
         progress.say(line)
     warn_of_other_weights(plan)
+    for notice in (*METRICS.notices(), *ENCODERS.notices()):
+        log.warning("%s", notice)
 
 
 def plan_lines(plan: ScorePlan) -> list[str]:
@@ -367,10 +390,7 @@ def plan_lines(plan: ScorePlan) -> list[str]:
     for part in plan.parts:
         computed = [*part.sample_metrics, *part.set_metrics]
         lines.append(f"Protocol {part.protocol.name}: {len(computed)} metrics ({', '.join(computed)})")
-        by_reason: dict[str, list[str]] = {}
-        for metric_id, reason in part.unavailable.items():
-            by_reason.setdefault(f"{reason.status.replace('_', ' ')}: {reason.note}", []).append(metric_id)
-        lines += [f"  {', '.join(ids)}: {reason}" for reason, ids in by_reason.items()]
+        lines += [f"  {line}" for line in missing_lines(part.unavailable.items())]
     if plan.stand_in:
         lines.append("STAND-IN WEIGHTS: these numbers are no trained model's and are never ranked.")
     return lines

@@ -17,6 +17,7 @@ from typing import Any
 from javisbench import __version__
 from javisbench.durable import locked, read_json, write_json
 from javisbench.errors import RunError, UsageError, WeightsError
+from javisbench.hub import reachable
 from javisbench.weights.hashes import file_sha256
 from javisbench.weights.store import WeightsEntry, WeightsFile, WeightStore, content_files
 
@@ -203,9 +204,11 @@ def _fetch_folder(store: WeightStore, entry: WeightsEntry, folder: Path, recorde
 def _snapshot(entry: WeightsEntry, target: Path) -> None:
     from huggingface_hub import snapshot_download
 
-    from javisbench.hub import hub_errors
+    from javisbench.hub import hub_errors, hub_reachable
 
     log.info("fetching %s of %s", ", ".join(file.path for file in entry.files), entry.source)
+    if not hub_reachable():
+        raise _not_fetched(entry.source, OSError("the hub cannot be reached"))
     try:
         # The hub's library resumes, locks and checks by itself.
         snapshot_download(
@@ -253,9 +256,11 @@ def _checked(fetched: Path, digest: str, entry: WeightsEntry, file: WeightsFile,
 def _from_hub(entry: WeightsEntry, file: WeightsFile, part: Path) -> None:
     from huggingface_hub import hf_hub_download
 
-    from javisbench.hub import hub_errors
+    from javisbench.hub import hub_errors, hub_reachable
 
     log.info("fetching %s of %s", file.path, entry.source)
+    if not hub_reachable():
+        raise _not_fetched(f"{file.path} of {entry.source}", OSError("the hub cannot be reached"))
     try:
         # The hub's library resumes and locks by itself. It has a folder of our own: from its cache, a file that was
         # refused for its hash would come again.
@@ -277,6 +282,8 @@ def _download(url: str, part: Path, report: Report | None) -> None:
     """Download to `part`, from where an earlier attempt stopped if the server still has the same file."""
     log.info("fetching %s", url)
     try:
+        if not reachable(url):
+            raise OSError("the server cannot be reached")
         if _download_rest(url, part, report):
             return
         part.unlink()

@@ -1,8 +1,9 @@
 """Weights: where they come from, where they lie, and whether they are what they claim.
 
-Each entry of ``data_cards/weights/*.toml`` names a checkpoint: its source, files, sizes, SHA-256 where known, licence.
-Local folders (``--weights-dir``, ``$JAVISBENCH_WEIGHTS``) are looked through first, then the cache that
-``javisbench weights fetch`` fills. Nothing is ever downloaded behind the user's back.
+Each entry of ``data_cards/weights/*.toml`` (or of another package's folder of cards) names a checkpoint: its source,
+files, sizes, SHA-256 where known, licence. Local folders (``--weights-dir``, ``$JAVISBENCH_WEIGHTS``) are looked
+through first, then the cache that ``javisbench weights fetch`` fills. Nothing is ever downloaded behind the user's
+back.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from javisbench.cards import read_cards
+from javisbench.cards import card_files, card_problems
 from javisbench.errors import MissingWeightsError, UsageError
 from javisbench.registry import did_you_mean
-from javisbench.weights.hashes import HashCache
+from javisbench.weights.hashes import SHA256, HashCache
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class WeightsEntry:
         stand_in: True for seeded weights that are no trained model's: results with them are never ranked.
         estimated_bytes: about how much is fetched, where exact sizes are not known.
         accepted: other files of the same weights that count as official where they lie; they are not fetched.
+        package: that the entry comes with, where it is not javisbench.
     """
 
     id: str
@@ -61,6 +63,7 @@ class WeightsEntry:
     stand_in: bool = False
     estimated_bytes: int | None = None
     accepted: tuple[WeightsFile, ...] = ()
+    package: str = ""
 
     @property
     def hashed(self) -> tuple[WeightsFile, ...]:
@@ -131,16 +134,43 @@ class Located:
 
 
 def weights_registry() -> dict[str, WeightsEntry]:
-    """All entries by id."""
-    return {name: _entry(name, card) for name, card in read_cards("weights").items()}
+    """All entries by id: this package's, and those of other packages whose cards hold (`weights_problems`)."""
+    return _registry()[0]
+
+
+def weights_problems() -> list[str]:
+    """What is wrong with the weights cards of other packages, a sentence each."""
+    return [*card_problems("weights"), *_registry()[1]]
+
+
+def _registry() -> tuple[dict[str, WeightsEntry], list[str]]:
+    entries: dict[str, WeightsEntry] = {}
+    problems = []
+    for name, file in card_files("weights").items():
+        try:
+            entries[name] = _entry(name, file.card)
+        except (TypeError, KeyError, AttributeError) as error:
+            if file.plugin is None:
+                raise
+            told = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            problems.append(
+                f"The card weights/{file.path.name} of the package {file.plugin.label} is left out: {told}."
+            )
+    return entries, problems
 
 
 def _entry(name: str, card: Mapping[str, Any]) -> WeightsEntry:
     files, accepted = (tuple(WeightsFile(**file) for file in card.get(key, ())) for key in ("files", "accepted"))
-    fields = ("title", "source", "licence", "revision", "licence_url", "noncommercial", "stand_in", "estimated_bytes")
+    for file in (*files, *accepted):
+        if file.sha256 is not None and not SHA256.fullmatch(file.sha256):
+            raise TypeError(f"{file.sha256!r} is no SHA-256")
+    needed = {key: card[key] for key in ("title", "source", "licence")}
+    fields = ("revision", "licence_url", "noncommercial", "stand_in", "estimated_bytes", "package")
     known = {key: card[key] for key in fields if key in card}
     local = tuple(card.get("local_names", ())) or tuple(Path(file.path).name for file in files[:1])
-    return WeightsEntry(id=name, files=files, local_names=local, accepted=accepted, **known)
+    if not local:
+        raise TypeError("it names neither files nor local_names")
+    return WeightsEntry(id=name, files=files, local_names=local, accepted=accepted, **needed, **known)
 
 
 def default_cache() -> Path:
@@ -179,7 +209,8 @@ class WeightStore:
         if entry_id not in self._entries:
             raise UsageError(
                 f"There are no weights {entry_id!r} in the registry.{did_you_mean(entry_id, self._entries)} "
-                f"`javisbench weights list` shows all."
+                f"`javisbench weights list` shows all.",
+                details=weights_problems(),
             )
         return self._entries[entry_id]
 

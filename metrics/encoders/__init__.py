@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
-from javisbench.registry import Registry
+from javisbench.errors import UsageError
+from javisbench.registry import ENCODER_GROUP, Registry
 
 if TYPE_CHECKING:
-    from javisbench.metrics.encoders.base import Encoder
+    from javisbench.metrics.encoders.base import Encoder, EncoderCard
 
 
 def _wrong(name: str, found: object) -> str | None:
@@ -24,10 +26,12 @@ def _wrong(name: str, found: object) -> str | None:
 
 ENCODERS: Registry[type[Encoder]] = Registry(
     "encoder",
-    "javisbench.encoders",
+    ENCODER_GROUP,
     {
         "onsets": "javisbench.metrics.encoders.onsets:OnsetEncoder",
         "flow": "javisbench.metrics.encoders.flow:FlowEncoder",
+        "sound_level": "javisbench.metrics.encoders.sound_level:SoundLevelEncoder",
+        "motion_acceleration": "javisbench.metrics.encoders.motion_acceleration:MotionAccelerationEncoder",
         "health": "javisbench.metrics.encoders.health:HealthEncoder",
         "imagebind": "javisbench.metrics.encoders.imagebind:ImageBindEncoder",
         "i3d": "javisbench.metrics.encoders.i3d:I3DEncoder",
@@ -42,3 +46,27 @@ ENCODERS: Registry[type[Encoder]] = Registry(
     },
     _wrong,
 )
+
+
+def encoder_card(name: str) -> EncoderCard | None:
+    """The encoder's card; None for one that is not installed here, or whose package does not import."""
+    try:
+        return ENCODERS.get(name).card
+    except UsageError:
+        return None
+
+
+def lacking(name: str) -> str | None:
+    """What this machine lacks for an encoder besides weights (the module of its extra, a program), as a sentence.
+
+    Raises:
+        UsageError: there is no such encoder, or its package has a defect.
+    """
+    cls, plugin = ENCODERS.get(name), ENCODERS.plugin(name)
+    card = cls.card
+    with ENCODERS.guarded(name, "lacking"):
+        if card.module and importlib.util.find_spec(card.module) is None:
+            package = plugin.package if plugin else "javisbench"
+            what = f"'{package}[{card.extra}]'" if card.extra else package
+            return f"{card.title} needs the module {card.module}, which is not installed: pip install {what}"
+        return cls.lacking()

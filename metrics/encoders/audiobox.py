@@ -46,6 +46,7 @@ class AudioboxEncoder(SoundEncoder):
         licence="CC BY 4.0",
         source="Tjandra et al., Meta Audiobox Aesthetics, arXiv:2502.05139",
         extra="audio-quality",
+        module="audiobox_aesthetics",
     )
 
     def __init__(self, variant: str | None = None) -> None:

@@ -89,7 +89,8 @@ class EncoderCard:
             the default, official one.
         licence: of the weights; empty when there are none.
         source: paper or project.
-        extra: the optional dependency group that it needs (``clip``), or None.
+        extra: the optional dependency group of its package that it needs (``clip``), or None.
+        module: what that group brings, as it is imported (``transformers``); None where nothing need be looked for.
         host: True when it computes on the CPU without torch: the runner then makes its features as the frames come, in
             the threads that read clips.
         reduced_precision: True when its network may run in half precision where the user asks for it (`--precision`).
@@ -102,6 +103,7 @@ class EncoderCard:
     licence: str = ""
     source: str = ""
     extra: str | None = None
+    module: str | None = None
     host: bool = False
     reduced_precision: bool = False
     revision: int = 1
@@ -148,11 +150,17 @@ class Encoder(ABC):
     An encoder of clips that says no more than this class gets whole clips, and cannot have long ones. `StreamEncoder`
     and `SoundEncoder` are for those that need not keep every frame.
 
+    Attributes:
+        settings: for an encoder of another package: a frozen dataclass of what changes its features, which
+            ``protocol.mounted(name, MySettings)`` gives with the values of the protocol; None for none. Whoever writes
+            a `FeatureSpec` of this encoder puts them into its ``prep``.
+
     Args:
         variant: a key of ``card.variants``; None for the default.
     """
 
     card: ClassVar[EncoderCard]
+    settings: ClassVar[type | None] = None
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant or self.card.default_variant

@@ -99,6 +99,7 @@ class CLAPEncoder(SoundEncoder):
         licence="Apache-2.0",
         source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023",
         extra="clap",
+        module="transformers",
     )
 
     def __init__(self, variant: str | None = None) -> None:

@@ -94,6 +94,7 @@ class CLIPEncoder(StreamEncoder):
         licence="MIT",
         source="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
         extra="clip",
+        module="transformers",
     )
 
     def __init__(self, variant: str | None = None) -> None:

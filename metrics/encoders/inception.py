@@ -60,6 +60,7 @@ class InceptionEncoder(NetworkEncoder["nn.Module"], StreamEncoder):
         licence="Apache-2.0",
         source="Szegedy et al., CVPR 2016; pytorch-fid's port of TensorFlow's 2015-12-05 weights",
         extra="fid",
+        module="pytorch_fid",
     )
 
     @classmethod

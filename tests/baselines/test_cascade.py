@@ -222,6 +222,13 @@ def test_joint_models_give_one_half(tiny_suite: Suite, tmp_path: Path) -> None:
     assert str(parameters["t2a"]["offset_s"]) == "0.1"
 
 
+def test_what_a_stage_depends_on_the_cascade_does() -> None:
+    plain, scenes = Cascade("t2v=procedural,t2a=procedural"), Cascade("t2v=procedural:sync,t2a=procedural")
+    assert (plain.uses_categories, plain.uses_columns) == (True, ())
+    assert (scenes.uses_categories, scenes.uses_columns) == (True, ("family",))
+    assert not Cascade(spec(t2v="T2V", v2a="V2A").removeprefix("cascade:")).uses_categories
+
+
 def test_tiny_pipelines_of_diffusers(tiny_pipeline: Callable[..., Path], tiny_suite: Suite, tmp_path: Path) -> None:
     video, audio = tiny_pipeline("WanPipeline"), tiny_pipeline("AudioLDM2Pipeline")
     steps = {"t2v__steps": "2", "t2a__steps": "2"}

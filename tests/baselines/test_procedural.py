@@ -14,11 +14,12 @@ import pytest
 
 from javisbench.baselines.base import Generated, Request
 from javisbench.baselines.procedural import Procedural
-from javisbench.baselines.procedural.damage import damaged, shifted
+from javisbench.baselines.procedural.damage import damaged
 from javisbench.baselines.procedural.kinds import KINDS, kinds_in
 from javisbench.baselines.registry import create_generator
 from javisbench.cards import read_cards
 from javisbench.clip import Clip, ClipSpec
+from javisbench.damages.sound import shifted
 from javisbench.errors import GenerationError, UsageError
 from javisbench.metrics.av_align import AVAlign
 from javisbench.metrics.base import SampleContext

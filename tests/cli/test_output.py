@@ -252,3 +252,13 @@ def test_an_error_is_a_sentence_and_its_details() -> None:
     error = SuiteError(f"{HOSTILE} is bad:", details=[HOSTILE, "b"])
     assert error.message == f"{SHOWN} is bad:\n  {SHOWN}\n  b" == str(error)
     assert UsageError(HOSTILE).message == SHOWN
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("5", 40), ("", 160), ("wide", 160), (None, 160)])
+def test_a_pipe_gets_the_columns_that_are_asked_for(
+    columns: str | None, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert output.console().width == width

@@ -22,7 +22,7 @@ from javisbench.cli import run
 from javisbench.clip import Clip
 from javisbench.errors import MediaError, UsageError
 from javisbench.leaderboard.inspect import Inspection, inspect_clip
-from javisbench.leaderboard.inspect_plot import draw_png, log_mel, write_html
+from javisbench.leaderboard.inspect_plot import draw_png, log_mel, region_words, write_html
 from javisbench.media import write_clip
 
 CHEAP = ["av_align", "health_*"]
@@ -189,3 +189,42 @@ def test_bad_clips_and_useless_requests_say_why(
     assert "there is no such file" in capsys.readouterr().err
     assert run(["inspect", str(short), "--audio", str(tmp_path / "gone.wav")]) == 2
     assert not (tmp_path / "clip.png").exists()
+
+
+def knocking(silent: bool = False) -> Clip:
+    """2.5 s of a box that jumps with knocks, 96x64."""
+    random = np.random.default_rng(0)
+    frames = np.full((30, 64, 96, 3), 60, np.uint8)
+    frames[:, ::7, ::5] = 180
+    sound = 1e-3 * random.standard_normal(40_000)
+    for number, at in enumerate((0.4, 0.9, 1.2, 1.8, 2.1)):
+        start = round(at * 16_000)
+        sound[start : start + 1600] += 0.4 * random.standard_normal(1600) * np.exp(-np.arange(1600) / 400)
+        frames[round(at * 12) :, 20:40, 10:70] = 60
+        frames[round(at * 12) :, 20:40, 20 + 24 * (number % 2) : 40 + 24 * (number % 2)] = 240
+    return Clip(
+        frames, Fraction(12), 0 * sound.astype(np.float32)[None] if silent else sound.astype(np.float32)[None], 16_000
+    )
+
+
+def test_what_av_sync_compares_is_drawn_with_its_agreement_over_lags(tmp_path: Path) -> None:
+    options = {"metrics": ["av_sync"], "protocols": ["javisbench-v2"]}
+    write_clip(knocking(), tmp_path / "a.mp4")
+    found = inspected(tmp_path / "a.mp4", options=options)
+    sync = found.sync
+    assert (
+        sync is not None and sync.times_s[-1] == pytest.approx(2.48) and len(sync.lags_s) == len(sync.agreement) == 101
+    )
+    assert sync.lags_s[[0, 50, 100]] == pytest.approx([-1, 0, 1])
+    # Each knock is a rise of the sound and a change of motion at the same moment.
+    for series in (sync.rise, sync.change):
+        assert abs(sync.times_s[series.argmax()] - np.array([0.4, 0.9, 1.2, 1.8, 2.1])).min() < 0.1
+    silent_path = tmp_path / "b.mp4"
+    write_clip(knocking(silent=True), silent_path)
+    silent = inspected(silent_path, options=options)
+    assert silent.sync is not None and not len(silent.sync.agreement) and "av_sync" not in silent.scores
+    assert [(m.metrics, m.status) for m in silent.missing] == [(("av_sync",), "not_applicable")]
+    assert "silent" in silent.missing[0].note
+    heights = [png_size(draw_png(one))[1] for one in (found, silent)]
+    assert heights[0] > heights[1] > 0, "without a score there are no lags to draw"
+    assert region_words(1, 0, 0) == "whole picture" and region_words(4, 1, 0) == "row 2, column 1 of 4 x 4"

@@ -204,9 +204,9 @@ def test_overrides(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frames": np.zeros((4, 24, 32), np.uint8)}, "frames as uint8"),
-        ({"frames": np.zeros((4, 24, 32, 3), np.int64)}, "frames as uint8"),
-        ({"frames": np.zeros((0, 24, 32, 3), np.uint8)}, "frames as uint8"),
+        ({"frames": np.zeros((4, 24, 32), np.uint8)}, "frames as .T, H, W, 3."),
+        ({"frames": np.zeros((4, 24, 32, 3), np.int64)}, "frames as .T, H, W, 3."),
+        ({"frames": np.zeros((0, 24, 32, 3), np.uint8)}, "frames as .T, H, W, 3."),
         ({"audio": np.zeros((1, 2, 8000))}, "audio as float"),
         ({"audio": np.zeros(8000, np.int16)}, "audio as float"),
         ({"fps": 0}, "Rates are positive"),

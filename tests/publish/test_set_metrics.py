@@ -157,10 +157,12 @@ def test_damaged_and_unknown_archives_leave_the_board_standing(
     assert "Left out" in page and "&lt;b&gt;torn.zip" in page and "<b>torn" not in page
     assert page.count("no readable zip archive") == 2 and "are both near on" in page
     assert capsys.readouterr().err.count("left out ") == 3
-    # Here the metrics of the other package are not installed: nobody can check their values.
+    # Here the metrics of the other package are not installed: nobody can check their values, so none is shown.
     monkeypatch.setitem(METRICS.__dict__, "_plugins", {})
-    assert cli(["leaderboard", "build", str(world.archives["near"]), "--out", str(site)]) == 2
-    assert "energy is no metric that this javisbench knows" in capsys.readouterr().err
+    assert cli(["leaderboard", "build", str(world.archives["near"]), "--out", str(site)]) == 0
+    assert "energy, energy_doubled is not installed here: not shown" in capsys.readouterr().err
+    columns = json.loads((site / "tables/overall.json").read_text())["columns"]
+    assert [column["id"] for column in columns] == ["fid"]
 
 
 def test_a_metric_with_a_defect_costs_its_archive_and_not_the_board(

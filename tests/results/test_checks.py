@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from javisbench.results.checks import clip_checks
+from javisbench.results.checks import checks_of
 from javisbench.results.run_folder import load_result
 
 
@@ -21,22 +21,19 @@ def run(write_run):
 
 
 def test_a_clip_with_two_faults_is_one_that_is_not_clean(run):
-    found = clip_checks(load_result(run))
+    found = checks_of(load_result(run))
     assert (found.clips, found.clean) == (59, 55)
-    assert found.line == "55 of 59 clips clean; 3 mostly silent; 2 inaudible"
-    assert [(fault.metric, fault.clips, fault.checked) for fault in found.faults] == [
-        ("health_silence", 3, 59),
-        ("health_loudness", 2, 59),
-    ]
+    assert found.line == "55 of 59 clips clean; 3 mostly silent, 2 inaudible"
+    assert [(fault.metric, fault.clips) for fault in found.found] == [("health_silence", 3), ("health_loudness", 2)]
 
 
 def test_nothing_found_is_said_in_few_words(run):
     scores = pd.read_parquet(run / "scores.parquet")
     scores[["health_silence", "health_loudness"]] = 0.0
     scores.to_parquet(run / "scores.parquet")
-    assert clip_checks(load_result(run)).line == "60 of 60 clips clean"
+    assert checks_of(load_result(run)).line == "60 of 60 clips clean"
 
 
 def test_there_is_no_line_without_checks_or_without_scores(write_run, run):
-    assert clip_checks(load_result(write_run("Other", metrics=("tv_ib",)))) is None
-    assert clip_checks(load_result(run / "summary.json")) is None
+    assert checks_of(load_result(write_run("Other", metrics=("tv_ib",)))) is None
+    assert checks_of(load_result(run / "summary.json")) is None

@@ -22,7 +22,7 @@ def test_a_run_table_has_overall_and_every_category(write_run):
     table = run_table(load_result(write_run()))
     assert [group.id for group in table.groups] == ["overall", *(aspect.id for aspect in TAXONOMY)]
     assert sum(len(group.rows) for group in table.groups[1:]) == 19
-    assert [column.id for column in table.columns] == ["fvd", "tv_ib", "av_align", "javis_score", "desync"]
+    assert [column.id for column in table.columns] == ["fvd", "tv_ib", "javis_score", "av_align", "desync"]
     assert table.protocol == "Protocol javisbench-v1."
     assert not any(cell.place for row in table.rows for cell in row.cells.values())
 
@@ -160,7 +160,7 @@ def test_metrics_without_any_value_become_a_footnote_for_readers_and_stay_in_dat
     shown = table.for_reading()
     assert {"tv_ib", "ta_ib", "kvd"} <= {col.id for col in table.columns}
     assert [col for col in table.columns if col.id not in ("tv_ib", "ta_ib", "kvd")] == list(shown.columns)
-    assert "Without any value: KVD, TV-IB, TA-IB (no weights)." in shown.notes
+    assert "Without any value: KVD (no weights)." in shown.notes
     assert "TV-IB, TA-IB: Fetch X." in shown.notes
     assert not any(note.startswith("no weights:") for note in shown.notes)
     for format, heading in (("markdown", "| TV-IB"), ("latex", "& TV-IB"), ("csv", "tv_ib_n"), ("json", '"tv_ib"')):

@@ -133,7 +133,7 @@ def test_an_exception_costs_one_more_attempt_and_then_its_clip(run: Run) -> None
 
 
 def _without_frames(request: Request) -> Any:
-    return Generated(request, replace(clip_of(request), frames=[[1]]))  # type: ignore[arg-type]
+    return Generated(request, replace(clip_of(request), frames=[[1]], frame_times_s=None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
             (local_dir / name).write_bytes(data)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    monkeypatch.setattr("javisbench.hub.hub_reachable", lambda: True)
     return content
 
 

@@ -147,14 +147,19 @@ const javisbench = (function () {
     if (video) {
       follow(video, plots);
     }
-    if (row.failures.length) {
-      const list = make("ul", { class: "failures" });
-      row.failures.forEach((words) => list.append(make("li", {}, words.filter(Boolean).join(": "))));
-      body.append(make("h3", {}, "Failures"), list);
-    }
+    told(body, "Failures", row.failures);
+    told(body, "Not applicable", row.not_applicable);
     if (move) {
       title.focus({ preventScroll: true });
       panel.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  function told(body, title, rows) {
+    if (rows.length) {
+      const list = make("ul", { class: "failures" });
+      rows.forEach((words) => list.append(make("li", {}, words.filter(Boolean).join(": "))));
+      body.append(make("h3", {}, title), list);
     }
   }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from javisbench.errors import RunError
 from javisbench.metrics.base import MetricCard
-from javisbench.metrics.registry import METRICS
+from javisbench.metrics.registry import METRICS, card_of
 from javisbench.results.cell import OVERALL, Cell
 from javisbench.results.run_folder import Result, load_result
 
@@ -57,7 +57,7 @@ def bounds_of_run(run: Path) -> list[Bound]:
     return [
         _bound(metric_id, cells[OVERALL], result, scores)
         for metric_id, cells in result.metrics.items()
-        if metric_id in METRICS
+        if card_of(metric_id) is not None
     ]
 
 

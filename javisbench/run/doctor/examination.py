@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from javisbench.durable import locked
 from javisbench.errors import JavisbenchError, MediaError, RunError
 from javisbench.matching import Matched, match_folder, match_generated
+from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import read_failures, read_manifest
 from javisbench.run.doctor.bounds import bounds_of_run
 from javisbench.run.doctor.findings import Report
@@ -228,7 +229,8 @@ def _examine_run(report: Report, run: Path, options: DoctorOptions, scoring: Sco
             pass
     except RunError as error:
         report.add("warning", "run", error.message)
-    kinds = Counter((row.get("stage"), row.get("kind")) for row in read_failures(run))
+    rows = [row for row in read_failures(run) if row.get("stage") != NOT_APPLICABLE]
+    kinds = Counter((row.get("stage"), row.get("kind")) for row in rows)
     for (stage, kind), times in kinds.most_common():
         report.add("warning", "run", f"{times} x {kind} ({stage})")
     if (run / "summary.json").is_file():

@@ -1,0 +1,1 @@
+"""A metric, a set metric, an encoder with weights, a generator and a suite for javisbench."""
