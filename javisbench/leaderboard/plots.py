@@ -206,7 +206,7 @@ def heatmap_plot(table: Table, name: str) -> Plot | None:
     """
     alt = _altair()
     rows: list[dict[str, Any]] = []
-    columns = [col for col in table.columns if col.higher_is_better is not None]
+    columns = [col for col in table.columns if col.higher_is_better is not None and not col.is_check]
     # Columns of a suite may have the same values, such as yes and no.
     categories = [
         row if group.id in ASPECTS else replace(row, id=f"{group.id}/{row.id}", label=f"{group.title}: {row.label}")

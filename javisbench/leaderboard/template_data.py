@@ -108,7 +108,7 @@ def spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
     found = []
     for metric in metric_order(result.metrics):
         col, own = column(metric, [result]), result.cell(metric)
-        if col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
+        if col.is_check or col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
             continue
         behind, *theirs = weights_behind([result, *peers], metric)
         alike = [peer for peer, weights in zip(peers, theirs, strict=True) if weights == behind]
