@@ -103,7 +103,7 @@ def write_prompts(
             {
                 "model": printable(one.result.model),
                 "folder": f"../data/{names[one.result.key]}/",
-                "samples": f"{names[one.result.key]}.html",
+                "samples": f"../samples/{names[one.result.key]}.html",
                 "columns": [column_json(col) for col in one.columns],
             }
             for one in scored

@@ -238,7 +238,7 @@ def test_clips_of_a_prompt_play_together_with_sound(browser, site, clip, media):
     apart = []
     while browser.run(PLAYING + "return Math.max(...all.map(m => m.currentTime))") < 1.6:
         apart.append(spread(browser))
-    assert apart and sorted(apart)[len(apart) // 2] < 0.04, apart
+    assert apart and sorted(apart)[9 * len(apart) // 10] < 0.04, apart  # A busy machine may hold one up for a moment.
     heard = PLAYING + "return all.filter(m => !m.muted).map(m => [m.tagName, m.webkitAudioDecodedByteCount > 0])"
     assert browser.run(heard) == [["VIDEO", True]]
     browser.run("document.querySelectorAll('#detail .clip button')[1].focus()")

@@ -148,6 +148,7 @@ def test_a_prompt_has_every_model_s_clip_and_scores(site):
     page = site / "prompts" / "any.html"
     for model, by in zip(data["models"], row["by"], strict=True):
         assert all((page.parent / model["folder"] / file).resolve().is_file() for file in by["files"].values())
+        assert (page.parent / model["samples"]).resolve().is_file()
     scores = pd.read_parquet(next((site.parent / "runs").glob("alpha*/demo/scores.parquet")))
     assert [col["id"] for col in data["models"][0]["columns"]] == ["javis_score"]
     assert row["by"][0]["scores"] == pytest.approx([scores["javis_score"][1]], abs=1e-5)
@@ -180,6 +181,7 @@ def test_two_models_are_compared_as_the_board_ranks_them(site):
         assert p >= float(f"{row.p_adjusted:.4g}")  # adjusted over three pairs, not one
         assert (headline is not None) == (row.p_headline is not None) and better == 2
     assert group["models"][1]["families"][1][0] == [3, 60, ""]
+    assert all((site / model["page"]).is_file() for model in group["models"])
 
 
 def test_addresses_of_models_stay_when_one_of_a_like_name_comes(write_run, tmp_path):

@@ -145,7 +145,10 @@ const javisbench = (function () {
     const out = group.metrics.filter((metric, k) => !there.has(k)).map((metric) => metric.name);
     const marked = group.metrics.some((metric) => metric.headline) ? "• headline metric of the protocol." : "";
     const text = out.length ? " Not compared on this board, for want of values at equal n and weights: " + out.join(", ") + "." : "";
-    return make("p", { class: "muted" }, marked + text);
+    const told = make("p", { class: "muted" }, marked + text + " More of ");
+    told.append(make("a", { href: group.models[a].page }, group.models[a].model), " and ");
+    told.append(make("a", { href: group.models[b].page }, group.models[b].model), ".");
+    return told;
   }
 
   function showCategories(group, a, b, rows, metric) {
