@@ -435,8 +435,10 @@ class AVSyncMetric(SampleMetric):
         """The score, any number.
 
         Raises:
-            MetricError: of a kind in `not_applicable`.
+            MetricError: of a kind in `not_applicable`, or ``non_finite`` for features that are no numbers.
         """
+        if not all(np.isfinite(array).all() for made in features.values() for array in made.values()):
+            raise MetricError("The features of this clip are NaN or infinite.", kind="non_finite")
         sound = features["sound"]
         streams = Streams.of(features["motion"], sound)
         _check_events(streams.motion, sound)

@@ -89,7 +89,10 @@ def test_the_smallest_dose_is_the_one_from_which_all_are_seen() -> None:
     assert told("seen", "unseen", "seen").sentence() == "sees shift from 640 ms"
     assert told("seen", "seen", "unseen").sentence() == "at some doses shift"
     assert told("unseen", "blind", "opposite").sentence() == "prefers clips with shift"
-    assert told("untested", "untested", "untested").sentence() == "not tested: too few clips have a value"
+    assert told("untested", "untested", "untested").sentence() == "not tested: no clip has a value"
+    one = pairs(Case("silent"), [1.0, 2.0], [0.0, 0.0], sources=np.zeros(2, int))
+    same = pairs(Case("blurred"), [1.0, 2.0], [1.0, 2.0], sources=np.zeros(2, int))
+    assert MetricTrial("toy", sample_effects(CARD, [one, same])).sentence() == "not tested: one source: no interval"
 
 
 def test_power_is_that_of_the_effect() -> None:
