@@ -18,7 +18,6 @@ from javisbench.results.checked_json import Checker
 from javisbench.results.trial import (
     Effect,
     MetricTrial,
-    RecordedTrial,
     Trial,
     effects_frame,
     parse_trial,
