@@ -420,7 +420,7 @@ def main() -> None:
             if options.only and options.only not in base.name:
                 continue
             original = seen[base]
-            assert original is not None and not any(damage.certain for damage in original.damage), (base.name, original and original.damage)
+            assert original is not None and not any(d.certain for d in original.damage), (base.name, original)
             outcome = judge.judge(original, mutated(originals[base], base.name, kind, seed))
             by_base[base.name][outcome] += 1
             by_kind[kind][outcome] += 1
