@@ -482,7 +482,7 @@ class AVSyncMetric(SampleMetric):
             return {}
         weights = np.array([told["weight"][0] for told in details])
         found = {"informative": float(np.mean([told["informative"][0] for told in details]))}
-        strength = np.array([told["correlation"] for told in details])
+        strength = _aligned([told["correlation"] for told in details])
         rows = np.column_stack([weights, weights * self.for_mean(values), weights[:, None] * strength])
         _, codes = np.unique(prompts, return_inverse=True)
         sums = np.zeros((codes.max() + 1, rows.shape[1]))
@@ -521,6 +521,15 @@ class AVSyncMetric(SampleMetric):
 def _with_interval(name: str, whole: NDArray[np.float64], drawn: NDArray[np.float64]) -> dict[str, float]:
     low, high = np.quantile(drawn, (0.025, 0.975))
     return {name: float(whole[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def _aligned(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """S of each clip, lag 0 in the middle; 0 at lags that a clip is too short for: it says nothing of them."""
+    found = np.zeros((len(rows), max(map(len, rows), default=0)))
+    for place, row in enumerate(rows):
+        start = (found.shape[1] - len(row)) // 2
+        found[place, start : start + len(row)] = row
+    return found
 
 
 def _pooled(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -334,3 +334,12 @@ def test_it_is_a_headline_of_v2_and_no_part_of_v1() -> None:
         85,
         1,
     )
+
+
+def test_clips_too_short_for_some_lags_are_pooled_at_those_they_have() -> None:
+    bump = np.exp(-0.5 * ((np.arange(101) - 53) / 3) ** 2)
+    rows = [bump[25:76] if clip % 2 else bump for clip in range(12)]
+    details = [{"weight": (1.0,), "informative": (1.0,), "correlation": tuple(row)} for row in rows]
+    found = METRIC.facts(np.ones(12), details, np.arange(12), 0)
+    # Three steps of 20 ms after lag 0, the middle of long rows and of short ones.
+    assert found["offset_ms"] == found["offset_ms_low"] == found["offset_ms_high"] == 60

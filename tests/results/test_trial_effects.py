@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from javisbench.errors import RunError
 from javisbench.metrics.base import MetricCard
 from javisbench.results.checked_json import Checker
-from javisbench.results.trial import Effect, MetricTrial, Trial, effects_frame, parse_trial, read_trial, recorded_trials
+from javisbench.results.trial import (
+    Effect,
+    MetricTrial,
+    Trial,
+    effects_frame,
+    parse_trial,
+    read_trial,
+    recorded_trials,
+)
 from javisbench.results.trial_effects import Case, PairValues, relative_change, sample_effects
 
 CARD = MetricCard("toy", "Toy", True, (None, None), "sample", "", "", "")

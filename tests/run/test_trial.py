@@ -27,7 +27,7 @@ from javisbench.leaderboard.trial_page import write_trial_page
 from javisbench.media import read_clip, write_clip
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
-from javisbench.results.trial import Effect, read_trial
+from javisbench.results.trial import Effect, MetricTrial, RecordedTrial, Trial, read_trial
 from javisbench.run.scoring_job import ScoringOptions
 from javisbench.run.trial.cases import default_cases, parse_cases
 from javisbench.run.trial.job import Finished, TrialOptions, damage_trial, pair_trial
@@ -455,8 +455,27 @@ def test_the_command_prints_one_line_a_metric_and_json(
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads((tmp_path / "out" / "trial.json").read_text())
     assert document["metrics"]["offset"]["curves"][0]["smallest_seen"] == "shift=640"
-    assert run([*args, "--effects"]) == 0
-    assert "prefers" not in capsys.readouterr().out
+    page = tmp_path / "page" / "trial.html"
+    assert run([*args, "--effects", "--html", str(page)]) == 0
+    printed = capsys.readouterr()
+    assert f"wrote {page}" in printed.err and "sees shift from 640 ms" in page.read_text()
+    (row,) = (line for line in printed.out.splitlines() if "shift=640" in line and line.startswith("offset"))
+    assert row.split()[2:5] == ["12", "1.00", "(1.00"] and row.rstrip().endswith(" seen")
+
+
+def test_metrics_show_tells_what_recorded_trials_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    effect = Effect("av_align", "shift", 160.0, "ms", 160.0, pairs=9, n=9, verdict="seen")
+    trial = Trial({"clips": 9}, "p", False, 0, "0", (MetricTrial("av_align", (effect,)),), {"fvd": "no weights"})
+    recorded = RecordedTrial("scenes", "2026-11-29", "abc1234", "javisbench", trial)
+    monkeypatch.setattr("javisbench.results.trial.recorded_trials", lambda: [recorded])
+    assert run(["metrics", "show", "av_align"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("trials scenes"))
+    assert "sees shift from 160 ms (9 clips, 2026-11-29, abc1234)" in line
+    assert run(["metrics", "show", "fvd", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["trials"]["scenes"]["sees"]
+    assert told == "not run here: no weights (9 clips, 2026-11-29, abc1234)"
 
 
 def test_the_command_lists_damages_and_refuses_what_does_not_go_together(
