@@ -43,7 +43,7 @@ def command(clip: Path, audio: Path | None, prompt: str, png: Path | None, html:
 
     options.setup_logging(given["quiet"], given["verbose"])
     if png is not None or html is not None:
-        require_site_extra(FIGURES, "--png and --html")
+        require_site_extra(FIGURES, "--html" if png is None else "--png")
     scoring = ScoringOptions(
         metrics=options.parse_metrics(given["metrics"]),
         protocols=(given["protocol"],) if given["protocol"] else (),

@@ -135,7 +135,7 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
         UsageError: no source, the same result twice, a folder in the way, plotting packages missing, or an option that
             cannot be (an introduction that is too long, a link that is no address).
     """
-    require_site_extra(CHARTS, "Boards")
+    require_site_extra(CHARTS, "A board")
     options = options or SiteOptions()
     about = About.of(options.intro, options.link)
     out = Path(out).absolute()

@@ -27,7 +27,7 @@ def check_drawable(target: Path) -> None:
     """
     if target.suffix not in (".png", ".svg"):
         raise UsageError(f"--plot draws .png or .svg; got {target.name}.")
-    require_site_extra(FIGURES, "Plots")
+    require_site_extra(FIGURES, "--plot")
 
 
 def draw_comparison(found: Comparison, target: Path) -> None:

@@ -124,7 +124,7 @@ def draw_png(found: Inspection) -> bytes:
 
 
 def _figure(found: Inspection) -> Figure:
-    require_site_extra(FIGURES, "Pictures of clips")
+    require_site_extra(FIGURES, "A picture of a clip")
     from matplotlib.figure import Figure
 
     clip = found.head

@@ -68,14 +68,14 @@ class Plot:
 
 
 def _vl_convert() -> ModuleType:
-    require_site_extra(CHARTS, "Plots")
+    require_site_extra(CHARTS, "A plot")
     import vl_convert
 
     return vl_convert
 
 
 def _altair() -> ModuleType:
-    require_site_extra(CHARTS, "Plots")
+    require_site_extra(CHARTS, "A plot")
     import altair
 
     return altair

@@ -17,13 +17,12 @@ def require_site_extra(packages: tuple[str, ...], what: str) -> None:
 
     Args:
         packages: import names; nothing is imported.
-        what: needs them, as the message's subject (``Boards``).
+        what: needs them, as the message's subject (``A board``).
 
     Raises:
         UsageError: one of them is not installed.
     """
     lacking = [name for name in packages if importlib.util.find_spec(name) is None]
     if lacking:
-        raise UsageError(
-            f'{what} need packages that are not installed ({", ".join(lacking)}): pip install "javisbench[site]"'
-        )
+        names, be = " and ".join(lacking), "is" if len(lacking) == 1 else "are"
+        raise UsageError(f'{what} needs {names}, which {be} not installed: pip install "javisbench[site]"')

@@ -402,6 +402,7 @@ def test_a_site_without_categories_or_scores(write_run, tmp_path):
         ("matplotlib", ["compare", "{run}", "{run}", "--plot", "{out}.png"]),
         ("matplotlib", ["inspect", "{run}", "--html", "{out}.html"]),
         ("matplotlib", ["inspect", "{run}", "--png", "{out}.png"]),
+        ("altair", ["validate-metrics", "--clips", "{run}", "--html", "{out}.html"]),
     ],
 )
 def test_missing_packages_are_named_before_any_work(package, command, tmp_path, monkeypatch, capsys):
