@@ -104,12 +104,22 @@ const together = (function () {
       if (clock() === null || time() >= duration() - 0.05) {
         seek(0);
       }
-      await Promise.all(all.map(ready));
-      if (!playing) {
-        return;
+      // Phones load and play what a finger has asked for, so all are asked at once; those that could begin are held
+      // until the last one can.
+      const usable = all.filter((media) => !media.error);
+      const late = usable.filter((media) => media.readyState < 3);
+      let started = usable.map((media) => media.play());
+      if (late.length) {
+        Promise.allSettled(started);
+        usable.filter((media) => !late.includes(media)).forEach((media) => media.pause());
+        await Promise.all(late.map(ready));
+        if (!playing) {
+          return;
+        }
+        started = usable.map((media) => media.play());
       }
-      const started = await Promise.allSettled(all.filter((media) => !media.error).map((media) => media.play()));
-      if (playing && started.length && started.every((one) => one.status === "rejected")) {
+      const outcomes = await Promise.allSettled(started);
+      if (playing && outcomes.length && outcomes.every((one) => one.status === "rejected")) {
         pause();
         return;
       }
