@@ -176,7 +176,8 @@ const javisbench = (function () {
     const node = make("table", { class: "pair" });
     const head = make("tr");
     const names = [overall ? "Metric" : "Category", "A − B", "A", "B", "Difference", "n", "p", "Better", "Smallest"];
-    if (overall) {
+    const headline = overall && rows.some((row) => row.headline !== null);
+    if (headline) {
       names.splice(7, 0, "p (headline)");
     }
     names.forEach((name, k) => head.append(make("th", { scope: "col", class: k > 1 && name !== "Better" ? "num" : "" }, name)));
@@ -194,7 +195,7 @@ const javisbench = (function () {
       const note = row.half === null ? row.family[2] : "[" + format(row.gap - row.half, digits) + ", " + format(row.gap + row.half, digits) + "]";
       gap.append(make("span", { class: row.half === null ? "note" : "interval" }, note));
       line.append(number(format(row.a, digits)), number(format(row.b, digits)), gap, number(row.family[1].toLocaleString("en")), number(p(row.p)));
-      if (overall) {
+      if (headline) {
         line.append(number(p(row.headline)));
       }
       line.append(make("td", {}, row.better), number(format(row.smallest, digits)));
