@@ -38,6 +38,7 @@ PACKAGES = {
     "ftfy": "Apache-2.0",
     "huggingface-hub": "Apache-2.0",
     "jinja2": "BSD-3-Clause",
+    "markdown-it-py": "MIT",
     "matplotlib": "Matplotlib licence (as PSF-2.0)",
     "numpy": "BSD-3-Clause and others",
     "opencv-python-headless": "Apache-2.0; its wheels bundle FFmpeg (LGPL-2.1)",

@@ -293,6 +293,15 @@ def parse_protocol(spec: str) -> Protocol:
     return protocol
 
 
+def headline_of(name: str) -> tuple[str, ...]:
+    """Ids of the headline metrics of a protocol, of an earlier revision of it, or of what is derived from it.
+
+    Empty for one that is not known here.
+    """
+    known = PROTOCOLS.get(name.partition("+")[0].partition(" ")[0])
+    return () if known is None else known.headline
+
+
 def protocol_at(name: str, revision: int) -> Protocol | None:
     """The protocol `name` (not a derived one) as it was at a revision; None where that is not known here."""
     protocol = PROTOCOLS.get(name)

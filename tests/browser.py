@@ -45,6 +45,8 @@ class Browser:
         }
         answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.root += f"/session/{answer['sessionId']}"
+        # The page of a new tab loads for a while, and would be taken for the first page's.
+        self._call("POST", "/url", {"url": "about:blank"})
 
     def _call(self, method: str, path: str, data: Any = None) -> Any:
         body = None if data is None else json.dumps(data).encode()

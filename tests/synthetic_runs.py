@@ -37,6 +37,7 @@ FACTS: dict[str, tuple[str, bool | None, Any, str, int]] = {
     "avh_score": ("AVHScore", True, "sample", "", 3),
     "javis_score": ("JavisScore", True, "sample", "", 3),
     "desync": ("DeSync", False, "sample", "s", 3),
+    "health_silence": ("Silence", False, "sample", "share", 3),
     "health_loudness": ("Loudness", None, "sample", "LUFS", 1),
 }
 
@@ -48,7 +49,7 @@ def fixed_cards() -> Iterator[None]:
     targets = {}
     for metric, (title, higher, kind, unit, digits) in FACTS.items():
         card = MetricCard(metric, title, higher, (None, None), kind, "Measures.", "Blind.", "Source.", unit, digits)
-        bases = (METRICS.get(metric),) if kind == "set" else ()
+        bases = (METRICS.get(metric),) if kind == "set" or metric.startswith("health_") else ()
         setattr(module, metric, type(metric, bases, {"card": card}))
         targets[metric] = f"leaderboard_test_metrics:{metric}"
     with pytest.MonkeyPatch.context() as patch:

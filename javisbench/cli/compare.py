@@ -61,6 +61,10 @@ def command(
     from javisbench.results.compare import explain as differences
 
     options.setup_logging(quiet, verbose)
+    if plot is not None:
+        from javisbench.leaderboard.compare_plot import check_drawable, draw_comparison
+
+        check_drawable(plot)
     a, b = _loaded(run_a, run_b, protocol)
     try:
         refuse_unlike(a, b)
@@ -70,8 +74,6 @@ def command(
         raise
     found = compare(a, b, slice_by or None, detect=detect)
     if plot is not None:
-        from javisbench.leaderboard.compare_plot import draw_comparison
-
         draw_comparison(found, plot)
         output.line(f"wrote {plot}", err=True)
     if as_json:

@@ -39,8 +39,11 @@ def command(clip: Path, audio: Path | None, prompt: str, png: Path | None, html:
     """Draw one CLIP's timeline and print its numbers."""
     from javisbench.api import ScoringOptions
     from javisbench.leaderboard.inspect import inspect_clip
+    from javisbench.leaderboard.site_extra import FIGURES, require_site_extra
 
     options.setup_logging(given["quiet"], given["verbose"])
+    if png is not None or html is not None:
+        require_site_extra(FIGURES, "--html" if png is None else "--png")
     scoring = ScoringOptions(
         metrics=options.parse_metrics(given["metrics"]),
         protocols=(given["protocol"],) if given["protocol"] else (),

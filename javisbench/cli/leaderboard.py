@@ -12,6 +12,7 @@ EPILOG = """\b
 Examples:
   javisbench leaderboard build runs/*/demo --out site/
   javisbench leaderboard build lab-a.zip runs/mine/javisbench --out site/ --clips extremes --plots
+  javisbench leaderboard build *.zip --out site/ --title "Our board" --intro about.md --link https://lab.example/submit
   javisbench leaderboard push runs/*/demo --to tables/
   javisbench leaderboard push runs/*/demo --to hub:my-lab/results
   javisbench leaderboard import results.json --name my-model --suite javisbench --out runs/my-model/javisbench
@@ -29,11 +30,17 @@ def command() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the site; replaced as a whole.")
 @click.option("--title", default="JavisBench leaderboard", show_default=True, help="Title of every page.")
 @click.option(
+    "--intro",
+    type=click.Path(path_type=Path),
+    help="Introduction: a file in Markdown (no HTML, no pictures) or plain text.",
+)
+@click.option("--link", default="", metavar="URL", help="Where readers hand in results (https:, http:, mailto:).")
+@click.option(
     "--clips",
     type=click.Choice(["none", "extremes", "all"]),
     default="none",
     show_default=True,
-    help="Clips to publish with the site: none, the best and worst of every metric, or all.",
+    help="Clips to publish: none, the best and worst of every metric and twelve prompts of all models, or all.",
 )
 @click.option("--plots", is_flag=True, help="Also write every plot as PNG and SVG.")
 @options.shown_slices_option
@@ -42,6 +49,8 @@ def build(
     sources: tuple[Path, ...],
     out: Path,
     title: str,
+    intro: Path | None,
+    link: str,
     clips: str,
     plots: bool,
     slice_by: tuple[str, ...],
@@ -56,16 +65,29 @@ def build(
     from typing import cast
 
     from javisbench.leaderboard.build import SiteOptions, build_site
-    from javisbench.leaderboard.samples import ClipsPublished
+    from javisbench.leaderboard.clips import ClipsPublished
 
     options.setup_logging(quiet, verbose)
-    report = build_site(sources, out, SiteOptions(title, cast(ClipsPublished, clips), plots, slice_by or None))
+    text = "" if intro is None else _text_of(intro)
+    choice = cast(ClipsPublished, clips)
+    report = build_site(sources, out, SiteOptions(title, choice, plots, slice_by or None, text, link))
     for archive in report.refused:
         output.line(f"left out {archive.name}: {' '.join(archive.reasons)}", err=True)
     if not quiet:
         output.line(f"{report.results} results on {report.pages} pages", err=True)
     output.line(report.index)
     return 0
+
+
+def _text_of(path: Path) -> str:
+    from javisbench.errors import UsageError
+
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--intro {path} is no UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    except OSError as error:
+        raise UsageError(f"--intro {path} cannot be read: {error.strerror}.") from error
 
 
 @command.command("push")

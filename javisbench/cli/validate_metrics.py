@@ -90,6 +90,10 @@ def command(list_damages: bool, html: Path | None, effects: bool, **given: Any) 
     if list_damages:
         return _list_damages(given["as_json"])
     options.setup_logging(given["quiet"], given["verbose"])
+    if html is not None:
+        from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
+
+        require_site_extra(CHARTS, "--html")
     keep_freed_memory()
     found = _run(given, make_progress(given["quiet"]))
     if html is not None:

@@ -9,20 +9,30 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
-from javisbench.leaderboard.samples import ClipsPublished, SamplesPage, write_samples
+from javisbench.leaderboard.about import About, about_suites, about_weights
+from javisbench.leaderboard.clips import ClipPublisher, ClipsPublished
+from javisbench.leaderboard.matrix import matrices, matrix_aspects
+from javisbench.leaderboard.pairs_data import write_pairs
+from javisbench.leaderboard.prompts import PromptsPage, prompt_groups, write_prompts
+from javisbench.leaderboard.samples import SamplesPage, write_samples
+from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
 from javisbench.leaderboard.template_data import (
     Scale,
     by_suite,
+    check_columns,
     digest,
     disagreement_view,
+    has_more_than_headline,
+    headline_columns,
     metric_facts,
     metrics_of,
     model_facts,
@@ -32,10 +42,13 @@ from javisbench.leaderboard.template_data import (
     reported_view,
     row_view,
     run_facts,
+    score_columns,
     spokes,
 )
 from javisbench.publish.export import EXTENSIONS, format_value, render
 from javisbench.publish.sources import Refused, loaded_results
+from javisbench.results.checks import checks_of
+from javisbench.results.pairs import PairBook
 from javisbench.results.published import (
     disagreements,
     metric_validation,
@@ -45,6 +58,8 @@ from javisbench.results.rankability import comparison
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import Result
 from javisbench.results.table import (
+    Column,
+    RowGroup,
     Table,
     aspects_of,
     board_table,
@@ -75,12 +90,17 @@ class SiteOptions:
         clips: which clips are copied into the site: none, the best and worst of every metric, or all.
         plots: also write every plot as PNG and SVG files.
         slice_by: columns of suites that get a page; None for all that results were sliced by.
+        intro: an introduction in Markdown (no HTML, no pictures), on the page about the board; its first paragraph also
+            stands on the first page.
+        link: where readers submit results: an address that begins with ``https:``, ``http:`` or ``mailto:``.
     """
 
     title: str = "JavisBench leaderboard"
     clips: ClipsPublished = "none"
     plots: bool = False
     slice_by: Sequence[str] | None = None
+    intro: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,8 +132,12 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
         RunError: a source has no readable result.
         SubmissionError: no archive holds what it claims, and there is nothing else. An archive that does not is left
             out, with the reason on the first page, when there is.
-        UsageError: no source, the same result twice, a folder in the way, or plotting packages missing.
+        UsageError: no source, the same result twice, a folder in the way, plotting packages missing, or an option that
+            cannot be (an introduction that is too long, a link that is no address).
     """
+    require_site_extra(CHARTS, "A board")
+    options = options or SiteOptions()
+    about = About.of(options.intro, options.link)
     out = Path(out).absolute()
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +149,7 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
     ):
         fresh = Path(work) / "site"
         fresh.mkdir()
-        site = _Site(results, fresh, options or SiteOptions(), refused)
+        site = _Site(results, fresh, options, about, refused)
         site.build()
         if out.exists():
             out.rename(Path(work) / "earlier")
@@ -159,32 +183,55 @@ class _Site:
     results: Sequence[Result]
     out: Path
     options: SiteOptions
+    about: About
     refused: Sequence[Refused] = ()
     pages: int = 0
     samples: dict[str, SamplesPage] = field(default_factory=dict)
 
     def build(self) -> None:
-        self.ranker = Ranker()
+        self.book = PairBook()
+        self.ranker = Ranker(self.book)
         self.own = chosen_aspects(self.results, self.options.slice_by)
         self.env = _environment()
         self.protocols = {name: protocol_page(name) for name in dict.fromkeys(r.protocol_label for r in self.results)}
         self.models = self._models()
+        self.checks = {result.key: checks_of(result) for result in self.results}
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
         (self.out / MARKER).write_text("Made by javisbench leaderboard build; replaced as a whole.\n", encoding="utf-8")
-        for result in self.results:
-            page = write_samples(result, self.out / "data" / result_id(result), self.options.clips)
-            if page is not None:
-                self.samples[result.key] = page
-        self._overall_page()
+        with ClipPublisher(self.out / "data", self.options.clips, self.results) as publisher:
+            for result in self.results:
+                page = write_samples(result, self.out / "data" / result_id(result), publisher)
+                if page is not None:
+                    self.samples[result.key] = page
+        self.prompts = self._prompts()
+        overall = board_table(self.results, None, self.ranker)
+        by_aspect = {aspect.id: board_table(self.results, aspect.id, self.ranker) for aspect in self.aspects}
+        names = {result.key: result_id(result) for result in self.results}
+        pairs = write_pairs(self.results, self.book, names, self.pages_of, self.out / "data" / "compare")
+        self.compared = bool(pairs)
+        self._overall_page(overall)
         for aspect in self.aspects:
-            self._aspect_page(aspect)
+            self._aspect_page(aspect, by_aspect[aspect.id])
+        if by_aspect:
+            self._categories_page(overall, by_aspect)
         self._model_pages()
         self._protocol_pages()
         self._published_page()
         self._metrics_page()
+        self._about_page()
+        if self.compared:
+            self._page("compare.html.j2", "compare.html", title="Compare two models")
+        for prompts in self.prompts:
+            self._prompts_page(prompts)
 
-    @property
+    def _prompts(self) -> list[PromptsPage]:
+        files = {key: page.published for key, page in self.samples.items()}
+        names = {result.key: result_id(result) for result in self.results}
+        found = (write_prompts(group, files, names, self.out / "data") for group in prompt_groups(self.results))
+        return [page for page in found if page is not None]
+
+    @cached_property
     def aspects(self) -> list[Aspect]:
         """The aspects that any result has categories of."""
         return [
@@ -193,6 +240,24 @@ class _Site:
             if (aspect.id in ASPECTS or self.own is None or aspect.id in self.own)
             and any(result.has_aspect(metric, aspect.id) for result in self.results for metric in result.metrics)
         ]
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Pages that every page leads to, as (path, name)."""
+        return [
+            ("index.html", "Overall"),
+            *([("categories.html", "By category")] if self.aspects else []),
+            *([("compare.html", "Compare")] if self.compared else []),
+            *([(f"prompts/{self.prompts[0].name}.html", "Prompts")] if self.prompts else []),
+            ("published.html", "Published record"),
+            ("metrics.html", "Metrics"),
+            ("about.html", "About"),
+        ]
+
+    @property
+    def pages_of(self) -> dict[str, str]:
+        """Result key to the name of its model's page."""
+        return {result.key: model.slug for model in self.models for result in model.results}
 
     def _models(self) -> list[_Model]:
         by_name: dict[str, list[Result]] = {}
@@ -213,25 +278,31 @@ class _Site:
             root=root,
             here=path,
             site_title=printable(self.options.title),
+            places=self.places,
             aspects=self.aspects,
             models=self.models,
             protocols=self.protocols,
             generator=f"javisbench {version('javisbench')}",
+            date=self.about.date,
             **context,
         )
         (self.out / path).parent.mkdir(parents=True, exist_ok=True)
         (self.out / path).write_text(page, encoding="utf-8", errors="backslashreplace")
         self.pages += 1
 
-    def _overall_page(self) -> None:
-        table = board_table(self.results, None, self.ranker)
+    def _overall_page(self, table: Table) -> None:
         suites = {result.suite for result in self.results}
         reported = [row for row in self.record if row.suite in suites]
         self._page(
             "overall.html.j2",
             "index.html",
             title="Overall",
-            board=self._board(table),
+            first_paragraph=self.about.first_paragraph,
+            link=self.about.link,
+            headline=self._board(table, headline_columns),
+            board=self._board(table, score_columns) if has_more_than_headline(table) else None,
+            model_checks=self.checks,
+            checks=self._board(table, check_columns),
             downloads=self._downloads(table, "overall"),
             charts=self._whiskers(table, "overall"),
             filters=self._filters(table),
@@ -239,20 +310,38 @@ class _Site:
             refused=[refused_view(archive) for archive in self.refused],
         )
 
-    def _aspect_page(self, aspect: Aspect) -> None:
-        table = board_table(self.results, aspect.id, self.ranker)
+    def _aspect_page(self, aspect: Aspect, table: Table) -> None:
         self._page(
             "aspect.html.j2",
             f"aspects/{aspect.id}.html",
             title=aspect.title,
             aspect=aspect,
-            board=self._board(table),
+            board=self._board(table, score_columns),
             downloads=self._downloads(table, aspect.id),
             charts=self._whiskers(table, aspect.id),
             filters=self._filters(table),
         )
 
+    def _categories_page(self, overall: Table, by_aspect: Mapping[str, Table]) -> None:
+        columns = matrix_aspects(by_aspect, self.aspects)
+        found = matrices(overall, by_aspect, columns)
+        metrics = [matrix["column"].id for matrix in found]
+        self._page(
+            "categories.html.j2",
+            "categories.html",
+            title="By category",
+            columns=columns,
+            matrices=found,
+            first=FIRST_CHOICE if FIRST_CHOICE in metrics else "",
+            pages=self.pages_of,
+            table=overall,
+        )
+
     def _model_pages(self) -> None:
+        # The address that a model had before another of a like name came leads to both.
+        for slug in {model.results[0].slug for model in self.models} - {model.slug for model in self.models}:
+            alike = [model for model in self.models if model.results[0].slug == slug]
+            self._page("several.html.j2", f"models/{slug}.html", title="Models of a like name", alike=alike)
         for model in self.models:
             views = [self._result_view(result) for result in model.results]
             reported = [row for row in self.record if row.model.lower() == model.name.lower()]
@@ -283,7 +372,9 @@ class _Site:
         return {
             "id": name,
             "result": result,
-            "table": self._board(table),
+            "table": self._board(table, score_columns),
+            "checks": self.checks[result.key],
+            "check_table": self._board(table, check_columns),
             "downloads": self._downloads(table, name),
             "heatmap": self._drawn(heatmap),
             "radar": self._drawn(radar),
@@ -307,6 +398,16 @@ class _Site:
             data=f"../data/{name}/",
         )
 
+    def _prompts_page(self, page: PromptsPage) -> None:
+        self._page(
+            "prompts.html.j2",
+            f"prompts/{page.name}.html",
+            title="Prompt by prompt",
+            page=page,
+            others=[other for other in self.prompts if other is not page],
+            stand_in=any(result.stand_in for result in page.results),
+        )
+
     def _protocol_pages(self) -> None:
         for name, page in self.protocols.items():
             results = [result for result in self.results if result.protocol_label == name]
@@ -315,7 +416,8 @@ class _Site:
                 "protocol.html.j2",
                 page,
                 title=f"Protocol {printable(name)}",
-                board=self._board(table),
+                board=self._board(table, score_columns),
+                checks=self._board(table, check_columns),
                 downloads=self._downloads(table, plots.file_name(Path(page).stem)),
                 filters=self._filters(table),
                 derived="+" in name,
@@ -334,8 +436,8 @@ class _Site:
         for suite, rows in by_suite(self.record).items():
             own = measured[suite]
             metrics = metric_order({m for row in rows for m in metrics_of(row)} | {m for r in own for m in r.metrics})
-            columns = [column(metric) for metric in metrics if not metric.startswith("health_")]
-            board = self._board(board_table(own, None)) if own else None
+            columns = [col for col in map(column, metrics) if not col.is_check]
+            board = self._board(board_table(own, None), score_columns) if own else None
             tables.append({**reported_view(rows, columns, suite), "measured": board})
         self._page(
             "published.html.j2",
@@ -343,6 +445,19 @@ class _Site:
             title="Published record",
             tables=tables,
             disagreements=[disagreement_view(d) for d in found],
+        )
+
+    def _about_page(self) -> None:
+        self._page(
+            "about.html.j2",
+            "about.html",
+            title="About this board",
+            intro=self.about.intro,
+            link=self.about.link,
+            results=len(self.results),
+            suites=about_suites(self.results),
+            weights=about_weights(self.results),
+            version=version("javisbench"),
         )
 
     def _metrics_page(self) -> None:
@@ -375,7 +490,7 @@ class _Site:
 
     def _whiskers(self, table: Table, name: str) -> list[dict[str, Any]]:
         charts = []
-        for col in (col for col in table.columns if col.higher_is_better is not None):
+        for col in (col for col in table.columns if col.higher_is_better is not None and not col.is_check):
             drawn = self._drawn(plots.whisker_plot(table, col, f"{name}-{plots.file_name(col.id)}"))
             if drawn is not None:
                 charts.append({**drawn, "metric": col.id, "heading": col.heading})
@@ -392,23 +507,28 @@ class _Site:
             links.append((format, f"tables/{path.name}"))
         return links
 
-    def _board(self, table: Table) -> dict[str, Any]:
+    def _board(self, table: Table, columns_of: Callable[[Table, RowGroup], Sequence[Column]]) -> dict[str, Any]:
         by_key = {result.key: result for result in self.results}
-        pages = {model.name: model.slug for model in self.models}
         scales = {col.id: Scale.of(table, col) for col in table.columns}
-        ranked = [col.id for col in table.columns if col.higher_is_better is not None]
-        return {
-            "table": table,
-            "pages": pages,
-            "first": FIRST_CHOICE if FIRST_CHOICE in ranked else ranked[0] if ranked else "",
-            "has_facts": any(by_key[row.id].card for row in table.rows if row.id in by_key),
-            "groups": [
+        groups: list[dict[str, Any]] = []
+        for group in table.groups:
+            columns = columns_of(table, group)
+            anchor = group.id.rpartition("-")[0]
+            ranked = [col.id for col in columns if col.higher_is_better is not None]
+            groups.append(
                 {
                     "group": group,
-                    "rows": [row_view(row, table.columns, scales, by_key.get(row.id)) for row in group.rows],
+                    "anchor": "" if any(anchor == entry["anchor"] for entry in groups) else anchor,
+                    "columns": columns,
+                    "first": FIRST_CHOICE if FIRST_CHOICE in ranked else ranked[0] if ranked else "",
+                    "rows": [row_view(row, columns, scales, by_key.get(row.id)) for row in group.rows],
                 }
-                for group in table.groups
-            ],
+            )
+        return {
+            "table": table,
+            "pages": {model.name: model.slug for model in self.models},
+            "has_facts": any(by_key[row.id].card for row in table.rows if row.id in by_key),
+            "groups": [entry for entry in groups if entry["columns"]],
         }
 
     def _filters(self, table: Table) -> dict[str, Any]:
@@ -416,7 +536,7 @@ class _Site:
             "families": sorted({result.family for result in self.results if result.family}),
             "licences": sorted({result.licence for result in self.results if result.licence}),
             "sizes": any(result.params_b is not None for result in self.results),
-            "columns": table.columns,
+            "columns": score_columns(table, None),
         }
 
 

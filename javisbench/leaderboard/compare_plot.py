@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from javisbench.durable import atomic_path
 from javisbench.errors import UsageError
+from javisbench.leaderboard.site_extra import FIGURES, require_site_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 _PANELS_ACROSS = 5
 _COLOURS = {"a": "#0a7d54", "b": "#b3402a", None: "#5a6472"}
+
+
+def check_drawable(target: Path) -> None:
+    """Refuse, before anything is compared, what could not be drawn.
+
+    Raises:
+        UsageError: a suffix other than ``.png`` and ``.svg``, or matplotlib is not installed.
+    """
+    if target.suffix not in (".png", ".svg"):
+        raise UsageError(f"--plot draws .png or .svg; got {target.name}.")
+    require_site_extra(FIGURES, "--plot")
 
 
 def draw_comparison(found: Comparison, target: Path) -> None:
@@ -28,12 +40,9 @@ def draw_comparison(found: Comparison, target: Path) -> None:
     Raises:
         UsageError: another suffix, or matplotlib is not installed.
     """
-    if target.suffix not in (".png", ".svg"):
-        raise UsageError(f"--plot draws .png or .svg; got {target.name}.")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("Plots need matplotlib: pip install 'javisbench[site]'") from error
+    check_drawable(target)
+    from matplotlib.figure import Figure
+
     if not found.scores:
         raise UsageError("The results have checks of clips in common and no metric: there is no difference to draw.")
     metrics = list(dict.fromkeys(row.metric for row in found.scores))

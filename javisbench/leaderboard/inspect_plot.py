@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes, write_text
-from javisbench.errors import UsageError
+from javisbench.leaderboard.site_extra import FIGURES, require_site_extra
 from javisbench.publish.export import format_value
 from javisbench.results.table import column
 from javisbench.text import printable, printable_lines
@@ -124,10 +124,9 @@ def draw_png(found: Inspection) -> bytes:
 
 
 def _figure(found: Inspection) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("Drawing needs matplotlib: pip install 'javisbench[site]'") from error
+    require_site_extra(FIGURES, "A picture of a clip")
+    from matplotlib.figure import Figure
+
     clip = found.head
     end = max(clip.duration_s, clip.audio_duration_s)
     strip, strip_height = _strip(found, end)

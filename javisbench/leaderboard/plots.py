@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from javisbench.errors import UsageError
+from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
 from javisbench.publish.export import format_rank, format_value
 from javisbench.results.table import Column, Table
 from javisbench.taxonomy import ASPECTS
@@ -68,23 +68,17 @@ class Plot:
 
 
 def _vl_convert() -> ModuleType:
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise _missing(error) from error
+    require_site_extra(CHARTS, "A plot")
+    import vl_convert
+
     return vl_convert
 
 
 def _altair() -> ModuleType:
-    try:
-        import altair
-    except ImportError as error:
-        raise _missing(error) from error
+    require_site_extra(CHARTS, "A plot")
+    import altair
+
     return altair
-
-
-def _missing(error: ImportError) -> UsageError:
-    return UsageError(f'Plots need the extra packages of the site ({error}). Run: pip install "javisbench[site]"')
 
 
 def _themed(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +135,11 @@ def _labels(texts: Sequence[str]) -> list[str]:
     return [f"{text} ({i + 1})" if short.count(text) > 1 else text for i, text in enumerate(short)]
 
 
+def _room(labels: Iterable[str]) -> dict[str, float]:
+    """Padding for row labels: a browser's font may be a fifth wider than the one that the plot was measured with."""
+    return {"left": 5 + 1.5 * max((len(text) for text in labels), default=0), "right": 5, "top": 5, "bottom": 5}
+
+
 def _data(rows: list[dict[str, Any]]) -> Any:
     return _altair().InlineData(values=rows)
 
@@ -186,6 +185,7 @@ def whisker_plot(table: Table, col: Column, name: str) -> Plot | None:
     if not panels:
         return None
     chart = alt.concat(*panels, columns=2).resolve_scale(x="shared" if len(panels) > 1 else "independent")
+    chart = chart.properties(padding=_room(_short(row.label) for row in table.rows))
     return Plot(name, f"{table.title}: {col.title} with 95 % intervals", chart.to_dict(validate=False))
 
 
@@ -206,7 +206,7 @@ def heatmap_plot(table: Table, name: str) -> Plot | None:
     """
     alt = _altair()
     rows: list[dict[str, Any]] = []
-    columns = [col for col in table.columns if col.higher_is_better is not None]
+    columns = [col for col in table.columns if col.higher_is_better is not None and not col.is_check]
     # Columns of a suite may have the same values, such as yes and no.
     categories = [
         row if group.id in ASPECTS else replace(row, id=f"{group.id}/{row.id}", label=f"{group.title}: {row.label}")
@@ -245,6 +245,7 @@ def heatmap_plot(table: Table, name: str) -> Plot | None:
     dark = alt.condition("abs(datum.z) > 1.6", alt.value("#ffffff"), alt.value("#10131a"))
     text = base.mark_text(fontSize=10).encode(text="text:N", color=dark)
     chart = alt.layer(cells, text).properties(width=alt.Step(52), height=alt.Step(20))
+    chart = chart.properties(padding={**_room(row.label for row in categories), "top": 25})
     return Plot(name, f"{table.title}: category by metric", chart.to_dict(validate=False))
 
 

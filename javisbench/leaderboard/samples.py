@@ -7,13 +7,12 @@ JSON value to the page. Everything in them is ASCII JSON, and the page puts it i
 from __future__ import annotations
 
 import json
-import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from javisbench.leaderboard.clips import ClipPublisher, Files
 from javisbench.matching import clip_name
 from javisbench.results.table import Column, column, metric_order, slice_title
 from javisbench.text import printable
@@ -24,13 +23,9 @@ if TYPE_CHECKING:
     from javisbench.results.run_folder import Result, SampleInfo
     from javisbench.taxonomy import Aspect
 
-ClipsPublished: TypeAlias = Literal["none", "extremes", "all"]
 CHUNK = 250
 EXTREMES = 5
 MAX_SERIES = 400
-VIDEO_SUFFIXES = (".mp4", ".webm", ".m4v", ".mov", ".mkv", ".avi")
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -51,23 +46,23 @@ class SamplesPage:
         clips: number of rows.
         chunks: number of detail files.
         extremes: best and worst clips by metric.
-        published: clips that are published along.
+        published: clip to its published files, from the result's data folder.
     """
 
     columns: tuple[Column, ...]
     clips: int
     chunks: int
     extremes: tuple[Extreme, ...]
-    published: int
+    published: Mapping[str, Files]
 
 
-def write_samples(result: Result, folder: Path, published: ClipsPublished) -> SamplesPage | None:
+def write_samples(result: Result, folder: Path, publisher: ClipPublisher) -> SamplesPage | None:
     """Write ``samples.js``, ``details-N.js`` and, where asked for, the clips of one result into `folder`.
 
     Args:
         result: with per-sample scores.
         folder: made here.
-        published: which clips are copied along.
+        publisher: copies clips along.
 
     Returns:
         None when the result has no per-sample scores.
@@ -83,16 +78,18 @@ def write_samples(result: Result, folder: Path, published: ClipsPublished) -> Sa
     metrics = [m for m in metric_order(set(frame.columns) & result.metrics.keys()) if _numeric(frame[m])]
     columns = tuple(column(metric, [result]) for metric in metrics)
     clips = [clip_name(str(s), int(r)) for s, r in zip(frame["sample_id"], frame["repeat"], strict=True)]
-    spread = [col for col in columns if col.higher_is_better is not None and frame[col.id].nunique() > 1]
+    scores = [col for col in columns if col.higher_is_better is not None and not col.is_check]
+    spread = [col for col in scores if frame[col.id].nunique() > 1]
     extremes = tuple(_extreme(frame[col.id], clips, col) for col in spread)
     folder.mkdir(parents=True)
-    files = _publish(result, clips, extremes, folder / "clips", published)
+    best_and_worst = (clip for extreme in extremes for clip, _ in (*extreme.best, *extreme.worst))
+    files = publisher.publish(result, folder.name, clips, best_and_worst)
     infos = result.samples_by_id()
     texts = [str(sample_id) for sample_id in frame["sample_id"]]
     overview = {
         "clips": [printable(clip) for clip in clips],
-        "metrics": [_column_json(col) for col in columns],
-        "scores": [[_rounded(v, col.digits + 2) for v in frame[col.id]] for col in columns],
+        "metrics": [column_json(col) for col in columns],
+        "scores": [[rounded(v, col.digits + 2) for v in frame[col.id]] for col in columns],
         "categories": [
             slice_title(f"{aspect.id}/{category.id}", [aspect])
             for aspect in result.aspects
@@ -126,7 +123,7 @@ def write_samples(result: Result, folder: Path, published: ClipsPublished) -> Sa
             for i in rows
         ]
         write_script(folder / f"details-{number}.js", "details", {"number": number, "rows": detail})
-    return SamplesPage(columns, len(clips), chunks, extremes, len(files))
+    return SamplesPage(columns, len(clips), chunks, extremes, files)
 
 
 def write_script(path: Path, kind: str, value: Any) -> None:
@@ -139,11 +136,13 @@ def _numeric(series: pd.Series[Any]) -> bool:
     return series.dtype.kind in "fiu" and bool(series.notna().any())
 
 
-def _column_json(col: Column) -> dict[str, Any]:
+def column_json(col: Column) -> dict[str, Any]:
+    """A metric as scripts of pages know it."""
     return {"id": col.id, "title": col.heading, "digits": col.digits, "higher": col.higher_is_better}
 
 
-def _rounded(value: float, digits: int) -> float | None:
+def rounded(value: float, digits: int) -> float | None:
+    """The value with so many digits behind the point; None for what is no finite number."""
     value = float(value)
     return None if value != value or abs(value) == float("inf") else round(value, digits)
 
@@ -169,36 +168,6 @@ def _series(details: pd.DataFrame | None) -> dict[str, dict[str, list[float | No
     wanted = details["name"].astype(str).str.fullmatch(r"windows|[a-z_]{1,40}_times_s")
     columns = [details[wanted][name].tolist() for name in ("sample_id", "repeat", "metric", "name", "values")]
     for sample_id, repeat, metric, name, values in zip(*columns, strict=True):
-        short = [_rounded(v, 4) for v in list(values)[:MAX_SERIES]]
+        short = [rounded(v, 4) for v in list(values)[:MAX_SERIES]]
         found.setdefault(clip_name(str(sample_id), int(repeat)), {})[printable(f"{metric}.{name}")] = short
     return found
-
-
-def _publish(
-    result: Result, clips: Sequence[str], extremes: Sequence[Extreme], folder: Path, published: ClipsPublished
-) -> Mapping[str, Mapping[str, str]]:
-    """Copy clips; clip to the names of its video and sound file."""
-    if published == "none" or result.clips is None:
-        return {}
-    wanted = set(clips)
-    if published == "extremes":
-        wanted = {clip for e in extremes for clip, _ in (*e.best, *e.worst)}
-    by_stem: dict[str, list[Path]] = {}
-    for path in sorted(_media(result.clips)):
-        by_stem.setdefault(path.stem, []).append(path)
-    files: dict[str, dict[str, str]] = {}
-    for clip in sorted(wanted):
-        for path in by_stem.get(clip, []):
-            folder.mkdir(exist_ok=True)
-            shutil.copyfile(path, folder / path.name, follow_symlinks=False)
-            kind = "video" if path.suffix.lower() in VIDEO_SUFFIXES else "audio"
-            files.setdefault(clip, {})[kind] = f"clips/{path.name}"
-    return files
-
-
-def _media(folder: Path) -> Iterator[Path]:
-    """Plain media files with harmless names; never what a link points to."""
-    for path in folder.iterdir():
-        plain = path.is_file() and not path.is_symlink() and _SAFE_ID.fullmatch(path.name)
-        if plain and path.suffix.lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES):
-            yield path

@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
-from javisbench.protocol import PROTOCOLS, parse_protocol
+from javisbench.protocol import PROTOCOLS, headline_of, parse_protocol
 from javisbench.publish.export import cell_text, format_interval, format_rank
 from javisbench.publish.sources import Refused
 from javisbench.results.cell import EMPTY, Cell
 from javisbench.results.published import EXTRA_COLUMNS, Disagreement, Reported
 from javisbench.results.rankability import weights_behind
 from javisbench.results.run_folder import Result
-from javisbench.results.table import Column, Row, Table, column, metric_order
+from javisbench.results.table import Column, Row, RowGroup, Table, column, metric_order
 from javisbench.text import printable
 
 
 def digest(text: str) -> str:
     """Six hexadecimal digits that tell names apart which look alike in a file's name."""
     return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def score_columns(table: Table, group: RowGroup | None) -> list[Column]:
+    """The metrics that are scores, without those that no row has a value of; notes name these. Checks if all are."""
+    scores = [col for col in table.columns if not col.is_check] or list(table.columns)
+    return [col for col in scores if _has_value(table.rows, col)] or scores
+
+
+def headline_columns(table: Table, group: RowGroup) -> list[Column]:
+    """The headline metrics of a group's protocol, as far as it has values of them; all scores where it has none."""
+    named = {metric: place for place, metric in enumerate(headline_of(group.rows[0].protocol))}
+    found = [col for col in table.columns if col.id in named and _has_value(group.rows, col)]
+    return sorted(found, key=lambda col: named[col.id]) or score_columns(table, group)
+
+
+def check_columns(table: Table, group: RowGroup) -> list[Column]:
+    """The checks of clips; none where all metrics are checks, which then stand as scores do."""
+    checks = [col for col in table.columns if col.is_check and _has_value(group.rows, col)]
+    return checks if any(not col.is_check for col in table.columns) else []
+
+
+def has_more_than_headline(table: Table) -> bool:
+    """Whether a table of all scores would show more than the headline does."""
+    return any(set(score_columns(table, group)) - set(headline_columns(table, group)) for group in table.groups)
+
+
+def _has_value(rows: Iterable[Row], col: Column) -> bool:
+    return any(row.cells.get(col.id, EMPTY).value is not None for row in rows)
 
 
 @dataclass(frozen=True)
@@ -80,7 +108,7 @@ def spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
     found = []
     for metric in metric_order(result.metrics):
         col, own = column(metric, [result]), result.cell(metric)
-        if col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
+        if col.is_check or col.higher_is_better is None or own is None or own.value is None or own.status != "ok":
             continue
         behind, *theirs = weights_behind([result, *peers], metric)
         alike = [peer for peer, weights in zip(peers, theirs, strict=True) if weights == behind]

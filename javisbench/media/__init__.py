@@ -17,11 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.media.pool import ClipReader, probe, read_clip, stream_clip
+    from javisbench.media.pool import ClipJoiner, ClipReader, probe, read_clip, stream_clip
     from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, content_hash, sidecar_for
     from javisbench.media.write import write_clip, write_sound
 
 _LAZY = {
+    "ClipJoiner": "javisbench.media.pool",
     "ClipReader": "javisbench.media.pool",
     "ClipSource": "javisbench.media.source",
     "DecodeLimits": "javisbench.media.source",
@@ -36,6 +37,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "ClipJoiner",
     "ClipReader",
     "ClipSource",
     "DecodeLimits",

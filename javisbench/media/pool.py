@@ -85,6 +85,41 @@ def probe(video: Path | str, *, limits: DecodeLimits | None = None) -> MediaInfo
         worker.end()
 
 
+class ClipJoiner:
+    """Writes clips whose sound lies beside their picture as one file each, in a process that serves them all.
+
+    Use it as a context manager; the process is started for the first clip.
+    """
+
+    def __init__(self, limits: DecodeLimits | None = None) -> None:
+        self._worker = Worker(limits or DecodeLimits())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._worker.end()
+
+    def join(self, source: ClipSource, target: Path) -> None:
+        """Write the picture of a clip, as it is, and its sound, without loss, into an mp4.
+
+        Args:
+            source: with a sound file.
+            target: the mp4, which appears whole or not at all.
+
+        Raises:
+            MediaError: ``unsupported_format`` where the picture cannot stand in an mp4 as it is; else as for reading.
+        """
+        part = target.with_name(f".{target.name}.part")
+        try:
+            self._worker.join(source, part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
 class WholeClip:
     """Collects all frames of a clip."""
 

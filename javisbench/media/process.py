@@ -134,6 +134,17 @@ class Worker:
             values = reply["info"]
             return MediaInfo(**{**values, "fps": Fraction(*values["fps"])})
 
+    def join(self, source: ClipSource, target: Path) -> None:
+        """Write a picture and the sound beside it into one mp4 (`javisbench.media.join`). Raises `MediaError`."""
+        request = {
+            "do": "join",
+            "video": str(source.video.absolute()),
+            "audio": None if source.audio is None else str(source.audio.absolute()),
+            "target": str(target.absolute()),
+        }
+        with self._conversation():
+            _Talk(self, source.video, self._limits).say(request)
+
     def settle(self) -> None:
         """The conversation has come to its end, a good one or not."""
         self._talking = False

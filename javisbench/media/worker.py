@@ -56,6 +56,9 @@ def _answer(connection: socket.socket, request: dict[str, Any], limits: DecodeLi
     try:
         if request["do"] == "probe":
             send(connection, {"info": _info_as_json(decode.probe_headers(video, limits))})
+        elif request["do"] == "join":
+            _join(video, audio, Path(request["target"]), limits)
+            send(connection, {"joined": True})
         else:
             _stream(connection, video, audio, limits, decode)
     except MediaError as failure:
@@ -66,6 +69,13 @@ def _answer(connection: socket.socket, request: dict[str, Any], limits: DecodeLi
         send(connection, {"kind": "too_large", "message": message})
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _join(video: Path, audio: Path | None, target: Path, limits: DecodeLimits) -> None:
+    from javisbench.media.join import join
+
+    assert audio is not None
+    join(video, audio, target, limits)
 
 
 def _keep_alive(limits: DecodeLimits, pixels: int) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
-from javisbench.protocol import PROTOCOLS
+from javisbench.protocol import headline_of
 from javisbench.results.cell import OVERALL
 from javisbench.results.power import prompts_needed, smallest_difference
 from javisbench.results.table import Column, aspects_of, chosen_aspects, column, metric_order, slice_title
-from javisbench.results.verdicts import Judge, Verdict
+from javisbench.results.verdicts import Judge, Verdict, Verdicts
 from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Row:
         a: value of the first result on the samples that both have.
         b: value of the second.
         difference: a - b with its interval and unadjusted p-value.
-        p_adjusted: Holm-adjusted over the pairs of models that are compared, here one; None where no test can be made.
+        p_adjusted: Holm-adjusted over the pairs of the models that were judged together (two alone: one); None where no
+            test can be made.
         better: ``a`` or ``b`` when the difference is significant and the metric has a direction, else None.
         p_headline: Holm-adjusted over the headline metrics of the protocol, overall; None for other rows.
         smallest: the smallest true difference that is found in 80 of 100 cases at this n; None where nothing is tested.
@@ -180,7 +181,7 @@ def compare(
     checks = tuple(check for metric in metrics for check in _checks(judge, a, b, metric))
     if not rows:
         raise UsageError(f"{a.path} and {b.path} have no metric with a value for the same samples.")
-    rows = _with_headline(rows, a.protocol)
+    rows = with_headline(rows, a.protocol)
     comparable = a.stand_in == b.stand_in and not _weights_differ(a, b)
     aspects = aspects_of([a, b])
     titles = {row.slice: slice_title(row.slice, aspects) for row in rows}
@@ -193,23 +194,36 @@ def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None)
         found = judge([a, b], metric, name)
         if not found.n:
             continue
-        verdict, (first, second) = found.pair(), found.values
-        smallest = needed = None
-        if verdict.error is not None:
-            smallest = smallest_difference(verdict.error, verdict.prompts)
-            needed = None if detect is None else prompts_needed(detect, verdict.error, verdict.prompts)
+        row = verdict_row(found, detect=detect)
         weighted = judge.weighted([a, b], metric, name) if name == OVERALL else None
-        yield Row(
-            metric,
-            name,
-            first,
-            second,
-            verdict.difference if weighted is None else _beside(verdict.difference, metric, weighted.pair()),
-            verdict.p_adjusted,
-            verdict.better,
-            smallest=smallest,
-            prompts_needed=needed,
-        )
+        yield row if weighted is None else replace(row, difference=_beside(row.difference, metric, weighted.pair()))
+
+
+def verdict_row(found: Verdicts, first: int = 0, second: int = 1, detect: float | None = None) -> Row:
+    """The row of two of the models that were judged together, by their places.
+
+    Args:
+        found: of `javisbench.results.verdicts.Judge`.
+        first: whose value comes first.
+        second: whose value is taken from it.
+        detect: as for `compare`.
+    """
+    verdict = found.pair(first, second)
+    smallest = needed = None
+    if verdict.error is not None:
+        smallest = smallest_difference(verdict.error, verdict.prompts)
+        needed = None if detect is None else prompts_needed(detect, verdict.error, verdict.prompts)
+    return Row(
+        found.metric,
+        found.slice,
+        found.values[first],
+        found.values[second],
+        verdict.difference,
+        verdict.p_adjusted,
+        verdict.better,
+        smallest=smallest,
+        prompts_needed=needed,
+    )
 
 
 def _beside(found: Difference, metric: str, weighted: Verdict) -> Difference:
@@ -233,9 +247,10 @@ def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:
             yield Check(metric, name, fault.word, first, second, len(scores))
 
 
-def _with_headline(rows: list[Row], protocol: str) -> list[Row]:
-    known = PROTOCOLS.get(protocol.partition("+")[0])
-    headline = () if known is None else known.headline
+def with_headline(rows: Sequence[Row], protocol: str) -> list[Row]:
+    """The rows of two models with p-values adjusted over the headline metrics of their protocol, overall."""
+    rows = list(rows)
+    headline = headline_of(protocol)
     family = [
         place
         for place, row in enumerate(rows)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from javisbench.results.cell import OVERALL, slice_name
-from javisbench.results.verdicts import Judge, Rank
+from javisbench.results.verdicts import Judge, Rank, Verdicts
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import Result
@@ -19,17 +19,24 @@ class Ranker:
     `javisbench.results.table.board_table` found comparable; gives None for each where no test can be made: no
     per-sample scores (set metrics: no stored features, or too few samples for influences), no category of the samples
     known, or too few samples in common.
+
+    Args:
+        seen: is shown the verdicts behind all ranks, with the results that they are of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Callable[[Sequence[Result], Verdicts], None] | None = None) -> None:
         self._judge = Judge(ranks_only=True)
+        self._seen = seen
 
     def __call__(
         self, results: Sequence[Result], metric: str, aspect: str | None, category: str | None
     ) -> Sequence[Rank]:
         """The best and worst rank that the data allow each of `results`."""
         name = OVERALL if aspect is None or category is None else slice_name(aspect, category)
-        return self._judge(results, metric, name).ranks
+        found = self._judge(results, metric, name)
+        if self._seen is not None:
+            self._seen(results, found)
+        return found.ranks
 
     def weighted(self, results: Sequence[Result], metric: str) -> Sequence[Rank]:
         """The same over all samples, by means that weight clips by how much they can tell; empty without such."""

@@ -188,12 +188,9 @@ def metric_order(metric_ids: Iterable[str], headline: Sequence[str] = ()) -> lis
 
 def headline_of(results: Iterable[Result]) -> tuple[str, ...]:
     """Ids of the metrics that stand for the whole under the results' protocol; those of the first, of several."""
-    from javisbench.protocol import PROTOCOLS
+    from javisbench import protocol
 
-    for result in results:
-        known = PROTOCOLS.get(result.protocol.partition("+")[0])
-        return () if known is None else known.headline
-    return ()
+    return next((protocol.headline_of(result.protocol) for result in results), ())
 
 
 def aspects_of(results: Iterable[Result]) -> tuple[Aspect, ...]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 
@@ -19,13 +20,27 @@ HOSTILE_NAME = "Beta <b>bold</b></script><script>alert(1)</script>"
 HOSTILE_PROMPT = 'A dog </script><img src=x onerror=alert(2)> barks & "runs" {{ 7 * 7 }}'
 
 
+def _webm(path: Path) -> None:
+    """A video that plays in browsers and cannot stand in mp4: VP8, 2 s."""
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("libvpx", rate=12, options={"deadline": "realtime", "cpu-used": "8"})
+        track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        for k in range(24):
+            pixels = np.full((48, 64, 3), 10 * k, np.uint8)
+            container.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(track.encode(None))
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path, synthetic_runs: ModuleType) -> Path:
     """A site with every case: several models, protocols, stand-ins, n = 2, failures, hostile text, clips, plots."""
     from javisbench.leaderboard.build import SiteOptions, build_site
 
     root = tmp_path_factory.mktemp("leaderboard")
-    metrics = ("fvd", "javis_score", "av_align", "health_loudness")
+    metrics = ("fvd", "javis_score", "av_align", "health_silence")
     # Two aspects and few metrics, because every plot takes a tenth of a second to draw.
     write = partial(
         synthetic_runs.RunWriter(root / "runs"), metrics=metrics, aspects=("visual_style", "temporal_composition")
@@ -55,9 +70,21 @@ def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path, synthetic_r
             write("Toy", protocol="javisbench-v1+stand-in", stand_in=True),
         ]
         write("Alpha", protocol="javisbench-v2", folder="alpha-00000000/demo/protocols/javisbench-v2")
-        (runs[0] / "clips").mkdir()
-        for name in ("sample_0000.mp4", "sample_0000.wav", "sample_0001.mp4"):
-            shutil.copy(clips_fake / name, runs[0] / "clips" / name)
+        scores = pd.read_parquet(runs[0] / "scores.parquet")
+        scores.loc[:2, "health_silence"] = 0.9
+        scores.to_parquet(runs[0] / "scores.parquet")
+        # Gamma's second clip is of a format that keeps its sound beside it.
+        published = {
+            0: ("sample_0000.mp4", "sample_0000.wav", "sample_0001.mp4", "sample_0001.wav"),
+            1: ("sample_0000.mp4", "sample_0000.wav"),
+            2: ("sample_0000.mp4", "sample_0000.wav"),
+        }
+        for number, names in published.items():
+            (runs[number] / "clips").mkdir()
+            for name in names:
+                shutil.copy(clips_fake / name, runs[number] / "clips" / name)
+        _webm(runs[2] / "clips" / "sample_0001.webm")
+        shutil.copy(clips_fake / "sample_0001.wav", runs[2] / "clips")
         (runs[0] / "clips" / "sample_0002.mp4").symlink_to("/etc/passwd")
         build_site(runs, root / "site", SiteOptions(title="Test <board>", clips="all", plots=True))
     return root / "site"

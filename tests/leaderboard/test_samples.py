@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from javisbench.leaderboard.clips import ClipPublisher
 from javisbench.leaderboard.samples import write_samples
 from javisbench.results.run_folder import load_result
 
@@ -16,7 +17,8 @@ def test_clips_that_a_metric_does_not_apply_to_are_told_apart_from_failures(writ
         {**row, "sample_id": "sample_0002", "stage": "metric", "kind": "broken"},
     ]
     result = load_result(write_run("One", n=4, failures=rows))
-    page = write_samples(result, tmp_path / "samples", "none")
+    with ClipPublisher(tmp_path, "none", [result]) as publisher:
+        page = write_samples(result, tmp_path / "samples", publisher)
     assert page is not None and page.clips == 4
     overview, details = (
         json.loads((tmp_path / "samples" / name).read_text().split(",", 1)[1].removesuffix(");\n"))

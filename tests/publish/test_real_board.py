@@ -67,7 +67,8 @@ def test_pages_are_quiet_and_ask_for_nothing_outside(browser: Any, site: Path, w
     browser.console(), browser.requests()
     browser.look(width=width, theme=theme)
     pages = sorted(site.rglob("*.html"))
-    assert len(pages) == 1 + 5 + 4 + 4 + 1 + 1 + 1, pages
+    # index, categories, compare, published, metrics, about; aspects; models; samples; prompts; protocols
+    assert len(pages) == 6 + 5 + 4 + 4 + 1 + 1, pages
     for page in pages:
         opened(browser, page, "#sample_0001" if page.parent.name == "samples" else "")
         assert browser.console() == [], page
@@ -110,19 +111,21 @@ def test_every_link_resolves_as_the_browser_reads_it(browser: Any, site: Path) -
 
 def test_sorting_shows_the_runs_own_order(browser: Any, site: Path, summaries: dict[str, Any]) -> None:
     opened(browser, site / "index.html")
-    heading = "document.querySelector('table[data-board] [data-metric={}] .dt-column-order')"
-    browser.wait(f"return {heading.format('av_align')} !== null")
-    names = "return Array.from(document.querySelectorAll('table[data-board] tbody th a'), a => a.textContent)"
-    for metric in ("av_align", "health_loudness"):
-        state = f"return document.querySelector('table[data-board] [data-metric={metric}]').getAttribute('aria-sort')"
+    browser.run("document.getElementById('checks').open = true")
+    boards = {"av_align": "[aria-label^=Headline]", "health_loudness": "[aria-label^=Checks]"}
+    for metric, board in boards.items():
+        heading = f"document.querySelector('{board} [data-metric={metric}] .dt-column-order')"
+        browser.wait(f"return {heading} !== null")
+        names = f"return Array.from(document.querySelectorAll('{board} tbody th a'), a => a.textContent)"
+        state = f"return document.querySelector('{board} [data-metric={metric}]').getAttribute('aria-sort')"
         if browser.run(state) != "descending":
-            browser.run(heading.format(metric) + ".click()")
+            browser.run(heading + ".click()")
         values = {f"procedural {name}": cells[metric]["overall"]["value"] for name, cells in summaries.items()}
         for order in ("descending", "ascending"):
             browser.wait(f"{state} === '{order}'")
             shown = [values[name] for name in browser.run(names)]
             assert shown == sorted(values.values(), reverse=order == "descending")
-            browser.run(heading.format(metric) + ".click()")
+            browser.run(heading + ".click()")
 
 
 def test_filters_hold_on_every_board_of_a_page(browser: Any, site: Path) -> None:

@@ -47,6 +47,16 @@ def test_best_and_second_follow_the_direction(write_run):
     assert set(places["Low"].values()) == {None}
 
 
+def test_checks_of_clips_are_not_marked_best_or_second(write_run):
+    metrics = ("tv_ib", "health_silence")
+    results = [load_result(write_run(name, shift=s, metrics=metrics)) for name, s in (("Low", 0.0), ("High", 0.2))]
+    (group,) = board_table(results, ranks=Ranker()).groups
+    assert [row.cells["tv_ib"].place for row in group.rows] == ["second", "best"]
+    for row in group.rows:
+        cell = row.cells["health_silence"]
+        assert cell.value is not None and (cell.place, cell.rank) == (None, None)
+
+
 @pytest.mark.parametrize(
     "other",
     [

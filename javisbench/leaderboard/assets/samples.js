@@ -2,7 +2,7 @@
 "use strict";
 
 const javisbench = (function () {
-  const SVG = "http://www.w3.org/2000/svg";
+  const { make, draw, format, orders, load } = elements;
   const table = document.getElementById("samples");
   const folder = table.dataset.folder;
   const panel = document.getElementById("detail");
@@ -11,42 +11,7 @@ const javisbench = (function () {
   let data = null;
   let grid = null;
 
-  function make(name, attributes, text) {
-    const node = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes || {})) {
-      node.setAttribute(key, value);
-    }
-    if (text !== undefined) {
-      node.textContent = text;
-    }
-    return node;
-  }
-
-  function draw(name, attributes, text) {
-    const node = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) {
-      node.setAttribute(key, value);
-    }
-    if (text !== undefined) {
-      node.textContent = text;
-    }
-    return node;
-  }
-
-  function format(value, digits) {
-    return value === null ? "–" : value.toFixed(digits);
-  }
-
   // The table
-
-  function missingLast(sign) {
-    return function (a, b) {
-      if (a === null || b === null) {
-        return (a === null) - (b === null);
-      }
-      return sign * (a - b);
-    };
-  }
 
   function clipButton(index) {
     const button = make("button", { type: "button", class: "link" }, data.clips[index]);
@@ -57,7 +22,7 @@ const javisbench = (function () {
   function build() {
     DataTable.type("value", {
       detect: () => false,
-      order: { asc: missingLast(1), desc: missingLast(-1) },
+      order: orders,
     });
     const failed = new Set(data.failed);
     const columns = [
@@ -145,13 +110,11 @@ const javisbench = (function () {
       return;
     }
     waiting.set(number, () => select(index, move));
-    const script = make("script", { src: folder + "details-" + number + ".js" });
-    script.addEventListener("error", function () {
+    load(folder + "details-" + number + ".js", function () {
       panel.hidden = false;
       document.getElementById("detail-title").textContent = data.clips[index];
       document.getElementById("detail-body").replaceChildren(make("p", {}, "Its details could not be loaded."));
     });
-    document.head.append(script);
   }
 
   function show(index, row, move) {
@@ -167,13 +130,22 @@ const javisbench = (function () {
     if (names.length) {
       body.append(make("p", { class: "muted" }, names.join(" · ")));
     }
-    body.append(media(row), scores(index));
-    const [curve, events] = [windows(row.series), times(row.series)];
-    if (curve) {
-      body.append(curve);
+    const [box, video] = media(row);
+    body.append(box, scores(index));
+    // One axis of time for all plots, so that what happens at one moment stands in one line.
+    const [points, lanes] = [windows(row.series), times(row.series)];
+    const last = Math.max(0, ...points.map((p) => p[0]), ...lanes.flatMap((lane) => lane[1]));
+    const end = Math.max(1, Math.ceil(last * 2) / 2);
+    const plots = [];
+    if (points.length) {
+      plots.push(windowPlot(points, end));
     }
-    if (events) {
-      body.append(events);
+    if (lanes.length) {
+      plots.push(eventPlot(lanes, end));
+    }
+    body.append(...plots.map((plotted) => plotted.figure));
+    if (video) {
+      follow(video, plots);
     }
     told(body, "Failures", row.failures);
     told(body, "Not applicable", row.not_applicable);
@@ -191,18 +163,42 @@ const javisbench = (function () {
     }
   }
 
+  // The clip, and its video for what follows its time. Where the sound could not be written into the copy of the video,
+  // both are played together.
   function media(row) {
     const box = make("div", { class: "media" });
-    if (row.files.video) {
-      box.append(make("video", { controls: "", preload: "metadata", src: folder + row.files.video }));
+    if (!row.files.video) {
+      if (row.files.audio) {
+        box.append(make("audio", { controls: "", preload: "metadata", src: folder + row.files.audio }));
+      }
+      return [box, null];
     }
+    const video = make("video", { playsinline: "", preload: "metadata", src: folder + row.files.video });
+    box.append(video);
     if (row.files.audio) {
-      const figure = make("figure", {});
-      figure.append(make("audio", { controls: "", preload: "metadata", src: folder + row.files.audio }));
-      figure.append(make("figcaption", {}, "The sound file beside the video, which was scored"));
-      box.append(figure);
+      const audio = make("audio", { preload: "metadata", src: folder + row.files.audio });
+      box.append(audio, together.controls([{ video: video, audio: audio }]).bar);
+      box.append(make("p", { class: "muted" }, "The sound is the file beside the video, which was scored."));
+    } else {
+      video.controls = true;
     }
-    return box;
+    return [box, video];
+  }
+
+  function follow(video, plots) {
+    const lines = plots.map(function (plotted) {
+      const line = draw("line", { y1: 0, y2: plotted.height, class: "now" });
+      plotted.svg.append(line);
+      return [line, plotted.x];
+    });
+    function place() {
+      for (const [line, x] of lines) {
+        line.setAttribute("x1", x(video.currentTime));
+        line.setAttribute("x2", x(video.currentTime));
+      }
+    }
+    video.addEventListener("timeupdate", place);
+    place();
   }
 
   function scores(index) {
@@ -225,43 +221,41 @@ const javisbench = (function () {
     return (values || []).filter((value) => value !== null);
   }
 
-  function plot(height, end, label) {
+  function plot(height, end, label, caption) {
     const width = Math.max(240, Math.min(WIDEST, document.getElementById("detail-body").clientWidth));
     const svg = draw("svg", { width: width, height: height + 24, role: "img", "aria-label": label, class: "time" });
-    const x = (t) => LEFT + ((width - LEFT - 12) * t) / end;
+    const x = (t) => LEFT + ((width - LEFT - 12) * Math.min(t, end)) / end;
     const step = end > 12 ? 5 : end > 6 ? 2 : 1;
     for (let t = 0; t <= end + 1e-9; t += step) {
       svg.append(draw("line", { x1: x(t), x2: x(t), y1: 4, y2: height, class: "grid" }));
       svg.append(draw("text", { x: x(t), y: height + 16, "text-anchor": "middle" }, t + " s"));
     }
-    return { svg: svg, x: x };
-  }
-
-  function captioned(svg, caption) {
     const figure = make("figure", { class: "plot" });
     figure.append(svg, make("figcaption", {}, caption));
-    return figure;
+    return { svg: svg, x: x, height: height, figure: figure };
   }
 
+  // [start in seconds, score] of each window.
   function windows(series) {
     const [values, starts] = [series["javis_score.windows"], series["javis_score.window_times_s"]];
-    const points = (values || []).map((v, i) => [starts ? starts[i] : i, v]).filter((p) => p[0] != null && p[1] !== null);
-    if (!points.length) {
-      return null;
-    }
-    const end = Math.max(1, ...points.map((p) => p[0]));
+    return (values || []).map((v, i) => [starts ? starts[i] : i, v]).filter((p) => p[0] != null && p[1] !== null);
+  }
+
+  function windowPlot(points, end) {
     const [low, high] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
     const height = 120;
     const y = (v) => (high > low ? 14 + ((height - 28) * (high - v)) / (high - low) : height / 2);
     const text = points.map((p) => p[0] + " s: " + p[1].toFixed(3)).join(", ");
-    const { svg, x } = plot(height, end, "JavisScore of each window by its start: " + text);
+    const caption = "JavisScore of each window, by the time at which the window starts";
+    const plotted = plot(height, end, "JavisScore of each window by its start: " + text, caption);
+    const { svg, x } = plotted;
     const ends = high > low ? [low, high] : [low];
     for (const v of ends) {
       svg.append(draw("text", { x: LEFT - 8, y: y(v) + 4, "text-anchor": "end" }, v.toFixed(3)));
     }
     svg.append(draw("polyline", { points: points.map((p) => x(p[0]) + "," + y(p[1])).join(" "), class: "curve" }));
     points.forEach((p) => svg.append(draw("circle", { cx: x(p[0]), cy: y(p[1]), r: 3.5, class: "point" })));
-    return captioned(svg, "JavisScore of each window, by the time at which the window starts");
+    return plotted;
   }
 
   const TITLES = {
@@ -270,17 +264,18 @@ const javisbench = (function () {
     "javis_score.window_times_s": null,
   };
 
+  // [title, times in seconds] of each kind of event.
   function times(series) {
-    const lanes = Object.keys(series)
+    return Object.keys(series)
       .filter((name) => name.endsWith("_times_s") && TITLES[name] !== null)
       .map((name) => [TITLES[name] || name.replace("_times_s", "").replace(/[._]/g, " "), numbers(series[name])]);
-    if (!lanes.length) {
-      return null;
-    }
-    const end = Math.max(1, Math.ceil(Math.max(0, ...lanes.flatMap((lane) => lane[1])) * 2) / 2);
+  }
+
+  function eventPlot(lanes, end) {
     const height = 30 * lanes.length + 8;
     const label = lanes.map((lane) => lane[0] + " at " + (lane[1].map((t) => t.toFixed(2) + " s").join(", ") || "no time"));
-    const { svg, x } = plot(height, end, label.join("; "));
+    const plotted = plot(height, end, label.join("; "), "Events in the sound and in the picture");
+    const { svg, x } = plotted;
     lanes.forEach(function (lane, k) {
       const middle = 19 + 30 * k;
       svg.append(draw("text", { x: LEFT - 8, y: middle + 4, "text-anchor": "end" }, lane[0]));
@@ -288,7 +283,7 @@ const javisbench = (function () {
         svg.append(draw("line", { x1: x(t), x2: x(t), y1: middle - 10, y2: middle + 10, class: "event lane" + (k % 2) }));
       }
     });
-    return captioned(svg, "Onsets in the sound and peaks of motion in the picture");
+    return plotted;
   }
 
   return {

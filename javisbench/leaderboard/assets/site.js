@@ -98,6 +98,11 @@
   // Filters
 
   const form = document.getElementById("filters");
+  const fold = document.getElementById("filter-fold");
+  if (fold) {
+    // Where there is room; on a phone the tables come first.
+    fold.open = window.matchMedia("(min-width: 40rem)").matches;
+  }
 
   function value(id) {
     const field = document.getElementById(id);
@@ -152,12 +157,29 @@
     });
   }
 
+  // An address that ends in a metric's id shows that metric, and the one that is shown stands in the address.
+  function chartFromAddress() {
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    const known = Array.from(chooser.options).some((option) => option.value === wanted);
+    if (known) {
+      chooser.value = wanted;
+      showChart();
+    }
+    return known;
+  }
+
   if (chooser) {
-    const first = boards.length ? boards[0].node.dataset.first : "";
+    const first = chooser.dataset.first || (boards.length ? boards[0].node.dataset.first : "");
     if (first && Array.from(chooser.options).some((option) => option.value === first)) {
       chooser.value = first;
     }
-    chooser.addEventListener("change", showChart);
-    showChart();
+    chooser.addEventListener("change", function () {
+      history.replaceState(null, "", "#" + encodeURIComponent(chooser.value));
+      showChart();
+    });
+    window.addEventListener("hashchange", chartFromAddress);
+    if (!chartFromAddress()) {
+      showChart();
+    }
   }
 })();
