@@ -32,21 +32,30 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(VENV)/.installed $@
 
+# Three models: scenes whose sound and picture belong together, the same with sound that is 0.3 s late, the same without motion.
+DEMO_EVAL = $(BIN)/javisbench eval --model procedural:sync -M rates=suite --suite sync-scenes --limit 24 --protocol javisbench-v2
+
 demo: $(VENV)/.installed
-	$(BIN)/javisbench eval --model procedural --suite demo --metrics 'av_align,health_*' --out $(DEMO_RUN)
-	$(BIN)/javisbench report $(DEMO_RUN) --write $(DEMO_RUN)/tables
+	$(DEMO_EVAL) --name in-step --out $(DEMO_RUN)/in-step
+	$(DEMO_EVAL) -M offset_s=0.3 --name late --out $(DEMO_RUN)/late --quiet > $(DEMO_RUN)/late.txt
+	$(DEMO_EVAL) -M damage=frozen --name frozen --out $(DEMO_RUN)/frozen --quiet > $(DEMO_RUN)/frozen.txt
+	$(BIN)/javisbench leaderboard build $(DEMO_RUN)/in-step $(DEMO_RUN)/late $(DEMO_RUN)/frozen --out $(DEMO_RUN)/board \
+	  --title "javisbench demo" --clips extremes --quiet
 	@echo
-	@echo "Clips:   $(DEMO_RUN)/clips/      (play one: any browser opens the mp4)"
-	@echo "Tables:  $(DEMO_RUN)/tables/     (Markdown, CSV, LaTeX, JSON)"
-	@echo "Scores:  $(DEMO_RUN)/scores.parquet, one row a clip"
-	@echo "Next:    $(BIN)/javisbench score YOUR_CLIPS --suite demo --name my-model"
+	$(BIN)/javisbench report $(DEMO_RUN)/in-step $(DEMO_RUN)/late $(DEMO_RUN)/frozen
+	@echo
+	@echo "Board:  file://$(abspath $(DEMO_RUN))/board/index.html"
+	@echo "Clips:  $(DEMO_RUN)/late/clips/   (play one: any browser opens the mp4)"
+	@echo "Next:   $(BIN)/javisbench compare $(DEMO_RUN)/in-step $(DEMO_RUN)/late"
+	@echo "        $(BIN)/javisbench inspect $(DEMO_RUN)/late/clips/sync_0001.mp4 --html $(DEMO_RUN)/clip.html"
+	@echo "        $(BIN)/javisbench score $(DEMO_RUN)/late/clips --suite sync-scenes --limit 4 --name mine   (or a folder of your own)"
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow and not gpu and not browser"

@@ -85,6 +85,7 @@ def build_table(
     """
     from javisbench.errors import UsageError
     from javisbench.registry import did_you_mean
+    from javisbench.results.ranking import Ranker
     from javisbench.results.run_folder import load_result, load_results
     from javisbench.results.table import aspects_of, board_table, chosen_aspects, joined_tables, run_table
 
@@ -102,12 +103,13 @@ def build_table(
     if aspect is not None and aspect not in known:
         raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, known)} Known: {', '.join(known)}.")
     own = chosen_aspects(results, slice_by or None)
+    ranks = Ranker() if len(results) > 1 else None
     if len(results) == 1 and aspect is None:
         return run_table(results[0], own)
     return (
-        joined_tables([board_table(results, name) for name in known if own and name in own])
+        joined_tables([board_table(results, name, ranks) for name in known if own and name in own])
         if own
-        else (board_table(results, aspect))
+        else board_table(results, aspect, ranks)
     )
 
 
