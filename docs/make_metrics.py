@@ -115,6 +115,9 @@ def section(metric: Any) -> list[str]:
     card = metric.card
     lines = [f"## {card.title} (`{card.id}`)", "", card.measures, "", f"* **Formula**: {FORMULAS[card.id]}."]
     lines.append(f"* **Range**: {_range(card)}; {_better(card)} is better.")
+    without = getattr(metric, "not_applicable", {})
+    if without:
+        lines.append(f"* **No value**, counted beside the mean: {', '.join(without.values())}.")
     lines.append(f"* **Cannot see**: {card.blind_to}")
     for name in encoders(metric):
         encoder = ENCODERS.get(name).card

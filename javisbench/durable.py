@@ -156,12 +156,16 @@ def sweep_temporaries(folder: Path) -> int:
     Only under the folder's lock: then nobody else writes here.
     """
     swept = 0
-    for pattern in _STALE:
-        for path in folder.rglob(pattern):
-            with contextlib.suppress(OSError):
-                path.unlink()
-                swept += 1
+    for path in stale_files(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
+            swept += 1
     return swept
+
+
+def stale_files(folder: Path) -> list[Path]:
+    """Temporary files below `folder`: those of a job at work, or of killed ones."""
+    return [path for pattern in _STALE for path in folder.rglob(pattern)]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from javisbench.cards import SuiteCard, suite_cards
+from javisbench.cards import SuiteCard, card_problems, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug
@@ -240,6 +240,16 @@ def known_suites() -> dict[str, str]:
         plugin = SUITES.plugin(name)
         titles.setdefault(name, f"of the package {plugin.label if plugin else ''}")
     return titles
+
+
+def suite_notices() -> list[str]:
+    """What is wrong with the suites that other packages bring, a sentence each."""
+    cards = suite_cards()
+    taken = [(name, plugin) for name in SUITES if name in cards and (plugin := SUITES.plugin(name)) is not None]
+    shadowed = [
+        f"The suite {name!r} of the package {plugin.label} is left out: a card has it." for name, plugin in taken
+    ]
+    return [*card_problems("suites"), *SUITES.notices(), *shadowed]
 
 
 def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False) -> Suite:

@@ -41,7 +41,11 @@ SILENT_RMS = 1e-4
 LEVEL_TREND_S = 1.2
 LEVEL_ENDS_S = 0.2
 LEAST_LEVEL_CHANGE = 0.03
-LEAST_CHANGE = 5.0
+# Noise whose power lies in few bands wavers by up to 6 % in level, but rises as evenly as any.
+WAVERING = 0.08
+LEAST_RISE_SPREAD = 0.28
+LEAST_CHANGE = 10.0
+REPEAT = 0.1
 EVENT_QUANTILE = 0.98
 CLEAR_CHANGE = 20.0
 LEAST_FRAMES = 4
@@ -49,6 +53,7 @@ CLEAR_RISE = 0.8
 CLEAR_SLOWING = 20.0
 BELIEVED = 5.0
 RESAMPLES = 1000
+LEAST_PROMPTS = 10
 CLEAR_OFFSET_MS = 400.0
 IN_STEP_MS = 40.0
 
@@ -58,7 +63,7 @@ class Motion:
     """Motion of the picture without the camera's.
 
     Attributes:
-        times_s: when each frame is shown, float64 ``(T,)``.
+        times_s: when each frame is shown, but for those that repeat the one before, float64 ``(T,)``.
         change: by how much the velocity of a region changes at each frame, pixels/s (of 160 on the long side), float64
             ``(85, T)``: the whole picture, then its 2 x 2, 4 x 4 and 8 x 8 parts, row by row.
         slowing: by how much its speed falls, not negative, of the same shape.
@@ -71,10 +76,12 @@ class Motion:
     @classmethod
     def of(cls, cells: NDArray[np.generic], times_s: NDArray[np.generic]) -> Motion:
         """From the feature ``cells`` of the encoder ``motion_acceleration``: ``(T, 8, 8, 2)`` and ``(T + 1,)``."""
-        times = np.asarray(times_s, dtype=np.float64)[: len(cells)]
+        moved = _float64(cells)
+        new = ~repeats(moved)
+        times, moved = _float64(times_s)[: len(moved)][new], moved[new]
         span = times[-1] - times[0]
         rate = (len(times) - 1) / span if span > 0 else 0.0
-        velocity = regions(without_camera(np.asarray(cells, dtype=np.float64))) * rate
+        velocity = regions(without_camera(moved)) * rate
         return cls(times, *changes(velocity))
 
     @property
@@ -95,6 +102,18 @@ class Motion:
     def cells_slowing(self) -> NDArray[np.float64]:
         """Of the 64 smallest regions."""
         return self.slowing[-(GRIDS[-1] ** 2) :]
+
+
+def repeats(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which frames of cells ``(T, 8, 8, 2)`` repeat the one before while all else moves on.
+
+    As where 24 frames a second are shown as 30: motion would stop and start again, several times a second. A single
+    frame that moves less than a tenth of each of its neighbours; two in a row are a picture that stands still.
+    """
+    speed = np.abs(cells).mean(axis=(1, 2, 3))
+    found = np.zeros(len(speed), dtype=np.bool_)
+    found[1:-1] = speed[1:-1] < REPEAT * np.minimum(speed[:-2], speed[2:])
+    return found
 
 
 def without_camera(cells: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -292,6 +311,16 @@ def rise_spread(rise: NDArray[np.float64]) -> float:
     return float(rise.std()) / mean if mean > 0 else 0.0
 
 
+def has_events(level: NDArray[np.float64], rise: NDArray[np.float64]) -> bool:
+    """Whether anything happens in a sound, by `sound_level` and `sound_rise` of the encoder; noise of any colour has
+    no events.
+    """
+    changing = level_change(level, SOUND_STEP_S)
+    if changing < LEAST_LEVEL_CHANGE:
+        return False
+    return changing >= WAVERING or rise_spread(rise) >= LEAST_RISE_SPREAD
+
+
 def strongest(cells: NDArray[np.float64]) -> float:
     """Of the largest 98 % quantile over cells ``(64, T)``: pixels/s."""
     return float(np.quantile(cells, EVENT_QUANTILE, axis=-1).max())
@@ -375,10 +404,10 @@ class AVSyncMetric(SampleMetric):
         ),
         blind_to=(
             "Offsets below 160 ms, and on a single real clip 160 ms too; periodic events (a shift by whole periods); "
-            "smooth motion and most mouths; what sounds and what moves; preference: it measures timing alone. One clip "
+            "smooth motion, mostly; what sounds and what moves; preference: it measures timing alone. One clip "
             "is weak evidence: use sets. Compare only at equal frame rate and codec: half the rate moves scores by "
-            "about a third. Silence and still pictures have no value, neither good nor bad, so that a model could gain "
-            "by making only what is easy to time: the shares of clips that it does not apply to and that are "
+            "a third to a half. Silence and still pictures have no value, neither good nor bad, so that a model could "
+            "gain by making only what is easy to time: the shares of clips that it does not apply to and that are "
             "informative stand beside the mean, a second mean weights clips by how informative they are, and models "
             "whose shares of clips without a value differ significantly are not ranked."
         ),
@@ -406,8 +435,10 @@ class AVSyncMetric(SampleMetric):
         """The score, any number.
 
         Raises:
-            MetricError: of a kind in `not_applicable`.
+            MetricError: of a kind in `not_applicable`, or ``non_finite`` for features that are no numbers.
         """
+        if not all(np.isfinite(array).all() for made in features.values() for array in made.values()):
+            raise MetricError("The features of this clip are NaN or infinite.", kind="non_finite")
         sound = features["sound"]
         streams = Streams.of(features["motion"], sound)
         _check_events(streams.motion, sound)
@@ -442,7 +473,7 @@ class AVSyncMetric(SampleMetric):
 
         Returns:
             ``informative``, the share of informative clips; ``weighted_mean``, the mean of clipped scores weighted by
-            `weight`, with ``weighted_mean_low`` and ``weighted_mean_high``; and of two prompts or more ``offset_ms``,
+            `weight`, of two prompts or more with ``weighted_mean_low`` and ``_high``; and of ten or more ``offset_ms``,
             the lag that all clips agree on best (the largest S, averaged with those weights and smoothed by 30 ms;
             positive when the sound is late), with ``offset_ms_low`` and ``offset_ms_high``. Intervals are of 95 %, by
             the bootstrap over prompts. Where clips have no offset in common, its interval is wide: up to 2 s.
@@ -451,7 +482,7 @@ class AVSyncMetric(SampleMetric):
             return {}
         weights = np.array([told["weight"][0] for told in details])
         found = {"informative": float(np.mean([told["informative"][0] for told in details]))}
-        strength = np.array([told["correlation"] for told in details])
+        strength = _aligned([told["correlation"] for told in details])
         rows = np.column_stack([weights, weights * self.for_mean(values), weights[:, None] * strength])
         _, codes = np.unique(prompts, return_inverse=True)
         sums = np.zeros((codes.max() + 1, rows.shape[1]))
@@ -462,11 +493,10 @@ class AVSyncMetric(SampleMetric):
             return found
         equal = np.full(len(sums), 1 / len(sums))
         draws = _float64(np.random.default_rng(seed).multinomial(len(sums), equal, size=RESAMPLES))
-        for name, whole, drawn in zip(
-            ("weighted_mean", "offset_ms"), (mean, offset_ms), _pooled(draws @ sums), strict=True
-        ):
-            low, high = np.quantile(drawn, (0.025, 0.975))
-            found |= {name: float(whole[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+        drawn_mean, drawn_offset_ms = _pooled(draws @ sums)
+        found |= _with_interval("weighted_mean", mean, drawn_mean)
+        if len(sums) >= LEAST_PROMPTS:
+            found |= _with_interval("offset_ms", offset_ms, drawn_offset_ms)
         return found
 
     def remark(self, facts: Mapping[str, float]) -> str | None:
@@ -475,9 +505,10 @@ class AVSyncMetric(SampleMetric):
             return None
         told = f"{100 * facts['informative']:.0f} % of clips informative; mean weighted by that "
         told += f"{facts['weighted_mean']:.2f}"
+        if "weighted_mean_low" in facts:
+            told += f" [{facts['weighted_mean_low']:.2f}, {facts['weighted_mean_high']:.2f}]"
         if "offset_ms_low" not in facts:
             return told
-        told += f" [{facts['weighted_mean_low']:.2f}, {facts['weighted_mean_high']:.2f}]"
         low, high, offset_ms = facts["offset_ms_low"], facts["offset_ms_high"], facts["offset_ms"]
         if high - low > CLEAR_OFFSET_MS:
             return f"{told}; no offset that the clips have in common"
@@ -485,6 +516,20 @@ class AVSyncMetric(SampleMetric):
             return f"{told}; in step ({offset_ms:+.0f} ms [{low:+.0f}, {high:+.0f}])"
         way = "late" if offset_ms > 0 else "early"
         return f"{told}; the sound is {abs(offset_ms):.0f} ms {way} ({offset_ms:+.0f} ms [{low:+.0f}, {high:+.0f}])"
+
+
+def _with_interval(name: str, whole: NDArray[np.float64], drawn: NDArray[np.float64]) -> dict[str, float]:
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return {name: float(whole[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def _aligned(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """S of each clip, lag 0 in the middle; 0 at lags that a clip is too short for: it says nothing of them."""
+    found = np.zeros((len(rows), max(map(len, rows), default=0)))
+    for place, row in enumerate(rows):
+        start = (found.shape[1] - len(row)) // 2
+        found[place, start : start + len(row)] = row
+    return found
 
 
 def _pooled(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -512,11 +557,11 @@ def _check_events(motion: Motion, sound: Features) -> None:
     rms = float(sound["rms"][0])
     if rms < SILENT_RMS:
         raise MetricError(f"The sound is silent (root mean square {rms:.2g}).", kind="silent")
-    changing = level_change(_float64(sound["level"]), SOUND_STEP_S)
-    if changing < LEAST_LEVEL_CHANGE:
+    level, rise = _float64(sound["level"]), _float64(sound["rise"])
+    if not has_events(level, rise):
         raise MetricError(
-            f"The level of the sound hardly changes (by {100 * changing:.1f} % of its mean): nothing in it happens at "
-            "any moment.",
+            f"The sound hardly changes (its level by {100 * level_change(level, SOUND_STEP_S):.1f} % of its mean): "
+            "nothing in it happens at any moment.",
             kind="no_sound_events",
         )
     fastest = strongest(motion.cells_change)

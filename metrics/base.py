@@ -21,6 +21,7 @@ __all__ = [
     "SampleScore",
     "SetMetric",
     "SetValue",
+    "needed_features",
 ]
 
 if TYPE_CHECKING:
@@ -357,3 +358,17 @@ class SetMetric(ABC):
         low = low if least is None else max(low, least)
         high = high if most is None else min(high, most)
         return SetValue(found.value, found.n_fake, low, high, note=found.note)
+
+
+def needed_features(metric: SampleMetric | SetMetric, protocol: Protocol) -> list[FeatureSpec]:
+    """The features that a metric of either kind needs under a protocol.
+
+    Raises:
+        TypeError: it says something else.
+    """
+    from javisbench.metrics.encoders.base import FeatureSpec
+
+    specs = [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
+    if not specs or not all(isinstance(spec, FeatureSpec) for spec in specs):
+        raise TypeError(f"it needs features, each as a FeatureSpec; it says {specs!r:.200}")
+    return specs

@@ -27,6 +27,7 @@ COMMANDS = {
     "leaderboard": ("javisbench.cli.leaderboard", "Build a leaderboard site, or push its tables."),
     "submit": ("javisbench.cli.submit", "Pack a run for a leaderboard, or verify such an archive."),
     "merge": ("javisbench.cli.merge", "Join the shards of a run."),
+    "clean": ("javisbench.cli.clean", "Show what runs take on disk, and free what is not needed."),
     "doctor": ("javisbench.cli.doctor", "Check machine, files and weights before a long run; forecast it."),
     "validate-metrics": ("javisbench.cli.validate_metrics", "Measure what each metric notices, on damaged clips."),
     "suites": ("javisbench.cli.suites", "List, show and validate suites."),

@@ -6,11 +6,25 @@ import click
 
 # By the names of parameters; what is in none of them stands last.
 HEADINGS: dict[str, tuple[str, ...]] = {
-    "What": ("model", "params", "suite", "limit", "repeats", "name", "manifest", "slice_by", "allow_outside"),
+    "What": (
+        "model",
+        "params",
+        "clips",
+        "suite",
+        "pairs",
+        "av_syncbench",
+        "damages",
+        "limit",
+        "repeats",
+        "name",
+        "manifest",
+        "slice_by",
+        "allow_outside",
+    ),
     "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype"),
-    "Scores": ("metrics", "protocols", "encoders", "reference", "precision", "seed"),
+    "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "precision", "seed"),
     "Machine": ("device", "workers", "shard", "batch_clips", "clip_memory", "clip_deadline", "weights_dirs"),
-    "Output": ("out", "strict", "as_json", "quiet", "verbose", "help"),
+    "Output": ("out", "html", "effects", "list_damages", "drop_clips", "strict", "as_json", "quiet", "verbose", "help"),
 }
 
 

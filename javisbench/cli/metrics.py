@@ -11,6 +11,7 @@ import click
 from javisbench.cli import names, options, output
 
 if TYPE_CHECKING:
+    from javisbench.metrics.contract import Report
     from javisbench.weights import WeightStore
 
 
@@ -112,30 +113,37 @@ def check(ids: tuple[str, ...], weights_dirs: tuple[Path, ...], as_json: bool) -
 
     options.setup_logging(False, False)
     store = WeightStore(weights_dirs)
-    reports = [run_checks(kind, name, store) for name in ids for kind, name in targets(name)]
+    wanted = [target for name in ids for target in targets(name)]
+    reports = []
+    for kind, name in wanted:
+        reports.append(run_checks(kind, name, store))
+        if not as_json:
+            _print_report(reports[-1])
     if as_json:
         output.json_document([dataclasses.asdict(report) for report in reports])
         return int(any(report.failed for report in reports))
-    from rich.table import Table
-
-    for report in reports:
-        output.line(f"{report.kind} {report.id} ({report.package})")
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for heading in ("check", "status"):
-            table.add_column(heading, no_wrap=True)
-        table.add_column("note", overflow="fold")
-        for row in report.rows:
-            style = {"ok": "green", "failed": "bold red", "not applicable": "dim"}[row.status]
-            table.add_row(*output.cells(row.name, row.status, row.note), style=style)
-        output.console().print(table)
     failed = sum(row.status == "failed" for report in reports for row in report.rows)
     output.line(f"{failed} failed." if failed else "All that could be checked holds.")
     return int(failed > 0)
 
 
+def _print_report(report: Report) -> None:
+    from rich.table import Table
+
+    output.line(f"{report.kind} {report.id} ({report.package})")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for heading in ("check", "status"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("note", overflow="fold")
+    for row in report.rows:
+        style = {"ok": "green", "failed": "bold red", "not applicable": "dim"}[row.status]
+        table.add_row(*output.cells(row.name, row.status, row.note), style=style)
+    output.console().print(table)
+
+
 def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     """Everything that the cards tell of a metric, as JSON values."""
-    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.base import needed_features
     from javisbench.metrics.registry import METRICS
     from javisbench.protocol import PROTOCOLS
 
@@ -148,7 +156,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         for protocol in PROTOCOLS.values():
             if (protocol.metrics and metric_id not in protocol.metrics) or metric_id in protocol.without:
                 continue
-            specs = [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
+            specs = needed_features(metric, protocol)
             names |= {spec.encoder for spec in specs}
             per_protocol[protocol.name] = {f"{s.encoder}/{s.feature}": s.settings or "-" for s in specs}
         settings = dataclasses.asdict(cls.settings()) if cls.settings else {}
@@ -160,6 +168,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         **card,
         "better": better,
         "range": f"{'-inf' if low is None else low} to {'inf' if high is None else high}",
+        **({"no value for clips": sorted(left_out.values())} if (left_out := _left_out(cls)) else {}),
         "package": plugin.label if plugin else "javisbench",
         **({"settings": {f"{metric_id}.{name}": value for name, value in settings.items()}} if settings else {}),
         "encoders": sorted(names),
@@ -168,6 +177,11 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         "protocol": per_protocol,
         **({"trials": trials} if (trials := _trials(metric_id)) else {}),
     }
+
+
+def _left_out(cls: type) -> dict[str, str]:
+    """What clips are that a per-sample metric does not apply to, by kind of error."""
+    return dict(getattr(cls, "not_applicable", {}))
 
 
 def _trials(metric_id: str) -> dict[str, dict[str, str]]:

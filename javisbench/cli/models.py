@@ -30,9 +30,11 @@ def command() -> None:
 def list_(as_json: bool) -> int:
     """List the model cards: what can be run here, and what is only known from papers."""
     from javisbench.baselines.registry import GENERATORS
-    from javisbench.cards import read_cards
+    from javisbench.cards import card_problems, read_cards
 
     cards = read_cards("models")
+    for notice in (*card_problems("models"), *GENERATORS.notices()):
+        output.line(notice, err=True)
     names = set(GENERATORS)
     facts = [
         {**_brief(name, card), "runs_here": "run" in card or name.split("-v")[0] in names}

@@ -33,6 +33,13 @@ def metrics() -> Iterable[str]:
     return METRICS
 
 
+def damages() -> Iterable[str]:
+    """Known damages of trials."""
+    from javisbench.damages import DAMAGES
+
+    return DAMAGES
+
+
 def checkable() -> Iterable[str]:
     """Known metrics and encoders."""
     from javisbench.metrics.encoders import ENCODERS

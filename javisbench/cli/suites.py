@@ -21,9 +21,11 @@ def command() -> None:
 @options.json_option
 def list_(as_json: bool) -> int:
     """List the known suites."""
-    from javisbench.suite import known_suites
+    from javisbench.suite import known_suites, suite_notices
 
     suites = known_suites()
+    for notice in suite_notices():
+        output.line(notice, err=True)
     if as_json:
         output.json_document(suites)
         return 0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import options, output
+from javisbench.cli import names, options, output
+from javisbench.cli.grouped import GroupedCommand
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,20 +27,51 @@ Examples:
 Run again, a trial goes on where it stopped; other metrics and damages may be asked of the same clips. docs/trial.md
 says what each number means and how pairs.csv looks.
 """
+_MOST_NEEDED = 100_000
 _NOT_WITH_PAIRS = {"clips": "--clips", "damages": "--damages"}
 
 
-@click.command("validate-metrics", epilog=EPILOG)
+@click.command("validate-metrics", epilog=EPILOG, cls=GroupedCommand)
 @click.option("--clips", type=click.Path(path_type=Path), help="Good clips. [default: rendered scenes]")
-@click.option("--suite", default=None, metavar="NAME|FILE", help="Prompts of the clips. [default: sync-scenes]")
+@click.option(
+    "--suite",
+    default=None,
+    metavar="NAME|FILE",
+    shell_complete=names.completer(names.suites, files=True),
+    help="Prompts of the clips. [default: sync-scenes]",
+)
 @click.option("--pairs", type=click.Path(path_type=Path), help="A table of clips that somebody has compared.")
 @click.option("--av-syncbench", type=click.Path(path_type=Path), help="AV-SyncBench's folder, as it is published.")
 @click.option("--limit", type=click.IntRange(min=2), default=20, show_default=True, help="Only the first N samples.")
-@click.option("--damages", "--damage", metavar="NAME=DOSE,...;...", help="Which damages. [default: all at their doses]")
+@click.option(
+    "--damages",
+    "--damage",
+    metavar="NAME=DOSE,...;...",
+    shell_complete=names.completer(names.damages),
+    help="Which damages. [default: all at their doses]",
+)
 @click.option("--list-damages", is_flag=True, help="List the damages with their doses, and stop.")
-@click.option("--metrics", metavar="ID,...", help="Metric ids or globs. [default: all that apply]")
-@click.option("--protocol", default=None, metavar="NAME", help="How numbers are made. [default: the suite's]")
-@click.option("--encoder", "encoders", multiple=True, metavar="NAME=VARIANT", help="Another variant of an encoder.")
+@click.option(
+    "--metrics",
+    metavar="ID,...",
+    shell_complete=names.completer(names.metrics, listed=True),
+    help="Metric ids or globs. [default: all that apply]",
+)
+@click.option(
+    "--protocol",
+    default=None,
+    metavar="NAME",
+    shell_complete=names.completer(names.protocols),
+    help="How numbers are made. [default: the suite's]",
+)
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    metavar="NAME=VARIANT",
+    shell_complete=names.completer(names.encoders),
+    help="Another variant of an encoder.",
+)
 @options.weights_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the trial. [default: below runs/]")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with curves and a matrix.")
@@ -216,5 +248,12 @@ def _cells(effect: Effect) -> list[str]:
         told(effect.accuracy, effect.accuracy_low, effect.accuracy_high, 2),
         "-" if effect.accuracy_strict is None else f"{effect.accuracy_strict:.3f}",
         told(effect.effect, effect.effect_low, effect.effect_high, digits),
-        "-" if effect.n_for_power is None else str(effect.n_for_power),
+        _needed(effect.n_for_power),
     ]
+
+
+def _needed(sources: int | None) -> str:
+    """So many that nobody would gather them are told as such."""
+    if sources is None:
+        return "-"
+    return str(sources) if sources <= _MOST_NEEDED else f"> {_MOST_NEEDED}"

@@ -123,7 +123,7 @@ def _matrix(trial: Trial, kind: str) -> dict[str, Any]:
 def _cell(effect: Effect | None) -> _Cell:
     if effect is None or effect.verdict == "untested":
         return _Cell("–", "none", "not tested")
-    words = VERDICT_TEXT[effect.verdict]
+    words = _words(effect)
     if effect.kind == "same":
         change = effect.relative_change
         text = "0" if change == 0 else "∞" if change is None else f"{100 * change:.2g} %"
@@ -137,6 +137,16 @@ def _cell(effect: Effect | None) -> _Cell:
         return _Cell(text, "a10 seen" if effect.verdict == "seen" else "a5", words)
     seen = " seen" if effect.verdict in ("seen", "opposite") else ""
     return _Cell(f"{effect.auroc:.2f}", f"a{round(_STEPS * effect.auroc)}{seen}", words)
+
+
+def _words(effect: Effect) -> str:
+    """A cell's verdict with the numbers behind it, as it is shown under the pointer."""
+    words = [VERDICT_TEXT[effect.verdict], f"n = {effect.n}"]
+    if effect.accuracy is not None and effect.verdict != "blind":
+        words.append(f"pairs right {effect.accuracy:.2f}")
+    if effect.n_for_power is not None:
+        words.append(f"n for 80 % power {effect.n_for_power}")
+    return "; ".join(words)
 
 
 def _judged(trial: Trial) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from javisbench.protocol import PROTOCOLS
 from javisbench.results.cell import OVERALL
 from javisbench.results.power import prompts_needed, smallest_difference
 from javisbench.results.table import Column, aspects_of, chosen_aspects, column, metric_order, slice_title
-from javisbench.results.verdicts import Judge
+from javisbench.results.verdicts import Judge, Verdict
 from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
@@ -198,17 +198,28 @@ def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None)
         if verdict.error is not None:
             smallest = smallest_difference(verdict.error, verdict.prompts)
             needed = None if detect is None else prompts_needed(detect, verdict.error, verdict.prompts)
+        weighted = judge.weighted([a, b], metric, name) if name == OVERALL else None
         yield Row(
             metric,
             name,
             first,
             second,
-            verdict.difference,
+            verdict.difference if weighted is None else _beside(verdict.difference, metric, weighted.pair()),
             verdict.p_adjusted,
             verdict.better,
             smallest=smallest,
             prompts_needed=needed,
         )
+
+
+def _beside(found: Difference, metric: str, weighted: Verdict) -> Difference:
+    """A difference with a note on that of the weighted means."""
+    gap, adjusted = weighted.difference, weighted.p_adjusted
+    if gap.value is None or adjusted is None:
+        return found
+    title = column(metric).title
+    told = f"{title}, clips weighted by how much they can tell: difference {gap.value:+.2f}, p = {adjusted:.3f}"
+    return replace(found, note=told if found.note is None else f"{found.note}; {told}")
 
 
 def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:

@@ -82,7 +82,7 @@ def _plugin_settings(result: Result) -> PluginSettings:
 def _encoders_of(metric: str) -> frozenset[str] | None:
     """Names of the encoders that a metric needs; None when it is not installed here, or broken."""
     from javisbench.errors import JavisbenchError
-    from javisbench.metrics.base import SetMetric
+    from javisbench.metrics.base import needed_features
     from javisbench.metrics.registry import METRICS
     from javisbench.protocol import DEFAULT_PROTOCOL, parse_protocol
 
@@ -90,9 +90,7 @@ def _encoders_of(metric: str) -> frozenset[str] | None:
     try:
         cls = METRICS.get(metric)
         with METRICS.guarded(metric, "needs"):
-            made = cls()
-            needs = [made.needs(protocol)] if isinstance(made, SetMetric) else list(made.needs(protocol).values())
-            return frozenset(spec.encoder for spec in needs)
+            return frozenset(spec.encoder for spec in needed_features(cls(), protocol))
     except (JavisbenchError, ImportError, AttributeError, TypeError):
         return None
 

@@ -30,3 +30,8 @@ class Ranker:
         """The best and worst rank that the data allow each of `results`."""
         name = OVERALL if aspect is None or category is None else slice_name(aspect, category)
         return self._judge(results, metric, name).ranks
+
+    def weighted(self, results: Sequence[Result], metric: str) -> Sequence[Rank]:
+        """The same over all samples, by means that weight clips by how much they can tell; empty without such."""
+        found = self._judge.weighted(results, metric)
+        return () if found is None else found.ranks

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from javisbench.own_aspects import joined
 from javisbench.results.cell import EMPTY, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from javisbench.results.run_folder import Result
 
 RankFunction: TypeAlias = "Callable[[Sequence[Result], str, str | None, str | None], Sequence[tuple[int, int] | None]]"
+
+
+@runtime_checkable
+class WeightedRanks(Protocol):
+    """What also ranks by a metric's weighted mean, as `javisbench.results.ranking.Ranker` does."""
+
+    def weighted(self, results: Sequence[Result], metric: str) -> Sequence[tuple[int, int] | None]:
+        """The rank interval of each result over all samples; empty where the metric weights nothing."""
+        ...
+
 
 UNEQUAL_N_MARK = "§"
 FEW_MARK = "¶"
@@ -306,7 +316,29 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
         is_board=True,
         checks=_check_lines(results),
     )
-    return replace(table, notes=_notes(table, results))
+    notes = _notes(table, results)
+    if shown is None and isinstance(ranks, WeightedRanks):
+        notes += tuple(_weighted_ranks(list(together.values()), columns, ranks))
+    return replace(table, notes=notes)
+
+
+def _weighted_ranks(
+    groups: Iterable[Sequence[Result]], columns: Iterable[Column], ranks: WeightedRanks
+) -> Iterator[str]:
+    """Ranks by the second mean of metrics that have one."""
+    for col in columns:
+        for members in groups:
+            able = [result for result in members if rankable(result.cell(col.id)) and not result.stand_in]
+            found = ranks.weighted(able, col.id) if len(able) > 1 else ()
+            told = [
+                f"{result.model} {rank[0]}" + (f"–{rank[1]}" if rank[1] > rank[0] else "")
+                for result, rank in zip(able, found, strict=False)
+                if rank is not None
+            ]
+            if told:
+                yield printable(
+                    f"{col.title}, ranks by the mean that weights clips by how much they can tell: {', '.join(told)}."
+                )
 
 
 def joined_tables(tables: Sequence[Table]) -> Table:

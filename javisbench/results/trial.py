@@ -119,6 +119,13 @@ class Effect:
         return case_name(self.damage, self.dose)
 
     @property
+    def changed(self) -> bool:
+        """Whether any pair's members have different values; of a set metric, whether the distance is any."""
+        if self.accuracy_strict is None or self.accuracy_relaxed is None:
+            return bool(self.effect) and self.verdict != "blind"
+        return self.accuracy_strict > 0 or self.accuracy_relaxed < 1
+
+    @property
     def dose_text(self) -> str:
         """``160 ms``; empty without a dose."""
         return "" if self.dose is None else f"{self.dose:g} {self.unit}".rstrip()
@@ -181,8 +188,10 @@ class MetricTrial:
         """
         harmful = [effect for effect in self.effects if effect.kind == "harm"]
         if harmful and all(effect.verdict in ("blind", "untested") for effect in harmful):
-            tested = any(effect.verdict == "blind" for effect in harmful)
-            return "blind: no damage changes its value" if tested else "not tested: too few clips have a value"
+            changed = [effect for effect in harmful if effect.changed]
+            if not changed and any(effect.verdict == "blind" for effect in harmful):
+                return "blind: no damage changes its value"
+            return f"not tested: {changed[0].note or 'too few clips'}" if changed else "not tested: no clip has a value"
         parts = [f"{lead} {', '.join(found)}" for lead, found in self._groups(streams or {}) if found]
         return "; ".join(parts) or "nothing was tested"
 
@@ -195,8 +204,11 @@ class MetricTrial:
         yield "at some doses", [curve.title for curve in partly]
         opposite = [c for c in rest if c not in partly and any(e.verdict == "opposite" for e in c.effects)]
         yield "prefers clips with", [curve.title for curve in opposite]
-        untested = [c for c in rest if all(e.verdict == "untested" for e in c.effects)]
-        blind = [c for c in rest if c not in untested and all(e.verdict in ("blind", "untested") for e in c.effects)]
+        unsaid = [c for c in rest if all(e.verdict in ("blind", "untested") for e in c.effects)]
+        untested = [
+            c for c in unsaid if any(e.changed for e in c.effects) or all(e.verdict == "untested" for e in c.effects)
+        ]
+        blind = [curve for curve in unsaid if curve not in untested]
         told = (*partly, *opposite, *untested, *blind)
         yield "not", [curve.title for curve in rest if curve not in told]
         yield "blind to", _by_stream(blind, harmful, streams)

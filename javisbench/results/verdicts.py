@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.results.cell import OVERALL
@@ -193,7 +193,7 @@ class Judge:
         self._rows: dict[str, dict[str, SetRows]] = {}
         self._infos: dict[str, dict[str, SampleInfo]] = {}
         self._grounds: dict[tuple[str, ...], Ground] = {}
-        self._joined: dict[tuple[str, ...], tuple[NDArray[np.object_], NDArray[np.float64]]] = {}
+        self._joined: dict[tuple[str, ...], tuple[pd.MultiIndex, NDArray[np.float64]]] = {}
         self._distances: dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Distance]]] = {}
 
     def __call__(self, models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts:
@@ -228,6 +228,40 @@ class Judge:
             metric, slice_name, found.values, found.n, tests.ranks(found.values), found.status, found.note, tests
         )
 
+    def weighted(self, models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts | None:
+        """Verdicts by means that weight clips by how much they can tell, on the models and clips that are judged.
+
+        None for a metric that weights nothing (`SampleMetric.weighted_by`), where nothing is tested, and where a model
+        has no details. Each model's clips have its own weights; differences are tested by the influence of each clip
+        on the two means, paired.
+        """
+        import numpy as np
+
+        from javisbench.metrics.registry import sample_metric
+
+        made = sample_metric(metric)
+        if made is None or made.weighted_by is None:
+            return None
+        plain = self(models, metric, slice_name)
+        if plain._tests is None:
+            return None
+        places = plain._tests.places
+        chosen = [models[place] for place in places]
+        index, table = self._on_slice(chosen, metric, self.ground(models), slice_name)
+        columns = [self._detail(model, metric, made.weighted_by) for model in chosen]
+        weights = np.stack([column.reindex(index).to_numpy(dtype=np.float64) for column in columns], axis=1)
+        # NaN compares as False: a model may have no details, or of other clips.
+        if not (weights > 0).all():
+            return None
+        values: list[float | None] = [None] * len(models)
+        means = (weights * table).sum(axis=0) / weights.sum(axis=0)
+        for place, mean in zip(places, means.tolist(), strict=True):
+            values[place] = mean
+        influences = weights / weights.mean(axis=0) * (table - means)
+        found = _Evidence(tuple(values), len(table), places, influences, plain._tests.clusters)
+        tests = _Tests.of(found, made.card.higher_is_better)
+        return Verdicts(metric, slice_name, found.values, found.n, tests.ranks(found.values), "ok", None, tests)
+
     def metrics(self, models: Sequence[Result]) -> frozenset[str]:
         """Ids of the metrics that all models have per-sample scores or stored features for."""
         found = [{*self._set_metrics([model]), *self._score_columns(model)} for model in models]
@@ -255,7 +289,7 @@ class Judge:
         alike, note = self._of_like_shares(models, places, metric, name)
         # Two models whose shares differ still have values beside each other.
         shown = places if len(alike) < 2 else alike
-        ids, table = self._on_slice([models[i] for i in shown], metric, self.ground(models), name)
+        index, table = self._on_slice([models[i] for i in shown], metric, self.ground(models), name)
         values: list[float | None] = [None] * len(models)
         if len(table):
             # Relative to the first score, so that a constant one has its own value as mean.
@@ -263,7 +297,7 @@ class Judge:
                 values[place] = float(column[0] + (column - column[0]).mean())
         if len(alike) < 2 <= len(places):
             return _Evidence(tuple(values), len(table), note=note)
-        _, clusters = np.unique(ids.astype(str), return_inverse=True)
+        _, clusters = np.unique(_ids(index).astype(str), return_inverse=True)
         return _Evidence(tuple(values), len(table), shown, table, clusters.astype(np.intp), note=note)
 
     def _of_like_shares(
@@ -324,13 +358,13 @@ class Judge:
 
     def _on_slice(
         self, models: Sequence[Result], metric: str, ground: Ground, name: str
-    ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-        ids, table = self._common(models, metric)
-        kept = ground.keeps(ids, name)
-        return ids[kept], table[kept]
+    ) -> tuple[pd.MultiIndex, NDArray[np.float64]]:
+        index, table = self._common(models, metric)
+        kept = ground.keeps(_ids(index), name)
+        return index[kept], table[kept]
 
-    def _common(self, models: Sequence[Result], metric: str) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-        """The samples of the clips that all models have a value for ``(n,)``, and the values ``(n, models)``."""
+    def _common(self, models: Sequence[Result], metric: str) -> tuple[pd.MultiIndex, NDArray[np.float64]]:
+        """Sample and repeat of the clips that all models have a value for ``(n,)``, and the values ``(n, models)``."""
         import numpy as np
 
         from javisbench.metrics.registry import sample_metric
@@ -346,10 +380,20 @@ class Judge:
             table = np.stack([column[metric].to_numpy(dtype=np.float64) for column in columns], axis=1)
             made = sample_metric(metric)
             table = table if made is None else made.for_mean(table)
-            present = ~np.isnan(table).any(axis=1)
-            ids = index.get_level_values("sample_id").to_numpy(dtype=object)
-            self._joined[key] = ids[present], table[present]
+            present: NDArray[np.bool_] = np.asarray(~np.isnan(table).any(axis=1))
+            self._joined[key] = cast("pd.MultiIndex", index[present]), table[present]
         return self._joined[key]
+
+    def _detail(self, model: Result, metric: str, name: str) -> pd.Series[Any]:
+        """The first number of a detail of each clip of a model, by sample and repeat."""
+        import pandas as pd
+
+        frame = model.details()
+        if frame is None:
+            return pd.Series(dtype="float64", index=pd.MultiIndex.from_arrays([[], []]))
+        rows = frame[(frame["metric"] == metric) & (frame["name"] == name)]
+        rows = rows[rows["values"].str.len() > 0].drop_duplicates(["sample_id", "repeat"])
+        return rows.set_index(["sample_id", "repeat"])["values"].str[0]
 
     def _frame(self, model: Result) -> pd.DataFrame | None:
         key = _key(model)
@@ -515,6 +559,12 @@ class Ground:
                 if said and all(said) and (aspects is None or aspect in aspects):
                     members.setdefault(name, set()).add(sample_id)
         return cls(changed, {name: frozenset(ids) for name, ids in members.items()})
+
+
+def _ids(index: pd.MultiIndex) -> NDArray[np.object_]:
+    """The samples of clips."""
+    ids: NDArray[np.object_] = index.get_level_values("sample_id").to_numpy(dtype=object)
+    return ids
 
 
 def _changed(infos: Sequence[Mapping[str, SampleInfo]]) -> Iterator[str]:

@@ -68,6 +68,7 @@ class EncodeSession:
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
     broken: dict[str, PluginError] = field(default_factory=dict)
     _loaded: dict[str, Encoder] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
@@ -137,8 +138,16 @@ class EncodeSession:
             if len(items) > 1:
                 log.warning("%s failed on a batch of %d (%s); trying one by one", encoder.card.name, len(items), error)
                 return [made for item in items for made in self._guarded(encoder, [item], specs, make)]
-            log.exception("%s failed", encoder.card.name)
+            if self.is_new(encoder, error):
+                log.exception("%s failed", encoder.card.name)
             return [dict.fromkeys(specs, _defect(encoder, error))]
+
+    def is_new(self, encoder: Encoder, error: Exception) -> bool:
+        """Whether a defect is another than those seen before: of thousands of clips with one, one traceback is told."""
+        kind = (encoder.card.name, f"{type(error).__name__}: {error}")
+        new = kind not in self._told
+        self._told.add(kind)
+        return new
 
     def encoder(self, name: str) -> Encoder:
         """The encoder, loaded.
@@ -400,7 +409,8 @@ class _Visit:
         except FeatureError as error:
             self._give_up(name, specs, error)
         except Exception as error:
-            log.exception("%s failed on %s", encoder.card.name, self.head.name)
+            if self._session.is_new(encoder, error):
+                log.exception("%s failed on %s", encoder.card.name, self.head.name)
             self._give_up(name, specs, _defect(encoder, error))
 
     def _give_up(self, name: str, specs: Sequence[FeatureSpec], error: JavisbenchError) -> None:

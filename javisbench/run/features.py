@@ -6,11 +6,13 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes
+from javisbench.errors import FeatureError
 from javisbench.metrics.encoders.base import FeatureSpec
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ log = logging.getLogger(__name__)
 _SHARD_ITEMS = 128
 _SHARD_BYTES = 64 * 2**20
 # Slow encoders fill no shard for long: what a kill may cost is bounded in time too.
-_SHARD_S = 60.0
+_SHARD_S = 15.0
 _OPEN_SHARDS = 16
+_ROTTEN = "rotten.txt"
 
 
 def feature_key(content: str, encoder: str, revision: int, weights: str, spec: FeatureSpec) -> str:
@@ -64,9 +67,8 @@ def contents(store: FeatureStore, content: str, stream: Stream) -> Iterator[str]
         content: hash of the clip's files, or of a prompt.
         stream: what the feature is made from.
     """
-    key = media_facts_key(content)
-    if stream != "both" and key in store:
-        known = store.get(key).get(stream)
+    if stream != "both":
+        known = store.find(media_facts_key(content)).get(stream)
         if known is not None and len(known):
             yield stream_content(stream, known.tobytes().hex())
     yield content
@@ -89,8 +91,9 @@ class FeatureStore:
         self._pending_bytes = 0
         self._next = 0
         self._open: dict[Path, Any] = {}
+        rotten = _rotten(folder)
         for path in sorted(folder.glob("shard-*.safetensors")):
-            self._index(path)
+            self._index(path, rotten)
             self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
 
     def __contains__(self, key: str) -> bool:
@@ -104,12 +107,38 @@ class FeatureStore:
 
         Raises:
             KeyError: there are none.
+            FeatureError: their checksums do not fit; the key is then gone, and made again by the next job.
         """
         if key in self._pending:
             return self._pending[key]
         path, names = self._shard_of[key]
         shard = self._opened(path)
-        return {name: shard.get_tensor(f"{key}/{name}") for name in names}
+        arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
+        sums = shard.metadata() or {}
+        for name, array in arrays.items():
+            # Shards of earlier versions have none.
+            if sums.get(f"{key}/{name}") not in (None, _checksum(array)):
+                raise self._forget(key, path)
+        return arrays
+
+    def find(self, key: str) -> dict[str, NDArray[np.generic]]:
+        """The arrays stored under `key`; none where there are none, or where they have rotted."""
+        try:
+            return self.get(key) if key in self else {}
+        except FeatureError as error:
+            log.warning("%s", error.message)
+            return {}
+
+    def _forget(self, key: str, path: Path) -> FeatureError:
+        """From now on, and in later jobs, these arrays count as not made."""
+        self._shard_of.pop(key, None)
+        with (self._folder / _ROTTEN).open("a", encoding="ascii") as file:
+            file.write(f"{path.name} {key}\n")
+        return FeatureError(
+            f"What was stored of this clip in {path} has rotted on the disk: its checksum does not fit. Run the same "
+            "command again: it is made anew.",
+            kind="rotten",
+        )
 
     def _opened(self, path: Path) -> Any:
         # Opening parses the shard's header; samples are read in the order of shards, so a few open ones suffice.
@@ -122,7 +151,7 @@ class FeatureStore:
         return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Store arrays; on disk after the next `flush`, or with the first put after 128 items, 64 MiB or a minute."""
+        """Store arrays; on disk after the next `flush`, or with the first put after 128 items, 64 MiB or 15 s."""
         import numpy as np
 
         self._pending[key] = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -140,14 +169,14 @@ class FeatureStore:
 
         flat = {f"{key}/{name}": array for key, arrays in self._pending.items() for name, array in arrays.items()}
         path = self._folder / f"shard-{self._next:06d}.safetensors"
-        write_bytes(path, save(flat))
+        write_bytes(path, save(flat, {name: _checksum(array) for name, array in flat.items()}))
         self._next += 1
         for key, arrays in self._pending.items():
             self._shard_of[key] = (path, tuple(arrays))
         self._pending.clear()
         self._pending_bytes = 0
 
-    def _index(self, path: Path) -> None:
+    def _index(self, path: Path, rotten: Collection[tuple[str, str]]) -> None:
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -160,4 +189,32 @@ class FeatureStore:
             log.warning("The feature shard %s is damaged (%s); its features are made again.", path, error)
             return
         for key, members in names.items():
-            self._shard_of[key] = (path, tuple(members))
+            if (path.name, key) not in rotten:
+                self._shard_of[key] = (path, tuple(members))
+
+
+def _checksum(array: NDArray[np.generic]) -> str:
+    """CRC-32 of an array's bytes (hex): tells bits that have changed on a disk, not ones that somebody has changed."""
+    import numpy as np
+
+    return f"{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data):08x}"
+
+
+def _rotten(folder: Path) -> frozenset[tuple[str, str]]:
+    """Names of shards with keys whose arrays there have been found rotten."""
+    try:
+        lines = (folder / _ROTTEN).read_text(encoding="ascii", errors="replace").splitlines()
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset((name, key) for name, _, key in (line.partition(" ") for line in lines))
+
+
+def shard_is_readable(path: Path) -> bool:
+    """Whether a shard's header is whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (SafetensorError, OSError):
+        return False

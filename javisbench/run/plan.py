@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from javisbench.errors import MissingWeightsError, PluginError, ReferenceFeaturesError, UsageError
-from javisbench.metrics.base import SampleMetric, SetMetric
+from javisbench.metrics.base import SampleMetric, SetMetric, needed_features
 from javisbench.metrics.encoders import ENCODERS, lacking
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.registry import METRICS, card_of
@@ -236,18 +236,6 @@ def failed(error: PluginError) -> Cell:
     """The cell of a metric whose package has a defect; the traceback goes to the log."""
     log.warning("%s", error.message, exc_info=error.__cause__ or error)
     return Cell(status="failed", note=error.message)
-
-
-def needed_features(metric: SampleMetric | SetMetric, protocol: Protocol) -> list[FeatureSpec]:
-    """The features that a metric needs.
-
-    Raises:
-        TypeError: it says something else.
-    """
-    specs = [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
-    if not specs or not all(isinstance(spec, FeatureSpec) for spec in specs):
-        raise TypeError(f"it needs features, each as a FeatureSpec; it says {specs!r:.200}")
-    return specs
 
 
 def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoice | Cell:

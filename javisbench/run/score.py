@@ -198,8 +198,8 @@ class _Job:
     def _count_audio(self) -> None:
         for item in self.items:
             key = media_facts_key(self.index.hashes.get(item.source, "")) if item.source else ""
-            if key in self.session.store:
-                kind = ("none", "sidecar", "container")[int(self.session.store.get(key)["audio_source"])]
+            if facts := self.session.store.find(key):
+                kind = ("none", "sidecar", "container")[int(facts["audio_source"])]
                 self.audio[kind] += 1
 
     def _score(self, part: ProtocolPlan) -> ProtocolScores:

@@ -13,6 +13,7 @@ from javisbench.errors import FeatureError, JavisbenchError, MissingWeightsError
 from javisbench.metrics.contract.report import BrokenError, NotApplicableError, Report
 from javisbench.metrics.contract.samples import PROMPTS, broken_sound, odd_clips, ordinary_clips
 from javisbench.metrics.encoders import ENCODERS, lacking
+from javisbench.settings import setting_types
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import Encoded, Encoder, FeatureSpec, Intake
@@ -64,6 +65,13 @@ def check_encoder(report: Report, specs: Sequence[FeatureSpec], weights: WeightS
         notes.append(", ".join(sorted({f"{spec.feature} ({spec.subject})" for spec in specs})))
         if cls.stream(specs[0]) not in ("picture", "sound", "both"):
             raise BrokenError(f"stream gives {cls.stream(specs[0])!r}")
+    with report.row("settings") as notes:
+        notes.append(described_settings(cls.settings))
+        for name in vars(cls.settings()) if cls.settings else ():
+            if any(name not in spec.settings for spec in specs):
+                raise BrokenError(
+                    f"{name} is not in the prep of every feature, so that another value finds stored ones"
+                )
     encoder: Encoder | None = None
     with report.row("load") as notes:
         if not specs:
@@ -73,6 +81,26 @@ def check_encoder(report: Report, specs: Sequence[FeatureSpec], weights: WeightS
     if encoder is not None:
         _Encoding(report, encoder, specs).run()
         encoder.close()
+
+
+def described_settings(settings: type | None) -> str:
+    """Settings with their defaults.
+
+    Raises:
+        NotApplicableError: there are none.
+        BrokenError: they are no frozen dataclass of plain values, or its docstring does not explain one.
+    """
+    if settings is None:
+        raise NotApplicableError("none of its own")
+    try:
+        types = setting_types(settings)
+    except TypeError as error:
+        raise BrokenError(str(error)) from error
+    silent = [name for name in types if name not in (settings.__doc__ or "")]
+    if silent:
+        raise BrokenError(f"the docstring of {settings.__qualname__} does not explain {', '.join(silent)}")
+    default = settings()
+    return ", ".join(f"{name}={getattr(default, name)}" for name in types)
 
 
 def _card(cls: type[Encoder], weights: WeightStore) -> None:
@@ -116,8 +144,8 @@ class _Encoding:
             notes.append(self._stream(clips[0], self._need(self._made)[0]))
         with row("odd clips") as notes:
             notes.append(self._odd(clips[0]))
-        with row("NaN in the sound"):
-            self._broken_sound(clips[0])
+        with row("NaN in the sound") as notes:
+            notes.append(self._broken_sound(clips[0]))
         with row("prompts"):
             self._prompts()
 
@@ -163,7 +191,7 @@ class _Encoding:
             if alone:
                 (made,) = self._encode([changed])
                 part = [{spec: found[spec] for spec in alone} for found in (made, whole)]
-                _same(part[:1], part[1:], 0.0, f"features said to be of the {stream} alone, under another rest")
+                _same(part[:1], part[1:], TOLERANCE, f"features said to be of the {stream} alone, under another rest")
         return ", ".join(sorted(set(told.values())))
 
     def _odd(self, good: Clip) -> str:
@@ -174,15 +202,18 @@ class _Encoding:
                 refused.append(name)
         return f"no features {', '.join(refused)}" if refused else ""
 
-    def _broken_sound(self, good: Clip) -> None:
+    def _broken_sound(self, good: Clip) -> str:
+        """No clip is read like that; a tensor of a training loop may be. NaN in the features is found by the runner."""
         made = self._beside(broken_sound(), good, "with NaN in its sound")
-        for spec, features in made.items():
-            if not isinstance(features, JavisbenchError) and type(self._encoder).stream(spec) == "sound":
-                bad = [name for name, array in features.items() if not np.isfinite(array).all()]
-                if bad:
-                    raise BrokenError(
-                        f"{spec.feature}/{bad[0]} is not finite; a FeatureError would say why there is none"
-                    )
+        told = set()
+        for features in made.values():
+            if isinstance(features, JavisbenchError):
+                told.add("no features")
+            elif all(np.isfinite(array).all() for array in features.values()):
+                told.add("features from what is left")
+            else:
+                told.add("features that are not finite, for which a metric has no value")
+        return ", or ".join(sorted(told))
 
     def _beside(self, clip: Clip, good: Clip, name: str) -> Encoded:
         """The features of a clip in a batch with a good one, or why there are none; the good one must have its own."""

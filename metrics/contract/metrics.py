@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from javisbench.clip import ClipSpec
 from javisbench.errors import FeatureError, JavisbenchError, MetricError
-from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore, SetMetric
-from javisbench.metrics.contract.encoders import loaded
+from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore, SetMetric, needed_features
+from javisbench.metrics.contract.encoders import described_settings, loaded
 from javisbench.metrics.contract.report import BrokenError, NotApplicableError, Report
 from javisbench.metrics.contract.samples import FRAMES, HEIGHT, PROMPTS, SAMPLE_RATE, WIDTH, odd_clips, ordinary_clips
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS, V1
-from javisbench.settings import setting_types
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,9 +33,8 @@ _SET_TOLERANCE = 1e-6
 
 
 def needed(metric_id: str, protocol: Protocol) -> list[FeatureSpec]:
-    """The features that a metric needs under a protocol."""
-    metric = METRICS.get(metric_id)()
-    return [metric.needs(protocol)] if isinstance(metric, SetMetric) else [*metric.needs(protocol).values()]
+    """The features that the metric of an id needs under a protocol."""
+    return needed_features(METRICS.get(metric_id)(), protocol)
 
 
 def check_metric(report: Report, weights: WeightStore) -> None:
@@ -53,7 +50,7 @@ def check_metric(report: Report, weights: WeightStore) -> None:
     with report.row("direction and range") as notes:
         notes.append(_direction(cls.card))
     with report.row("settings") as notes:
-        notes += _settings(cls)
+        notes.append(described_settings(cls.settings))
     with report.row("needs") as notes:
         notes += _needs(report.id)
     if issubclass(cls, SetMetric):
@@ -84,27 +81,10 @@ def _direction(card: MetricCard) -> str:
     return f"{better}, {'-inf' if low is None else low} to {'inf' if high is None else high}"
 
 
-def _settings(cls: type[SampleMetric] | type[SetMetric]) -> Iterator[str]:
-    if cls.settings is None:
-        raise NotApplicableError("none of its own")
-    try:
-        types = setting_types(cls.settings)
-    except TypeError as error:
-        raise BrokenError(str(error)) from error
-    told = cls.settings.__doc__ or ""
-    silent = [name for name in types if name not in told]
-    if silent:
-        raise BrokenError(f"the docstring of {cls.settings.__qualname__} does not explain {', '.join(silent)}")
-    default = cls.settings()
-    yield ", ".join(f"{field.name}={getattr(default, field.name)}" for field in fields(cls.settings))
-
-
 def _needs(metric_id: str) -> Iterator[str]:
     for protocol in PROTOCOLS.values():
         specs = needed(metric_id, protocol)
         for spec in specs:
-            if not isinstance(spec, FeatureSpec):
-                raise BrokenError(f"a {type(spec).__name__} where a FeatureSpec belongs")
             if list(spec.prep) != sorted(spec.prep):
                 raise BrokenError(f"the settings of {spec.feature} are not sorted by name: write FeatureSpec.of(...)")
             if spec.encoder not in ENCODERS:

@@ -121,7 +121,9 @@ class CellMotion:
     @property
     def held_bytes(self) -> int:
         """Bytes of what is kept."""
-        return len(self._flows) * CELLS * CELLS * 8
+        # Of whole pictures: the last one, and the darkest and brightest of each pixel.
+        pictures = 0 if self._earlier is None else 3 * self._earlier.nbytes
+        return pictures + sum(flow.nbytes for flow in self._flows)
 
     def _find_picture(self, luma: NDArray[np.uint8]) -> None:
         # Bars do not come and go: after the first frames, looking now and then is enough.

@@ -66,8 +66,11 @@ def test_the_page_says_what_was_found(page: Path) -> None:
         assert words in text, words
     rows = re.findall(r"<tr[^>]*><th scope=\"row\">(.*?)</tr>", text, re.S)
     strongest = next(row for row in rows if ">640 ms<" in row)
-    assert re.search(r'class="cell a(9|10) seen" title="seen">(0\.9|1\.0)', strongest)
-    assert 'class="cell none" title="blind: no value changes">·' in strongest
+    assert re.search(
+        r'class="cell a(9|10) seen" title="seen; n = 30; pairs right [^"]*; n for 80 % power \d+">(0\.9|1\.0)',
+        strongest,
+    )
+    assert 'class="cell none" title="blind: no value changes; n = 30">·' in strongest
     moved = next(row for row in rows if ">Resized<" in row)
     assert 'class="cell moved"' in moved
 

@@ -18,16 +18,18 @@ from javisbench.metrics.av_sync import (
     AVSyncMetric,
     Motion,
     changes,
+    has_events,
     on_clock,
     prepared,
     region,
     regions,
+    repeats,
     weight,
     without_camera,
 )
 from javisbench.metrics.base import SampleContext, SampleScore
 from javisbench.metrics.encoders.motion_acceleration import MotionAccelerationEncoder
-from javisbench.metrics.encoders.sound_level import SoundLevelEncoder
+from javisbench.metrics.encoders.sound_level import SoundLevelEncoder, band_power, sound_level, sound_rise
 from javisbench.protocol import PROTOCOLS, V2
 
 METRIC = AVSyncMetric()
@@ -181,6 +183,41 @@ def test_regions_that_hardly_move_hardly_count() -> None:
     assert motion.weights[21] == 0
 
 
+def test_frames_that_repeat_others_are_left_out() -> None:
+    # 24 frames a second shown as 30: every fifth frame is the one before it.
+    random = np.random.default_rng(0)
+    cells = 1 + 0.2 * random.normal(size=(48, 8, 8, 2))
+    shown = np.arange(60) * 24 // 30
+    fresh = np.concatenate([[True], np.diff(shown) > 0])
+    pulled = np.where(fresh[:, None, None, None], cells[shown], 0.0)
+    pulled[~fresh] += 0.01 * random.normal(size=(12, 8, 8, 2))
+    assert (repeats(pulled) == ~fresh).all() and not repeats(cells).any()
+    found = Motion.of(pulled, np.arange(61) / 30)
+    np.testing.assert_allclose(found.times_s, (np.arange(60) / 30)[fresh])
+    np.testing.assert_allclose(found.change, Motion.of(cells, np.arange(49) / 24).change, rtol=0.05)
+    still = cells.copy()
+    still[20:24] = 0
+    assert not repeats(still).any(), "a picture that stands still for some frames is no repeat"
+
+
+def noise(exponent: float, seconds: float, rate: int) -> NDArray[np.float32]:
+    """Soft noise whose power falls with frequency to the power of `exponent`."""
+    random = np.random.default_rng(3)
+    hz = np.fft.rfftfreq(round(seconds * rate), 1 / rate)
+    spectrum = random.normal(size=len(hz)) + 1j * random.normal(size=len(hz))
+    sound = np.fft.irfft(spectrum / np.maximum(hz, 20) ** (exponent / 2))
+    return (0.01 * sound / sound.std()).astype(np.float32)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2])
+@pytest.mark.parametrize("seconds", [2.0, 4.0, 10.0])
+def test_noise_of_any_colour_has_no_events(exponent: float, seconds: float) -> None:
+    power = band_power(noise(exponent, seconds, RATE), RATE)
+    assert not has_events(sound_level(power), sound_rise(power))
+    knock = band_power(knocks([0.7, 1.5], seconds)[0], RATE)
+    assert has_events(sound_level(knock), sound_rise(knock))
+
+
 def test_weights_grow_with_what_a_clip_can_tell() -> None:
     assert weight(2.0, 100.0) == 1 and weight(0.0, 0.0) == pytest.approx(0.005)
     assert weight(0.8, 20.0) == pytest.approx(0.5 * 0.5)
@@ -297,3 +334,12 @@ def test_it_is_a_headline_of_v2_and_no_part_of_v1() -> None:
         85,
         1,
     )
+
+
+def test_clips_too_short_for_some_lags_are_pooled_at_those_they_have() -> None:
+    bump = np.exp(-0.5 * ((np.arange(101) - 53) / 3) ** 2)
+    rows = [bump[25:76] if clip % 2 else bump for clip in range(12)]
+    details = [{"weight": (1.0,), "informative": (1.0,), "correlation": tuple(row)} for row in rows]
+    found = METRIC.facts(np.ones(12), details, np.arange(12), 0)
+    # Three steps of 20 ms after lag 0, the middle of long rows and of short ones.
+    assert found["offset_ms"] == found["offset_ms_low"] == found["offset_ms_high"] == 60

@@ -166,6 +166,13 @@ BROKEN: dict[str, tuple[str, str, str, str, str]] = {
     "influences": ("gap", "own = (fake - fake.mean(axis=0))", "own = (1 + fake)", "influences", "not to 0"),
     "changes sets": ("gap", "def distance(", SETS + "    def distance(", "pure", "changes the sets"),
     "set range": ("gap", "float(parts @ parts)", "-float(parts @ parts)", "values in range", "lies outside the range"),
+    "unkeyed": (
+        "level",
+        "    intake_type",
+        "    settings = Levels\n    intake_type",
+        "settings",
+        "floor is not in the prep",
+    ),
     "leaks": ("level", "self.levels = {}", "self.levels = SHARED", "batch independence", "by itself and in a batch"),
     "random": ("level", "float(np.abs(sound).mean())", "np.random.rand()", "determinism", "the same clips again"),
     "lists": ("level", '"levels": np.array(', '"levels": list(', "shapes", "is no array of numbers but list"),
@@ -222,7 +229,7 @@ def test_the_command_tells_and_counts(packages: Any, store: WeightStore, capsys:
     assert cli(["metrics", "check", "level", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)
     assert report["kind"] == "encoder" and report["package"] == "levels 1.0"
-    assert {"name": "shapes", "status": "ok"}.items() <= report["rows"][4].items()
+    assert {"name": "shapes", "status": "ok"}.items() <= report["rows"][5].items()
     assert cli(["metrics", "check", "mean_levels"]) == 2
     assert "There is no metric or encoder 'mean_levels'. Did you mean 'mean_level'" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from javisbench.results.compare import compare
 from javisbench.results.ranking import Ranker
 from javisbench.results.run_folder import Result, load_result
 from javisbench.results.table import board_table, run_table
-from javisbench.results.verdicts import judge
+from javisbench.results.verdicts import Judge, judge
 from javisbench.stats import sign_test
 
 N = 60
@@ -98,6 +98,32 @@ def test_one_silent_model_does_not_keep_the_others_from_their_ranks(write_run) -
     assert "67 % of Mute" in (found.note or "")
 
 
+def with_weights(result: Result, weights: np.ndarray) -> Result:
+    rows = [(f"sample_{i:04d}", 0, "av_sync", "weight", [float(w)]) for i, w in enumerate(weights)]
+    columns = ["sample_id", "repeat", "metric", "name", "values"]
+    pd.DataFrame(rows, columns=columns).to_parquet(result.path / "details.parquet")
+    return load_result(result.path)
+
+
+def test_ranks_by_the_weighted_mean_stand_beside_those_by_the_mean(write_run) -> None:
+    one, two = model(write_run, "One", 1.0, range(2)), model(write_run, "Second", 0.0, range(2))
+    assert Judge().weighted([one, two], "av_sync") is None, "no details, no weights"
+    # The second model's good clips are those that can tell most.
+    weights = np.where(two.scores()["av_sync"] > 1.5, 1.0, 0.01)  # type: ignore[index]
+    one, two = with_weights(one, np.ones(N)), with_weights(two, weights)
+    plain, weighted = judge([one, two], "av_sync"), Judge().weighted([one, two], "av_sync")
+    assert weighted is not None and weighted.n == plain.n and plain.ranks == ((1, 1), (2, 2))
+    scores = two.scores()["av_sync"].to_numpy()[2:]  # type: ignore[index]
+    assert weighted.values[1] == pytest.approx(np.average(scores.clip(-2, 6), weights=weights[2:]))
+    assert weighted.values[0] == pytest.approx(plain.values[0]), "equal weights are none"
+    assert weighted.values[1] > plain.values[1] + 0.5 and weighted.ranks != plain.ranks
+    notes = " ".join(board_table([one, two], None, Ranker()).notes)
+    assert "AV-Sync, ranks by the mean that weights clips by how much they can tell: One " in notes
+    row = next(row for row in compare(one, two).rows if row.slice == "overall")
+    assert "clips weighted by how much they can tell: difference" in (row.difference.note or "")
+    assert Judge().weighted([one, model(write_run, "Mute", 2.0, range(25))], "av_sync") is None
+
+
 def test_the_test_of_shares_is_exact_and_counts_prompts() -> None:
     a, b = np.array([1, 1, 1, 1, 1, 1, 0, 0, 1]), np.array([0, 0, 0, 0, 0, 0, 1, 0, 1])
     assert sign_test(a, b, np.arange(9)) == pytest.approx(binomtest(6, 7).pvalue) == pytest.approx(0.125)
@@ -143,6 +169,12 @@ def test_the_offset_of_a_set_has_an_interval_that_admits_ignorance(lag_steps: in
         assert facts["offset_ms_low"] - 20 <= 20 * lag_steps <= facts["offset_ms_high"] + 20
     remark = metric.remark(facts) or ""
     assert words in remark or (lag_steps == 0 and "in step" in remark)
+
+
+def test_a_handful_of_prompts_has_no_offset_in_common() -> None:
+    metric = AVSyncMetric()
+    assert "offset_ms" not in metric.facts(np.ones(9), details(3, 9), np.arange(9), seed=0)
+    assert "offset_ms" in metric.facts(np.ones(10), details(3, 10), np.arange(10), seed=0)
 
 
 def test_one_prompt_has_no_interval_and_no_details_no_facts() -> None:

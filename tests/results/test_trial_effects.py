@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from javisbench.errors import RunError
 from javisbench.metrics.base import MetricCard
 from javisbench.results.checked_json import Checker
-from javisbench.results.trial import Effect, MetricTrial, Trial, effects_frame, parse_trial, read_trial, recorded_trials
+from javisbench.results.trial import (
+    Effect,
+    MetricTrial,
+    Trial,
+    effects_frame,
+    parse_trial,
+    read_trial,
+    recorded_trials,
+)
 from javisbench.results.trial_effects import Case, PairValues, relative_change, sample_effects
 
 CARD = MetricCard("toy", "Toy", True, (None, None), "sample", "", "", "")
@@ -89,7 +97,10 @@ def test_the_smallest_dose_is_the_one_from_which_all_are_seen() -> None:
     assert told("seen", "unseen", "seen").sentence() == "sees shift from 640 ms"
     assert told("seen", "seen", "unseen").sentence() == "at some doses shift"
     assert told("unseen", "blind", "opposite").sentence() == "prefers clips with shift"
-    assert told("untested", "untested", "untested").sentence() == "not tested: too few clips have a value"
+    assert told("untested", "untested", "untested").sentence() == "not tested: no clip has a value"
+    one = pairs(Case("silent"), [1.0, 2.0], [0.0, 0.0], sources=np.zeros(2, int))
+    same = pairs(Case("blurred"), [1.0, 2.0], [1.0, 2.0], sources=np.zeros(2, int))
+    assert MetricTrial("toy", sample_effects(CARD, [one, same])).sentence() == "not tested: one source: no interval"
 
 
 def test_power_is_that_of_the_effect() -> None:

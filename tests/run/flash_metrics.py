@@ -38,7 +38,7 @@ class Times(Encoder):
         click = int(np.argmax(np.abs(clip.audio[0]))) / clip.sample_rate
         digest = hashlib.sha256(clip.frames.tobytes() + clip.audio.tobytes()).digest()
         return {
-            "flash": np.float64(flash), "click": np.float64(click), "chance": np.float64(digest[0] + digest[1] / 256),
+            "flash": np.array(flash), "click": np.array(click), "chance": np.array(digest[0] + digest[1] / 256),
             "embedding": clip.frames.mean(axis=(0, 1, 2)).astype(np.float32),
         }  # fmt: skip
 

@@ -256,6 +256,7 @@ def test_what_is_no_feature_costs_the_clips(packages: Any, clips: Path, tmp_path
     packages.install("luminous", ENTRIES, SOURCE.replace('"levels": levels, ', '"levels": list(levels), '))
     result = score(clips, tmp_path / "run", metrics="brightness,health_black")
     assert len(result.failures) == N
+    assert (tmp_path / "run/log.txt").read_text(encoding="utf-8").count("Traceback") == 1, "one is enough"
     assert "levels/levels is no array of numbers but list" in result.failures["message"].iloc[0]
     assert load_result(tmp_path / "run").cell("health_black").n == N  # type: ignore[union-attr]
 

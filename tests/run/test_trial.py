@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
-from collections.abc import Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +20,14 @@ import pandas as pd
 import pytest
 
 from javisbench.cli import run
-from javisbench.clip import Clip
+from javisbench.clip import Clip, ClipSpec
 from javisbench.damages import DAMAGES, DamageCard, TrialDamage
 from javisbench.errors import UsageError
+from javisbench.leaderboard.trial_page import write_trial_page
 from javisbench.media import read_clip, write_clip
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
-from javisbench.results.trial import Effect, read_trial
+from javisbench.results.trial import Effect, MetricTrial, RecordedTrial, Trial, read_trial
 from javisbench.run.scoring_job import ScoringOptions
 from javisbench.run.trial.cases import default_cases, parse_cases
 from javisbench.run.trial.job import Finished, TrialOptions, damage_trial, pair_trial
@@ -160,39 +166,41 @@ def test_only_the_damaged_stream_is_another_file(finished: Finished) -> None:
     assert lag == 0.64 * RATE
 
 
-@pytest.mark.usefixtures("flash_metrics")
-def test_a_trial_that_was_killed_goes_on_and_ends_with_the_same_bytes(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from javisbench.run.trial import copies
+def wait_for(found: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while not found():
+        assert process.poll() is None and time.monotonic() < end, "the trial ended before it could be killed"
+        time.sleep(0.02)
 
-    asked = options(("offset", "colours"), "shift=160;masked=40;swapped", out=tmp_path / "killed")
-    suite, folder = suite_of(clips, 5), clips / "clips"
-    whole = damage_trial(
-        suite, folder, options(("offset", "colours"), "shift=160;masked=40;swapped", out=tmp_path / "a")
-    )
-    keep, kept = copies._Maker._keep, []
 
-    def dying(self: Any, sample_id: str, *rest: Any) -> None:
-        if len(kept) == 2:
-            raise KeyboardInterrupt
-        kept.append(sample_id)
-        keep(self, sample_id, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(copies._Maker, "_keep", dying)
-        with pytest.raises(KeyboardInterrupt):
-            damage_trial(suite, folder, asked)
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed/clips/s00").glob("*.mp4")}
-    again = damage_trial(suite, folder, asked)
+def test_a_trial_that_was_killed_goes_on_and_ends_with_the_same_bytes(clips: Path, tmp_path: Path) -> None:
+    damages = "shift=160;masked=40;noise=100;swapped"
+    args = [
+        "validate-metrics", "--clips", str(clips / "clips"), "--suite", str(clips / "suite.csv"), "--limit", "5",
+        "--damages", damages, "--metrics", "health_silence,health_frozen", "--quiet", "--workers", "1",
+    ]  # fmt: skip
+    assert run([*args, "--out", str(tmp_path / "whole")]) == 0
+    killed = tmp_path / "killed"
+    with subprocess.Popen([sys.executable, "-m", "javisbench", *args, "--out", str(killed)]) as process:
+        wait_for(lambda: len(list(killed.glob("clips/*/copies.json"))) >= 2, process)
+        process.kill()
+    assert not (killed / "trial.json").exists()
+    stamps = {path: path.stat().st_mtime_ns for path in (killed / "clips/s00").glob("*.mp4")}
+    assert stamps
+    assert run([*args, "--out", str(killed)]) == 0
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}, "what was whole is not made again"
     for name in ("trial.json", "trial.parquet"):
-        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
-    # Other metrics and damages may be asked of the same clips; other clips are another trial.
-    more = damage_trial(suite, folder, options(("chance",), "masked=40,60", out=tmp_path / "a"))
-    assert [effect.case for effect in more.trial.effects] == ["masked=40", "masked=60"]
+        assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.usefixtures("flash_metrics")
+def test_more_may_be_asked_of_the_same_clips(clips: Path, tmp_path: Path) -> None:
+    suite, folder, out = suite_of(clips, 4), clips / "clips", tmp_path / "out"
+    damage_trial(suite, folder, options(("offset",), "masked=40", out=out))
+    more = damage_trial(suite_of(clips, 5), folder, options(("chance",), "masked=40,60", out=out))
+    assert [(effect.case, effect.n) for effect in more.trial.effects] == [("masked=40", 5), ("masked=60", 5)]
     with pytest.raises(UsageError, match="other clips or another seed"):
-        damage_trial(suite_of(clips, 4), folder, options(out=tmp_path / "a", seed=3))
+        damage_trial(suite, folder, options(out=out, seed=3))
 
 
 @pytest.mark.usefixtures("flash_metrics")
@@ -447,8 +455,27 @@ def test_the_command_prints_one_line_a_metric_and_json(
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads((tmp_path / "out" / "trial.json").read_text())
     assert document["metrics"]["offset"]["curves"][0]["smallest_seen"] == "shift=640"
-    assert run([*args, "--effects"]) == 0
-    assert "prefers" not in capsys.readouterr().out
+    page = tmp_path / "page" / "trial.html"
+    assert run([*args, "--effects", "--html", str(page)]) == 0
+    printed = capsys.readouterr()
+    assert f"wrote {page}" in printed.err and "sees shift from 640 ms" in page.read_text()
+    (row,) = (line for line in printed.out.splitlines() if "shift=640" in line and line.startswith("offset"))
+    assert row.split()[2:5] == ["12", "1.00", "(1.00"] and row.rstrip().endswith(" seen")
+
+
+def test_metrics_show_tells_what_recorded_trials_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    effect = Effect("av_align", "shift", 160.0, "ms", 160.0, pairs=9, n=9, verdict="seen")
+    trial = Trial({"clips": 9}, "p", False, 0, "0", (MetricTrial("av_align", (effect,)),), {"fvd": "no weights"})
+    recorded = RecordedTrial("scenes", "2026-11-29", "abc1234", "javisbench", trial)
+    monkeypatch.setattr("javisbench.results.trial.recorded_trials", lambda: [recorded])
+    assert run(["metrics", "show", "av_align"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("trials scenes"))
+    assert "sees shift from 160 ms (9 clips, 2026-11-29, abc1234)" in line
+    assert run(["metrics", "show", "fvd", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["trials"]["scenes"]["sees"]
+    assert told == "not run here: no weights (9 clips, 2026-11-29, abc1234)"
 
 
 def test_the_command_lists_damages_and_refuses_what_does_not_go_together(
@@ -468,6 +495,46 @@ def test_the_command_lists_damages_and_refuses_what_does_not_go_together(
         assert run(["validate-metrics", *more, "--quiet", "--out", str(tmp_path / "never")]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "never").exists()
+
+
+def cpu_s() -> float:
+    """Seconds of processor time of this process and of children that have ended."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def scenes(clips: int) -> Suite:
+    """Rendered scenes of the packaged prompts, small ones."""
+    return replace(load_suite("demo"), setting=ClipSpec(128, 72, 3.0, Fraction(12), 16000)).limited(clips)
+
+
+def test_a_trial_of_24_scenes_and_six_damages(tmp_path: Path) -> None:
+    begun = cpu_s()
+    asked = options(("av_align", "health_*"), "shift=320;swapped;silent;masked=40;frozen;volume=-6", out=tmp_path)
+    found = damage_trial(scenes(24), None, asked)
+    # 90 s on two cores; counted in processor time, because a busy machine is slower. Measured: 13 s.
+    assert cpu_s() - begun < 60
+    effects = by_case(found, "av_align")
+    assert effects["swapped"].verdict == effects["silent"].verdict == effects["frozen"].verdict == "seen"
+    assert effects["volume=-6"].verdict == "kept" and effects["volume=-6"].relative_change == 0
+    assert effects["shift=320"].auroc > 0.6  # type: ignore[operator]
+    assert by_case(found, "health_frozen")["frozen"].auroc == 1.0
+    sentence = found.trial.sentence_of(found.trial.of("health_frozen"))  # type: ignore[arg-type]
+    assert "blind to all that changes the sound alone" in sentence
+
+
+@pytest.mark.slow
+def test_a_trial_of_all_damages(tmp_path: Path) -> None:
+    found = damage_trial(scenes(24), None, options(("av_align", "health_*"), None, out=tmp_path))
+    effects = by_case(found, "av_align")
+    assert list(effects) == [case.name for case in default_cases()]
+    for name, effect in effects.items():
+        assert effect.pairs == 24, name
+        told = effect.n + sum(effect.lacking.values())
+        assert told == 24, (name, effect.lacking)
+    assert {name for name, effect in effects.items() if effect.n == 0} == {"mono"}
+    write_trial_page(found.trial, tmp_path / "trial.html")
+    assert read_trial(tmp_path) == found.trial
 
 
 def test_rendered_scenes_are_the_default(tmp_path: Path, tiny_suite: Any) -> None:

@@ -91,3 +91,20 @@ def test_a_folder_that_is_not_there_is_told(packages: Any) -> None:
     problems = card_problems("weights")
     assert len(problems) == 2 and all("toys 1.0" in problem and "no such folder" in problem for problem in problems)
     assert "i3d" in weights_registry()
+
+
+def test_lists_of_models_and_suites_say_what_is_left_out(packages: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    entries = "[javisbench.suites]\ndemo = toys:demo\nodd = toys:odd\n[javisbench.generators]\ncommand = toys:Command\n"
+    source = "def odd():\n    return 3\n"
+    packages.install("toys", ENTRIES + entries, source, files={**FILES, "cards/models/torn.toml": "x"})
+    assert cli(["suites", "list"]) == 0
+    out, err = capsys.readouterr()
+    assert "toy-suite" in out and "of the package toys 1.0" in out
+    assert err.strip() == "The suite 'demo' of the package toys 1.0 is left out: a card has it."
+    assert cli(["models", "list", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "toy-model" in out and "models/torn.toml of the package toys 1.0 cannot be read" in err
+    assert "toys 1.0 registers the model 'command', which javisbench has already" in err
+    assert len(load_suite("demo")) == 72
+    with pytest.raises(UsageError, match=r"The suite 'odd' of the package toys 1.0 failed in .*no Suite"):
+        load_suite("odd")

@@ -94,10 +94,11 @@ class LightSound(SampleMetric):
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         settings = context.protocol.mounted("light_sound", LightSoundSettings)
         levels = features["levels"]
-        windows = np.arange(len(levels["times_s"]))
+        times_s = levels["times_s"].astype(np.float64)
+        windows = np.arange(len(times_s))
         if settings.window_s:
             # A frame at the edge of two windows is in the later one, whatever the last digit of its time.
-            place = np.floor(levels["times_s"] / settings.window_s + 1e-6)
+            place = np.floor(times_s / settings.window_s + 1e-6)
             windows = np.unique(place, return_inverse=True)[1]
         counts = np.bincount(windows)
         light, sound = (np.bincount(windows, levels[name]) / counts for name in ("light", "sound"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -91,11 +92,11 @@ def damage_trial(
     options = options or TrialOptions()
     cases = default_cases() if options.damages is None else parse_cases(options.damages)
     _check_metrics(suite, options)
-    workers = options.scoring.workers or 1
+    workers = options.scoring.workers or os.cpu_count() or 1
     material: Material = (
         Scenes(suite, options.generator or generator_for(suite), options.seed)
         if clips is None
-        else FolderClips(clips, suite, workers)
+        else FolderClips(clips, suite, workers, options.scoring.limits)
     )
     request = {**material.describe(), "seed": options.seed}
     where = None if clips is None else str(clips.resolve())

@@ -13,6 +13,7 @@ from javisbench.errors import JavisbenchError, MediaError
 if TYPE_CHECKING:
     from javisbench.clip import Clip
     from javisbench.matching import Matched
+    from javisbench.media import DecodeLimits
     from javisbench.suite import Sample, Suite
 
 
@@ -80,13 +81,15 @@ class FolderClips:
         folder: of the clips.
         suite: the prompts.
         workers: decoding processes.
+        limits: what one clip may cost.
     """
 
-    def __init__(self, folder: Path, suite: Suite, workers: int) -> None:
+    def __init__(self, folder: Path, suite: Suite, workers: int, limits: DecodeLimits) -> None:
         from javisbench.matching import match_folder
 
         self._suite = suite
         self._workers = workers
+        self._limits = limits
         self._matched: Matched = match_folder(folder, suite, repeats=1)
         self._sources = {item.sample.id: item.source for item in self._matched.items}
 
@@ -95,12 +98,12 @@ class FolderClips:
         return {"kind": "clips", "suite": self._suite.name, "suite_hash": self._suite.hash}
 
     def origin(self, sample: Sample) -> str:
-        """The content of the clip's files; empty for files that cannot be read."""
+        """The version and the content of the clip's files; empty for files that cannot be read."""
         from javisbench.media import content_hash
 
         source = self._sources[sample.id]
         try:
-            return "" if source is None else content_hash(source)
+            return "" if source is None else f"{__version__} {content_hash(source)}"
         except (MediaError, OSError):
             return ""
 
@@ -113,7 +116,7 @@ class FolderClips:
         from javisbench.media import ClipReader
 
         wanted = {source: sample for sample in samples if (source := self._sources[sample.id]) is not None}
-        with ClipReader(self._workers, lookahead=2) as reader:
+        with ClipReader(self._workers, self._limits, lookahead=2) as reader:
             for source, clip in reader.read(list(wanted)):
                 yield wanted[source], clip
 

@@ -119,7 +119,7 @@ def metric_trials(
     result: Result, variants: Variants, seed: int, plan: ScorePlan
 ) -> tuple[tuple[MetricTrial, ...], dict[str, str]]:
     """What every metric sees, and why others were not tested."""
-    from javisbench.metrics.registry import METRICS
+    from javisbench.metrics.registry import card_of
 
     missing = {m: cells[OVERALL].note or "" for m, cells in result.metrics.items() if cells[OVERALL].status in _ABSENT}
     scores = result.scores()
@@ -127,9 +127,12 @@ def metric_trials(
     values = scores.set_index("sample_id")
     reasons = _Reasons(result.failures)
     found = []
-    for metric in result.metrics:
-        card = METRICS.get(metric).card
-        if metric in missing:
+    for metric, cells in result.metrics.items():
+        card = card_of(metric)
+        # A metric of another package that failed has no column.
+        if card is None or (card.kind == "sample" and metric not in values):
+            missing.setdefault(metric, cells[OVERALL].note or "")
+        if card is None or metric in missing:
             continue
         if card.kind == "sample" and card.higher_is_better is None:
             missing[metric] = NO_DIRECTION
