@@ -25,6 +25,7 @@ SCHEMAS = ROOT / "data_cards" / "schemas"
 API = {
     "javisbench": "Score, generate, evaluate",
     "javisbench.metrics": "Metrics of training loops",
+    "javisbench.metrics.for_torchmetrics": "Metrics for torchmetrics",
     "javisbench.media": "Reading and writing clips",
     "javisbench.suite": "Suites",
     "javisbench.protocol": "Protocols",
@@ -33,8 +34,12 @@ API = {
     "javisbench.metrics.encoders.base": "Writing an encoder",
     "javisbench.baselines.base": "Writing a generator",
     "javisbench.damages.base": "Writing a damage",
+    "javisbench.results.run_folder": "Reading runs",
     "javisbench.results.cell": "Values",
+    "javisbench.results.compare": "Comparisons",
     "javisbench.results.published": "Published results",
+    "javisbench.run.trial.job": "Trials",
+    "javisbench.results.trial": "What a trial found",
     "javisbench.publish.trackers": "TensorBoard, Weights & Biases",
     "javisbench.errors": "Errors",
 }
