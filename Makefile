@@ -66,7 +66,7 @@ browser: $(VENV)/.installed-dev
 
 # Strict: a link or anchor that leads nowhere, a page that is in no menu or a docstring that cannot be read ends it.
 docs: $(VENV)/.installed-dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python tests/check_site.py site-docs
 
 slow: $(VENV)/.installed-dev
