@@ -244,8 +244,9 @@ def test_metrics_that_have_no_value_of_a_damage_do_not_end_the_trial(clips: Path
 
 @pytest.mark.usefixtures("flash_metrics")
 def test_clips_too_short_for_a_shift_are_counted(clips: Path, tmp_path: Path) -> None:
-    found = damage_trial(suite_of(clips, 3), clips / "clips", options(("offset",), "shift=160,1600", out=tmp_path))
+    found = damage_trial(suite_of(clips, 3), clips / "clips", options(("offset",), "shift=1600,160", out=tmp_path))
     effects = by_case(found, "offset")
+    assert list(effects) == ["shift=1600", "shift=160"], "in the order asked for, whatever could be made"
     assert list(effects["shift=1600"].lacking.values()) == [3]
     assert "too short for shift=1600" in next(iter(effects["shift=1600"].lacking))
     assert effects["shift=160"].n == 3
@@ -503,9 +504,9 @@ def cpu_s() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def scenes(clips: int) -> Suite:
+def scenes(clips: int, length_s: float = 3.0) -> Suite:
     """Rendered scenes of the packaged prompts, small ones."""
-    return replace(load_suite("demo"), setting=ClipSpec(128, 72, 3.0, Fraction(12), 16000)).limited(clips)
+    return replace(load_suite("demo"), setting=ClipSpec(128, 72, length_s, Fraction(12), 16000)).limited(clips)
 
 
 def test_a_trial_of_24_scenes_and_six_damages(tmp_path: Path) -> None:
@@ -525,7 +526,7 @@ def test_a_trial_of_24_scenes_and_six_damages(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_trial_of_all_damages(tmp_path: Path) -> None:
-    found = damage_trial(scenes(24), None, options(("av_align", "health_*"), None, out=tmp_path))
+    found = damage_trial(scenes(24, 4.0), None, options(("av_align", "health_*"), None, out=tmp_path))
     effects = by_case(found, "av_align")
     assert list(effects) == [case.name for case in default_cases()]
     for name, effect in effects.items():

@@ -54,12 +54,14 @@ class Variants:
     Attributes:
         samples: one a clip to score, with its prompts; ids are unique.
         pairs: of their ids.
+        cases: of the pairs, in the order of tables.
         never_made: case to why a pair was not made, and how often.
         originals: ids of the good clips as they are, each once.
     """
 
     samples: list[Sample] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
     never_made: dict[Case, Counter[str]] = field(default_factory=dict)
     originals: list[str] = field(default_factory=list)
 
@@ -148,12 +150,10 @@ _ABSENT = ("missing_weights", "missing_reference", "not_applicable")
 
 
 def _by_case(variants: Variants) -> Iterable[tuple[Case, list[Pair]]]:
-    """In the order in which cases appear; a case of which no pair was made has none."""
-    found: dict[Case, list[Pair]] = {}
+    """The pairs of each case; a case of which no pair could be made has none."""
+    found: dict[Case, list[Pair]] = {case: [] for case in variants.cases}
     for pair in variants.pairs:
-        found.setdefault(pair.case, []).append(pair)
-    for case in variants.never_made:
-        found.setdefault(case, [])
+        found[pair.case].append(pair)
     return found.items()
 
 
