@@ -236,9 +236,12 @@ def test_sounds_of_the_same_and_of_another_category(clips: Path, tmp_path: Path)
 
 @pytest.mark.usefixtures("flash_metrics")
 def test_metrics_that_have_no_value_of_a_damage_do_not_end_the_trial(clips: Path, tmp_path: Path) -> None:
-    found = damage_trial(suite_of(clips, 4), clips / "clips", options(("offset",), "black;shift=160", out=tmp_path))
+    found = damage_trial(
+        suite_of(clips, 4), clips / "clips", options(("offset",), "black;silent;shift=160", out=tmp_path)
+    )
     effects = by_case(found, "offset")
     assert effects["black"].lacking == {"The picture is dark.": 4}
+    assert effects["silent"].lacking == {"Nothing is heard.": 4}, "to which it does not apply"
     assert (effects["black"].n, effects["black"].verdict, effects["shift=160"].n) == (0, "untested", 4)
 
 

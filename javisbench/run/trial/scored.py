@@ -127,7 +127,7 @@ def metric_trials(
     scores = result.scores()
     assert scores is not None
     values = scores.set_index("sample_id")
-    reasons = _Reasons(result.failures)
+    reasons = _Reasons([*result.failures, *result.not_applicable])
     found = []
     for metric, cells in result.metrics.items():
         card = card_of(metric)
