@@ -46,7 +46,7 @@ class Times(Encoder):
 
 class Offset(SampleMetric):
     card = card("offset")
-    not_applicable = {"silent": "sound"}
+    not_applicable: ClassVar[Mapping[str, str]] = {"silent": "silent"}
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         return {"times": FeatureSpec.of("times", "all")}

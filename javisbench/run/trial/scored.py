@@ -141,7 +141,8 @@ def metric_trials(
         elif card.kind == "sample":
             column = dict(zip(values.index, values[metric].to_numpy(dtype=float), strict=True))
             cases = [_values(case, pairs, column, reasons, metric, variants) for case, pairs in _by_case(variants)]
-            found.append(MetricTrial(metric, sample_effects(card, cases, seed=seed)))
+            clipped = plan.parts[0].sample_metrics[metric].mean_range
+            found.append(MetricTrial(metric, sample_effects(card, cases, seed=seed, mean_range=clipped)))
     sets, failed = _set_trials(result, variants, seed, plan, reasons, missing)
     return ordered([*found, *sets]), missing | failed
 
