@@ -210,6 +210,8 @@ def told_apart(rows: list[dict[str, Any]], metric: str, damages: tuple[str, ...]
 def intervals(rows: list[dict[str, Any]], damages: tuple[str, ...], by_family: bool) -> dict[str, Any]:
     """AUROC of both metrics on the same clips, and the gain, with intervals."""
     rows = [row for row in rows if row["av_sync"]["intact"] and row["av_align"]["intact"]]
+    if any(told_apart(rows, metric, damages) is None for metric in METRICS):
+        return {"n": len(rows)}
     groups = sorted({row["family"] for row in rows}) if by_family else [row["name"] for row in rows]
     members = [[row for row in rows if row["family" if by_family else "name"] == group] for group in groups]
     rng, draws = np.random.default_rng(0), []
@@ -305,6 +307,8 @@ def main() -> None:
     cases = list(windows(options.clips) if options.clips else scenes(options.scenes))
     rows = measured(cases)
     applies = [row for row in rows if row["av_sync"]["intact"]]
+    if not applies:
+        parser.error("AV-Sync applies to none of these clips: nothing can be measured.")
     timed = applies if options.clips else [row for row in applies if row["family"] not in WITHOUT_COMMON]
     swapped = [value for row in applies for value in row["av_sync"]["swap"]]
     p_values = [p for row in applies for p in row["p"]["swap"]]

@@ -45,11 +45,13 @@ class Damage:
         message: what, and by which evidence, without a full stop.
         frames: frames lost, as far as can be told; 0 when none or unknown.
         seconds: of picture or sound lost, as far as can be told; 0 when none or unknown.
+        certain: False where nothing in the file tells whether anything lacks: a live recording may end anywhere.
     """
 
     message: str
     frames: int = 0
     seconds: float = 0.0
+    certain: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -295,7 +295,7 @@ class TimingFault(_HealthMetric):
 
 
 class Damaged(_HealthMetric):
-    """Whether the file promises more than it holds, although what it holds can be read."""
+    """Whether the file promises more than it holds, although what it holds can be read; 0.5 where nothing tells."""
 
     fault: ClassVar[Fault | None] = Fault("damaged", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
@@ -304,7 +304,8 @@ class Damaged(_HealthMetric):
         higher_is_better=False,
         value_range=(0.0, 1.0),
         kind="sample",
-        measures="1 for a clip whose file lacks frames or sound that it should hold, else 0.",
+        measures="1 for a clip whose file lacks frames or sound that it should hold; 0.5 for a live recording that "
+        "tells nowhere how long it is, so that nobody knows; else 0.",
         blind_to="Files that lost something without a trace; files that cannot be read at all are failures.",
         source="javisbench; docs/damage.md has the rules",
         unit="share",
@@ -313,4 +314,4 @@ class Damaged(_HealthMetric):
     def _score(self, health: Mapping[str, NDArray[np.float64]], context: SampleContext) -> SampleScore:
         frames, seconds = health["lost_frames"], health["lost_s"]
         details = {"lost_frames": (float(frames.sum()),), "lost_s": (float(seconds.sum()),)}
-        return SampleScore(float(frames.size > 0), details)
+        return SampleScore(0.5 * float(frames.size > 0) + 0.5 * float(health["certain"].any()), details)

@@ -388,7 +388,9 @@ def _run_from(reply: dict[str, Any], head: ClipHead) -> FrameRun:
 
 
 def _damage_from(reply: dict[str, Any]) -> tuple[Damage, ...]:
-    return tuple(Damage(str(d["message"]), int(d["frames"]), float(d["seconds"])) for d in reply["end"])
+    return tuple(
+        Damage(str(d["message"]), int(d["frames"]), float(d["seconds"]), bool(d["certain"])) for d in reply["end"]
+    )
 
 
 @contextmanager

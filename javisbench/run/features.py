@@ -197,7 +197,7 @@ def _checksum(array: NDArray[np.generic]) -> str:
     """CRC-32 of an array's bytes (hex): tells bits that have changed on a disk, not ones that somebody has changed."""
     import numpy as np
 
-    return f"{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data):08x}"
 
 
 def _rotten(folder: Path) -> frozenset[tuple[str, str]]:

@@ -55,6 +55,7 @@ class _HealthIntake(HostIntake):
             "timing_fault_frames": np.asarray([line.timing_fault_frames]),
             "lost_frames": np.asarray([damage.frames for damage in self.damage], dtype=np.float64),
             "lost_s": np.asarray([damage.seconds for damage in self.damage], dtype=np.float64),
+            "certain": np.asarray([damage.certain for damage in self.damage], dtype=np.float64),
             "dark_share": self._dark,
             "change": self._change,
             "changed_share": self._changed,
@@ -75,7 +76,8 @@ class HealthEncoder(HostEncoder):
         full scale or beyond, ``(0,)`` without sound; ``loudness_lufs``, ``(1,)``, integrated loudness, -inf where all
         is below the gate of -70 LUFS, ``(0,)`` where there are no 0.4 s of sound; ``timing_fault_frames``, ``(1,)``,
         how far any frame is shown from its index over the rate in the header, in frames; ``lost_frames`` and
-        ``lost_s``, ``(n,)``, what each of the n faults of a damaged file has cost.
+        ``lost_s``, ``(n,)``, what each of the n faults of a damaged file has cost; ``certain``, ``(n,)``, 0 where
+        nothing tells whether anything lacks.
     """
 
     card: ClassVar[EncoderCard] = EncoderCard(
@@ -84,7 +86,7 @@ class HealthEncoder(HostEncoder):
         variants={"default": None},
         source="ITU-R BS.1770-4 for loudness",
         host=True,
-        revision=2,
+        revision=3,
     )
 
     intake_type = _HealthIntake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -199,13 +200,15 @@ def test_another_javisbench_is_refused_unless_allowed(halves: list[Path], suite:
     sidecar = halves[1] / "clips/sample_0003.json"
     facts = read_json(sidecar)
     write_json(sidecar, {**facts, "versions": {**facts["versions"], "javisbench": "0.0.9"}})
-    with pytest.raises(RunError, match=r"javisbench 0\.1\.0 \(0/2, 1/2, this one\), 0\.0\.9 \(1/2\).*--allow-versions"):
+    today = re.escape(javisbench.__version__)
+    told = rf"javisbench {today} \(0/2, 1/2, this one\), 0\.0\.9 \(1/2\).*--allow-versions"
+    with pytest.raises(RunError, match=told):
         merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert not (tmp_path / "merged" / "clips").exists()
     merged = merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite, allow_versions=True))
     assert merged is not None
     unlike = read_json(merged.folder / "run.json")["differences"]
-    assert unlike == {"javisbench": {"0.1.0": ["0/2", "1/2", "this one"], "0.0.9": ["1/2"]}}
+    assert unlike == {"javisbench": {javisbench.__version__: ["0/2", "1/2", "this one"], "0.0.9": ["1/2"]}}
 
 
 @pytest.mark.parametrize(

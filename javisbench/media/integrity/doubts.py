@@ -11,7 +11,7 @@ from javisbench.clip import Damage
 from javisbench.media.integrity import ebml
 from javisbench.media.integrity.gaps import common_pauses, displaced, nothing_during, usual_step
 from javisbench.media.integrity.payload import IN_ORDER, ONE_PICTURE_A_PAYLOAD
-from javisbench.media.integrity.report import MOST_SAID, Promised
+from javisbench.media.integrity.report import MOST_SAID, OPEN_END, Promised
 from javisbench.media.integrity.segment import AUDIO, VIDEO, Segment, Track
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def doubts(segment: Segment) -> list[Damage]:
     found = misplaced + _wrong_neighbours(segment) + _wrong_order(segment) + _other_clock(segment)
     if not segment.known_size and (misplaced or not _closed(segment)):
         found += _late_start(segment) + _pauses(segment) + _early_end(segment)
+        if segment.duration is None and not found:
+            found.append(OPEN_END)
     if segment.tracks and not any(track.times for track in segment.tracks.values()):
         found.append(Damage("the tracks hold not one block"))
     return found

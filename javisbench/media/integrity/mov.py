@@ -16,7 +16,16 @@ from javisbench.media.integrity.content import Content
 from javisbench.media.integrity.fragments import Defaults, Fragments
 from javisbench.media.integrity.gaps import displaced
 from javisbench.media.integrity.payload import ONE_PICTURE_A_PAYLOAD
-from javisbench.media.integrity.report import MOST_SAID, BrokenError, Fault, Integrity, Promised, cut_off, damaged_data
+from javisbench.media.integrity.report import (
+    MOST_SAID,
+    OPEN_END,
+    BrokenError,
+    Fault,
+    Integrity,
+    Promised,
+    cut_off,
+    damaged_data,
+)
 from javisbench.media.integrity.track import MOST_SAMPLES, SOUND, VIDEO, Track, read_track
 
 if TYPE_CHECKING:
@@ -339,6 +348,8 @@ class _Walk:
         """The duration in the header, where it is not 0, against the last fragment's end."""
         ticks = self.fragment_ticks
         if not ticks or not self.movie_scale:
+            if not self.said and not any(top.kind in (b"sidx", b"mfra") for top in self.tops):
+                self.said.append(OPEN_END)
             return
         ends = [
             (parts[-1].start + parts[-1].ticks) / scales[ident]

@@ -104,3 +104,9 @@ def damaged_data(is_picture: bool, at: int, complaint: str) -> BrokenError:
 def cut_off(missing: int, position: int) -> BrokenError:
     """The file ends before something that it announces; ``missing`` bytes lack."""
     return BrokenError(f"the file is cut off; {missing:,} bytes are missing", position)
+
+
+OPEN_END = Damage(
+    "it was recorded live and says nowhere how long it is: whether its end is missing cannot be told", certain=False
+)
+"""Of a file that holds together, but may have been ended, or cut, between any two of its clusters or fragments."""
