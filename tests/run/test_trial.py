@@ -467,6 +467,21 @@ def test_the_command_prints_one_line_a_metric_and_json(
     assert row.split()[2:5] == ["12", "1.00", "(1.00"] and row.rstrip().endswith(" seen")
 
 
+@pytest.mark.usefixtures("flash_metrics")
+def test_the_command_prints_what_judges_and_metrics_agree_on(
+    judged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"p{p}_0.mp4,p{p}_400.mp4,a,g{p}" for p in range(4)]
+    path = write_pairs(judged, "clip_a,clip_b,better,group", *rows, "p0_0.mp4,gone.mp4,a,g0")
+    args = ["--pairs", str(path), "--metrics", "offset", "--quiet", "--workers", "1", "--device", "cpu"]
+    assert run(["validate-metrics", *args, "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "of judged pairs judged 100.0 % right (n = 4)" in printed
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("offset  ") and "of judged" not in line)
+    assert row[2] == "4" and row[-2:] == ["1.00", "seen"], "tau stands before the verdict"
+    assert "left out row 5: there is no file gone.mp4" in printed
+
+
 def test_metrics_show_tells_what_recorded_trials_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
