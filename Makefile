@@ -10,12 +10,13 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() o
 PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser slow lint types wheel plugin release clean
+.PHONY: help demo test browser docs slow lint types wheel plugin release clean
 
 help:
 	@echo "make demo     score a small suite on this machine, in a few minutes"
 	@echo "make test     the default tests"
 	@echo "make browser  leaderboards in Chromium"
+	@echo "make docs     the documentation as a site, in site-docs/"
 	@echo "make slow     the tests that take longer"
 	@echo "make lint     ruff"
 	@echo "make types    mypy --strict"
@@ -63,6 +64,11 @@ test: $(VENV)/.installed-dev
 browser: $(VENV)/.installed-dev
 	$(PYTEST) -m "browser and not slow"
 
+# Strict: a link or anchor that leads nowhere, a page that is in no menu or a docstring that cannot be read ends it.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python tests/check_site.py site-docs
+
 slow: $(VENV)/.installed-dev
 	$(PYTEST) -m slow
 
@@ -85,4 +91,4 @@ release: $(VENV)/.installed-dev
 	.ci/release
 
 clean:
-	rm -rf $(VENV) dist build *.egg-info $(DEMO_RUN)
+	rm -rf $(VENV) site-docs dist build *.egg-info $(DEMO_RUN)

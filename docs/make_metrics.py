@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,29 +56,41 @@ FORMULAS = {
 
 def page() -> str:
     """The whole page."""
-    cards = [metric.card for metric in _metrics()]
+    cards = [metric.card for metric in own_metrics()]
     missing = [c.id for c in cards if c.id not in FORMULAS and not c.id.startswith("health_")]
     if missing:
         raise KeyError(f"FORMULAS has no entry for {', '.join(missing)}.")
+    lines = [*index(), ""]
+    for metric in own_metrics():
+        if not metric.card.id.startswith("health_"):
+            lines += [*section(metric), ""]
+    return wrapped([*lines, *health()])
+
+
+def index(link: Callable[[str], str] = "`{}`".format) -> list[str]:
+    """The introduction and a table of all metrics; `link` writes an id."""
     lines = [INTRO, "| id | metric | better | range | one value | encoder |", "| --- | --- | --- | --- | --- | --- |"]
-    for metric in _metrics():
+    for metric in own_metrics():
         card = metric.card
         kind = "a set" if card.kind == "set" else "a clip"
-        encoders = ", ".join(ENCODERS.get(name).card.title for name in _encoders(metric))
-        lines.append(f"| `{card.id}` | {card.title} | {_better(card)} | {_range(card)} | {kind} | {encoders} |")
-    lines.append("")
-    for metric in _metrics():
-        if not metric.card.id.startswith("health_"):
-            lines += _section(metric)
-    lines += ["## Clip health", "", "These say nothing about quality; they explain other scores.", ""]
+        names = ", ".join(ENCODERS.get(name).card.title for name in encoders(metric))
+        lines.append(f"| {link(card.id)} | {card.title} | {_better(card)} | {_range(card)} | {kind} | {names} |")
+    return lines
+
+
+def health() -> list[str]:
+    """The section of what looks at the clips alone."""
+    cards = [metric.card for metric in own_metrics() if metric.card.id.startswith("health_")]
+    lines = ["## Clip health", "", "These say nothing about quality; they explain other scores.", ""]
     lines += ["| id | measures | cannot see | range |", "| --- | --- | --- | --- |"]
-    for card in cards:
-        if card.id.startswith("health_"):
-            lines.append(f"| `{card.id}` | {card.measures} | {card.blind_to} | {_range(card)} |")
-    told = [
-        f"* `{c.id}`, [trial](trial.md) {line}" for c in cards if c.id.startswith("health_") for line in _trials(c.id)
-    ]
-    return "\n".join(map(_wrapped, [*lines, *([""] if told else []), *told])) + "\n"
+    lines += [f"| `{card.id}` | {card.measures} | {card.blind_to} | {_range(card)} |" for card in cards]
+    told = [f"* `{card.id}`, [trial](trial.md) {line}" for card in cards for line in _trials(card.id)]
+    return [*lines, *([""] if told else []), *told]
+
+
+def wrapped(lines: Iterable[str]) -> str:
+    """Lines as a page."""
+    return "\n".join(map(_wrapped, lines)) + "\n"
 
 
 def _wrapped(line: str) -> str:
@@ -90,7 +102,7 @@ def _wrapped(line: str) -> str:
     )
 
 
-def _metrics() -> Iterator[Any]:
+def own_metrics() -> Iterator[Any]:
     """The package's own metrics; entry points of other packages are not documented here."""
     for metric_id in METRICS.own:
         cls = METRICS.get(metric_id)
@@ -98,7 +110,8 @@ def _metrics() -> Iterator[Any]:
             yield cls()
 
 
-def _section(metric: Any) -> list[str]:
+def section(metric: Any) -> list[str]:
+    """The section of a metric."""
     card = metric.card
     lines = [f"## {card.title} (`{card.id}`)", "", card.measures, "", f"* **Formula**: {FORMULAS[card.id]}."]
     lines.append(f"* **Range**: {_range(card)}; {_better(card)} is better.")
@@ -106,7 +119,7 @@ def _section(metric: Any) -> list[str]:
     if without:
         lines.append(f"* **No value**, counted beside the mean: {', '.join(without.values())}.")
     lines.append(f"* **Cannot see**: {card.blind_to}")
-    for name in _encoders(metric):
+    for name in encoders(metric):
         encoder = ENCODERS.get(name).card
         facts = [encoder.title]
         if encoder.licence:
@@ -118,7 +131,7 @@ def _section(metric: Any) -> list[str]:
     if left_out:
         lines.append(f"* **Not in**: {', '.join(left_out)}.")
     lines += [f"* **[Trial](trial.md)** {line}" for line in _trials(card.id)]
-    return [*lines, f"* **Source**: {card.source}.", ""]
+    return [*lines, f"* **Source**: {card.source}."]
 
 
 def _trials(metric_id: str) -> list[str]:
@@ -126,7 +139,8 @@ def _trials(metric_id: str) -> list[str]:
     return [f"{trial.name}: {trial.line(metric_id)}" for trial in recorded_trials()]
 
 
-def _encoders(metric: Any) -> list[str]:
+def encoders(metric: Any) -> list[str]:
+    """Names of the encoders that it needs under javisbench-v1."""
     protocol = PROTOCOLS["javisbench-v1"]
     needs = metric.needs(protocol)
     specs = [needs] if isinstance(metric, SetMetric) else needs.values()

@@ -10,7 +10,7 @@ bootstrap over clusters, Efron and Tibshirani (1993), chapter 13.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,6 +127,9 @@ def pair_accuracy(outcomes: ArrayLike, sources: ArrayLike, *, seed: int = 0, lev
     found = slice_means(right, sources, {"all": rows}, seed=seed, level=level)["all"]
     if not len(right):
         return PairAccuracy(found, None, None)
+    if found.ci_low is not None and found.ci_high is not None:
+        # The ends are sums of deviations, and rounding may put them just outside of a share's range.
+        found = replace(found, ci_low=max(0.0, found.ci_low), ci_high=min(1.0, found.ci_high))
     return PairAccuracy(found, float((right == 1).mean()), float((right > 0).mean()))
 
 

@@ -20,7 +20,7 @@ def write_run(synthetic_runs, tmp_path):
     return synthetic_runs.RunWriter(tmp_path)
 
 
-SCORED = ("tv_ib", "av_align", "health_silence", "health_loudness", "health_duration")
+SCORED = ("tv_ib", "av_align", "javis_score", "health_silence", "health_loudness", "health_duration")
 
 
 def with_faults(write_run, model="Alpha"):
@@ -41,6 +41,15 @@ def test_clips_with_a_fault_are_counted_once(write_run):
     assert checks is not None
     assert checks.line == "55 of 60 clips clean; 3 mostly silent, 1 inaudible, 2 of another length"
     assert [found.metric for found in checks.found] == ["health_silence", "health_loudness", "health_duration"]
+
+
+def test_clips_that_could_not_be_read_are_neither_clean_nor_faulty(write_run):
+    path = write_run(metrics=SCORED)
+    scores = pd.read_parquet(path / "scores.parquet")
+    scores[["health_silence", "health_loudness", "health_duration"]] = [0.0, -20.0, 1.0]
+    scores.loc[[0, 1], ["health_silence", "health_loudness", "health_duration"]] = float("nan")
+    scores.to_parquet(path / "scores.parquet")
+    assert checks_of(load_result(path)).line == "58 of 58 clips clean"
 
 
 def test_a_result_without_checks_or_scores_says_nothing(write_run):
@@ -67,7 +76,7 @@ def test_a_table_of_checks_alone_keeps_its_columns(write_run):
 def test_headline_metrics_come_first_and_no_check_is_best(write_run):
     results = [load_result(write_run(name, metrics=SCORED, shift=shift)) for name, shift in (("One", 0), ("Two", 0.2))]
     table = board_table(results, ranks=Ranker())
-    assert [col.id for col in table.columns][:2] == ["tv_ib", "av_align"]
+    assert [col.id for col in table.columns][:2] == ["tv_ib", "javis_score"]
     for row in table.rows:
         for col in table.columns:
             cell = row.cells[col.id]

@@ -26,10 +26,19 @@ DISTANCES = ("tests/metrics/test_distance.py", "tests/metrics/test_distances.py"
 DISTANCE = ("tests/metrics/test_distance.py", "tests/metrics/test_distances.py")
 VARIANCE = ("tests/metrics/test_variance_correction.py",)
 SLICES = ("tests/metrics/test_distances.py", "-k", "TestSlices or TestExtrapolation")
-VERDICTS = ("tests/results/test_compare.py", "tests/results/test_ranking.py", "tests/results/test_verdicts.py")
+VERDICTS = (
+    "tests/results/test_compare.py",
+    "tests/results/test_ranking.py",
+    "tests/results/test_verdicts.py",
+    "tests/results/test_not_applicable.py",
+)
 SUMMARY = ("tests/results/test_summary.py",)
 SETS = ("tests/reference/test_reference.py", "-k", "first_clip_of_each_prompt")
 HEALTH = ("tests/metrics/test_health.py",)
+CHECKS = ("tests/test_checks.py",)
+SYNC = ("tests/metrics/test_av_sync.py",)
+STORE = ("tests/run/test_features.py",)
+AGREEMENT = ("tests/test_agreement.py",)
 
 
 @dataclass(frozen=True)
@@ -171,12 +180,18 @@ MUTATIONS = [
         "javisbench/results/verdicts.py",
         VERDICTS,
         ("raw p for Holm's", "adjusted[above] = holm(p[above])", "adjusted[above] = p[above]"),
-        ("prompts dropped", "places, table, clusters.astype(np.intp))", "places, table, None)"),
+        ("prompts dropped", "shown, table, clusters.astype(np.intp), note=note)", "shown, table, None, note=note)"),
         ("another real side", "<= SAME_REAL_SIDE * size", "<= 1e9 * size"),
         ("few are ranked", "if found.n < MIN_N_TO_RANK:", "if found.n < 2:"),
         ("order of the suite", '"repeat"]).sort_index()', '"repeat"])'),
         ("changed prompts stay in", "i not in self.changed and (", "("),
         ("no filter of categories", "inside is None or i in inside", "True"),
+        (
+            "unlike shares are ranked",
+            "zip(pairs, p_values, strict=True) if p <= ALPHA]",
+            "zip(pairs, p_values, strict=True) if p < 0]",
+        ),
+        ("the smallest share goes", "left.remove(max(left, key=", "left.remove(min(left, key="),
         ("worse is better", "(gap > 0) == self.higher_is_better", "(gap > 0) != self.higher_is_better"),
     ),
     *of(
@@ -185,7 +200,7 @@ MUTATIONS = [
         ("repeats are new prompts", "[numbers[item.sample.id] for item in kept]", "range(len(kept))"),
         ("order of the suite", "for i in by_id(items) if", "for i in range(len(items)) if"),
         ("repeats in any order", "(items[i].sample.id, items[i].repeat)", "items[i].sample.id"),
-        ("an empty category failed", "if not cells[name].n and rows.size:", "if not cells[name].n:"),
+        ("an empty category failed", "if cells[name].n or not rows.size:", "if cells[name].n:"),
         ("the seed is lost", "seed=seed)", "seed=0)"),
     ),
     *of(
@@ -210,6 +225,66 @@ MUTATIONS = [
         ("timing", "TIMING_FAULT_FRAMES = 0.5", "TIMING_FAULT_FRAMES = 0.6"),
         ("timing at its limit", "fault > TIMING_FAULT_FRAMES", "fault >= TIMING_FAULT_FRAMES"),
         ("upside down", "seconds / setting.duration_s", "setting.duration_s / seconds"),
+        ("an open end is damage", '0.5 * float(health["certain"].any())', "0.5 * float(frames.size > 0)"),
+    ),
+    *of(
+        "javisbench/results/checks.py",
+        CHECKS,
+        ("faulty clips are clean", "(checked & ~faulty).sum()", "checked.sum()"),
+        ("no value is a check", "checked |= np.isfinite(values)", "checked |= True"),
+        ("faults are not gathered", "faulty |= has", "faulty = has"),
+    ),
+    *of(
+        "javisbench/results/table.py",
+        CHECKS,
+        ("no headline", "dict.fromkeys([*headline, *METRICS])", "dict.fromkeys([*METRICS])"),
+        ("checks are ranked", "and not col.is_check", ""),
+    ),
+    *of(
+        "javisbench/agreement.py",
+        AGREEMENT,
+        (
+            "ties are right",
+            "np.where(first == second, 0.5, first > second)",
+            "np.where(first == second, 1.0, first > second)",
+        ),
+        ("a strict share with ties", "float((right == 1).mean())", "float((right > 0).mean())"),
+        ("tau-a", "np.abs(known).sum() * np.abs(found).sum()", "len(known) ** 2"),
+        ("clips, not sources", "if count < 2:", "if n < 2:"),
+    ),
+    *of(
+        "javisbench/run/features.py",
+        STORE,
+        ("checksums are not compared", "not in (None, _checksum(array))", "not in (None, sums.get(f'{key}/{name}'))"),
+        ("rotten arrays come back", "if (path.name, key) not in rotten:", "if True:"),
+    ),
+    *of(
+        "metrics/av_sync.py",
+        SYNC,
+        (
+            "the ends are events",
+            "channel[:, 0], channel[:, -1] = channel[:, 1], channel[:, -2]",
+            "channel[:, 0], channel[:, -1] = 0.0, 0.0",
+        ),
+        (
+            "the camera's motion stays",
+            "return cells - np.median(cells, axis=(1, 2), keepdims=True)",
+            "return cells - 0.0",
+        ),
+        ("speeding up for slowing", "speed[:, 1:-1] - speed[:, 2:])", "speed[:, 2:] - speed[:, 1:-1])"),
+        ("late for early", "-round(late_s / STEP_S), axis=1", "round(late_s / STEP_S) + 5, axis=1"),
+        (
+            "p without lag 0",
+            "(1 + (null >= self.best[self._place(0.0)]).sum())",
+            "(null >= self.best[self._place(0.0)]).sum()",
+        ),
+        (
+            "the null lies near",
+            "beyond = np.minimum(away, steps - away) > round(NULL_FROM_S / STEP_S)",
+            "beyond = away >= 0",
+        ),
+        ("even noise has events", "if changing < LEAST_LEVEL_CHANGE:", "if changing < 0:"),
+        ("a mean for a trend", "series - _line(series, TREND_S)", "series - _weighted_mean(series, TREND_S)"),
     ),
 ]
 UNCHANGED = [Mutation("nothing", "javisbench/stats.py", "FEW_PROMPTS = 20", "FEW_PROMPTS = 20", tests)

@@ -217,6 +217,9 @@ def _print_effects(trial: Trial) -> None:
     published = trial.material.get("published") or {}
     table = Table(box=None, pad_edge=False)
     headings = ["metric", "damage", "n", "AUROC", "pairs right", "strict", "difference", "n for 80 %", "verdict"]
+    judged = any(effect.kind == "judged" for effect in trial.effects)
+    if judged:
+        headings.insert(-1, "tau")
     if published:
         headings.insert(6, "published")
     for heading in headings:
@@ -225,6 +228,8 @@ def _print_effects(trial: Trial) -> None:
     for metric in trial.metrics:
         for place, effect in enumerate(metric.effects):
             cells = _cells(effect)
+            if judged:
+                cells.append("-" if effect.tau is None else f"{effect.tau:.2f}")
             if published:
                 known = published.get(effect.case)
                 cells.insert(4, "-" if known is None else f"{known:.3f}")

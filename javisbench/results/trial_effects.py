@@ -74,7 +74,13 @@ class PairValues:
         return max(0, sum(self.lacking.values()) - valueless)
 
 
-def sample_effects(card: MetricCard, cases: Sequence[PairValues], *, seed: int = 0) -> tuple[Effect, ...]:
+def sample_effects(
+    card: MetricCard,
+    cases: Sequence[PairValues],
+    *,
+    seed: int = 0,
+    mean_range: tuple[float, float] | None = None,
+) -> tuple[Effect, ...]:
     """What a metric with one value a clip sees.
 
     A damage is seen at a dose where the good clips score better on average and the paired difference's p-value, after
@@ -84,9 +90,10 @@ def sample_effects(card: MetricCard, cases: Sequence[PairValues], *, seed: int =
         card: for the direction; one is needed.
         cases: the values.
         seed: of the bootstraps.
+        mean_range: what values are clipped to before differences are averaged, as the metric's means are; None for not.
     """
     sign = 1.0 if card.higher_is_better else -1.0
-    found = [_effect(card.id, values, sign, seed) for values in cases]
+    found = [_effect(card.id, values, sign, seed, mean_range) for values in cases]
     tested = [place for place, effect in enumerate(found) if effect.kind != "same"]
     adjusted = holm([np.nan if found[i].p_value is None else float(found[i].p_value or 0.0) for i in tested])
     for place, p in zip(tested, adjusted, strict=True):
@@ -94,7 +101,7 @@ def sample_effects(card: MetricCard, cases: Sequence[PairValues], *, seed: int =
     return tuple(replace(effect, verdict=_verdict(effect)) for effect in found)
 
 
-def _effect(metric: str, values: PairValues, sign: float, seed: int) -> Effect:
+def _effect(metric: str, values: PairValues, sign: float, seed: int, mean_range: tuple[float, float] | None) -> Effect:
     case = values.case
     usable = ~(np.isnan(values.better) | np.isnan(values.worse))
     tied = np.zeros(len(usable), bool) if values.tied is None else values.tied
@@ -110,7 +117,10 @@ def _effect(metric: str, values: PairValues, sign: float, seed: int) -> Effect:
     better, worse, sources = sign * values.better[told], sign * values.worse[told], values.sources[told]
     untold = int(tied.sum())
     effect = _with_agreement(effect, better, worse, sources, effect.pairs - untold, seed)
-    effect = _with_difference(effect, better, worse, sources)
+    averaged = (values.better[told], values.worse[told])
+    if mean_range is not None:
+        averaged = (averaged[0].clip(*mean_range), averaged[1].clip(*mean_range))
+    effect = _with_difference(effect, sign * averaged[0], sign * averaged[1], sources)
     if case.kind == "same":
         effect = replace(effect, relative_change=relative_change(better, worse))
     if case.kind == "judged":

@@ -343,3 +343,11 @@ def test_clips_too_short_for_some_lags_are_pooled_at_those_they_have() -> None:
     found = METRIC.facts(np.ones(12), details, np.arange(12), 0)
     # Three steps of 20 ms after lag 0, the middle of long rows and of short ones.
     assert found["offset_ms"] == found["offset_ms_low"] == found["offset_ms_high"] == 60
+
+
+def test_a_level_that_hardly_changes_has_no_events_whatever_its_rise() -> None:
+    """Ticks far below a steady hum rise clearly, and are not heard."""
+    rise = np.zeros(400)
+    rise[::50] = 1.0
+    assert has_events(1 + 0.2 * np.sin(np.arange(400) / 3), rise)
+    assert not has_events(1 + 0.001 * np.sin(np.arange(400) / 3), rise)

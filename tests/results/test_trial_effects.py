@@ -126,6 +126,15 @@ def test_pairs_without_a_value_are_counted_with_their_reasons() -> None:
     assert (one.verdict, one.auroc, one.auroc_low, one.note) == ("untested", 1.0, None, "one source: no interval")
 
 
+def test_differences_are_of_what_is_averaged() -> None:
+    values = pairs(Case("silent"), [1.0, 2.0, 90.0], [0.0, 0.5, -3.0])
+    (found,) = sample_effects(CARD, [values], mean_range=(0.0, 5.0))
+    assert found.effect == pytest.approx((1 + 1.5 + 5) / 3)
+    (plain,) = sample_effects(CARD, [values])
+    assert plain.effect == pytest.approx((1 + 1.5 + 93) / 3)
+    assert (found.auroc, found.accuracy) == (plain.auroc, plain.accuracy)
+
+
 def test_pairs_of_one_source_stay_together() -> None:
     random = np.random.default_rng(3)
     gaps = np.repeat(random.normal(0.3, 1, 10), 8)

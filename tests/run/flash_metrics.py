@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from javisbench.errors import FeatureError
+from javisbench.errors import FeatureError, MetricError
 from javisbench.metrics.base import Distance, MetricCard, SampleContext, SampleMetric, SampleScore, SetMetric
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
 from javisbench.protocol import Protocol
@@ -39,17 +39,21 @@ class Times(Encoder):
         digest = hashlib.sha256(clip.frames.tobytes() + clip.audio.tobytes()).digest()
         return {
             "flash": np.array(flash), "click": np.array(click), "chance": np.array(digest[0] + digest[1] / 256),
+            "loud": np.array(np.abs(clip.audio).max() > 0),
             "embedding": clip.frames.mean(axis=(0, 1, 2)).astype(np.float32),
         }  # fmt: skip
 
 
 class Offset(SampleMetric):
     card = card("offset")
+    not_applicable: ClassVar[Mapping[str, str]] = {"silent": "silent"}
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         return {"times": FeatureSpec.of("times", "all")}
 
     def score(self, features: Mapping[str, Any], context: SampleContext) -> SampleScore:
+        if not features["times"]["loud"]:
+            raise MetricError("Nothing is heard.", kind="silent")
         return SampleScore(self.value(features["times"]))
 
     def value(self, times: Mapping[str, Any]) -> float:

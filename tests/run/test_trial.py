@@ -236,16 +236,20 @@ def test_sounds_of_the_same_and_of_another_category(clips: Path, tmp_path: Path)
 
 @pytest.mark.usefixtures("flash_metrics")
 def test_metrics_that_have_no_value_of_a_damage_do_not_end_the_trial(clips: Path, tmp_path: Path) -> None:
-    found = damage_trial(suite_of(clips, 4), clips / "clips", options(("offset",), "black;shift=160", out=tmp_path))
+    found = damage_trial(
+        suite_of(clips, 4), clips / "clips", options(("offset",), "black;silent;shift=160", out=tmp_path)
+    )
     effects = by_case(found, "offset")
     assert effects["black"].lacking == {"The picture is dark.": 4}
+    assert effects["silent"].lacking == {"Nothing is heard.": 4}, "to which it does not apply"
     assert (effects["black"].n, effects["black"].verdict, effects["shift=160"].n) == (0, "untested", 4)
 
 
 @pytest.mark.usefixtures("flash_metrics")
 def test_clips_too_short_for_a_shift_are_counted(clips: Path, tmp_path: Path) -> None:
-    found = damage_trial(suite_of(clips, 3), clips / "clips", options(("offset",), "shift=160,1600", out=tmp_path))
+    found = damage_trial(suite_of(clips, 3), clips / "clips", options(("offset",), "shift=1600,160", out=tmp_path))
     effects = by_case(found, "offset")
+    assert list(effects) == ["shift=1600", "shift=160"], "in the order asked for, whatever could be made"
     assert list(effects["shift=1600"].lacking.values()) == [3]
     assert "too short for shift=1600" in next(iter(effects["shift=1600"].lacking))
     assert effects["shift=160"].n == 3
@@ -463,6 +467,21 @@ def test_the_command_prints_one_line_a_metric_and_json(
     assert row.split()[2:5] == ["12", "1.00", "(1.00"] and row.rstrip().endswith(" seen")
 
 
+@pytest.mark.usefixtures("flash_metrics")
+def test_the_command_prints_what_judges_and_metrics_agree_on(
+    judged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"p{p}_0.mp4,p{p}_400.mp4,a,g{p}" for p in range(4)]
+    path = write_pairs(judged, "clip_a,clip_b,better,group", *rows, "p0_0.mp4,gone.mp4,a,g0")
+    args = ["--pairs", str(path), "--metrics", "offset", "--quiet", "--workers", "1", "--device", "cpu"]
+    assert run(["validate-metrics", *args, "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "of judged pairs judged 100.0 % right (n = 4)" in printed
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("offset  ") and "of judged" not in line)
+    assert row[2] == "4" and row[-2:] == ["1.00", "seen"], "tau stands before the verdict"
+    assert "left out row 5: there is no file gone.mp4" in printed
+
+
 def test_metrics_show_tells_what_recorded_trials_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -503,9 +522,9 @@ def cpu_s() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def scenes(clips: int) -> Suite:
+def scenes(clips: int, length_s: float = 3.0) -> Suite:
     """Rendered scenes of the packaged prompts, small ones."""
-    return replace(load_suite("demo"), setting=ClipSpec(128, 72, 3.0, Fraction(12), 16000)).limited(clips)
+    return replace(load_suite("demo"), setting=ClipSpec(128, 72, length_s, Fraction(12), 16000)).limited(clips)
 
 
 def test_a_trial_of_24_scenes_and_six_damages(tmp_path: Path) -> None:
@@ -525,7 +544,7 @@ def test_a_trial_of_24_scenes_and_six_damages(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_trial_of_all_damages(tmp_path: Path) -> None:
-    found = damage_trial(scenes(24), None, options(("av_align", "health_*"), None, out=tmp_path))
+    found = damage_trial(scenes(24, 4.0), None, options(("av_align", "health_*"), None, out=tmp_path))
     effects = by_case(found, "av_align")
     assert list(effects) == [case.name for case in default_cases()]
     for name, effect in effects.items():

@@ -184,7 +184,7 @@ def _described(cases: Sequence[TrialCase]) -> dict[str, dict[str, str]]:
 
 def _variants(copies: Copies, cases: Sequence[TrialCase], suite: Suite) -> Variants:
     """Each copy as a sample of its own, and the pairs of good and damaged ones."""
-    found = Variants()
+    found = Variants(cases=[case.case for case in cases])
     prompts = {sample.id: sample for sample in suite}
     for sample in copies.samples:
         made = copies.made[sample.id]
@@ -227,8 +227,9 @@ def _judged(pairs: JudgedPairs) -> tuple[Variants, Suite]:
         found.samples.append(
             Sample(ids[source, text], place, text, pred_video_path=source.video, pred_audio_path=source.audio)
         )
-    for pair in pairs.pairs:
-        found.pairs.append(_judged_pair(pair, ids))
+    found.pairs += [_judged_pair(pair, ids) for pair in pairs.pairs]
+    cases = {pair.case for pair in found.pairs}
+    found.cases += sorted(cases, key=lambda case: (case.damage, case.severity, case.dose or 0.0))
     suite = Suite(
         pairs.name, tuple(found.samples), None, not any(s.text for s in found.samples), suite_hash(found.samples),
         pairs.name, len(found.samples),

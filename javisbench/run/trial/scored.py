@@ -54,12 +54,14 @@ class Variants:
     Attributes:
         samples: one a clip to score, with its prompts; ids are unique.
         pairs: of their ids.
+        cases: of the pairs, in the order of tables.
         never_made: case to why a pair was not made, and how often.
         originals: ids of the good clips as they are, each once.
     """
 
     samples: list[Sample] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
     never_made: dict[Case, Counter[str]] = field(default_factory=dict)
     originals: list[str] = field(default_factory=list)
 
@@ -125,7 +127,7 @@ def metric_trials(
     scores = result.scores()
     assert scores is not None
     values = scores.set_index("sample_id")
-    reasons = _Reasons(result.failures)
+    reasons = _Reasons([*result.failures, *result.not_applicable])
     found = []
     for metric, cells in result.metrics.items():
         card = card_of(metric)
@@ -139,7 +141,8 @@ def metric_trials(
         elif card.kind == "sample":
             column = dict(zip(values.index, values[metric].to_numpy(dtype=float), strict=True))
             cases = [_values(case, pairs, column, reasons, metric, variants) for case, pairs in _by_case(variants)]
-            found.append(MetricTrial(metric, sample_effects(card, cases, seed=seed)))
+            clipped = plan.parts[0].sample_metrics[metric].mean_range
+            found.append(MetricTrial(metric, sample_effects(card, cases, seed=seed, mean_range=clipped)))
     sets, failed = _set_trials(result, variants, seed, plan, reasons, missing)
     return ordered([*found, *sets]), missing | failed
 
@@ -148,12 +151,10 @@ _ABSENT = ("missing_weights", "missing_reference", "not_applicable")
 
 
 def _by_case(variants: Variants) -> Iterable[tuple[Case, list[Pair]]]:
-    """In the order in which cases appear; a case of which no pair was made has none."""
-    found: dict[Case, list[Pair]] = {}
+    """The pairs of each case; a case of which no pair could be made has none."""
+    found: dict[Case, list[Pair]] = {case: [] for case in variants.cases}
     for pair in variants.pairs:
-        found.setdefault(pair.case, []).append(pair)
-    for case in variants.never_made:
-        found.setdefault(case, [])
+        found[pair.case].append(pair)
     return found.items()
 
 

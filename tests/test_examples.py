@@ -1,0 +1,117 @@
+"""The scripts and the notebook of examples/ run, and say of made clips what is true of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+import javisbench
+from javisbench.clip import ClipSpec
+from javisbench.suite import load_suite
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SMALL = ClipSpec(width=128, height=72, duration_s=3.0, fps=Fraction(25), sample_rate=16000)
+LATE_S = "0.3"
+COUNT = 10
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten prompts; clips whose sound is in step in ``good``, late in ``late``; their pictures and sounds apart."""
+    folder = tmp_path_factory.mktemp("examples")
+    demo = load_suite("demo")
+    suite = replace(demo, samples=demo.samples[:COUNT], setting=SMALL)
+    rows = "".join(f'{sample.id},"{sample.text}"\n' for sample in suite)
+    (folder / "my.csv").write_text(f"id,text\n{rows}", encoding="utf-8")
+    for kind, late_s in (("good", "0"), ("late", LATE_S)):
+        run = javisbench.generate("procedural", suite=suite, params={"offset_s": late_s}, out=folder / "made" / kind)
+        for target, suffix in ((kind, ".mp4"), (kind, ".wav"), (f"sounds_{kind}", ".wav")):
+            (folder / target).mkdir(exist_ok=True)
+            for path in (run / "clips").glob(f"*{suffix}"):
+                shutil.copy(path, folder / target)
+    (folder / "pictures").mkdir()
+    for path in (folder / "good").glob("*.mp4"):
+        shutil.copy(path, folder / "pictures")
+    return folder
+
+
+def started(*command: str | Path, folder: Path) -> str:
+    """What a program prints. It is called as its docstring says, in the folder of the clips."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    root = str(EXAMPLES.parent)
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": root, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_score_folder(made: Path) -> None:
+    shutil.copytree(made / "good", made / "nine")
+    (made / "nine" / "demo_0003.mp4").unlink()
+    told = started(
+        sys.executable, EXAMPLES / "score_folder.py", "nine", "--suite", "my.csv", "--metrics",
+        "av_align,health_silence", "--out", "runs/scored", folder=made,
+    )  # fmt: skip
+    assert "av_align" in told and "Lowest AV-Align: demo_" in told
+    assert "demo_0003: all metrics: missing_clip" in told
+
+
+def test_score_folder_from_the_shell(made: Path) -> None:
+    started("sh", EXAMPLES / "score_folder.sh", "good", "my.csv", "runs/shell", folder=made)
+    assert {path.suffix for path in (made / "runs/shell/tables").iterdir()} >= {".md", ".csv", ".tex", ".json"}
+
+
+def test_compare_models(made: Path) -> None:
+    told = started(
+        sys.executable, EXAMPLES / "compare_models.py", "good", "late", "--suite", "my.csv", "--metrics", "av_sync",
+        folder=made,
+    )  # fmt: skip
+    (row,) = [line for line in told.splitlines() if line.startswith("av_sync")]
+    assert row.partition(" to ")[2].split()[1] == "a", told
+
+
+def test_video_to_audio(made: Path) -> None:
+    told = started(
+        sys.executable, EXAMPLES / "video_to_audio.py", "pictures", "sounds_good", "sounds_late", "--suite", "my.csv",
+        "--metrics", "av_sync", folder=made,
+    )  # fmt: skip
+    assert "better: sounds_good" in told
+    first, second = (
+        sorted((made / "runs/video-to-audio" / name / "features").iterdir()) for name in ("sounds_good", "sounds_late")
+    )
+    assert first[0].read_bytes() == second[0].read_bytes() and len(second) > len(first)
+
+
+def test_metric_on_trial(made: Path) -> None:
+    told = started(
+        sys.executable, EXAMPLES / "metric_on_trial.py", "good", "--suite", "my.csv", "--metrics", "av_sync",
+        "--damages", "shift_circular=400;swapped", folder=made,
+    )  # fmt: skip
+    assert "swapped" in told and "pairs right 1.0" in told
+    assert (made / "runs/trial/trial.html").is_file()
+
+
+def test_the_notebook_runs_and_is_kept_without_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.read(EXAMPLES / "first_steps.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code), "strip the outputs"
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    table = "".join(output.get("data", {}).get("text/plain", "") for cell in code for output in cell.outputs)
+    assert "av_sync_late" in table and "ok" in table
+    assert any("image/png" in output.get("data", {}) for output in code[-1].outputs)
