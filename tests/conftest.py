@@ -47,6 +47,12 @@ def _one_blas_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _wide_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables go by ``COLUMNS``, which notebooks and other libraries set for their processes."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of reference numbers."""

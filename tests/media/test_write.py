@@ -194,8 +194,8 @@ BAD: dict[str, Clip] = {
     "no samples": Clip(np.zeros((2, 4, 4, 3), np.uint8), Fraction(24), np.zeros((1, 0), np.float32), 8_000),
     "nine channels": Clip(np.zeros((2, 4, 4, 3), np.uint8), Fraction(24), np.zeros((9, 9), np.float32), 8_000),
     "not a number": Clip(np.zeros((2, 4, 4, 3), np.uint8), Fraction(24), np.full((1, 9), np.nan, np.float32), 8_000),
-    "times backwards": Clip(
-        np.zeros((2, 4, 4, 3), np.uint8), Fraction(24), None, None, frame_times_s=np.array([1.0, 0.0])
+    "two at a time": Clip(
+        np.zeros((2, 4, 4, 3), np.uint8), Fraction(24), None, None, frame_times_s=np.array([1.0, 1.0])
     ),
 }
 
