@@ -526,7 +526,8 @@ def test_a_submission_cannot_take_another_model_s_page(archive: Path, tmp_path: 
     # The address that both would have leads to both.
     assert sorted(titles) == ["Models of a like name", "Procedural!", "procedural"]
     board = (tmp_path / "site/index.html").read_text(encoding="utf-8")
-    assert all(f'href="models/{page.name}"' in board for page in pages)
+    own = [page for page, title in zip(pages, titles, strict=True) if title != "Models of a like name"]
+    assert all(f'href="models/{page.name}"' in board for page in own)
 
 
 def test_links_are_refused(archive: Path, tmp_path: Path) -> None:
