@@ -48,9 +48,15 @@ def _one_blas_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _wide_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables go by ``COLUMNS``, which notebooks and other libraries set for their processes."""
-    monkeypatch.delenv("COLUMNS", raising=False)
+def _wide_tables() -> Iterator[None]:
+    """Tables go by ``COLUMNS``, which notebooks and other libraries set for their processes.
+
+    Not by `monkeypatch`: fixtures that a test asks for must be undone after what it patches.
+    """
+    columns = os.environ.pop("COLUMNS", None)
+    yield
+    if columns is not None:
+        os.environ["COLUMNS"] = columns
 
 
 @pytest.fixture(scope="session")
