@@ -69,6 +69,7 @@ class EncodeSession:
     broken: dict[str, PluginError] = field(default_factory=dict)
     _loaded: dict[str, Encoder] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
+    _places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
@@ -79,7 +80,12 @@ class EncodeSession:
     def keys(self, content: str, spec: FeatureSpec) -> list[str]:
         """Where one feature of one clip or prompt may be stored, the best place first."""
         stream = self.encoders[spec.encoder].cls.stream(spec) if spec.subject == "clip" else "both"
-        return [self.key(known, spec) for known in contents(self.store, content, stream)]
+        places = self._places.get((content, stream))
+        if places is None:
+            places = list(contents(self.store, content, stream))
+            if len(places) > 1:  # of a clip that is not decoded yet, more will be known
+                self._places[content, stream] = places
+        return [self.key(known, spec) for known in places]
 
     def stored(self, content: str, spec: FeatureSpec) -> Features:
         """A feature of a clip or prompt.
