@@ -226,7 +226,7 @@ class SharedFlowEncoder(HostEncoder):
     A subclass names its `FlowIntake`.
     """
 
-    intake_type: ClassVar[type[FlowIntake]]  # type: ignore[assignment,misc]
+    intake_type: ClassVar[type[FlowIntake]]
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)

@@ -285,8 +285,8 @@ def _equations(polynomials: Tensor, flow: Tensor) -> Tensor:
     curve = torch.where(inside, (earlier[:, 2:] + later[:, 2:]) / 2, earlier[:, 2:]) * half
     slope = (earlier[:, :2] - torch.where(inside, later[:, :2], 0.0)) / 2
     del later
-    yy, xx, yx = curve.split(1, dim=1)
-    right, down = flow.split(1, dim=1)
+    yy, xx, yx = curve.chunk(3, dim=1)
+    right, down = flow.chunk(2, dim=1)
     trust = _trust(*flow.shape[-2:]).to(flow.device)
     y = (slope[:, :1] + (yy * down + yx * right)) * trust
     x = (slope[:, 1:] + (yx * down + xx * right)) * trust
@@ -364,6 +364,6 @@ def _solved(equations: Tensor) -> Tensor:
     """The displacement that solves each pixel's equations, right and down, float32 ``(N, 2, H, W)``."""
     import torch
 
-    yy, yx, xx, y, x = equations.split(1, dim=1)
+    yy, yx, xx, y, x = equations.chunk(5, dim=1)
     scale = 1 / (yy * xx - yx * yx + _MORE_DETERMINANT)
     return torch.cat([(yy * x - yx * y) * scale, (xx * y - yx * x) * scale], dim=1).float()
