@@ -50,6 +50,7 @@ class MetricCard:
         digits: digits after the point in tables.
         by_default: False for metrics that are computed only when asked for by name.
         formula: how the value follows from the features, in a line.
+        group: a name by which `--metrics` asks for it together with others (``speech``), or empty.
     """
 
     id: str
@@ -64,6 +65,7 @@ class MetricCard:
     digits: int = 3
     by_default: bool = True
     formula: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,12 +197,17 @@ class SetMetric(ABC):
 
     Attributes:
         min_n: fewest samples of each side that have a value.
+        needs_real: False for a metric of the generated clips alone: no reference is needed then, and `real` is `fake`.
+        by_place: True for a metric that deals rows into parts by their places, so that their order, which is that of
+            sample ids, has a part in the value.
         settings: as for `SampleMetric`.
     """
 
     card: ClassVar[MetricCard]
     settings: ClassVar[type | None] = None
     min_n: ClassVar[int] = 2
+    needs_real: ClassVar[bool] = True
+    by_place: ClassVar[bool] = False
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> FeatureSpec:
