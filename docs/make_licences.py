@@ -55,6 +55,7 @@ PACKAGES = {
     "safetensors": "Apache-2.0",
     "scipy": "BSD-3-Clause",
     "sentencepiece": "Apache-2.0",
+    "silero-vad": "MIT; brings its network",
     "soundfile": "BSD-3-Clause; its wheels bundle libsndfile (LGPL-2.1)",
     "speechmos": "MIT; brings the networks of DNSMOS",
     "tensorboard": "Apache-2.0",

@@ -148,9 +148,15 @@ class SpeechSettings:
     Attributes:
         dnsmos_windows: ``all`` rates every window of 9.01 s; ``rounded`` leaves out those that the published program
             loses to rounding (7 to 23 s into a sound).
+        speech_rule: text as error rates compare it: ``basic`` takes punctuation out, ``raw`` counts it.
+        vad_threshold: probability from which on Silero VAD hears speech.
+        vad_least_ms: shortest speech that counts, in ms.
     """
 
     dnsmos_windows: Literal["all", "rounded"] = "all"
+    speech_rule: Literal["basic", "raw"] = "basic"
+    vad_threshold: float = 0.5
+    vad_least_ms: int = 100
 
 
 @dataclass(frozen=True)
@@ -504,6 +510,8 @@ def _check(protocol: Protocol) -> None:
         raise UsageError(f"fid_frames is between 1 and 256; got {protocol.fvd.fid_frames}.")
     if not 8 <= protocol.fvd.image_size <= 4096 or not 1 <= protocol.text.clip_frames <= 4096:
         raise UsageError("image_size is between 8 and 4096 pixels, clip_frames between 1 and 4096.")
+    if not 0 < protocol.speech.vad_threshold < 1 or not 10 <= protocol.speech.vad_least_ms <= 30000:
+        raise UsageError("vad_threshold is a share in (0, 1), vad_least_ms between 10 and 30000.")
     for name in ("panns_16k_s", "panns_32k_s"):
         if not 0.5 <= getattr(protocol.sound_sets, name) <= 600:
             raise UsageError(f"{name} is seconds between 0.5 and 600; got {getattr(protocol.sound_sets, name)}.")

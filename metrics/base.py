@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from javisbench.clip import ClipSpec
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.protocol import Protocol
+    from javisbench.suite import Sample
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,18 @@ class MetricCard:
 
 @dataclass(frozen=True)
 class SampleContext:
-    """What a per-sample metric may know besides features: the protocol, and the suite's setting if it states one."""
+    """What a per-sample metric may know besides features.
+
+    Attributes:
+        protocol: how numbers are made.
+        setting: what clips should be, if the suite states it.
+        sample: the row of the suite; None outside of a run. Metrics that ask for columns of it name them in
+            `SampleMetric.needs_columns`.
+    """
 
     protocol: Protocol
     setting: ClipSpec | None = None
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,7 @@ class SampleMetric(ABC):
 
     Attributes:
         fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
+        needs_columns: columns of the suite that it reads; it is not applicable to suites without them.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
         not_applicable: for a metric that does not apply to every clip: kinds of errors (of its own, or of its encoders)
             that are no failures, and what such clips are (``silent``). They are counted beside the mean, and models for
@@ -145,6 +155,7 @@ class SampleMetric(ABC):
 
     card: ClassVar[MetricCard]
     settings: ClassVar[type | None] = None
+    needs_columns: ClassVar[tuple[str, ...]] = ()
     needs_setting: ClassVar[bool] = False
     fault: ClassVar[Fault | None] = None
     not_applicable: ClassVar[Mapping[str, str]] = {}

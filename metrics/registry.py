@@ -49,6 +49,8 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "audio_pc": "javisbench.metrics.audio_axes:ProductionComplexity",
         "audio_ce": "javisbench.metrics.audio_axes:ContentEnjoyment",
         "audio_cu": "javisbench.metrics.audio_axes:ContentUsefulness",
+        "wer": "javisbench.metrics.speech_errors:WER",
+        "cer": "javisbench.metrics.speech_errors:CER",
         "dnsmos_sig": "javisbench.metrics.dnsmos:DNSMOSSig",
         "dnsmos_bak": "javisbench.metrics.dnsmos:DNSMOSBak",
         "dnsmos_ovrl": "javisbench.metrics.dnsmos:DNSMOSOvrl",

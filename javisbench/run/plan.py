@@ -213,6 +213,11 @@ def _place(
         note = f"{suite.name} states no size, rates or length to compare with"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
+    lacking_columns = _lacking_columns(metric, suite)
+    if lacking_columns:
+        note = f"{suite.name} has no column {' or '.join(lacking_columns)}"
+        part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+        return
     # Sorted: the order of a set differs from process to process, and summaries list encoders as they come here.
     for name in sorted({spec.encoder for spec in specs}):
         if name not in encoders:
@@ -232,6 +237,12 @@ def _place(
         part.set_metrics[metric_id] = metric
     else:
         part.sample_metrics[metric_id] = metric
+
+
+def _lacking_columns(metric: SampleMetric | SetMetric, suite: Suite) -> list[str]:
+    """Columns that a metric reads and no sample of the suite has."""
+    columns = metric.needs_columns if isinstance(metric, SampleMetric) else ()
+    return [name for name in columns if not any(sample.extra.get(name) for sample in suite)]
 
 
 def _having(metric_id: str) -> str:
