@@ -142,6 +142,37 @@ class AudioQualitySettings:
 
 
 @dataclass(frozen=True)
+class SpeechSettings:
+    """Speech metrics.
+
+    Attributes:
+        dnsmos_windows: ``all`` rates every window of 9.01 s; ``rounded`` leaves out those that the published program
+            loses to rounding (7 to 23 s into a sound).
+        speech_rule: text as error rates compare it: ``basic`` takes punctuation out, ``raw`` counts it.
+        vad_threshold: probability from which on Silero VAD hears speech.
+        vad_least_ms: shortest speech that counts, in ms.
+    """
+
+    dnsmos_windows: Literal["all", "rounded"] = "all"
+    speech_rule: Literal["basic", "raw"] = "basic"
+    vad_threshold: float = 0.5
+    vad_least_ms: int = 100
+
+
+@dataclass(frozen=True)
+class SoundSetSettings:
+    """Sets of sounds.
+
+    Attributes:
+        panns_16k_s: seconds of a sound that PANNs at 16 kHz hears.
+        panns_32k_s: seconds that PANNs at 32 kHz hears; shorter sound is followed by silence.
+    """
+
+    panns_16k_s: float = 8.0
+    panns_32k_s: float = 10.0
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A named way of computing every metric.
 
@@ -172,6 +203,8 @@ class Protocol:
     desync: DeSyncSettings = field(default_factory=DeSyncSettings)
     text: TextSimilaritySettings = field(default_factory=TextSimilaritySettings)
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
+    speech: SpeechSettings = field(default_factory=SpeechSettings)
+    sound_sets: SoundSetSettings = field(default_factory=SoundSetSettings)
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -477,5 +510,10 @@ def _check(protocol: Protocol) -> None:
         raise UsageError(f"fid_frames is between 1 and 256; got {protocol.fvd.fid_frames}.")
     if not 8 <= protocol.fvd.image_size <= 4096 or not 1 <= protocol.text.clip_frames <= 4096:
         raise UsageError("image_size is between 8 and 4096 pixels, clip_frames between 1 and 4096.")
+    if not 0 < protocol.speech.vad_threshold < 1 or not 10 <= protocol.speech.vad_least_ms <= 30000:
+        raise UsageError("vad_threshold is a share in (0, 1), vad_least_ms between 10 and 30000.")
+    for name in ("panns_16k_s", "panns_32k_s"):
+        if not 0.5 <= getattr(protocol.sound_sets, name) <= 600:
+            raise UsageError(f"{name} is seconds between 0.5 and 600; got {getattr(protocol.sound_sets, name)}.")
     if not 1000 <= protocol.fad.fad_sample_rate <= 192000:
         raise UsageError(f"fad_sample_rate is between 1000 and 192000 Hz; got {protocol.fad.fad_sample_rate}.")
