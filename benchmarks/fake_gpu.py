@@ -1,7 +1,7 @@
 """Encoders and generators at official size on a GPU that is not there: what they would compute and hold.
 
     make fake-gpu                                            in an environment of its own, with torch for CUDA
-    python benchmarks/fake_gpu.py [NAME ...] [--out FILE]    in one that has it
+    python benchmarks/fake_gpu.py [NAME ...] [--out FILE]    in one that has it; with names, the file's other rows stay
 
 Each goes its usual way, from its checkpoint to numpy arrays, over tensors without numbers (`fake_device.py`); weights
 are shapes too, so nothing is read. What would fail on a GPU for a tensor on the wrong device, or of the wrong type or
@@ -53,6 +53,8 @@ PROMPT = "A dog barks twice at a passing train"
 STEPS = 2
 LEFT_OUT = {
     "audiobox": "its network is the package audiobox-aesthetics'",
+    "dnsmos": "runs on the CPU, whatever the device",
+    "whisper": "its network, and how it finds words, are the package transformers'",
     "videoreward": "runs in a process of its own",
     "cascade": "its networks, and their sizes, come with their packages and checkpoints",
     "command": "runs in a process of its own",
@@ -302,6 +304,15 @@ def run(names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def joined(earlier: Mapping[str, Any], result: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A result of some checks with those of an earlier one for the others, in the order of a whole one."""
+    order = list(checks())
+    rows = [found for found in earlier["rows"] if found["name"] not in names] + result["rows"]
+    rows = sorted((found for found in rows if found["name"] in order), key=lambda found: order.index(found["name"]))
+    failed = {name: why for name, why in earlier["failed"].items() if name not in names} | result["failed"]
+    return {**result, "rows": rows, "failed": failed, "left_out": earlier["left_out"] | result["left_out"]}
+
+
 def table(result: Mapping[str, Any]) -> str:
     """The rows as a table in Markdown."""
     lines = [
@@ -324,6 +335,8 @@ def main() -> None:
     if unknown := sorted(set(given.names) - set(checks())):
         parser.error(f"there is no {', '.join(unknown)}")
     result = run(given.names or list(checks()))
+    if given.names and given.out and given.out.exists():
+        result = joined(json.loads(given.out.read_text(encoding="utf-8")), result, given.names)
     text = json.dumps(result, indent=1) + "\n"
     if given.out:
         given.out.write_text(text, encoding="utf-8")
