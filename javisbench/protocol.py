@@ -142,6 +142,22 @@ class AudioQualitySettings:
 
 
 @dataclass(frozen=True)
+class LipSettings:
+    """Lip synchrony.
+
+    Attributes:
+        min_track_frames: a face counts when it is found in more frames than that, at 25 a second.
+        several_faces: ``best`` takes the face with the largest confidence less distance, ``mean`` the mean over all.
+        edge_offsets: what an offset of 14 or 15 frames, at the edge of the search, means for a clip: ``kept`` is an
+            offset like any other, ``dropped`` leaves the clip without a value.
+    """
+
+    min_track_frames: int = 20
+    several_faces: Literal["best", "mean"] = "best"
+    edge_offsets: Literal["kept", "dropped"] = "kept"
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A named way of computing every metric.
 
@@ -172,6 +188,7 @@ class Protocol:
     desync: DeSyncSettings = field(default_factory=DeSyncSettings)
     text: TextSimilaritySettings = field(default_factory=TextSimilaritySettings)
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
+    lips: LipSettings = field(default_factory=LipSettings)
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -477,5 +494,10 @@ def _check(protocol: Protocol) -> None:
         raise UsageError(f"fid_frames is between 1 and 256; got {protocol.fvd.fid_frames}.")
     if not 8 <= protocol.fvd.image_size <= 4096 or not 1 <= protocol.text.clip_frames <= 4096:
         raise UsageError("image_size is between 8 and 4096 pixels, clip_frames between 1 and 4096.")
+    if not 6 <= protocol.lips.min_track_frames <= 45_000:
+        raise UsageError(
+            f"min_track_frames is between 6 (a face's place is smoothed over 13 frames) and 45000; got "
+            f"{protocol.lips.min_track_frames}."
+        )
     if not 1000 <= protocol.fad.fad_sample_rate <= 192000:
         raise UsageError(f"fad_sample_rate is between 1000 and 192000 Hz; got {protocol.fad.fad_sample_rate}.")
