@@ -40,13 +40,15 @@ SAMPLES_A_FRAME = SAMPLE_RATE // FPS
 ROWS_A_FRAME = 4
 #: S3FD sees pictures at a quarter of their size, and what scores more is a face.
 DETECTION_SCALE, LEAST_SCORE = 0.25, 0.9
-#: A box longer than this many times the picture's longer side is no face that could be cut out of it.
-LARGEST_FACE = 1.5
+#: Corners of a face lie within so many pixels of the picture's corner. Only broken weights put them further off.
+FURTHEST_PX = 1e6
 #: Half an hour.
 MOST_FRAMES = 30 * 60 * FPS
 #: Pixels that S3FD sees at once, and pictures.
 _PIXELS_AT_ONCE, _PICTURES_AT_ONCE = 2**20, 16
 _SOUNDS_AT_ONCE = 256
+#: Pieces of faces that a CPU's cores work on at once.
+_PIECES_AT_ONCE = 4
 FEATURES: Mapping[str, Stream] = {"lips": "picture", "voice": "sound"}
 FILES: Mapping[str, tuple[str, str]] = {
     "official": ("syncnet_v2.model", "sfd_face.pth"),
@@ -159,7 +161,11 @@ class SyncNetEncoder(NetworkEncoder["LipNetworks"], StreamEncoder):
 
     def embed_lips(self, pieces: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Windows of faces: of each piece uint8 RGB ``(T, 224, 224, 3)`` to float32 ``(T - 4, 1024)``."""
-        return on_cores([partial(self._embed_piece, piece) for piece in pieces], self._device)
+        found = []
+        for start in range(0, len(pieces), _PIECES_AT_ONCE):
+            jobs = [partial(self._embed_piece, piece) for piece in pieces[start : start + _PIECES_AT_ONCE]]
+            found += on_cores(jobs, self._device)
+        return found
 
     def _embed_piece(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
@@ -377,12 +383,11 @@ def _scaled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _in_pixels(found: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Boxes in pixels ``(faces, 5)``, without doubles and without what cannot be a face of this picture."""
+    """Boxes in pixels ``(faces, 5)``, without doubles and without those that are none."""
     from javisbench.metrics.encoders.syncnet.s3fd import distinct
 
     with np.errstate(over="ignore", invalid="ignore"):
         pixels = found * np.array([width, height, width, height, 1], np.float32)
         sides = pixels[:, 2:4] - pixels[:, :2]
-    possible = np.isfinite(pixels).all(axis=1) & (sides > 0).all(axis=1)
-    possible &= (sides <= LARGEST_FACE * max(height, width)).all(axis=1)
+        possible = (np.abs(pixels[:, :4]) < FURTHEST_PX).all(axis=1) & (sides > 0).all(axis=1)
     return distinct(pixels[possible])

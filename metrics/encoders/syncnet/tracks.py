@@ -28,6 +28,8 @@ LEAST_SIZE_PX = 100.0
 LEAST_DETECTIONS = 6
 SMOOTHED_FRAMES = 13
 BELOW, ASIDE, GREY = 1.8, 1.4, 110
+#: A larger region is not made: only the pixels that a picture of 224 x 224 takes from it.
+MOST_REGION_PX = 4096
 #: Windows that pass through the network together. The same ones whatever waits, so that sums are the same.
 GROUP = 20
 #: Crops that may wait in one clip. More of them are embedded before it has ended, those of small faces too.
@@ -243,6 +245,8 @@ def cut_out(frame: NDArray[np.uint8], half: float, x: float, y: float) -> NDArra
     pad = int(half * BELOW)
     top, bottom = int(y + pad - half) - pad, int(y + pad + half * BELOW) - pad
     left, right = int(x + pad - half * ASIDE) - pad, int(x + pad + half * ASIDE) - pad
+    if max(bottom - top, right - left) > MOST_REGION_PX:
+        return _sampled(frame, (top, bottom), (left, right))
     height, width = frame.shape[:2]
     rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
     if (rows.start, rows.stop, columns.start, columns.stop) == (top, bottom, left, right):
@@ -255,6 +259,19 @@ def cut_out(frame: NDArray[np.uint8], half: float, x: float, y: float) -> NDArra
             region[down : down + inside.shape[0], over : over + inside.shape[1]] = inside
     # Not a view: the frame need not stay for it.
     return _at_size(region) if region.shape[0] * region.shape[1] > CROP * CROP else np.array(region)
+
+
+def _sampled(frame: NDArray[np.uint8], rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.uint8]:
+    """What bilinear scaling takes of a region, equal to it but for the last grey level, without making the region."""
+    down, over = (((np.arange(CROP) + 0.5) * (end - begin) / CROP - 0.5 + begin) for begin, end in (rows, columns))
+    found = np.zeros((CROP, CROP, 3))
+    for y, of_row in ((np.floor(down), 1 - down % 1), (np.floor(down) + 1, down % 1)):
+        for x, of_column in ((np.floor(over), 1 - over % 1), (np.floor(over) + 1, over % 1)):
+            seen = np.full((CROP, CROP, 3), GREY, np.uint8)
+            inside_y, inside_x = (y >= 0) & (y < frame.shape[0]), (x >= 0) & (x < frame.shape[1])
+            seen[np.ix_(inside_y, inside_x)] = frame[np.ix_(y[inside_y].astype(int), x[inside_x].astype(int))]
+            found += (of_row[:, None] * of_column)[:, :, None] * seen
+    return np.asarray(np.rint(found), dtype=np.uint8)
 
 
 def _at_size(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:

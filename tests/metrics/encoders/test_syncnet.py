@@ -295,6 +295,17 @@ def test_a_crop_of_a_place_outside_the_picture_is_grey() -> None:
         assert (cut_out(frame, 30.0, x, y) == 110).all()
 
 
+def test_of_a_region_far_beyond_the_picture_only_what_is_seen_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    expected = [cut_out(frame, half, x, y) for half, x, y in ((150.0, 40.0, 30.0), (400.0, -100.0, 90.0))]
+    monkeypatch.setattr(tracks, "MOST_REGION_PX", 224)
+    found = [cut_out(frame, half, x, y) for half, x, y in ((150.0, 40.0, 30.0), (400.0, -100.0, 90.0))]
+    for made, whole in zip(found, expected, strict=True):
+        assert np.abs(made.astype(int) - whole.astype(int)).max() <= 1  # OpenCV's weights have 11 bits
+        assert (made != 110).any()
+    assert cut_out(frame, 1e6, 40.0, 30.0).shape == (224, 224, 3)
+
+
 def test_a_long_clip_keeps_few_frames_and_crops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracks, "WAITING_BYTES", 40 * 224 * 224 * 3)
     made = Tracker(lambda pieces: [np.zeros((len(piece) - 4, 1024), np.float32) for piece in pieces])
@@ -394,7 +405,7 @@ def test_bad_input_has_a_reason_or_no_faces(small: SyncNetEncoder, lip_inputs: M
 
 
 def test_boxes_that_no_picture_can_hold_are_no_faces() -> None:
-    boxes = [[0.1, 0.1, 0.9, 0.9, 0.99], [-9, -9, 9, 9, 0.98], [0, 0, np.inf, 1, 0.97], [0.5, 0.5, 0.5, 0.9, 0.96]]
+    boxes = [[0.1, 0.1, 0.9, 0.9, 0.99], [-9e9, -9, 9, 9, 0.98], [0, 0, np.inf, 1, 0.97], [0.5, 0.5, 0.5, 0.9, 0.96]]
     found = encoder._in_pixels(np.array(boxes, np.float32), 100, 200)
     np.testing.assert_allclose(found, [[20, 10, 180, 90, 0.99]], rtol=1e-6)
 
