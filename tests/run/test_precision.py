@@ -61,7 +61,7 @@ def test_bf16_is_recorded_and_named_by_what_it_moved(score: Callable[..., Result
 def test_fp16_is_finer(score: Callable[..., Result]) -> None:
     exact, coarse, fine = (score(precision).scores["av_ib"] for precision in ("fp32", "bf16", "fp16"))
     assert 0 < (fine - exact).abs().max() < 0.5 * (coarse - exact).abs().max()
-    with pytest.raises(UsageError, match="fp32, bf16, fp16"):
+    with pytest.raises(UsageError, match="fp32, tf32, bf16, fp16"):
         score("fp8")
 
 
@@ -71,5 +71,5 @@ def test_a_wide_tolerance_keeps_the_name_and_a_narrow_one_does_not(score: Callab
     assert narrow.protocol.endswith("+bf16")
     # Where the protocol's name does not say it, the table does.
     notes = {result.protocol: " ".join(run_table(result).notes) for result in load_results(wide.folder)}
-    assert "ImageBind in bf16. On the first 2 clips no score moved by more than 1.0 from" in notes[wide.protocol]
+    assert "networks in bf16. On the first 2 clips nothing moved by more than 1.0 from" in notes[wide.protocol]
     assert "bf16" not in notes[narrow.protocol]
