@@ -49,6 +49,7 @@ class MetricCard:
         source: paper and section of the formula.
         digits: digits after the point in tables.
         by_default: False for metrics that are computed only when asked for by name.
+        formula: how the value follows from the features, in a line.
     """
 
     id: str
@@ -62,6 +63,7 @@ class MetricCard:
     unit: str = ""
     digits: int = 3
     by_default: bool = True
+    formula: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from javisbench.errors import RunError, UsageError
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
-from javisbench.results.run_folder import Result, load_protocol, read_manifest
+from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
 from javisbench.run.held import held
 from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
 from javisbench.run.progress import GENERATING, Progress, Step
@@ -152,7 +152,7 @@ class ScoringJob:
         mine = matched.of_shard(*shard)
         return cls(run, suite.shard(*shard), mine, shard, name, origin, where, None if in_place else matching)
 
-    def score(self, options: ScoringOptions, progress: Progress | None = None) -> Result:
+    def score(self, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
         """Score the clips into the run folder, alone in it.
 
         Raises:
@@ -189,7 +189,7 @@ def _clip_folder(
     return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name, shard)
 
 
-def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> Result:
+def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
     """Make what is missing of a suite's clips and score them all, alone in the run folder."""
     from javisbench.matching import match_generated
     from javisbench.run.score import scoring_steps
