@@ -129,3 +129,15 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def on_the_host() -> Iterator[None]:
+    """Inside, the calling thread prepares inputs on the CPU, alike on every machine and in every precision of networks.
+
+    With one CPU thread (others would round otherwise), and outside a caller's autocast, which is meant for the network.
+    """
+    import torch
+
+    with one_thread(), torch.autocast("cpu", enabled=False):
+        yield

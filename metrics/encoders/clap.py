@@ -13,7 +13,7 @@ import numpy as np
 from javisbench.errors import FeatureError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, Stream
 from javisbench.metrics.encoders.intakes import PreparedSounds
-from javisbench.metrics.encoders.network_encoder import DeviceEncoder
+from javisbench.metrics.encoders.network_encoder import DeviceEncoder, StartingEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ VARIANTS = {
 }
 
 
-class CLAPEncoder(DeviceEncoder):
+class CLAPEncoder(DeviceEncoder, StartingEncoder):
     """CLAP with the HTSAT audio network, unfused.
 
     Feature ``audio`` (of a clip): ``embedding``, float32, shape ``(512,)``, L2-normalised, of the channels' mean at

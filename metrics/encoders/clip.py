@@ -21,7 +21,7 @@ from javisbench.metrics.encoders.base import (
     timeline_for,
 )
 from javisbench.metrics.encoders.intakes import ChosenFrames
-from javisbench.metrics.encoders.network_encoder import DeviceEncoder
+from javisbench.metrics.encoders.network_encoder import DeviceEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ VARIANTS = {
 }
 
 
-class CLIPEncoder(DeviceEncoder):
+class CLIPEncoder(DeviceEncoder, StartingEncoder):
     """CLIP ViT-B/32.
 
     Feature ``frame_embeddings`` (of a clip): ``embeddings``, float32, shape ``(clip_frames, 512)``, L2-normalised, of

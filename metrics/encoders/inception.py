@@ -19,7 +19,7 @@ from javisbench.metrics.encoders.base import (
 from javisbench.metrics.encoders.batching import one_thread
 from javisbench.metrics.encoders.checkpoint import without_values
 from javisbench.metrics.encoders.intakes import ChosenFrames
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _STAGES = (
 )
 
 
-class InceptionEncoder(NetworkEncoder["nn.Module"]):
+class InceptionEncoder(NetworkEncoder["nn.Module"], StartingEncoder):
     """The Inception v3 of FID, as the package pytorch-fid ports it from TensorFlow.
 
     Feature ``pool3``: one array ``embedding``, float32, shape ``(frames, 2048)``: outputs of the last average pooling.

@@ -9,7 +9,7 @@ import numpy as np
 
 from javisbench.errors import FeatureError
 from javisbench.metrics.encoders.base import FeatureSpec, Intake
-from javisbench.metrics.encoders.batching import one_thread
+from javisbench.metrics.encoders.batching import on_the_host
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +104,7 @@ class PreparedSounds(Intake):
 
     def end(self, damage: tuple[Damage, ...]) -> None:
         """Prepare the sound."""
-        with one_thread():  # as many threads as were set last anywhere would round otherwise
+        with on_the_host():
             for spec in self.specs:
                 try:
                     self.sounds[spec] = self._prepare(self.head, spec)

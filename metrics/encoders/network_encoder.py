@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from javisbench.errors import UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoded, FeatureSpec, Intake, StreamEncoder
-from javisbench.metrics.encoders.batching import Batches, inputs_within_bound
+from javisbench.metrics.encoders.base import Encoded, Encoder, FeatureSpec, Intake, StreamEncoder
+from javisbench.metrics.encoders.batching import ACTIVATION_BYTES, Batches, inputs_within_bound
 from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.transfer import Transfer
 
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound="nn.Module")
 
 
-class DeviceEncoder(StreamEncoder):
-    """Base of encoders whose networks run on a device: inputs go up, batches run, results come down when asked for.
+# Sixteen inputs to a forward pass on a GPU, for encoders that do not say what one takes.
+_UNKNOWN_BYTES = ACTIVATION_BYTES // 16
+
+
+class DeviceEncoder(Encoder):
+    """Base of encoders whose networks run on a device.
 
     Attributes:
         cpu_batch: network inputs of a forward pass on a CPU.
@@ -28,8 +32,8 @@ class DeviceEncoder(StreamEncoder):
             inputs a pass has on a GPU (`javisbench.metrics.encoders.batching.ACTIVATION_BYTES`).
     """
 
-    cpu_batch: ClassVar[int]
-    input_bytes: ClassVar[int]
+    cpu_batch: ClassVar[int] = 16
+    input_bytes: ClassVar[int] = _UNKNOWN_BYTES
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
@@ -41,6 +45,14 @@ class DeviceEncoder(StreamEncoder):
         self._transfer = Transfer(device)
         self._batches = Batches(self.cpu_batch if device == "cpu" else inputs_within_bound(self.input_bytes))
 
+    def full_batch(self, specs: Sequence[FeatureSpec]) -> int:
+        """One forward pass."""
+        return self._batches.size
+
+
+class StartingEncoder(StreamEncoder):
+    """Base of encoders that say what their device is to do in `start`, and take the results later."""
+
     @abstractmethod
     def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
         """Set the features of a batch going; see `Encoder.start`."""
@@ -48,10 +60,6 @@ class DeviceEncoder(StreamEncoder):
     def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
         """Features of a batch of clips."""
         return self.start(intakes)()
-
-    def full_batch(self, specs: Sequence[FeatureSpec]) -> int:
-        """One forward pass."""
-        return self._batches.size
 
 
 class NetworkEncoder(DeviceEncoder, Generic[Network]):

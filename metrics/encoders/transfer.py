@@ -38,9 +38,20 @@ class Transfer:
             return tensor.to(self.device)
         if self._stream is None:
             self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call,unused-ignore]
+        try:
+            return self._sent(tensor.pin_memory())
+        except torch.OutOfMemoryError:
+            # What the device has finished with may only wait to be given back.
+            torch.cuda.synchronize(self.device)
+            torch.cuda.empty_cache()
+            return self._sent(tensor.pin_memory())
+
+    def _sent(self, pinned: Tensor) -> Tensor:
+        import torch
+
         here = torch.cuda.current_stream(self.device)
         with torch.cuda.stream(self._stream):
-            moved = tensor.pin_memory().to(self.device, non_blocking=True)
+            moved = pinned.to(self.device, non_blocking=True)
         here.wait_stream(self._stream)
         moved.record_stream(here)  # or its memory could be given to the next upload while it is still read
         return moved

@@ -10,7 +10,7 @@ import numpy as np
 from javisbench.errors import FeatureError, UsageError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, Stream
 from javisbench.metrics.encoders.intakes import PreparedSounds
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.kaiser_best import resample_kaiser_best
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FLOAT32_BATCH = 8
 
 
-class AudioCLIPEncoder(NetworkEncoder["ESResNeXt"]):
+class AudioCLIPEncoder(NetworkEncoder["ESResNeXt"], StartingEncoder):
     """The audio branch of AudioCLIP.
 
     Feature ``embedding``: one array ``embedding``, float32, shape ``(1024,)``, not normalised. Settings (see

@@ -9,10 +9,10 @@ import numpy as np
 
 from javisbench.errors import FeatureError, UsageError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, timeline_for
-from javisbench.metrics.encoders.batching import one_thread
+from javisbench.metrics.encoders.batching import on_the_host
 from javisbench.metrics.encoders.cavp import preparation
 from javisbench.metrics.encoders.intakes import ChosenFrames
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _PARTS = ("logit_scale", "video_encoder.", "video_project_head.", "spec_encoder.
 _Embedded: TypeAlias = "Callable[[], list[NDArray[np.float32]]]"
 
 
-class CAVPEncoder(NetworkEncoder["CAVP"]):
+class CAVPEncoder(NetworkEncoder["CAVP"], StartingEncoder):
     """CAVP, trained on VGGSound and AudioSet for Diff-Foley.
 
     Feature ``video``: ``embeddings``, float32, shape ``(4 s, 512)``, L2-normalised, of frames at 4 fps over the s
@@ -146,7 +146,7 @@ class _CAVPIntake(ChosenFrames):
         for spec in self.specs:
             if spec.feature == "audio":
                 try:
-                    with one_thread():
+                    with on_the_host():
                         line = timeline_for(self.head.timeline, spec)
                         self._sounds[spec] = preparation.prepare_audio(self.head, line)
                 except FeatureError as error:

@@ -18,7 +18,7 @@ from javisbench.metrics.encoders.base import (
     timeline_for,
 )
 from javisbench.metrics.encoders.intakes import ChosenFrames
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.encoders.transfer import Returned, Transfer
 
 
-class I3DEncoder(NetworkEncoder["I3D"]):
+class I3DEncoder(NetworkEncoder["I3D"], StartingEncoder):
     """I3D.
 
     Feature ``logits``: one array ``embedding``, float32, shape ``(400,)``: logits without softmax, averaged over time.

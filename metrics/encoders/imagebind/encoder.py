@@ -20,7 +20,7 @@ from javisbench.metrics.encoders.batching import on_cores
 from javisbench.metrics.encoders.imagebind.config import CONFIGS
 from javisbench.metrics.encoders.imagebind.intake import ImageBindIntake
 from javisbench.metrics.encoders.imagebind.sounds import window_arrays
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
 from javisbench.registry import did_you_mean
 
@@ -40,7 +40,7 @@ _PASSES = 4
 Finish: TypeAlias = Callable[[], None]  # takes results that the device was told to make
 
 
-class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"]):
+class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"], StartingEncoder):
     """ImageBind's vision, audio and text towers. `d` is 1024 (48 for the tiny test network).
 
     Features of clips:

@@ -10,9 +10,9 @@ import numpy as np
 
 from javisbench.errors import FeatureError, UsageError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake
-from javisbench.metrics.encoders.batching import one_thread
+from javisbench.metrics.encoders.batching import on_the_host
 from javisbench.metrics.encoders.intakes import ChosenFrames
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 from javisbench.metrics.encoders.synchformer import preparation as prep
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.encoders.synchformer.segments import MelSegments, VideoSegments
 
 
-class SynchformerEncoder(NetworkEncoder["Synchformer"]):
+class SynchformerEncoder(NetworkEncoder["Synchformer"], StartingEncoder):
     """Synchformer over the first seconds of a clip.
 
     Feature ``offset_logits``: ``logits``, float32, shape ``(groups, 21)``, one row for each 14 segments of 0.64 s;
@@ -135,7 +135,7 @@ class _SegmentIntake(ChosenFrames):
             try:
                 keep_last = spec.settings["fps_conversion"] == "round_up"
                 sources = prep.segment_sources(head.timeline, seconds, keep_last=keep_last)
-                with one_thread():
+                with on_the_host():
                     self._samples[spec] = prep.prepare_audio(head, seconds)
                 self.sources[spec] = sources
             except FeatureError as error:
@@ -145,7 +145,7 @@ class _SegmentIntake(ChosenFrames):
 
     def end(self, damage: tuple[Damage, ...]) -> None:
         """The mel segments of each spec that has any."""
-        with one_thread():
+        with on_the_host():
             for spec, sources in self.sources.items():
                 samples = self._samples.pop(spec)
                 self.mels[spec] = prep.normalise_mel(prep.log_mel_segments(samples, len(sources)))
