@@ -46,7 +46,7 @@ def _checked(name: str) -> str:
         raise UsageError(f"--device is cpu, cuda or cuda:N; got {name!r}.") from error
     if device.type not in ("cpu", "cuda"):
         raise UsageError(
-            f"javisbench computes on cpu and cuda; its numbers were never checked on {device.type}. Use --device cpu."
+            f"Networks run on cpu and cuda; their numbers were never checked on {device.type}. Use --device cpu."
         )
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UsageError(f"There is no {name} here: torch sees {torch.cuda.device_count()} GPUs. Use --device cpu.")
@@ -58,4 +58,4 @@ def _tell_of_other_devices() -> None:
 
     other = torch.accelerator.current_accelerator(check_available=True)
     if other is not None:
-        log.warning("This machine's %s is not used: javisbench computes on cpu and cuda.", other.type)
+        log.warning("This machine's %s is not used: networks run on cpu and cuda.", other.type)

@@ -265,7 +265,7 @@ def test_a_process_that_always_dies_ends_the_run_with_a_sentence(
 
 def test_other_devices_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mps", "xpu", "cpu,mps"):
-        with pytest.raises(UsageError, match="javisbench computes on cpu and cuda"):
+        with pytest.raises(UsageError, match="Networks run on cpu and cuda"):
             pick_device(name)
     with pytest.raises(UsageError, match="--device is cpu, cuda or cuda:N; got 'quantum'"):
         pick_device("quantum")
