@@ -24,13 +24,13 @@ from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
+from javisbench.run.devices import encode_on_devices
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
     Precision,
-    encode_clips,
+    arithmetic,
     encode_prompts,
-    full_fp32,
     hash_sources,
     prompt_hash,
 )
@@ -58,17 +58,17 @@ class ScoreSettings:
     """How to score, apart from what: none of it changes a number beyond float rounding.
 
     Attributes:
-        device: torch device.
-        workers: decoding processes.
-        batch_clips: clips a forward pass.
+        devices: torch devices, one process each where there are several.
+        workers: decoding processes, in all.
+        batch_clips: clips a batch; None for as many as fill the device.
         seed: of the bootstrap.
-        precision: ``fp32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
         limits: what one clip may cost.
     """
 
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     workers: int = 1
-    batch_clips: int = 1
+    batch_clips: int | None = 1
     seed: int = 0
     precision: Precision = "fp32"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
@@ -131,7 +131,7 @@ def score_clips(
         one entry a protocol, the run's first.
     """
     job = _Job(run, suite, matched, plan, settings, progress, reference or NoReference())
-    with full_fp32():
+    with arithmetic(settings.precision):
         results = job.run()
     for part, result in zip(plan.parts, results, strict=True):
         _write(run, part, result, job, dict(facts or {}))
@@ -142,7 +142,7 @@ def score_values(
     run: Path, suite: Suite, matched: Matched, plan: ScorePlan, settings: ScoreSettings, progress: Progress
 ) -> list[ProtocolScores]:
     """Score clips without real ones and write nothing but features; arguments as for `score_clips`."""
-    with full_fp32():
+    with arithmetic(settings.precision):
         return _Job(run, suite, matched, plan, settings, progress, NoReference()).run()
 
 
@@ -162,11 +162,12 @@ class _Job:
         self.session = EncodeSession(
             self.plan.encoders,
             FeatureStore(self.folder / "features"),
-            self.settings.device,
+            self.settings.devices[0],
             self.settings.workers,
             self.settings.batch_clips,
             self.settings.limits,
             precision=self.settings.precision,
+            devices=self.settings.devices,
         )
         try:
             self._encode()
@@ -192,7 +193,8 @@ class _Job:
         set_specs = {spec for part in self.plan.parts for spec in part.set_specs()}
         wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(sources, clip_specs)
         wanted |= dict.fromkeys(real, set_specs)
-        encode_clips(wanted, self.index, self.session, self.progress)
+        encode_on_devices(wanted, self.index, self.session, self.progress)
+        self.session.leave_device()
         self._count_audio()
 
     def _count_audio(self) -> None:
