@@ -57,6 +57,7 @@ generating_options = options.compose(
 @options.device_option
 @options.seed_option
 @options.allow_outside_option
+@options.cache_options
 @options.strict_option
 @options.verbosity
 def command(**given: Any) -> int:

@@ -24,7 +24,7 @@ FORMATS = {"markdown": ".md", "csv": ".csv", "latex": ".tex", "json": ".json"}
 
 
 @click.command("report", epilog=EPILOG)
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("runs", nargs=-1, required=True, type=options.Place(fetch=True, exists=True))
 @click.option("--format", "kind", type=click.Choice(["table", *FORMATS]), default="table", show_default=True)
 @click.option("--protocol", help="Which of a run's protocols. [default: its first]")
 @click.option("--aspect", help="For several runs: the categories of this aspect instead of all samples.")

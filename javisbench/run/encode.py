@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
+from javisbench.media.errors import STOPPING
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
@@ -242,9 +243,11 @@ def hash_sources(sources: Sequence[ClipSource], workers: int, progress: Progress
         try:
             return content_hash(source)
         except MediaError as error:
+            if error.kind in STOPPING:
+                raise
             return error
         except OSError as error:
-            return MediaError(f"{source.video}: {error.strerror or error}", kind="unreadable")
+            return MediaError(f"{source.title}: {error.strerror or error}", kind="unreadable")
 
     with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
         for source, outcome in zip(sources, threads.map(work, sources), strict=True):
@@ -252,7 +255,7 @@ def hash_sources(sources: Sequence[ClipSource], workers: int, progress: Progress
                 index.hashes[source] = outcome
             else:
                 index.errors[source] = outcome
-            stage.advance(failed=None if isinstance(outcome, str) else str(source.video))
+            stage.advance(failed=None if isinstance(outcome, str) else source.title)
     return index
 
 
@@ -442,7 +445,7 @@ class _ClipLoop:
         for source, outcome in reader.stream(self.todo, visit):
             if isinstance(outcome, MediaError):
                 self.index.errors[source] = outcome
-                self.stage.advance(failed=str(source.video))
+                self.stage.advance(failed=source.title)
                 continue
             self._keep_facts(source, outcome.head)
             for encoded in outcome.made:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.errors import RunError, UsageError
+from javisbench.places import Cache, gather, holds_clips, located
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
@@ -140,7 +141,7 @@ class ScoringJob:
             )
         # The whole suite decides how files are named and how many repeats there are.
         matched = match_clips(folder, suite, manifest=Path(manifest) if manifest else None, repeats=repeats)
-        where = str(folder.resolve()) if folder else None
+        where = located(folder) if folder else None
         matching = {
             "clips": where,
             "manifest": str(Path(manifest).resolve()) if manifest else None,
@@ -148,7 +149,7 @@ class ScoringJob:
             "shard": list(shard),
             "limit": None if len(suite) == suite.total else len(suite),
         }
-        origin = folder.resolve().name if folder else suite.name
+        origin = folder.resolve().name.removesuffix(".tar").removesuffix(".parquet") if folder else suite.name
         mine = matched.of_shard(*shard)
         return cls(run, suite.shard(*shard), mine, shard, name, origin, where, None if in_place else matching)
 
@@ -182,11 +183,11 @@ def _clip_folder(
     if clips is None:
         identity = ["columns", suite.source]
         return None, Path(out) if out else default_run_folder(name or suite.name, identity, suite.name, shard)
-    folder = Path(clips)
+    folder = gather(clips, Cache.from_environment()) if holds_clips(clips) else Path(clips)
     if (folder / "run.json").is_file() and (folder / "clips").is_dir():
         return folder / "clips", Path(out) if out else folder
     title = name or folder.resolve().name
-    return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name, shard)
+    return folder, Path(out) if out else default_run_folder(title, ["folder", located(folder)], suite.name, shard)
 
 
 def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
