@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from javisbench.durable import write_bytes
@@ -65,6 +66,9 @@ class Remote:
 def version_of(info: dict[str, object]) -> str:
     """What a file system tells of an object that changes with its content."""
     for name in ("ETag", "etag", "md5Hash", "md5", "sha256", "blob_id", "LastModified", "mtime", "updated", "created"):
-        if info.get(name):
-            return str(info[name]).strip('"')
+        value = info.get(name)
+        if isinstance(value, datetime):
+            value = value.timestamp()  # a listing may tell it as a number
+        if value:
+            return str(value).strip('"')
     return ""
