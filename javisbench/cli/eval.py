@@ -32,6 +32,7 @@ The same command again goes on where it stopped.
 @options.seed_option
 @options.allow_outside_option
 @options.cache_options
+@options.engine_options
 @options.strict_option
 @options.json_option
 @options.verbosity

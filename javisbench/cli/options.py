@@ -106,6 +106,20 @@ def _into_environment(name: str) -> Callable[[click.Context, click.Parameter, An
     return keep
 
 
+engine_options = compose(
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where the work is done: here, or on the machines of a Ray cluster.",
+    ),
+    click.option(
+        "--engine-address",
+        metavar="HOST:PORT",
+        help="Ray cluster; auto for that of this machine. [default: $RAY_ADDRESS, else a new one here]",
+    ),
+)
 cache_options = compose(
     click.option(
         "--cache-dir",

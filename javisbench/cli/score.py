@@ -45,6 +45,7 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 @options.seed_option
 @options.allow_outside_option
 @options.cache_options
+@options.engine_options
 @options.strict_option
 @options.json_option
 @options.verbosity
@@ -96,6 +97,8 @@ def scoring_options(given: dict[str, Any]) -> Any:
         clip_memory_mib=given["clip_memory"],
         clip_deadline_s=given["clip_deadline"],
         slice_by=given["slice_by"],
+        engine=given.get("engine", "local"),
+        engine_address=given.get("engine_address"),
     )
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError
@@ -71,6 +71,10 @@ class EncodeSession:
     _loaded: dict[str, Encoder] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def with_store(self, store: FeatureStore) -> EncodeSession:
+        """A session with the same networks that knows nothing but what is in `store`."""
+        return replace(self, store=store, feature_errors={}, _places={})
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""

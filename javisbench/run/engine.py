@@ -93,15 +93,24 @@ def hash_with_memory(
     sources: Sequence[ClipSource], store: FeatureStore, workers: int, progress: Progress
 ) -> ContentIndex:
     """`hash_sources`; of clips elsewhere that have not changed since the store remembers the content."""
-    keys = {source: key for source in sources if (key := _memory_key(source)) is not None}
-    known = {source: found["sha256"] for source, key in keys.items() if (found := store.find(key))}
-    index = hash_sources([source for source in sources if source not in known], workers, progress)
-    index.hashes |= {source: digest.tobytes().hex() for source, digest in known.items()}
-    for source, key in keys.items():
-        if source in index.hashes and source not in known:
-            import numpy as np
+    import numpy as np
 
-            store.put(key, {"sha256": np.frombuffer(bytes.fromhex(index.hashes[source]), np.uint8)})
+    known = remembered(sources, store).hashes
+    index = hash_sources([source for source in sources if source not in known], workers, progress)
+    for source, content in index.hashes.items():
+        if (key := _memory_key(source)) is not None:
+            store.put(key, {"sha256": np.frombuffer(bytes.fromhex(content), np.uint8)})
+    index.hashes |= known
+    return index
+
+
+def remembered(sources: Iterable[ClipSource], store: FeatureStore) -> ContentIndex:
+    """What the store remembers of clips elsewhere that have not changed since."""
+    index = ContentIndex()
+    for source in sources:
+        key = _memory_key(source)
+        if key is not None and (found := store.find(key)):
+            index.hashes[source] = found["sha256"].tobytes().hex()
     return index
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from javisbench.errors import RunError, UsageError
 from javisbench.places import Cache, gather, holds_clips, located
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from javisbench.matching import Matched
     from javisbench.media import DecodeLimits
     from javisbench.reference.real_side import Reference
+    from javisbench.run.engine import Engine
     from javisbench.run.generation_job import GenerationJob
     from javisbench.run.plan import ScorePlan
     from javisbench.suite import Suite
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LEAST_CLIP_MEMORY_MIB = 64
+EngineName: TypeAlias = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class ScoringOptions:
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
+        engine: ``local``, or ``ray``: features are made by the machines of a Ray cluster (``javisbench[ray]``). Workers
+            and batches are then those of each of its actors.
+        engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
     """
 
     metrics: Sequence[str] | None = None
@@ -65,6 +71,8 @@ class ScoringOptions:
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
+    engine: EngineName = "local"
+    engine_address: str | None = None
 
     def __post_init__(self) -> None:
         # Callers of the library give paths as text or as `Path`, whichever they have.
@@ -219,8 +227,24 @@ def _refuse_early(options: ScoringOptions) -> None:
 
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
-    pick_device(options.device)
+    if options.engine not in ENGINES:
+        raise UsageError(f"The engine is one of {', '.join(ENGINES)}; got {options.engine!r}.")
+    if options.engine_address is not None and options.engine != "ray":
+        raise UsageError("--engine-address goes with --engine ray.")
+    # The machines of a cluster have devices of their own.
+    if options.engine != "ray":
+        pick_device(options.device)
     _ = options.limits
+
+
+def _engine(options: ScoringOptions) -> Engine:
+    if options.engine == "ray":
+        from javisbench.run.cluster.encoding import RayEngine
+
+        return RayEngine(options.engine_address, options.device, options.workers, options.batch_clips)
+    from javisbench.run.engine import LocalEngine
+
+    return LocalEngine()
 
 
 def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
@@ -277,7 +301,7 @@ def score_matched(
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
     _refuse_early(options)
-    device = pick_device(options.device)
+    device = "cpu" if options.engine == "ray" else pick_device(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
         progress.say(line)
@@ -290,6 +314,7 @@ def score_matched(
         seed=options.seed,
         precision=options.precision,
         limits=options.limits,
+        engine=_engine(options),
     )
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
@@ -300,7 +325,8 @@ def score_matched(
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
         progress.expect([*tried, *tried, *steps])
         precisions = try_precision(run, suite, matched, plan, settings, progress)
-    facts = _record(run, suite, plan, options, {"hardware": hardware(device), "matched_by": matched.how})
+    made_by = {"hardware": hardware(device), "matched_by": matched.how, "engine": options.engine}
+    facts = _record(run, suite, plan, options, made_by)
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     return scores[0].name
