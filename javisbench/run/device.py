@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias, get_args
+
 from javisbench.errors import UsageError
+
+EngineName: TypeAlias = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def check_engine(name: str, address: str | None) -> None:
+    """Refuse an engine that there is not.
+
+    Raises:
+        UsageError: there is none of this name, or it has no address.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"The engine is one of {', '.join(ENGINES)}; got {name!r}.")
+    if address is not None and name != "ray":
+        raise UsageError("--engine-address goes with --engine ray.")
 
 
 def pick_device(name: str | None) -> str:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.errors import RunError, UsageError
 from javisbench.places import Cache, gather, holds_clips, located
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
+from javisbench.run.device import EngineName, check_engine, pick_device
 from javisbench.run.held import held
 from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
 from javisbench.run.progress import GENERATING, Progress, Step
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LEAST_CLIP_MEMORY_MIB = 64
-EngineName: TypeAlias = Literal["local", "ray"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 @dataclass(frozen=True)
@@ -222,15 +221,11 @@ def _refuse_early(options: ScoringOptions) -> None:
     Raises:
         UsageError: no such device or precision, or impossible limits.
     """
-    from javisbench.run.device import pick_device
     from javisbench.run.encode import PRECISIONS
 
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
-    if options.engine not in ENGINES:
-        raise UsageError(f"The engine is one of {', '.join(ENGINES)}; got {options.engine!r}.")
-    if options.engine_address is not None and options.engine != "ray":
-        raise UsageError("--engine-address goes with --engine ray.")
+    check_engine(options.engine, options.engine_address)
     # The machines of a cluster have devices of their own.
     if options.engine != "ray":
         pick_device(options.device)
@@ -297,7 +292,6 @@ def score_matched(
     Returns:
         the name of the first protocol that was asked for.
     """
-    from javisbench.run.device import pick_device
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
     _refuse_early(options)

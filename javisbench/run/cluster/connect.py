@@ -8,10 +8,10 @@ import pickle
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from javisbench import __version__
 from javisbench.errors import JavisbenchError, RunError, UsageError
@@ -20,9 +20,23 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0
 _LOCAL_STORE_BYTES = 2**30
 # A group of clips that ends its actor again and again is a defect; machines are not lost so often.
-_RETRIES = 5
+_MOST_TRIES = 6
 # Said by Ray on its own, to the terminal.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+class Worker(Protocol):
+    """What works in an actor; made of a pool's settings."""
+
+    @property
+    def kind(self) -> str:
+        """What tells pools of one class apart."""
+
+    def told(self, group: Any) -> str:
+        """What a group is, for messages."""
+
+    def __call__(self, group: Any) -> Any:
+        """The answer to a group."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +44,13 @@ class Pool:
     """Actors of one kind; there are as many as the cluster has room for, also after machines have joined or gone.
 
     Attributes:
-        actor: a class whose objects turn a group (unpickled) into an answer, made of `settings` (unpickled).
+        actor: a class whose objects turn a group into an answer (`Worker`).
         settings: what each is made of.
         cpus: cores of each.
         gpus: GPUs of each.
     """
 
-    actor: type[Any]
+    actor: Callable[[Any], Worker]
     settings: Any
     cpus: float = 1
     gpus: float = 0
@@ -56,7 +70,7 @@ class Cluster:
     gpus: int
     machines: int
 
-    def mapped(self, groups: Sequence[Any], pools: Sequence[Pool]) -> Iterator[Any]:
+    def mapped(self, groups: Sequence[Any], pools: Sequence[Pool]) -> Generator[Any, None, None]:
         """Answers of the last pool, in any order; each group goes through the pools one after the other.
 
         Raises:
@@ -67,17 +81,17 @@ class Cluster:
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        rows = [{"data": pickle.dumps(group)} for group in groups]
+        # Ray restarts actors and gives them their groups again for ever, which is right for machines that are lost.
+        tries = ray.remote(_Tries).options(num_cpus=0).remote()
+        rows = [{"number": number, "data": pickle.dumps(group)} for number, group in enumerate(groups)]
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         for pool in pools:
             data = data.map(
                 _Actor,
-                fn_constructor_args=(pool.actor, pickle.dumps((__version__, pool.settings))),
+                fn_constructor_args=(pool.actor, pickle.dumps((__version__, pool.settings)), tries),
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_tasks_in_flight_per_actor=2),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
-                max_restarts=-1,
-                max_task_retries=_RETRIES,
             )
         _hush()
         with _explained():
@@ -88,11 +102,24 @@ class Cluster:
                 yield answer
 
 
+class _Tries:
+    """Counts how often actors of each kind began with a group."""
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[str, int], int] = {}
+
+    def begin(self, kind: str, number: int) -> int:
+        """Count, and tell how often that is now."""
+        self._begun[kind, number] = count = self._begun.get((kind, number), 0) + 1
+        return count
+
+
 class _Actor:
     """What runs in Ray's actors: bytes in, bytes out; errors that must stop the job are answers too."""
 
-    def __init__(self, actor: type[Any], settings: bytes) -> None:
-        self._inner: Any = None
+    def __init__(self, actor: Callable[[Any], Worker], settings: bytes, tries: Any) -> None:
+        self._tries = tries
+        self._inner: Worker | None = None
         self._problem: JavisbenchError | None = None
         try:
             version, given = pickle.loads(settings)  # noqa: S301 - of the process that began the job
@@ -110,13 +137,24 @@ class _Actor:
             self._problem = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        group = pickle.loads(row["data"])  # noqa: S301 - of the process that began the job, or of an actor of it
-        if self._problem is not None or isinstance(group, JavisbenchError):
-            return {"data": pickle.dumps(self._problem or group)}
+        return {"number": row["number"], "data": pickle.dumps(self._answer(int(row["number"]), row["data"]))}
+
+    def _answer(self, number: int, data: bytes) -> Any:
+        import ray
+
+        group = pickle.loads(data)  # noqa: S301 - of the process that began the job, or of an actor of it
+        if self._inner is None or isinstance(group, JavisbenchError):
+            return self._problem or group
+        if ray.get(self._tries.begin.remote(self._inner.kind, number)) > _MOST_TRIES:
+            return RunError(
+                f"Processes of the Ray cluster ended {_MOST_TRIES} times while they worked on "
+                f"{self._inner.told(group)}: too little memory, or a defect. What came back before is kept.",
+                kind="cluster",
+            )
         try:
-            return {"data": pickle.dumps(self._inner(group))}
+            return self._inner(group)
         except JavisbenchError as error:
-            return {"data": pickle.dumps(error)}
+            return error
 
 
 @contextmanager
@@ -208,9 +246,7 @@ def _explained() -> Iterator[None]:
             raise _failed(str(cause), error) from error
         raise
     except ray_errors.RayActorError as error:
-        raise _failed(
-            f"an actor died {_RETRIES + 1} times on one group of clips, or its machine is gone", error
-        ) from error
+        raise _failed("its actors, or their machines, are gone", error) from error
     except ray_errors.RayError as error:
         raise _failed(type(error).__name__, error) from error
 

@@ -109,6 +109,18 @@ class Encoder:
             precision=how.precision,
         )
 
+    @property
+    def kind(self) -> str:
+        """With networks, or without."""
+        return f"encoding {self._how.networks}"
+
+    def told(self, group: Group) -> str:
+        """The first clip, and how many more."""
+        if not group.clips:
+            return "prompts"
+        more = f" and {len(group.clips) - 1} more" if len(group.clips) > 1 else ""
+        return f"{group.clips[0][0].title}{more}"
+
     def __call__(self, group: Group) -> Group:
         """The group with what this pool makes.
 
