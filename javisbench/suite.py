@@ -22,7 +22,7 @@ from javisbench.cards import SuiteCard, card_problems, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug
-from javisbench.places import Cache, gather, holds_clips, is_url, located, named
+from javisbench.places import Cache, gather, holds_clips, is_table, is_url, located, named
 from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, read_rows
@@ -307,7 +307,7 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
 
 def _here(spec: str) -> Path:
     """The file or folder of a suite; what lies elsewhere is brought: a table, or the names and prompts of clips."""
-    if is_url(spec) and spec.lower().endswith(SUITE_SUFFIXES):
+    if is_url(spec) and is_table(spec, SUITE_SUFFIXES):
         return Cache.from_environment().file(spec)
     return gather(spec, Cache.from_environment(), prompts=True) if holds_clips(spec) else Path(spec)
 

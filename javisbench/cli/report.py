@@ -117,6 +117,7 @@ def print_run(folder: Path, protocol: str) -> None:
     """Print a run's table, its failures counted by reason, and where everything lies."""
     from collections import Counter
 
+    from javisbench.places import named
     from javisbench.results.run_folder import load_results
     from javisbench.results.table import run_table
 
@@ -125,11 +126,11 @@ def print_run(folder: Path, protocol: str) -> None:
     kinds = Counter((failure.stage, failure.kind) for failure in result.failures)
     if kinds:
         output.line()
-        output.line(f"Failures ({len(result.failures)}; see {folder / 'failures.jsonl'}):")
+        output.line(f"Failures ({len(result.failures)}; see {named(folder / 'failures.jsonl')}):")
         for (stage, kind), count in kinds.most_common():
             output.line(f"  {count} x {kind} ({stage})")
     output.line()
-    output.line(f"Run folder: {folder}")
+    output.line(f"Run folder: {named(folder)}")
 
 
 def print_table(table: Table) -> None:

@@ -23,6 +23,7 @@ CACHE_SIZE = "JAVISBENCH_CACHE_SIZE"
 DEFAULT_GIB = 20.0
 _BLOCK = 2**23
 _TRIES = 3
+_CHECKED_EVERY = 32
 _MOST_NAME = 200
 _GIB = 2**30
 
@@ -33,7 +34,8 @@ class Cache:
 
     Attributes:
         folder: absolute, without links in it.
-        max_bytes: most bytes of clips; what was not read for longest goes first. A clip that is read right now stays.
+        max_bytes: most bytes of clips, give or take some dozens; what was not read for longest goes first. A clip that
+            is read right now stays.
     """
 
     folder: Path
@@ -71,10 +73,13 @@ class Cache:
     def path_of(self, url: str) -> Path:
         """Where what a URL names has its path; equal for equal URLs, whether anything is there or not.
 
+        What is asked of a web server (``?signature=...``) is no part of it.
+
         Raises:
             UsageError: a part of it is too long to name a file.
         """
-        rest = url.partition("://")[2].rstrip("/")
+        rest = url.partition("://")[2]
+        rest = (rest.partition("?")[0] if scheme_of(url).startswith("http") else rest).rstrip("/")
         parts = [_to_name(part) for part in rest.split("/")]
         if any(len(os.fsencode(part)) > _MOST_NAME for part in parts):
             raise UsageError(f"{shown(url)[:200]}: a part of this URL is longer than {_MOST_NAME} bytes.")
@@ -158,6 +163,32 @@ class Cache:
         return None
 
     def _bring(self, remote: Remote, place: Path) -> int:
+        # Rows of one group come together, and nothing comes twice because two threads or processes want it.
+        what = place.name if remote.cell is None else f"{remote.url} {remote.version} {remote.cell[0]}"
+        with self._turn(hashlib.sha256(what.encode()).hexdigest()[:3]):
+            descriptor = self._locked(place)
+            if descriptor is None:
+                self._bring_now(remote, place)
+                descriptor = self._locked(place)
+        if descriptor is None:
+            raise PlaceError(f"{remote.title}: what was brought is gone from {place}; the cache is too small.")
+        # Looking through the cache takes a while, so small files have it done for their neighbours too.
+        share = max(1 / _CHECKED_EVERY, place.stat().st_size * _CHECKED_EVERY / self.max_bytes)
+        if int(place.name[:8], 16) / 2**32 < share:
+            self._make_room()
+        return descriptor
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        """One after the other, over all processes of this machine."""
+        path = self.folder / "turns" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            with suppress(OSError):  # a file system without locks: then some things come twice
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _bring_now(self, remote: Remote, place: Path) -> None:
         for attempt in range(_TRIES):
             try:
                 if remote.cell is not None:
@@ -165,16 +196,11 @@ class Cache:
                 else:
                     with atomic_path(place) as temporary:
                         _fetch(remote, temporary, self.max_bytes)
-                break
+                return
             except PlaceError as error:
                 if error.kind != "unreachable" or attempt == _TRIES - 1:
                     raise
                 time.sleep(2.0**attempt)
-        descriptor = self._locked(place)
-        if descriptor is None:
-            raise PlaceError(f"{remote.title}: what was brought is gone from {place}; the cache is too small.")
-        self._make_room()
-        return descriptor
 
     def _make_room(self) -> None:
         """Remove what was not read for longest, until the rest fits; files in use stay."""

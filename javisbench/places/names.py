@@ -69,13 +69,18 @@ def _as_url(spec: str | Path) -> str:
     return text.rstrip("/") if is_url(text) else f"file://{Path(text).absolute()}"
 
 
+def is_table(url: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a URL names a file by its suffix, whatever is asked of the server behind it."""
+    return url.partition("?")[0].lower().endswith(suffixes)
+
+
 def _entries(url: str, *, prompts: bool) -> Iterator[Entry]:
     if url.lower().endswith(CONTAINERS):
         yield from _of_containers(_expanded(url), prompts=prompts)
         return
     files = list(_listed(url))
     containers = [joined(url, name) for name, _ in files if name.lower().endswith(CONTAINERS)]
-    if not containers and not files:
+    if not containers and not any(_is_media(name) for name, _ in files):
         # Data sets of the hub keep their tables in a folder of this name.
         containers = _expanded(joined(url, "data", "*.parquet"), needed=False)
     if containers and not any(_is_media(name) for name, _ in files):
@@ -122,8 +127,13 @@ def _listed(url: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for info in listed:
         name = str(info["name"])
         rest = name.removeprefix(inside)
-        if info.get("type") == "file" and name.startswith(inside) and rest and "/" not in rest:
+        if info.get("type") == "file" and name.startswith(inside) and _can_be_a_name(rest):
             yield rest, info
+
+
+def _can_be_a_name(name: str) -> bool:
+    """Whether a file may be called so, and a clip could be: ids are shorter still."""
+    return name not in ("", ".", "..") and not {"/", "\0"} & set(name) and len(name.encode("utf-8", "replace")) <= 200
 
 
 def _of_folder(url: str, files: Iterable[tuple[str, dict[str, Any]]], *, prompts: bool) -> Iterator[Entry]:

@@ -76,7 +76,7 @@ def _video_column(table: pq.ParquetFile, url: str) -> str:
     if len(named or able) != 1:
         has = ", ".join(able or table.schema_arrow.names[:20])
         raise UsageError(f"{shown(url)} has no single column of videos (bytes and path); its columns: {has}.")
-    return (named or able)[0]
+    return str((named or able)[0])
 
 
 def _name(given: object, told: str, place: str) -> str:

@@ -80,7 +80,7 @@ def explained(url: str, what: str) -> Iterator[None]:
         raise PlaceError(f"{shown(url)}: there is nothing there.", kind="not_found") from error
     except PermissionError as error:
         raise PlaceError(_no_rights(url, what), kind="no_permission") from error
-    except (OSError, *_client_errors()) as error:
+    except _client_errors() as error:
         if _status(error) in (401, 403):
             raise PlaceError(_no_rights(url, what), kind="no_permission") from error
         if _status(error) == 404:
@@ -101,7 +101,7 @@ def _no_rights(url: str, what: str) -> str:
 
 def _client_errors() -> tuple[type[Exception], ...]:
     found = (getattr(sys.modules.get(module), name, None) for module, name in _CLIENT_ERRORS)
-    return (TimeoutError, *(error for error in found if error is not None))
+    return (OSError, TimeoutError, *(error for error in found if error is not None))
 
 
 def _status(error: Exception) -> int | None:

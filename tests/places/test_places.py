@@ -8,6 +8,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from hypothesis import strategies as st
 from javisbench.errors import JavisbenchError, RunError, SuiteError, UsageError
 from javisbench.matching import match_clips, match_paths
 from javisbench.media.source import content_hash
-from javisbench.places import Cache, PlaceError, gather, is_url, located, named
+from javisbench.places import Cache, PlaceError, gather, is_table, is_url, located, named
 from javisbench.places.mirror import Pace, fetched, worked_on
 from javisbench.places.remote import Remote
+from javisbench.places.tables import bring_row_group
 from javisbench.places.urls import shown
 from javisbench.suite import load_suite
 
@@ -182,6 +184,37 @@ def test_an_object_larger_than_the_cache_is_refused(memory: Any, tmp_path: Path)
     cache = Cache(tmp_path / "small", max_bytes=2500)
     with pytest.raises(PlaceError, match="--cache-size"), cache.held(gather("memory://b/c", cache) / "0.mp4"):
         pass
+
+
+def test_one_group_of_rows_comes_once(
+    memory: Any, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [{"bytes": bytes([n]) * 100, "path": f"{n}.mp4"} for n in range(6)]
+    pq.write_table(pa.table({"clip": cells}), tmp_path / "t.parquet")
+    memory.put_file(str(tmp_path / "t.parquet"), "/b/t.parquet")
+    folder = gather("memory://b/t.parquet", cache)
+    begun = []
+    whole = bring_row_group
+    monkeypatch.setattr("javisbench.places.cache.bring_row_group", lambda *a: (begun.append(a), whole(*a)))
+
+    def read(number: int) -> bytes:
+        with cache.held(folder / f"{number}.mp4") as here:
+            return here.read_bytes()
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(read, range(6))) == [cell["bytes"] for cell in cells]
+    assert len(begun) == 1
+
+
+def test_names_that_no_file_can_have_are_left_out(memory: Any, cache: Cache) -> None:
+    for name in ("a.mp4", "x" * 300 + ".mp4", "sub/b.mp4"):
+        memory.pipe_file(f"/b/odd/{name}", b"abc")
+    assert [path.name for path in gather("memory://b/odd", cache).iterdir()] == ["a.mp4"]
+
+
+def test_what_is_asked_of_a_web_server_names_no_file(cache: Cache) -> None:
+    assert cache.path_of("https://host/my.csv?key=1") == cache.path_of("https://host/my.csv?key=2")
+    assert is_table("https://host/my.csv?key=1", (".csv",))
 
 
 def test_a_suite_elsewhere_names_clips_beside_it(memory: Any, clips: Path, cache: Cache) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from javisbench.errors import JavisbenchError, MediaError, PluginError, RunError, WeightsError
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.reference.wanted import EncoderChoice
 
-log = logging.getLogger(__name__)
 # A group is what a lost machine costs, and what a machine that joins late begins with.
 _GROUP_CLIPS = 8
 _GROUP_PROMPTS = 64
@@ -138,7 +139,7 @@ class Encoder:
                     encode_prompts(prompts, chosen, session, Silent())
             clips = {_here(source, place): self._chosen(specs) for source, specs, place in group.clips}
             index = LocalEngine().encode(Work(clips), session, Silent())
-        made = Group(group.clips, group.texts, made=store.held, broken=dict(session.broken))
+        made = Group(group.clips, group.texts, made=dict(store.held), broken=dict(session.broken))
         made.feature_errors = {**group.feature_errors, **session.feature_errors}
         for number, source in enumerate(clips):
             if source in index.hashes:
@@ -177,24 +178,34 @@ def _located(choice: EncoderChoice) -> EncoderChoice:
 def _here(source: ClipSource, place: Place) -> ClipSource:
     """The clip as this machine sees it."""
     if source.cache is None:
-        if not source.video.is_file() and not source.video.is_symlink():
-            import socket
-
-            raise RunError(
-                f"{source.video} is not on {socket.gethostname()}, a machine of the cluster. Put clips where all "
-                f"machines see them under the same path, or give them by URL."
-            )
+        if not os.path.lexists(source.video):
+            raise _unseen(source.video)
         return source
     cache = Cache.from_environment()
     paths = []
     for path, remote in zip((source.video, source.audio), place, strict=True):
         here = None if path is None else cache.root / path.relative_to(source.cache.root)
         if here is not None and remote is not None:
+            _check_seen(remote)
             remote.write(here)
         paths.append(here)
     video, audio = paths
     assert video is not None
     return ClipSource(source.sample_id, video, audio, cache)
+
+
+def _check_seen(remote: Remote) -> None:
+    """Tars and tables of a file system are where all machines see them."""
+    scheme, _, path = remote.url.partition("://")
+    if scheme == "file" and not Path(path).exists():
+        raise _unseen(Path(path))
+
+
+def _unseen(path: Path) -> RunError:
+    return RunError(
+        f"{path} is not on {socket.gethostname()}, a machine of the cluster. Put clips where all machines see them "
+        f"under the same path, or give them by URL."
+    )
 
 
 @dataclass(frozen=True)
@@ -226,8 +237,8 @@ class RayEngine:
                 how = self._how(session, cluster)
                 groups = [*_text_groups(texts), *_clip_groups(clips, how.batch_clips)]
                 progress.say(
-                    f"Ray: {len(groups)} groups for {cluster.machines} machines with {cluster.cpus} cores and "
-                    f"{cluster.gpus} GPUs"
+                    f"Ray: {len(clips)} clips and {sum(len(prompts) for _, prompts in texts)} prompts in {len(groups)} "
+                    f"groups; machines now: {cluster.machines}, with {cluster.cpus} cores and {cluster.gpus} GPUs"
                 )
                 with progress.stage(ENCODING, len(clips)) as stage:
                     for made in cluster.mapped(groups, _pools(how, cluster)):
