@@ -23,6 +23,7 @@ from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug
 from javisbench.places import Cache, gather, holds_clips, is_table, is_url, located, named
+from javisbench.places.urls import shown as shown_url
 from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, read_rows
@@ -271,7 +272,7 @@ def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         shown = [str(problem) for problem in problems[:50]]
         more = [f"... and {len(problems) - 50} more"] if len(problems) > 50 else []
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise SuiteError(f"The suite {spec!r} has {count}:", details=[*shown, *more])
+        raise SuiteError(f"The suite {_shown_spec(spec)} has {count}:", details=[*shown, *more])
     return suite
 
 
@@ -303,6 +304,10 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
             allow_outside=allow_outside,
         )
     return _read(read_rows(path), path, _name(path.stem.lower()), None, allow_outside=allow_outside)
+
+
+def _shown_spec(spec: str) -> str:
+    return shown_url(spec) if is_url(spec) else repr(spec)
 
 
 def _here(spec: str) -> Path:

@@ -10,16 +10,20 @@ EngineName: TypeAlias = Literal["local", "ray"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
-def check_engine(name: str, address: str | None) -> None:
+def check_engine(name: str, address: str | None, device: str | None) -> None:
     """Refuse an engine that there is not.
 
     Raises:
-        UsageError: there is none of this name, or it has no address.
+        UsageError: there is none of this name, it has no address, or no such device.
     """
     if name not in ENGINES:
         raise UsageError(f"The engine is one of {', '.join(ENGINES)}; got {name!r}.")
     if address is not None and name != "ray":
         raise UsageError("--engine-address goes with --engine ray.")
+    if name == "ray" and device not in (None, "cpu", "cuda"):
+        raise UsageError(
+            f"With --engine ray, --device is cpu or cuda (each actor has a GPU of its own); got {device!r}."
+        )
 
 
 def pick_device(name: str | None) -> str:

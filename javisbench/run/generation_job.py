@@ -78,7 +78,7 @@ class GenerationJob:
         from javisbench.weights import WeightStore
 
         settings = self.settings
-        check_engine(settings.engine, settings.engine_address)
+        check_engine(settings.engine, settings.engine_address, settings.device)
         if settings.engine == "local":
             settings = replace(settings, device=pick_device(settings.device))
         plan = self.generator.plan(self.suite.setting_to_make)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.errors import RunError, UsageError
-from javisbench.places import Cache, gather, holds_clips, located
+from javisbench.places import Cache, gather, holds_clips, is_url, located
+from javisbench.places.urls import shown
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
@@ -151,7 +152,7 @@ class ScoringJob:
         where = located(folder) if folder else None
         matching = {
             "clips": where,
-            "manifest": str(Path(manifest).resolve()) if manifest else None,
+            "manifest": located(Path(manifest)) if manifest else None,
             "repeats": matched.repeats,
             "shard": list(shard),
             "limit": None if len(suite) == suite.total else len(suite),
@@ -225,7 +226,7 @@ def _refuse_early(options: ScoringOptions) -> None:
 
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
-    check_engine(options.engine, options.engine_address)
+    check_engine(options.engine, options.engine_address, options.device)
     # The machines of a cluster have devices of their own.
     if options.engine != "ray":
         pick_device(options.device)
@@ -360,7 +361,7 @@ def _requests(
         "metrics": None if options.metrics is None else list(options.metrics),
         "encoders": dict(options.encoders),
         "weights_dirs": [str(folder.resolve()) for folder in options.weights_dirs],
-        "reference": options.reference,
+        "reference": shown(str(options.reference)) if is_url(options.reference) else options.reference,
         "seed": options.seed,
         "precision": options.precision,
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],

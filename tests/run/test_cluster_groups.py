@@ -184,6 +184,7 @@ def test_engines_that_are_not_are_refused_before_anything_is_done(tmp_path: Path
     for options, told in (
         (ScoringOptions(engine="slurm"), "local, ray"),  # type: ignore[arg-type]
         (ScoringOptions(engine_address="auto"), "--engine ray"),
+        (ScoringOptions(engine="ray", device="cuda:1"), "cpu or cuda"),
     ):
         with pytest.raises(UsageError, match=told):
             api.evaluate("procedural", suite="demo", limit=1, out=tmp_path / "run", options=options)

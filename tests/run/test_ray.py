@@ -187,3 +187,16 @@ def test_what_the_cluster_itself_fails_at_is_one_sentence() -> None:
     ):
         with pytest.raises(RunError, match=f"{told}.*same command"), _explained():
             raise error
+
+
+def test_groups_go_through_pools_one_after_the_other() -> None:
+    from javisbench.media import DecodeLimits
+    from javisbench.run.cluster.connect import Pool, connected
+    from javisbench.run.cluster.encoding import Encoder, Encoding, Group
+
+    how = Encoding({}, "cpu", 1, 1, DecodeLimits(), "fp32", 1)
+    groups = [Group(made={str(number): {"x": np.arange(number)}}) for number in range(3)]
+    with connected(None) as cluster:
+        pools = [Pool(Encoder, how, cpus=0.5), Pool(Encoder, how, cpus=0.5)]
+        answers = list(cluster.mapped(groups, pools))
+    assert sorted(key for answer in answers for key in answer.made) == ["0", "1", "2"]

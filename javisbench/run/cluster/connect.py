@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from javisbench import __version__
 from javisbench.errors import JavisbenchError, RunError, UsageError
+from javisbench.run.manifest import versions
 
 log = logging.getLogger(__name__)
+Line = tuple[int, str]
 _PATIENCE_S = 5.0
 _LOCAL_STORE_BYTES = 2**30
 # A group of clips that ends its actor again and again is a defect; machines are not lost so often.
@@ -83,20 +84,26 @@ class Cluster:
         context.enable_progress_bars = False
         # Ray restarts actors and gives them their groups again for ever, which is right for machines that are lost.
         tries = ray.remote(_Tries).options(num_cpus=0).remote()
-        rows = [{"number": number, "data": pickle.dumps(group)} for number, group in enumerate(groups)]
+        rows = [{"number": number, "data": pickle.dumps((group, []))} for number, group in enumerate(groups)]
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         for pool in pools:
             data = data.map(
                 _Actor,
-                fn_constructor_args=(pool.actor, pickle.dumps((__version__, pool.settings)), tries),
+                fn_constructor_args=(pool.actor, pickle.dumps((versions(), pool.settings)), tries),
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_tasks_in_flight_per_actor=2),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
             )
         _hush()
+        told: set[str] = set()
         with _explained():
             for row in data.iter_rows():
-                answer = pickle.loads(row["data"])  # noqa: S301 - of an actor of this job
+                answer, lines = pickle.loads(row["data"])  # noqa: S301 - of an actor of this job
+                for level, line in lines:
+                    # Every actor says what is true of all of them.
+                    if line not in told:
+                        log.log(level, "%s", line)
+                    told.add(line)
                 if isinstance(answer, JavisbenchError):
                     raise answer
                 yield answer
@@ -121,14 +128,12 @@ class _Actor:
         self._tries = tries
         self._inner: Worker | None = None
         self._problem: JavisbenchError | None = None
+        self._lines: list[Line] = []
         try:
-            version, given = pickle.loads(settings)  # noqa: S301 - of the process that began the job
-            if version != __version__:
-                raise RunError(
-                    f"The machine {socket.gethostname()} of the cluster has javisbench {__version__}, this one "
-                    f"{version}. Install one version on all."
-                )
-            self._inner = actor(given)
+            wanted, given = pickle.loads(settings)  # noqa: S301 - of the process that began the job
+            with _lines_of_log() as self._lines:
+                _check_versions(wanted)
+                self._inner = actor(given)
         except ImportError as error:
             self._problem = RunError(
                 f"The machine {socket.gethostname()} of the cluster lacks {error.name or error}; install it there."
@@ -137,12 +142,14 @@ class _Actor:
             self._problem = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"number": row["number"], "data": pickle.dumps(self._answer(int(row["number"]), row["data"]))}
+        group, before = pickle.loads(row["data"])  # noqa: S301 - of the process that began the job, or of an actor
+        with _lines_of_log() as lines:
+            answer = self._answer(int(row["number"]), group)
+        return {"number": row["number"], "data": pickle.dumps((answer, [*before, *self._lines, *lines]))}
 
-    def _answer(self, number: int, data: bytes) -> Any:
+    def _answer(self, number: int, group: Any) -> Any:
         import ray
 
-        group = pickle.loads(data)  # noqa: S301 - of the process that began the job, or of an actor of it
         if self._inner is None or isinstance(group, JavisbenchError):
             return self._problem or group
         if ray.get(self._tries.begin.remote(self._inner.kind, number)) > _MOST_TRIES:
@@ -155,6 +162,45 @@ class _Actor:
             return self._inner(group)
         except JavisbenchError as error:
             return error
+
+
+def _check_versions(wanted: dict[str, str]) -> None:
+    """Refuse another version of this package; tell of others, which can change last digits."""
+    host, here = socket.gethostname(), versions()
+    if here["javisbench"] != wanted["javisbench"]:
+        raise RunError(
+            f"The machine {host} of the cluster has javisbench {here['javisbench']}, this one {wanted['javisbench']}. "
+            f"Install one version on all."
+        )
+    others = [f"{name} {here.get(name, 'is absent')}" for name in wanted if here.get(name) != wanted[name]]
+    if others:
+        log.warning(
+            "%s of the cluster has other versions than this machine (%s); scores can differ in their last digits",
+            host,
+            ", ".join(others),
+        )
+
+
+@contextmanager
+def _lines_of_log() -> Iterator[list[Line]]:
+    """What this package logs inside, as levels and lines, for the log of the run."""
+    lines: list[Line] = []
+    package = logging.getLogger("javisbench")
+    handler = _Collector(lines)
+    package.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        package.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, lines: list[Line]) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append((record.levelno, self.format(record)))
 
 
 @contextmanager
