@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 
 from javisbench.errors import JavisbenchError, RunError, SuiteError, UsageError
 from javisbench.matching import match_clips, match_paths
-from javisbench.media.source import content_hash
+from javisbench.media.source import ClipSource, content_hash
 from javisbench.places import Cache, PlaceError, gather, is_table, is_url, located, named
 from javisbench.places.mirror import Pace, fetched, worked_on
 from javisbench.places.remote import Remote
 from javisbench.places.tables import bring_row_group
 from javisbench.places.urls import shown
+from javisbench.run.engine import _parts
 from javisbench.suite import load_suite
 
 SEGMENT = st.text(st.characters(blacklist_characters="/?#", blacklist_categories=["Cs", "Cc"]), min_size=0, max_size=20)
@@ -177,6 +178,18 @@ def test_a_full_cache_drops_what_was_not_read_for_longest(memory: Any, tmp_path:
         assert first.read_bytes() == bytes(1000)  # is read, so it stays
         kept = [path.read_bytes()[0] for path in (cache.folder / "clips").glob("*/*")]
         assert sorted(kept) == [0, 3]
+
+
+def test_clips_are_scored_in_parts_that_fit_into_the_cache(memory: Any, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "small", max_bytes=2600)
+    for number in range(5):
+        memory.pipe_file(f"/b/c/{number}.mp4", bytes(1000))
+    folder = gather("memory://b/c", cache)
+    clips = [ClipSource(str(number), folder / f"{number}.mp4", None, cache) for number in range(5)]
+    here = ClipSource("here", tmp_path / "here.mp4")
+    parts = [[source.sample_id for source in part] for part in _parts([*clips, here])]
+    assert parts == [["0", "1"], ["2", "3"], ["4", "here"]]
+    assert list(_parts([here] * 3)) == [[here] * 3]
 
 
 def test_an_object_larger_than_the_cache_is_refused(memory: Any, tmp_path: Path) -> None:
