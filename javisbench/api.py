@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from javisbench.errors import RunError, UsageError
 from javisbench.places import Cache, gather, holds_clips, is_url
-from javisbench.places.mirror import exists, fetched, worked_on
-from javisbench.places.urls import joined
+from javisbench.places.mirror import fetched, is_run, worked_on
 from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import load_protocol, read_failures
 from javisbench.run.generation_job import GenerationJob
@@ -138,7 +137,7 @@ def score(
 
     options = _options(options, settings)
     with ExitStack() as stack:
-        if is_url(clips) and exists(joined(str(clips), "run.json")):
+        if is_url(clips) and is_run(str(clips)):
             # A run: scored in place, unless it goes elsewhere.
             clips = fetched(str(clips)) if out else stack.enter_context(worked_on(str(clips)))
         elif clips and holds_clips(clips):

@@ -25,7 +25,7 @@ from javisbench.durable import atomic_path, write_json
 from javisbench.errors import RunError
 from javisbench.places.cache import Cache
 from javisbench.places.remote import Remote, version_of
-from javisbench.places.urls import PlaceError, explained, file_system, is_url, joined, shown
+from javisbench.places.urls import PlaceError, explained, file_system, is_url, joined, scheme_of, shown
 
 log = logging.getLogger(__name__)
 LEASE = ".lease.json"
@@ -33,6 +33,7 @@ _CLIPS = "clips/"
 _FILES = (".json", ".zip", ".safetensors")
 _SKIPPED_PARTS = ("staging", ".lock", LEASE)
 _TEMPORARY = (".tmp-",)
+_WITH_FOLDERS = ("sftp", "ssh", "smb", "ftp", "webdav", "hdfs")
 _LAST = ("summary.json", "run.json")
 Facts = tuple[str, int | None, int, int]
 """Version and size of an object, then time (ns) and size of the file that it is equal to."""
@@ -64,8 +65,8 @@ def worked_on(place: str | Path, *, media: bool = False, pace: Pace | None = Non
         PlaceError: it cannot be reached, read or written.
         RunError: another process works on it.
     """
-    if not is_url(place):
-        yield Path(place)
+    if (folder := _on_this_machine(place)) is not None:
+        yield folder
         return
     mirror = _Mirror(str(place).rstrip("/"), Cache.from_environment(), pace or Pace())
     mirror.take()
@@ -87,23 +88,30 @@ def fetched(place: str | Path, *, media: bool = False) -> Path:
     Raises:
         PlaceError: nothing is there, or it cannot be read.
     """
-    if not is_url(place):
-        return Path(place)
+    if (folder := _on_this_machine(place)) is not None:
+        return folder
     if str(place).endswith(_FILES):
         return Cache.from_environment().file(str(place))
     mirror = _Mirror(str(place).rstrip("/"), Cache.from_environment(), Pace())
-    if not mirror.pull(media=media):
+    # A job at work on this machine has newer files here than there.
+    if not mirror.is_worked_on_here() and not mirror.pull(media=media):
         raise PlaceError(f"{shown(str(place))}: there is nothing there.", kind="not_found")
     return mirror.folder
 
 
-def exists(url: str) -> bool:
-    """Whether there is an object of this URL.
+def _on_this_machine(place: str | Path) -> Path | None:
+    if not is_url(place):
+        return Path(place)
+    return Path(str(place).partition("://")[2]) if scheme_of(str(place)) == "file" else None
+
+
+def is_run(url: str) -> bool:
+    """Whether a URL names a run, and not a folder of clips.
 
     Raises:
         PlaceError: its place cannot be reached.
     """
-    system, path = file_system(url)
+    system, path = file_system(joined(url, "run.json"))
     with explained(url, "read"):
         system.invalidate_cache()
         return bool(system.exists(path))
@@ -144,6 +152,11 @@ class _Mirror:
                 time.sleep(min(1.0, self.pace.silence_s / 10))
         self._show_life()
 
+    def is_worked_on_here(self) -> bool:
+        """Whether a process of this machine has the folder in its hands."""
+        holder = self._holder()
+        return holder is not None and holder.get("host") == socket.gethostname() and not _is_gone(holder)
+
     def _holder(self) -> dict[str, Any] | None:
         with explained(self.url, "read"):
             self._system.invalidate_cache()
@@ -158,8 +171,13 @@ class _Mirror:
     def _show_life(self) -> None:
         life = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "beat": time.time_ns()}
         with explained(self.url, "written"):
-            self._system.makedirs(self._path, exist_ok=True)
+            self._make_folder(self._path)
             self._system.pipe_file(f"{self._path}/{LEASE}", json.dumps(life).encode())
+
+    def _make_folder(self, path: str) -> None:
+        # Of a bucket that would make the bucket itself, also one that a slip of the pen names.
+        if scheme_of(self.url) in _WITH_FOLDERS:
+            self._system.makedirs(path, exist_ok=True)
 
     def release(self) -> None:
         """Give the folder back, if it is still this process's."""
@@ -301,6 +319,7 @@ class _Mirror:
         there = self._remote_path(rel)
         with explained(joined(self.url, rel), "written"):
             try:
+                self._make_folder(there.rpartition("/")[0])
                 self._system.put_file(str(path), there)
             except FileNotFoundError:
                 if path.exists():

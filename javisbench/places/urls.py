@@ -81,7 +81,7 @@ def explained(url: str, what: str) -> Iterator[None]:
     except PermissionError as error:
         raise PlaceError(_no_rights(url, what), kind="no_permission") from error
     except _client_errors() as error:
-        if _status(error) in (401, 403):
+        if _status(error) in (401, 403) or "credential" in type(error).__name__.lower():
             raise PlaceError(_no_rights(url, what), kind="no_permission") from error
         if _status(error) == 404:
             raise PlaceError(f"{shown(url)}: there is nothing there.", kind="not_found") from error
@@ -104,10 +104,17 @@ def _client_errors() -> tuple[type[Exception], ...]:
     return (OSError, TimeoutError, *(error for error in found if error is not None))
 
 
-def _status(error: Exception) -> int | None:
-    for name in ("status", "code", "status_code"):
-        if isinstance(value := getattr(error, name, None), int):
-            return value
+def _status(error: BaseException | None) -> int | None:
+    """The status of HTTP that an error, or the one behind it, tells of."""
+    while error is not None:
+        for name in ("status", "code", "status_code"):
+            if isinstance(value := getattr(error, name, None), int):
+                return value
+        response = getattr(error, "response", None)
+        facts = response.get("ResponseMetadata") if isinstance(response, dict) else None
+        if isinstance(facts, dict) and isinstance(facts.get("HTTPStatusCode"), int):
+            return int(facts["HTTPStatusCode"])
+        error = error.__cause__
     return None
 
 

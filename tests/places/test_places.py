@@ -331,6 +331,19 @@ def test_what_a_killed_job_had_not_written_back_is_written_back_by_the_next(memo
     assert memory.cat("/b/run/new.json") == b"new"
 
 
+def test_reading_leaves_alone_what_is_worked_on_here(memory: Any) -> None:
+    with worked_on("memory://b/run", pace=Pace(write_s=600)) as folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").write_text("newer")
+        memory.pipe_file("/b/run/run.json", b"old")
+        assert (fetched("memory://b/run") / "run.json").read_text() == "newer"
+
+
+def test_file_urls_are_paths(tmp_path: Path) -> None:
+    with worked_on(f"file://{tmp_path}/run") as folder:
+        assert folder == tmp_path / "run"
+
+
 def test_clips_of_a_run_are_names_until_they_are_read(memory: Any, clips: Path, cache: Cache) -> None:
     upload(memory, clips, "/b/run/clips")
     memory.pipe_file("/b/run/clips/a0.json", b"{}")

@@ -113,8 +113,11 @@ def test_what_is_wrong_with_a_bucket_is_one_sentence(
     said = done("score", "s3://none/clips", "--metrics", METRICS, cache=tmp_path, code=2)
     assert "s3://none/clips" in said
     assert "Traceback" not in said
+    said = done("score", "s3://bucket/clips", "--metrics", METRICS, "--out", "s3://none/run", cache=tmp_path, code=2)
+    assert "s3://none/run" in said
+    assert not bucket.exists("none")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    said = done("score", "s3://bucket/clips", "--metrics", METRICS, cache=tmp_path, code=2)
+    said = done("score", "s3://bucket/clips", "--metrics", METRICS, cache=tmp_path, code=3)
     assert "cannot be" in said
     assert "same command" in said
     assert "Traceback" not in said

@@ -31,6 +31,7 @@ _GROUP_CLIPS = 8
 _GROUP_PROMPTS = 64
 _MOST_GPU_WORKERS = 8
 _GPU_BATCH = 16
+_DECODERS = 4
 
 Arrays = Mapping[str, "NDArray[np.generic]"]
 Place = tuple[Remote | None, Remote | None]
@@ -276,7 +277,8 @@ def _pools(how: Encoding, cluster: Cluster) -> list[Pool]:
         return [Pool(Encoder, how, cpus=how.workers)]
     if all(hosts):
         return [Pool(Encoder, replace(how, device="cpu", workers=1))]
-    networks = Pool(Encoder, replace(how, networks=True), cpus=1, gpus=1)
+    # What waits for a GPU is only decoded there; the cores are for the others.
+    networks = Pool(Encoder, replace(how, networks=True, workers=min(how.workers, _DECODERS)), cpus=1, gpus=1)
     if not any(hosts) or cluster.cpus <= cluster.gpus:
         return [replace(networks, settings=how)]
     return [Pool(Encoder, replace(how, device="cpu", workers=1, networks=False)), networks]
