@@ -344,16 +344,21 @@ def _launch() -> tuple[socket.socket, IO[bytes], subprocess.Popen[bytes]]:
     return ours, errors, process
 
 
-def _environment() -> dict[str, str]:
-    """The caller's environment, its import path, and one thread for every numeric library."""
+def import_path() -> str:
+    """``PYTHONPATH`` for a process that is to import what this one does."""
     import javisbench
 
     paths = [entry for entry in sys.path if entry]
     root = str(Path(javisbench.__file__).parent.parent)
     if root not in paths:
         paths.append(root)
+    return os.pathsep.join(paths)
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment, its import path, and one thread for every numeric library."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **single, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**os.environ, **single, "PYTHONPATH": import_path()}
 
 
 @contextmanager

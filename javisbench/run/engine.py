@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from javisbench.metrics.encoders.base import FeatureSpec
-from javisbench.run.encode import ContentIndex, EncodeSession, encode_clips, encode_prompts, hash_sources
+from javisbench.run.devices import encode_on_devices
+from javisbench.run.encode import ContentIndex, EncodeSession, encode_prompts, hash_sources
 from javisbench.run.features import FeatureStore, feature_key
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Makes them in this process and its decoding processes."""
+    """Makes them on this machine: in this process and its decoding processes, or in one for each of several devices."""
 
     def encode(self, work: Work, session: EncodeSession, progress: Progress) -> ContentIndex:
         """Part by part, so that the clips of each fit into the cache together; without clips elsewhere there is one."""
@@ -66,7 +67,7 @@ class LocalEngine:
             for specs, prompts in part.texts:
                 known = [prompt for source, prompt in prompts.items() if source in index.hashes]
                 encode_prompts(known, specs, session, progress)
-            encode_clips(part.clips, index, session, progress)
+            encode_on_devices(part.clips, index, session, progress)
         return index
 
 

@@ -15,7 +15,7 @@ from javisbench.places.urls import shown
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
-from javisbench.run.device import EngineName, check_engine, pick_device
+from javisbench.run.device import EngineName, check_engine, pick_device, pick_devices
 from javisbench.run.held import held
 from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
 from javisbench.run.progress import GENERATING, Progress, Step
@@ -44,12 +44,12 @@ class ScoringOptions:
         encoders: encoder to variant.
         weights_dirs: folders with checkpoints.
         reference: folder of real clips, ``suite``, a statistics file, or None.
-        device: torch device; None for cuda when present.
+        device: torch device, or several with commas between; None for every GPU that is visible, else the CPU.
         workers: decoding processes; None for the number of cores.
-        batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
+        batch_clips: clips a batch; None for 1 on a CPU and as many as fill a GPU.
         seed: of the bootstrap.
-        precision: ``fp32``, or ``bf16`` or ``fp16`` for ImageBind: the first 64 clips are then scored both ways, and
-            the protocol keeps its name only when no score moved by more than its tolerance.
+        precision: ``fp32``, or ``tf32``, ``bf16`` or ``fp16`` for the networks: the first 64 clips are then scored both
+            ways, and the protocol keeps its name only when nothing moved by more than its tolerance.
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
@@ -67,7 +67,7 @@ class ScoringOptions:
     workers: int | None = None
     batch_clips: int | None = None
     seed: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
@@ -229,6 +229,8 @@ def _refuse_early(options: ScoringOptions) -> None:
     check_engine(options.engine, options.engine_address, options.device)
     # The machines of a cluster have devices of their own.
     if options.engine != "ray":
+        if options.precision == "tf32" and pick_device(options.device) == "cpu":
+            raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
         pick_device(options.device)
     _ = options.limits
 
@@ -296,16 +298,16 @@ def score_matched(
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
     _refuse_early(options)
-    device = "cpu" if options.engine == "ray" else pick_device(options.device)
+    devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
         progress.say(line)
     if not planned:
         _tell(plan, suite, progress)
     settings = ScoreSettings(
-        device=device,
+        devices=devices,
         workers=options.workers or os.cpu_count() or 1,
-        batch_clips=options.batch_clips or (16 if device.startswith("cuda") else 1),
+        batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
         seed=options.seed,
         precision=options.precision,
         limits=options.limits,
@@ -320,7 +322,7 @@ def score_matched(
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
         progress.expect([*tried, *tried, *steps])
         precisions = try_precision(run, suite, matched, plan, settings, progress)
-    made_by = {"hardware": hardware(device), "matched_by": matched.how, "engine": options.engine}
+    made_by = {"hardware": hardware(devices), "matched_by": matched.how, "engine": options.engine}
     facts = _record(run, suite, plan, options, made_by)
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)

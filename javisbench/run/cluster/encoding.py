@@ -14,7 +14,16 @@ from javisbench.media import ClipSource, DecodeLimits
 from javisbench.places import Cache
 from javisbench.places.remote import Remote
 from javisbench.run.cluster.connect import Cluster, Pool, connected
-from javisbench.run.encode import ContentIndex, EncodeSession, Precision, encode_prompts, full_fp32, prompt_hash
+from javisbench.run.encode import (
+    BLOCK_CLIPS,
+    ContentIndex,
+    EncodeSession,
+    Precision,
+    arithmetic,
+    encode_prompts,
+    prompt_hash,
+    spread_errors,
+)
 from javisbench.run.engine import LocalEngine, Work, hash_with_memory, remembered
 from javisbench.run.features import MemoryStore
 from javisbench.run.progress import ENCODING, Progress, Silent
@@ -26,11 +35,10 @@ if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.reference.wanted import EncoderChoice
 
-# A group is what a lost machine costs, and what a machine that joins late begins with.
+# A group, where each clip is a batch, is what a lost machine costs, and what a machine that joins late begins with.
 _GROUP_CLIPS = 8
 _GROUP_PROMPTS = 64
 _MOST_GPU_WORKERS = 8
-_GPU_BATCH = 16
 _DECODERS = 4
 
 Arrays = Mapping[str, "NDArray[np.generic]"]
@@ -46,7 +54,7 @@ class Encoding:
         encoders: by name.
         device: torch device.
         workers: decoding processes of each actor.
-        batch_clips: clips a forward pass.
+        batch_clips: clips a batch; None for as many as fill the device.
         limits: of decoding.
         precision: of the networks that may be in less than fp32.
         threads: of a forward pass on a CPU, so that all machines compute alike.
@@ -56,7 +64,7 @@ class Encoding:
     encoders: Mapping[str, EncoderChoice]
     device: str
     workers: int
-    batch_clips: int
+    batch_clips: int | None
     limits: DecodeLimits
     precision: Precision
     threads: int
@@ -134,7 +142,7 @@ class Encoder:
         for key, arrays in group.made.items():
             store.put(key, arrays)
         session = self._session.with_store(store)
-        with full_fp32():
+        with arithmetic(self._how.precision):
             for specs, prompts in group.texts:
                 if chosen := self._chosen(specs):
                     encode_prompts(prompts, chosen, session, Silent())
@@ -217,7 +225,7 @@ class RayEngine:
         address: of the cluster; None for ``$RAY_ADDRESS``, else for one on this machine alone.
         device: torch device of the actors; None for cuda where the cluster has GPUs.
         workers: decoding processes of each actor; None for 1, with GPUs for the cores of each, 8 at most.
-        batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
+        batch_clips: clips a batch; None for 1 on a CPU and as many as fill it on a GPU.
     """
 
     address: str | None = None
@@ -247,7 +255,7 @@ class RayEngine:
                         for number, (source, *_) in enumerate(made.clips):
                             stage.advance(failed=source.title if number in made.errors else None)
         session.store.flush()
-        _tell_copies(work, index)
+        spread_errors(work.clips, index)
         return index
 
     def _how(self, session: EncodeSession, cluster: Cluster) -> Encoding:
@@ -260,7 +268,7 @@ class RayEngine:
             session.encoders,
             device,
             self.workers or workers,
-            self.batch_clips or (_GPU_BATCH if on_gpu else 1),
+            self.batch_clips or (None if on_gpu else 1),
             session.limits,
             session.precision,
             torch.get_num_threads(),
@@ -313,9 +321,9 @@ def _text_groups(texts: Sequence[tuple[frozenset[FeatureSpec], list[str]]]) -> I
             yield Group(texts=[(specs, prompts[start : start + _GROUP_PROMPTS])])
 
 
-def _clip_groups(clips: Mapping[ClipSource, frozenset[FeatureSpec]], batch_clips: int) -> Iterator[Group]:
-    """Groups of whole batches, so that a batch has the same clips as on one machine."""
-    size = batch_clips * max(1, _GROUP_CLIPS // batch_clips)
+def _clip_groups(clips: Mapping[ClipSource, frozenset[FeatureSpec]], batch_clips: int | None) -> Iterator[Group]:
+    """Groups whose batches have the same clips as on one machine, which closes them after so many clips too."""
+    size = _GROUP_CLIPS if batch_clips == 1 else BLOCK_CLIPS
     found = [(source, specs, _place(source)) for source, specs in clips.items()]
     for start in range(0, len(found), size):
         yield Group(found[start : start + size])
@@ -338,11 +346,3 @@ def _keep(made: Group, index: ContentIndex, session: EncodeSession) -> None:
             index.hashes[source] = made.hashes[number]
         if number in made.errors:
             index.errors[source] = made.errors[number]
-
-
-def _tell_copies(work: Work, index: ContentIndex) -> None:
-    """Copies of a broken clip are as broken, though they were not sent."""
-    broken = {index.hashes[source]: error for source, error in index.errors.items() if source in index.hashes}
-    for source in work.clips:
-        if index.hashes.get(source) in broken:
-            index.errors.setdefault(source, broken[index.hashes[source]])
