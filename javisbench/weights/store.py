@@ -132,6 +132,21 @@ class Located:
     official: bool | None
     difference: str = ""
 
+    @property
+    def hashes_told(self) -> str:
+        """The SHA-256 that the file (or folder) has, and the ones that it should have, in a sentence."""
+        known = [str(file.sha256) for file in self.entry.hashed]
+        if not known:
+            return f"Its SHA-256 is {self.sha256}; none is recorded for {self.entry.title}."
+        if self.path.is_dir():
+            return f"{self.difference or 'All its recorded files are as they should be'}."
+        if self.sha256 in known:
+            return f"Its SHA-256 is {self.sha256}, as it should be."
+        return (
+            f"Its SHA-256 is {self.sha256}; that of {self.entry.title} is {' or '.join(known)}: "
+            f"{self.entry.fetch_command}"
+        )
+
 
 def weights_registry() -> dict[str, WeightsEntry]:
     """All entries by id: this package's, and those of other packages whose cards hold (`weights_problems`)."""

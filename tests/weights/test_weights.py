@@ -19,6 +19,8 @@ import pytest
 
 from javisbench.cli import run as cli
 from javisbench.errors import MissingWeightsError, UsageError, WeightsError
+from javisbench.metrics.encoders import ENCODERS
+from javisbench.reference.wanted import EncoderChoice
 from javisbench.weights import WeightsEntry, WeightsFile, WeightStore, weights_registry
 from javisbench.weights.fetch import Verdict, fetch, needs_acknowledgement, verify
 
@@ -349,6 +351,27 @@ def test_every_encoder_variant_has_its_entry() -> None:
     for name in ENCODERS:
         for variant, weights in ENCODERS.get(name).card.variants.items():
             assert weights is None or weights in registry, (name, variant)
+
+
+NO_CHECKPOINTS = [b"", b"PK\x03\x04 and then nothing", b"<html>not found</html>", b"\x80\x02}q\x00."]
+
+
+@pytest.mark.parametrize("content", NO_CHECKPOINTS)
+def test_damaged_weights_are_one_sentence_with_both_hashes(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "weights" / "ImageBind.pth"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    store = WeightStore([file.parent])
+    entry = store.entry("imagebind_huge")
+    file.rename(file.with_name(entry.local_names[0]))
+    located = store.locate("imagebind_huge")
+    choice = EncoderChoice("imagebind", "huge", ENCODERS.get("imagebind"), located)
+    with pytest.raises(WeightsError) as caught:
+        choice.load("cpu")
+    told = caught.value.message
+    assert str(located.path) in told and hashlib.sha256(content).hexdigest() in told
+    assert all(str(known.sha256) in told for known in entry.hashed) and entry.hashed
+    assert "\n" not in caught.value.sentence and "weights fetch imagebind_huge" in told
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
