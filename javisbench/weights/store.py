@@ -101,7 +101,7 @@ class WeightsEntry:
     @property
     def is_url(self) -> bool:
         """Whether the source is the address of the file itself."""
-        return self.source.startswith(("https://", "http://127.0.0.1", "http://localhost"))
+        return self.source.startswith(("https://", "http://"))
 
     @property
     def fetchable(self) -> bool:
