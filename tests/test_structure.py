@@ -44,6 +44,7 @@ ROOMS = (
         "errors",
         "hub",
         "isolated",
+        "private",
         "text",
     ),
 )

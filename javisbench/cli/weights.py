@@ -126,8 +126,8 @@ def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
 @options.verbosity
 def fetch(entries: tuple[str, ...], accept_licence: bool, allow_http: bool, quiet: bool, verbose: bool) -> int:
     """Fetch the weights ENTRY: licence first, resumable, checked against the known SHA-256."""
+    from javisbench.private import shown_address
     from javisbench.weights import WeightStore
-    from javisbench.weights.download import shown
     from javisbench.weights.fetch import fetch as download
     from javisbench.weights.fetch import needs_acknowledgement
 
@@ -137,10 +137,9 @@ def fetch(entries: tuple[str, ...], accept_licence: bool, allow_http: bool, quie
         entry = store.entry(name)
         use = ", non-commercial use only" if entry.noncommercial else ""
         of = f" (of the package {entry.package})" if entry.package else ""
-        output.line(
-            f"{entry.title}{of} from {shown(entry.source)}; licence {entry.licence}{use} {entry.licence_url}".rstrip(),
-            err=True,
-        )
+        source = shown_address(entry.source)
+        licence = f"{entry.licence}{use} {entry.licence_url}".rstrip()
+        output.line(f"{entry.title}{of} from {source}; licence {licence}", err=True)
         accepted = accept_licence
         if not accepted and needs_acknowledgement(store, entry) and sys.stdin.isatty():
             accepted = click.confirm("Accept the licence and fetch?", err=True)

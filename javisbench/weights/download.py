@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from javisbench import __version__
 from javisbench.errors import WeightsError
 from javisbench.hub import hub_token, is_this_machine, reachable
+from javisbench.private import shown_address
 
 log = logging.getLogger(__name__)
 MAX_UNKNOWN_BYTES = 32 * 2**30
@@ -25,7 +26,6 @@ GOES_ON = "What came so far is kept; the same command goes on there."
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-_SECRET_PARTS = re.compile(r"(https?://)(?:[^\s/@?#]*@)?([^\s?#]*)(?:[?#]\S*)?")
 
 Report = Callable[[str, int, int | None], None]
 
@@ -52,11 +52,6 @@ class Remote:
         return MAX_UNKNOWN_BYTES if self.bytes is None else self.bytes
 
 
-def shown(text: str) -> str:
-    """`text` with every address in it without what may be secret: a user's name and password, and the query."""
-    return _SECRET_PARTS.sub(r"\1\2", text)
-
-
 def check_address(url: str, *, allow_http: bool, local: bool = True) -> None:
     """Refuse an address that is not https; of this machine it may be http.
 
@@ -75,8 +70,8 @@ def check_address(url: str, *, allow_http: bool, local: bool = True) -> None:
     if parts.scheme == "http" and host and (allow_http or (local and is_this_machine(host))):
         return
     raise WeightsError(
-        f"{shown(url)} is not fetched: it is not https, so that anybody on the way could change what comes. Give an "
-        "https address; --allow-http accepts http.",
+        f"{shown_address(url)} is not fetched: it is not https, so that anybody on the way could change what comes. "
+        "Give an https address; --allow-http accepts http.",
         kind="insecure",
     )
 
@@ -90,7 +85,7 @@ def download(remote: Remote, part: Path, report: Report | None) -> None:
         WeightsError: not https, too large, cut short, refused, or out of reach.
     """
     check_address(remote.url, allow_http=remote.allow_http)
-    log.info("fetching %s", shown(remote.url))
+    log.info("fetching %s", shown_address(remote.url))
     try:
         if not reachable(remote.url):
             raise OSError("the server cannot be reached")
@@ -110,7 +105,7 @@ def not_fetched(what: str, error: Exception, *, goes_on: bool = True) -> Weights
 
     refused = isinstance(error, (urllib.error.HTTPError, HfHubHTTPError))
     more = "" if refused else f". {GOES_ON}" if goes_on else ". The same command fetches it from its beginning."
-    return WeightsError(f"{shown(what)} could not be fetched: {shown(str(error))}{more}")
+    return WeightsError(f"{shown_address(what)} could not be fetched: {shown_address(str(error))}{more}")
 
 
 def _tag_file(part: Path) -> Path:
@@ -212,6 +207,6 @@ def _copy(response: Any, part: Path, start: int, remote: Remote, report: Report 
 def _wrong_size(remote: Remote, found: str) -> WeightsError:
     limit = f"{remote.bytes:,} are recorded for it" if remote.bytes else f"at most {remote.most_bytes:,} are taken"
     return WeightsError(
-        f"{shown(remote.url)} {found}, but {limit}. It was removed; if this persists, do not trust the source.",
+        f"{shown_address(remote.url)} {found}, but {limit}. It was removed; if this persists, do not trust the source.",
         kind="wrong_size",
     )

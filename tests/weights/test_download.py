@@ -15,7 +15,7 @@ from javisbench.errors import WeightsError
 from javisbench.hub import hub_token, is_this_machine
 from javisbench.weights import WeightsEntry, WeightsFile, WeightStore
 from javisbench.weights import download as module
-from javisbench.weights.download import Remote, check_address, download, shown
+from javisbench.weights.download import Remote, check_address, download
 from javisbench.weights.fetch import fetch
 
 CONTENT = bytes(range(256)) * 400
@@ -322,16 +322,3 @@ def test_hosts_are_compared_whole(url: str, sent: bool, monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
     assert hub_token(url) == (TOKEN if sent else None)
-
-
-@pytest.mark.parametrize(
-    ("told", "seen"),
-    [
-        ("https://me:pw@host/a.pth?X-Sig=1 failed", "https://host/a.pth failed"),
-        ("(http://host:80/a#frag)", "(http://host:80/a"),
-        ("https://host/a", "https://host/a"),
-        ("no address", "no address"),
-    ],
-)
-def test_addresses_are_shown_without_secrets(told: str, seen: str) -> None:
-    assert shown(told) == seen
