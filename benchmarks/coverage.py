@@ -185,9 +185,9 @@ def distances(repeats: int, cases: Iterable[tuple[str, int, int]] = CASES) -> li
     return rows
 
 
-def equal_models(repeats: int) -> list[dict[str, Any]]:
+def equal_models(repeats: int, cases: Iterable[tuple[str, int, int]] = CASES) -> list[dict[str, Any]]:
     rows = []
-    for name, n, width in CASES:
+    for name, n, width in cases:
         for scenario in SCENARIOS:
             found = told_apart_row(scenario, n, width, repeats, MEASURES[name])
             rows.append({"distance": name, "scenario": scenario.name, "n": n, "d": width, **found})
@@ -307,12 +307,18 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["distance"], row["scenario"], row["n"], row["d"]
 
 
+def replaced(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The old rows in their order, with the new ones in place of those of the same case."""
+    by_key = {key(row): row for row in new}
+    return [by_key.pop(key(row), row) for row in old] + list(by_key.values())
+
+
+BY_CASE = {"distances": distances, "equal_models": equal_models}
 PARTS = {
     "ranks": ranks,
     "power": power,
     "means": means,
-    "distances": distances,
-    "equal_models": equal_models,
+    **BY_CASE,
     "wide": wide,
 }
 
@@ -322,6 +328,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument(
         "--parts", default=",".join(PARTS), help="some of %(default)s; the others keep their rows in --out"
+    )
+    parser.add_argument(
+        "--distance", choices=sorted(MEASURES), help="of this one alone; the others keep their rows in --out"
     )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--table", type=Path, help="print the table of an earlier result and stop")
@@ -335,7 +344,11 @@ def main() -> None:
         result = json.loads(options.out.read_text(encoding="utf-8"))
     result |= {"nominal": 0.95, "scenarios": [asdict(scenario) for scenario in SCENARIOS]}
     for part in options.parts.split(","):
-        result[part] = PARTS[part](options.repeats)
+        if options.distance and part in BY_CASE:
+            cases = [case for case in CASES if case[0] == options.distance]
+            result[part] = replaced(result.get(part, []), BY_CASE[part](options.repeats, cases))
+        else:
+            result[part] = PARTS[part](options.repeats)
         result.setdefault("repeats", {})[part] = options.repeats
     print(f"{time.perf_counter() - start:.0f} s")
     if options.out:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from javisbench.results.compare import Comparison, Row
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
     from javisbench.results.table import Column
 
 EPILOG = """\b
@@ -83,7 +83,7 @@ def command(
     return 0
 
 
-def _loaded(run_a: Path, run_b: Path, protocol: str | None) -> tuple[Result, Result]:
+def _loaded(run_a: Path, run_b: Path, protocol: str | None) -> tuple[StoredResult, StoredResult]:
     """The results to compare: of `protocol`, else of the first protocol that both have, else the first of each."""
     from javisbench.errors import UsageError
     from javisbench.results.run_folder import load_results

@@ -79,7 +79,7 @@ workers_option = click.option(
     "--workers", type=click.IntRange(min=1, max=256), default=None, help="Decoding processes. [default: CPU cores]"
 )
 device_option = click.option(
-    "--device", default=None, metavar="DEVICE", help="cpu, cuda or cuda:N. [default: cuda when present]"
+    "--device", default=None, metavar="DEVICE", help="cpu, cuda:N, or several with commas. [default: every GPU]"
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="Base seed."
@@ -128,10 +128,10 @@ scoring_options = compose(
     ),
     click.option(
         "--precision",
-        type=click.Choice(["fp32", "bf16", "fp16"]),
+        type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
         default="fp32",
         show_default=True,
-        help="ImageBind's. Below fp32, 64 clips are tried first; scores that move too far change the protocol's name.",
+        help="Of the networks. Below fp32, 64 clips are tried first; what moves too far changes the protocol's name.",
     ),
     slice_by_option,
     click.option(
@@ -151,7 +151,7 @@ scoring_options = compose(
         help="Time that reading one clip may take, beside a second for each four million pixels.",
     ),
     click.option(
-        "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"
+        "--batch-clips", type=click.IntRange(min=1), help="Clips a batch. [default: 1 on a CPU; what fills a GPU]"
     ),
 )
 

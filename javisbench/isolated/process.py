@@ -72,15 +72,20 @@ def launch(module: str) -> Launched:
     return Launched(ours, errors, process)
 
 
-def _environment() -> dict[str, str]:
+def import_path() -> str:
+    """``PYTHONPATH`` for a process that is to import what this one does."""
     import javisbench
 
     paths = [entry for entry in sys.path if entry]
     root = str(Path(javisbench.__file__).parent.parent)
     if root not in paths:
         paths.append(root)
+    return os.pathsep.join(paths)
+
+
+def _environment() -> dict[str, str]:
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **single, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**os.environ, **single, "PYTHONPATH": import_path()}
 
 
 def machine_load() -> float:

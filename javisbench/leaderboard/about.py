@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from javisbench.cards import SuiteCard
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
     from javisbench.weights.store import WeightsEntry
 
 MAX_INTRO = 20_000
@@ -105,7 +105,7 @@ def built_on() -> str:
         raise UsageError(f"SOURCE_DATE_EPOCH holds seconds since 1970, such as 1767225600; got {epoch!r}.") from error
 
 
-def about_suites(results: Iterable[Result]) -> list[AboutSuite]:
+def about_suites(results: Iterable[StoredResult]) -> list[AboutSuite]:
     """The suites of some results, each once."""
     from javisbench.cards import suite_cards
 
@@ -113,7 +113,7 @@ def about_suites(results: Iterable[Result]) -> list[AboutSuite]:
     return [AboutSuite(printable(name), cards.get(name)) for name in dict.fromkeys(r.suite for r in results)]
 
 
-def about_weights(results: Iterable[Result]) -> list[WeightsEntry]:
+def about_weights(results: Iterable[StoredResult]) -> list[WeightsEntry]:
     """The checkpoints that the results' metrics went through, as far as javisbench knows them."""
     from javisbench.weights.store import weights_registry
 

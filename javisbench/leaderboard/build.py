@@ -56,7 +56,7 @@ from javisbench.results.published import (
 )
 from javisbench.results.rankability import comparison
 from javisbench.results.ranking import Ranker
-from javisbench.results.run_folder import Result
+from javisbench.results.run_folder import StoredResult
 from javisbench.results.table import (
     Column,
     RowGroup,
@@ -164,7 +164,7 @@ def _check_target(out: Path) -> None:
         raise UsageError(f"{out} holds files that are not a leaderboard site. Give --out a new or empty folder.")
 
 
-def result_id(result: Result) -> str:
+def result_id(result: StoredResult) -> str:
     """A name for files that no other result of a site has."""
     return f"{plots.file_name(f'{result.slug}-{result.suite}-{result.protocol}')}-{digest(result.key)}"
 
@@ -175,12 +175,12 @@ class _Model:
 
     name: str
     slug: str
-    results: tuple[Result, ...]
+    results: tuple[StoredResult, ...]
 
 
 @dataclass
 class _Site:
-    results: Sequence[Result]
+    results: Sequence[StoredResult]
     out: Path
     options: SiteOptions
     about: About
@@ -260,7 +260,7 @@ class _Site:
         return {result.key: model.slug for model in self.models for result in model.results}
 
     def _models(self) -> list[_Model]:
-        by_name: dict[str, list[Result]] = {}
+        by_name: dict[str, list[StoredResult]] = {}
         for result in self.results:
             by_name.setdefault(result.model, []).append(result)
         slugs = [members[0].slug for members in by_name.values()]
@@ -359,7 +359,7 @@ class _Site:
                 if result.key in self.samples:
                     self._samples_page(model, result)
 
-    def _result_view(self, result: Result) -> dict[str, Any]:
+    def _result_view(self, result: StoredResult) -> dict[str, Any]:
         table = run_table(result)
         name = result_id(result)
         heatmap = plots.heatmap_plot(table, f"heatmap-{name}")
@@ -386,7 +386,7 @@ class _Site:
             "facts": run_facts(result),
         }
 
-    def _samples_page(self, model: _Model, result: Result) -> None:
+    def _samples_page(self, model: _Model, result: StoredResult) -> None:
         name = result_id(result)
         self._page(
             "samples.html.j2",

@@ -18,7 +18,7 @@ from javisbench.errors import MediaError
 from javisbench.media import ClipJoiner, ClipSource
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 ClipsPublished: TypeAlias = Literal["none", "extremes", "all"]
 Files: TypeAlias = Mapping[str, str]
@@ -42,7 +42,7 @@ class ClipPublisher:
         results: of the site.
     """
 
-    def __init__(self, data: Path, published: ClipsPublished, results: Sequence[Result]) -> None:
+    def __init__(self, data: Path, published: ClipsPublished, results: Sequence[StoredResult]) -> None:
         self._data = data
         self._published = published
         self._shared = shared_clips(results) if published == "extremes" else {}
@@ -57,7 +57,9 @@ class ClipPublisher:
     ) -> None:
         self._joiner.__exit__(kind, error, traceback)
 
-    def publish(self, result: Result, name: str, clips: Sequence[str], extremes: Iterable[str]) -> dict[str, Files]:
+    def publish(
+        self, result: StoredResult, name: str, clips: Sequence[str], extremes: Iterable[str]
+    ) -> dict[str, Files]:
         """Copy a result's clips.
 
         Args:
@@ -103,12 +105,12 @@ class ClipPublisher:
             yield kind, folder / path.name
 
 
-def suite_key(result: Result) -> tuple[str, str]:
+def suite_key(result: StoredResult) -> tuple[str, str]:
     """What results on the same prompts share."""
     return result.suite, result.suite_hash
 
 
-def shared_clips(results: Iterable[Result]) -> dict[tuple[str, str], Collection[str]]:
+def shared_clips(results: Iterable[StoredResult]) -> dict[tuple[str, str], Collection[str]]:
     """For each suite, some clips that all of its models have, evenly spread over them in the order of their names."""
     having: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
     for result in results:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from javisbench.clip import ClipHead, Damage, FrameRun
     from javisbench.media import ClipSource, MediaInfo
     from javisbench.metrics.encoders.base import Features, FeatureSpec
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
     from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite
 
@@ -296,14 +296,14 @@ def _sync(run: Path, source: ClipSource, found: Mapping[str, NDArray[np.float64]
     )
 
 
-def _scores(result: Result) -> dict[str, float]:
+def _scores(result: StoredResult) -> dict[str, float]:
     scores = result.scores()
     assert scores is not None
     row = scores.iloc[0].drop(["sample_id", "repeat"]).dropna()
     return {metric: float(row[metric]) for metric in result.metrics if metric in row}
 
 
-def _series(result: Result) -> dict[str, dict[str, NDArray[np.float64]]]:
+def _series(result: StoredResult) -> dict[str, dict[str, NDArray[np.float64]]]:
     import numpy as np
 
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
@@ -314,7 +314,7 @@ def _series(result: Result) -> dict[str, dict[str, NDArray[np.float64]]]:
     return found
 
 
-def _missing(result: Result) -> Iterator[Missing]:
+def _missing(result: StoredResult) -> Iterator[Missing]:
     for row in result.not_applicable:
         yield Missing((row.metric or "",), "not_applicable", row.message)
     told = {row.metric for row in result.not_applicable}

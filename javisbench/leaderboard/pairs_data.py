@@ -16,13 +16,13 @@ from javisbench.text import printable
 
 if TYPE_CHECKING:
     from javisbench.results.compare import Row
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 Slices = Sequence[str]
 
 
 def write_pairs(
-    results: Sequence[Result], book: PairBook, names: Mapping[str, str], pages: Mapping[str, str], folder: Path
+    results: Sequence[StoredResult], book: PairBook, names: Mapping[str, str], pages: Mapping[str, str], folder: Path
 ) -> list[str]:
     """Write ``groups.js`` and, for each group and first model, ``pairs-GROUP-MODEL.js``.
 
@@ -39,7 +39,7 @@ def write_pairs(
     Returns:
         titles of the groups of two or more results that may be compared; nothing is written where there is none.
     """
-    together: dict[Comparison, list[Result]] = {}
+    together: dict[Comparison, list[StoredResult]] = {}
     for result in results:
         together.setdefault(comparison(result), []).append(result)
     groups = {key.title: members for key, members in together.items() if len(members) > 1}
@@ -75,7 +75,7 @@ def write_pairs(
 
 
 def _model(
-    result: Result,
+    result: StoredResult,
     columns: Sequence[Column],
     slices: Slices,
     book: PairBook,

@@ -17,7 +17,7 @@ from javisbench.results.table import Column, column, metric_order, slice_title
 from javisbench.text import printable
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result, SampleInfo
+    from javisbench.results.run_folder import SampleInfo, StoredResult
 
 CHUNK = 50
 """Prompts a file: with thirty models, some hundred kilobytes."""
@@ -39,7 +39,7 @@ class PromptsPage:
 
     name: str
     suite: str
-    results: tuple[Result, ...]
+    results: tuple[StoredResult, ...]
     clips: int
     playable: int
 
@@ -48,23 +48,23 @@ class PromptsPage:
 class _Scored:
     """One model's scores by clip."""
 
-    result: Result
+    result: StoredResult
     columns: tuple[Column, ...]
     rows: Mapping[str, tuple[float, ...]]
     samples: Mapping[str, str]
     """Clip to the id of its sample."""
 
 
-def prompt_groups(results: Sequence[Result]) -> list[list[Result]]:
+def prompt_groups(results: Sequence[StoredResult]) -> list[list[StoredResult]]:
     """Results on the same prompts, one of each model: two protocols are two ways to score the same clips."""
-    groups: dict[tuple[str, str], dict[str, Result]] = {}
+    groups: dict[tuple[str, str], dict[str, StoredResult]] = {}
     for result in results:
         groups.setdefault(suite_key(result), {}).setdefault(result.model, result)
     return [list(group.values()) for group in groups.values()]
 
 
 def write_prompts(
-    results: Sequence[Result], files: Mapping[str, Mapping[str, Files]], names: Mapping[str, str], data: Path
+    results: Sequence[StoredResult], files: Mapping[str, Mapping[str, Files]], names: Mapping[str, str], data: Path
 ) -> PromptsPage | None:
     """Write ``prompts.js`` and ``prompts-N.js`` of one suite.
 
@@ -140,7 +140,7 @@ def _row(
     }
 
 
-def _scored(result: Result) -> _Scored | None:
+def _scored(result: StoredResult) -> _Scored | None:
     """The scores that stand under a clip: the headline of the protocol, or all where it has none of single clips."""
     frame = result.scores()
     if frame is None or frame.empty:

@@ -20,7 +20,7 @@ from javisbench.text import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.results.run_folder import Result, SampleInfo
+    from javisbench.results.run_folder import SampleInfo, StoredResult
     from javisbench.taxonomy import Aspect
 
 CHUNK = 250
@@ -56,7 +56,7 @@ class SamplesPage:
     published: Mapping[str, Files]
 
 
-def write_samples(result: Result, folder: Path, publisher: ClipPublisher) -> SamplesPage | None:
+def write_samples(result: StoredResult, folder: Path, publisher: ClipPublisher) -> SamplesPage | None:
     """Write ``samples.js``, ``details-N.js`` and, where asked for, the clips of one result into `folder`.
 
     Args:

@@ -15,7 +15,7 @@ from javisbench.publish.sources import Refused
 from javisbench.results.cell import EMPTY, Cell
 from javisbench.results.published import EXTRA_COLUMNS, Disagreement, Reported
 from javisbench.results.rankability import weights_behind
-from javisbench.results.run_folder import Result
+from javisbench.results.run_folder import StoredResult
 from javisbench.results.table import Column, Row, RowGroup, Table, column, metric_order
 from javisbench.text import printable
 
@@ -76,7 +76,7 @@ class Scale:
 
 
 def row_view(
-    row: Row, columns: Sequence[Column], scales: Mapping[str, Scale | None], result: Result | None
+    row: Row, columns: Sequence[Column], scales: Mapping[str, Scale | None], result: StoredResult | None
 ) -> dict[str, Any]:
     """A row of a board, with one view a column."""
     return {
@@ -103,7 +103,7 @@ def _cell_view(row: Row, cell: Cell, col: Column, scale: Scale | None) -> dict[s
     }
 
 
-def spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
+def spokes(result: StoredResult, peers: Sequence[StoredResult]) -> list[plots.Spoke]:
     """The axes of a result's radar: metrics that it shares with `peers` at equal n and weights."""
     found = []
     for metric in metric_order(result.metrics):
@@ -119,7 +119,7 @@ def spokes(result: Result, peers: Sequence[Result]) -> list[plots.Spoke]:
     return found
 
 
-def model_facts(result: Result) -> list[tuple[str, str]]:
+def model_facts(result: StoredResult) -> list[tuple[str, str]]:
     """What the model card says."""
     facts = [("Family", result.family), ("Licence of the weights", result.licence)]
     if result.params_b is not None:
@@ -131,7 +131,7 @@ def model_facts(result: Result) -> list[tuple[str, str]]:
     return [(title, value) for title, value in facts if value]
 
 
-def run_facts(result: Result) -> list[tuple[str, str]]:
+def run_facts(result: StoredResult) -> list[tuple[str, str]]:
     """How the result was made."""
     sources = {"sidecar": "beside the video", "container": "in the container", "none": "no sound"}
     audio = ", ".join(f"{n:,} {sources[key]}" for key, n in result.audio.items() if n)
@@ -154,7 +154,7 @@ def protocol_page(name: str) -> str:
     return f"protocols/{plots.file_name(name)}{suffix}.html"
 
 
-def protocol_settings(name: str, results: Sequence[Result]) -> list[tuple[str, str, bool]]:
+def protocol_settings(name: str, results: Sequence[StoredResult]) -> list[tuple[str, str, bool]]:
     """(setting, value, whether it differs from javisbench-v1) of a protocol; empty when it is not known here."""
     recorded = next((r.run.get("protocol_settings") for r in results if r.run.get("protocol_settings")), None)
     try:

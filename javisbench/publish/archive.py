@@ -28,7 +28,7 @@ from javisbench.text import json_text
 from javisbench.weights.hashes import SHA256, file_sha256
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 SUBMISSION_SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -128,7 +128,7 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
     return out
 
 
-def _clip_hashes(result: Result) -> bytes:
+def _clip_hashes(result: StoredResult) -> bytes:
     """Name to SHA-256 of every clip file that lies with the run."""
     hashes: dict[str, str] = {}
     if result.clips is not None and result.clips.is_dir():

@@ -11,11 +11,11 @@ from typing import Any
 
 from javisbench.private import Scrubber
 from javisbench.results.cell import Cell
-from javisbench.results.run_folder import Failure, Result
+from javisbench.results.run_folder import Failure, StoredResult
 from javisbench.run.manifest import slug
 
 
-def scrubber(result: Result) -> Scrubber:
+def scrubber(result: StoredResult) -> Scrubber:
     """What knows this machine, and where the result and its clips lie."""
     folders = (folder for folder in (result.path, result.folder, result.clips) if folder is not None)
     return Scrubber.of_this_machine(*(folder.absolute() for folder in folders))
@@ -111,7 +111,7 @@ def _file_hashes(weights: Any) -> Any:
     return found
 
 
-def public_result(result: Result) -> Result:
+def public_result(result: StoredResult) -> StoredResult:
     """A result as pages may show it; where its files lie stays known to this process."""
     scrub = scrubber(result)
     document = public_document(result.document, scrub)

@@ -17,7 +17,7 @@ from javisbench.text import printable
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 MEASURED, REPORTED = "measured", "reported"
@@ -50,7 +50,7 @@ Results of {models} on {suites}, computed by javisbench under {protocols}.
 """
 
 
-def measured_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+def measured_rows(results: Sequence[StoredResult]) -> list[dict[str, Any]]:
     """The tidy rows of some results, ranked as on their board."""
     ranker = Ranker()
     by_key = {result.key: result for result in results}
@@ -108,7 +108,7 @@ def reported_rows() -> list[dict[str, Any]]:
     ]
 
 
-def _datasets(results: Sequence[Result]) -> dict[str, Dataset]:
+def _datasets(results: Sequence[StoredResult]) -> dict[str, Dataset]:
     from datasets import Dataset, Features, Value
 
     text, number, count = Value("string"), Value("float64"), Value("int64")
@@ -127,7 +127,7 @@ def _datasets(results: Sequence[Result]) -> dict[str, Dataset]:
     }
 
 
-def dataset_card(results: Sequence[Result], title: str) -> str:
+def dataset_card(results: Sequence[StoredResult], title: str) -> str:
     """The README of the dataset."""
 
     def listed(names: Sequence[str]) -> str:
@@ -144,7 +144,7 @@ def dataset_card(results: Sequence[Result], title: str) -> str:
     )
 
 
-def write_dataset(results: Sequence[Result], folder: Path, title: str) -> Path:
+def write_dataset(results: Sequence[StoredResult], folder: Path, title: str) -> Path:
     """Write the dataset into a folder that ``datasets.load_dataset`` reads.
 
     Raises:
@@ -166,7 +166,7 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def push_dataset(results: Sequence[Result], name: str, title: str, *, private: bool = False) -> str:
+def push_dataset(results: Sequence[StoredResult], name: str, title: str, *, private: bool = False) -> str:
     """Upload the dataset to the hub, as the account that is logged in there.
 
     Args:

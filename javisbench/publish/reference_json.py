@@ -17,7 +17,7 @@ from javisbench.errors import RunError
 from javisbench.metrics.registry import METRICS, set_metric
 from javisbench.results.cell import OVERALL, Cell, slice_name
 from javisbench.results.checked_json import check_size
-from javisbench.results.run_folder import SUMMARY_SCHEMA, Result
+from javisbench.results.run_folder import SUMMARY_SCHEMA, StoredResult
 from javisbench.results.summary import nested
 from javisbench.taxonomy import TAXONOMY
 
@@ -47,7 +47,7 @@ MAX_SAMPLES = 1_000_000
 NO_N = "n is not recorded in the reference evaluation's file"
 
 
-def to_reference(result: Result) -> dict[str, Any]:
+def to_reference(result: StoredResult) -> dict[str, Any]:
     """A result in the form of the reference evaluation.
 
     Args:
@@ -83,12 +83,12 @@ def _keys() -> dict[str, str]:
     return {**REFERENCE_KEYS, **dict(zip(more, more, strict=True))}
 
 
-def _categories(result: Result, metric: str, aspect: int) -> list[float | None]:
+def _categories(result: StoredResult, metric: str, aspect: int) -> list[float | None]:
     cells = (result.cell(metric, TAXONOMY[aspect].id, c) for c in TAXONOMY[aspect].category_ids)
     return [None if cell is None else cell.value for cell in cells]
 
 
-def write_reference(result: Result, path: Path) -> None:
+def write_reference(result: StoredResult, path: Path) -> None:
     """Write `to_reference` as JSON with one blank of indentation, as the reference does, but without NaN."""
     path.write_text(json.dumps(to_reference(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

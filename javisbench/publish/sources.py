@@ -17,7 +17,7 @@ from javisbench.private import Scrubber
 from javisbench.publish.archive import unpack
 from javisbench.publish.public import public_result
 from javisbench.publish.verify import checkable, verify_folder
-from javisbench.results.run_folder import Result, load_results
+from javisbench.results.run_folder import StoredResult, load_results
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Refused:
 
 
 @contextmanager
-def loaded_results(sources: Iterable[Path | str], refused: list[Refused] | None = None) -> Iterator[list[Result]]:
+def loaded_results(sources: Iterable[Path | str], refused: list[Refused] | None = None) -> Iterator[list[StoredResult]]:
     """All results of some runs and submissions, by model; archives stay unpacked until the block ends.
 
     Args:
@@ -53,8 +53,8 @@ def loaded_results(sources: Iterable[Path | str], refused: list[Refused] | None 
         yield _load_all(sources, Path(work), refused)
 
 
-def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] | None) -> list[Result]:
-    results: dict[str, Result] = {}
+def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] | None) -> list[StoredResult]:
+    results: dict[str, StoredResult] = {}
     for source in map(Path, sources):
         try:
             found = [public_result(result) for result in _load(source, work)]
@@ -74,7 +74,7 @@ def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] 
     return sorted(results.values(), key=lambda r: (r.model.lower(), r.suite, r.protocol_label))
 
 
-def _check_new(source: Path, found: Iterable[Result], results: Mapping[str, Result]) -> None:
+def _check_new(source: Path, found: Iterable[StoredResult], results: Mapping[str, StoredResult]) -> None:
     for result in found:
         if result.key in results:
             raise UsageError(
@@ -87,13 +87,13 @@ def _is_archive(source: Path) -> bool:
     return source.is_file() and source.suffix != ".json"
 
 
-def _load(source: Path, work: Path) -> list[Result]:
+def _load(source: Path, work: Path) -> list[StoredResult]:
     if not _is_archive(source):
         return load_results(source)
     return [_checked_values(result) for result in load_results(unpack_verified(source, work), follow_clips=False)]
 
 
-def _checked_values(result: Result) -> Result:
+def _checked_values(result: StoredResult) -> StoredResult:
     """A result of an archive without the metrics that are not installed here, whose values nobody has checked."""
     unchecked = [metric_id for metric_id in result.metrics if not checkable(metric_id)]
     if unchecked:

@@ -15,7 +15,7 @@ from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.results.rankability import refuse_unrankable
-from javisbench.results.run_folder import Result, load_result
+from javisbench.results.run_folder import StoredResult, load_result
 from javisbench.suite import Sample, Suite, suite_hash
 from javisbench.taxonomy import ASPECTS
 from javisbench.text import printable
@@ -105,7 +105,7 @@ class _Tables:
         return cls(scores, samples, read_parquet(details, DETAILS) if details.is_file() else None)
 
 
-def _check_facts(result: Result) -> Iterator[Finding]:
+def _check_facts(result: StoredResult) -> Iterator[Finding]:
     """The facts that later checks compute with."""
     from javisbench.metrics.encoders import encoder_card
     from javisbench.weights import weights_registry
@@ -155,13 +155,13 @@ def _may_be_official(entry: WeightsEntry, digest: str) -> bool:
     return len(entry.files) != 1 or not entry.hashed or digest in {file.sha256 for file in entry.hashed}
 
 
-def _check_manifest(result: Result, manifest: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_manifest(result: StoredResult, manifest: Mapping[str, Any]) -> Iterator[Finding]:
     for name in ("model", "suite", "suite_hash", "protocol"):
         if manifest.get(name) != getattr(result, name):
             yield Finding("manifest", f"manifest and summary disagree on the {name}")
 
 
-def _check_protocol(result: Result) -> Iterator[Finding]:
+def _check_protocol(result: StoredResult) -> Iterator[Finding]:
     from javisbench.protocol import PROTOCOLS, protocol_at
     from javisbench.results.set_distances import protocol_of
 
@@ -215,7 +215,7 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _check_metrics(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
+def _check_metrics(result: StoredResult, scores: pd.DataFrame) -> Iterator[Finding]:
     """Metrics that are not installed here: not shown, and refused where not even a package is said to have them."""
     for name in {**result.metrics, **dict.fromkeys(_metric_columns(scores))}:
         if not checkable(name):
@@ -237,7 +237,7 @@ def _metric_columns(scores: pd.DataFrame) -> list[str]:
     return [str(name) for name in scores.columns if name not in SCORES]
 
 
-def _check_rows(result: Result, tables: _Tables) -> Iterator[Finding]:
+def _check_rows(result: StoredResult, tables: _Tables) -> Iterator[Finding]:
     scores, samples = tables.scores, tables.samples
     if scores.duplicated(["sample_id", "repeat"]).any() or samples.duplicated(["sample_id"]).any():
         yield Finding("rows", "a sample stands there twice")
@@ -274,7 +274,7 @@ def _check_details(tables: _Tables) -> Iterator[Finding]:
         yield Finding("details", f"details.parquet holds {min(strangers)[:80]!r}, which has no scores")
 
 
-def _rebuilt(result: Result, tables: _Tables) -> tuple[Suite, list[Item]]:
+def _rebuilt(result: StoredResult, tables: _Tables) -> tuple[Suite, list[Item]]:
     by_id = {}
     for row in tables.samples.to_dict("records"):
         categories: dict[str, list[str]] = {}
@@ -301,7 +301,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _check_suite(result: Result, suite: Suite) -> Iterator[Finding]:
+def _check_suite(result: StoredResult, suite: Suite) -> Iterator[Finding]:
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
@@ -337,7 +337,7 @@ def checkable(metric_id: str) -> bool:
     return card_of(metric_id) is not None
 
 
-def _check_means(result: Result, tables: _Tables, suite: Suite, items: list[Item]) -> Iterator[Finding]:
+def _check_means(result: StoredResult, tables: _Tables, suite: Suite, items: list[Item]) -> Iterator[Finding]:
     import numpy as np
 
     from javisbench.metrics.registry import sample_metric
@@ -421,7 +421,7 @@ def _close(said: float | None, found: float | None, tolerance: float) -> bool:
     return math.isclose(said, found, rel_tol=tolerance, abs_tol=tolerance)
 
 
-def _check_sets(result: Result, folder: Path, suite: Suite) -> Iterator[Finding]:
+def _check_sets(result: StoredResult, folder: Path, suite: Suite) -> Iterator[Finding]:
     from javisbench.metrics.registry import set_metric
     from javisbench.results.set_features import read_set_features
 
@@ -460,12 +460,20 @@ def _check_features(rows: SetRows) -> Iterator[Finding]:
         yield Finding("set_features", f"features of {name} must have at most {MAX_ROWS_A_CLIP} rows a clip")
     elif not all(np.isfinite(side).all() for side in sides):
         yield Finding("set_features", f"features of {name} hold NaN or infinity")
-    elif len(rows.fake) and np.array_equal(rows.fake, rows.real):
+    elif len(rows.fake) and _compares(rows) and np.array_equal(rows.fake, rows.real):
         yield Finding("copies", f"features of {name} are the same for generated and real clips", refuses=False)
 
 
+def _compares(rows: SetRows) -> bool:
+    """Whether a metric of these rows looks at the real side."""
+    from javisbench.metrics.registry import set_metric
+
+    metrics = [set_metric(metric_id) for metric_id in rows.metrics]
+    return not metrics or any(metric is None or metric.needs_real for metric in metrics)
+
+
 def _check_set(
-    metric: SetMetric, cells: Mapping[str, Cell], rows: SetRows, result: Result, suite: Suite
+    metric: SetMetric, cells: Mapping[str, Cell], rows: SetRows, result: StoredResult, suite: Suite
 ) -> Iterator[Finding]:
     from javisbench.results.set_distances import protocol_of
     from javisbench.results.summary import positions
@@ -489,7 +497,7 @@ def _check_set(
     yield from _differences(metric_id, cells, {name: Cell.of(value) for name, value in values.items()}, SET_TOLERANCE)
 
 
-def _check_plausible(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
+def _check_plausible(result: StoredResult, scores: pd.DataFrame) -> Iterator[Finding]:
     from javisbench.metrics.registry import METRICS
 
     reasons = (*result.failures, *result.not_applicable)
@@ -512,7 +520,7 @@ def _check_plausible(result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
-def _check_clips(folder: Path, result: Result, scores: pd.DataFrame) -> Iterator[Finding]:
+def _check_clips(folder: Path, result: StoredResult, scores: pd.DataFrame) -> Iterator[Finding]:
     """The hashes of the clips: whether they are hashes, of as many clips as were scored, and all different."""
     path = folder / "clips.json"
     try:

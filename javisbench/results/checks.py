@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Checks:
         return f"{self.clean:,} of {self.clips:,} clips clean" + (f"; {faults}" if faults else "")
 
 
-def checks_of(result: Result) -> Checks | None:
+def checks_of(result: StoredResult) -> Checks | None:
     """What the checks of a result found, from its scores; None where no check was made, or no scores are at hand.
 
     Raises:

@@ -17,7 +17,7 @@ from javisbench.results.verdicts import Judge, Verdict, Verdicts
 from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 _IGNORED_FACTS = (
     "model",
@@ -144,8 +144,8 @@ class Comparison:
 
 
 def compare(
-    a: Result,
-    b: Result,
+    a: StoredResult,
+    b: StoredResult,
     slice_by: Sequence[str] | None = None,
     *,
     detect: float | None = None,
@@ -189,7 +189,7 @@ def compare(
     return Comparison(a.model, b.model, tuple(rows), differences, comparable, titles, checks, detect, columns)
 
 
-def _rows(judge: Judge, a: Result, b: Result, metric: str, detect: float | None) -> Iterator[Row]:
+def _rows(judge: Judge, a: StoredResult, b: StoredResult, metric: str, detect: float | None) -> Iterator[Row]:
     for name in judge.slices([a, b]):
         found = judge([a, b], metric, name)
         if not found.n:
@@ -236,7 +236,7 @@ def _beside(found: Difference, metric: str, weighted: Verdict) -> Difference:
     return replace(found, note=told if found.note is None else f"{found.note}; {told}")
 
 
-def _checks(judge: Judge, a: Result, b: Result, metric: str) -> Iterator[Check]:
+def _checks(judge: Judge, a: StoredResult, b: StoredResult, metric: str) -> Iterator[Check]:
     from javisbench.metrics.registry import fault_of
 
     fault = fault_of(metric)
@@ -261,7 +261,7 @@ def with_headline(rows: Sequence[Row], protocol: str) -> list[Row]:
     return rows
 
 
-def refuse_unlike(a: Result, b: Result) -> None:
+def refuse_unlike(a: StoredResult, b: StoredResult) -> None:
     """Refuse two results whose difference would not be the models' alone, before anything is computed.
 
     Raises:
@@ -279,17 +279,17 @@ def refuse_unlike(a: Result, b: Result) -> None:
         )
 
 
-def _weights_differ(a: Result, b: Result) -> bool:
+def _weights_differ(a: StoredResult, b: StoredResult) -> bool:
     first, second = a.run.get("encoders") or {}, b.run.get("encoders") or {}
     return any(first[name] != second[name] for name in first.keys() & second.keys())
 
 
-def explain(a: Result, b: Result) -> Iterator[str]:
+def explain(a: StoredResult, b: StoredResult) -> Iterator[str]:
     """Every difference in how two results were made: protocol, settings, weights, suite, samples, versions."""
     yield from _explained(a, b, Judge())
 
 
-def _explained(a: Result, b: Result, judge: Judge) -> Iterator[str]:
+def _explained(a: StoredResult, b: StoredResult, judge: Judge) -> Iterator[str]:
     first, second = _flat(_facts(a)), _flat(_facts(b))
     for name in sorted(first.keys() | second.keys()):
         if first.get(name) != second.get(name):
@@ -308,7 +308,7 @@ def _explained(a: Result, b: Result, judge: Judge) -> Iterator[str]:
             yield f"audio from {name}: {counts[0]} / {counts[1]} clips"
 
 
-def _facts(result: Result) -> dict[str, Any]:
+def _facts(result: StoredResult) -> dict[str, Any]:
     facts = {name: value for name, value in result.run.items() if name not in _IGNORED_FACTS}
     if result.folder is not None:
         manifest = result.manifest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from javisbench.results.compare import Row, verdict_row, with_headline
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
     from javisbench.results.verdicts import Verdicts
 
 
@@ -40,7 +40,7 @@ class PairBook:
         self._rows: dict[tuple[str, str], dict[tuple[str, str], Row]] = {}
         self._families: dict[tuple[str, str, str], Family] = {}
 
-    def __call__(self, results: Sequence[Result], found: Verdicts) -> None:
+    def __call__(self, results: Sequence[StoredResult], found: Verdicts) -> None:
         """Keep the verdicts on all pairs of `results`; those on the same results again are skipped."""
         family = Family(tuple(result.key for result in results), found.n, found.note)
         name = found.metric, found.slice
@@ -52,11 +52,11 @@ class PairBook:
             pair = family.keys[i], family.keys[j]
             self._rows.setdefault(pair, {})[name] = verdict_row(found, i, j)
 
-    def family(self, result: Result, metric: str, slice_name: str) -> Family | None:
+    def family(self, result: StoredResult, metric: str, slice_name: str) -> Family | None:
         """The models that a result was judged with; None where it was not."""
         return self._families.get((metric, slice_name, result.key))
 
-    def rows(self, a: Result, b: Result) -> list[Row]:
+    def rows(self, a: StoredResult, b: StoredResult) -> list[Row]:
         """The verdicts on two results that were judged together, the first of them earlier in the board's order.
 
         With p-values adjusted over the headline metrics of the protocol, as `compare` adds them.

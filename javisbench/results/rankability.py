@@ -11,7 +11,7 @@ from javisbench.errors import SubmissionError
 if TYPE_CHECKING:
     from javisbench.protocol import PluginSettings
     from javisbench.results.cell import Cell
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 MIN_N_TO_RANK = 10
 """Below this many samples a table shows values but neither ranks nor marks them: an interval from so few samples
@@ -39,7 +39,7 @@ class Comparison:
         return f"{self.protocol}, suite {self.suite}, {self.samples:,} samples{part}{weights}"
 
 
-def comparison(result: Result) -> Comparison:
+def comparison(result: StoredResult) -> Comparison:
     """The group that `result` may be compared in."""
     prompts, total = result.run.get("prompts"), result.run.get("suite_total")
     part: tuple[int, ...] = ()
@@ -48,7 +48,7 @@ def comparison(result: Result) -> Comparison:
     return Comparison(result.suite, result.suite_hash, result.protocol_label, result.samples, result.stand_in, part)
 
 
-def weights_behind(results: Iterable[Result], metric: str) -> list[tuple[tuple[str, str], ...]]:
+def weights_behind(results: Iterable[StoredResult], metric: str) -> list[tuple[tuple[str, str], ...]]:
     """For each result, what its values of `metric` went through besides what the protocol's name says.
 
     That is the networks, as (encoder, SHA-256 of its weights), and the settings of plugins, as (``ID.name``, value):
@@ -69,7 +69,7 @@ def weights_behind(results: Iterable[Result], metric: str) -> list[tuple[tuple[s
     return found
 
 
-def _plugin_settings(result: Result) -> PluginSettings:
+def _plugin_settings(result: StoredResult) -> PluginSettings:
     from javisbench.errors import UsageError
     from javisbench.protocol import recorded_plugins
 
@@ -100,7 +100,7 @@ def rankable(cell: Cell | None) -> bool:
     return cell is not None and cell.value is not None and cell.status == "ok" and cell.n >= MIN_N_TO_RANK
 
 
-def refuse_unrankable(result: Result) -> None:
+def refuse_unrankable(result: StoredResult) -> None:
     """Boards show measured results of official weights under a named protocol, nothing else.
 
     Raises:

@@ -9,7 +9,7 @@ from javisbench.results.cell import OVERALL, slice_name
 from javisbench.results.verdicts import Judge, Rank, Verdicts
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
 
 class Ranker:
@@ -24,12 +24,12 @@ class Ranker:
         seen: is shown the verdicts behind all ranks, with the results that they are of.
     """
 
-    def __init__(self, seen: Callable[[Sequence[Result], Verdicts], None] | None = None) -> None:
+    def __init__(self, seen: Callable[[Sequence[StoredResult], Verdicts], None] | None = None) -> None:
         self._judge = Judge(ranks_only=True)
         self._seen = seen
 
     def __call__(
-        self, results: Sequence[Result], metric: str, aspect: str | None, category: str | None
+        self, results: Sequence[StoredResult], metric: str, aspect: str | None, category: str | None
     ) -> Sequence[Rank]:
         """The best and worst rank that the data allow each of `results`."""
         name = OVERALL if aspect is None or category is None else slice_name(aspect, category)
@@ -38,7 +38,7 @@ class Ranker:
             self._seen(results, found)
         return found.ranks
 
-    def weighted(self, results: Sequence[Result], metric: str) -> Sequence[Rank]:
+    def weighted(self, results: Sequence[StoredResult], metric: str) -> Sequence[Rank]:
         """The same over all samples, by means that weight clips by how much they can tell; empty without such."""
         found = self._judge.weighted(results, metric)
         return () if found is None else found.ranks

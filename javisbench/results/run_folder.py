@@ -84,7 +84,7 @@ class StoredCard:
 
 
 @dataclass(frozen=True)
-class Result:
+class StoredResult:
     """One run under one protocol.
 
     Attributes:
@@ -305,7 +305,7 @@ def protocol_folder(run: Path, name: str | None, first: str | None) -> Path:
     return run if name in (None, first) else run / "protocols" / str(name)
 
 
-def load_protocol(run: Path, protocol: str | None = None) -> Result:
+def load_protocol(run: Path, protocol: str | None = None) -> StoredResult:
     """A run's result under one protocol; under its first for None.
 
     Raises:
@@ -314,7 +314,7 @@ def load_protocol(run: Path, protocol: str | None = None) -> Result:
     return load_result(protocol_folder(run, protocol, read_manifest(run).get("first_protocol")))
 
 
-def load_results(path: Path | str, *, follow_clips: bool = True) -> list[Result]:
+def load_results(path: Path | str, *, follow_clips: bool = True) -> list[StoredResult]:
     """All results of a run: the protocol it was given first, then those under ``protocols/``.
 
     Args:
@@ -333,7 +333,7 @@ def load_results(path: Path | str, *, follow_clips: bool = True) -> list[Result]
     return list(reversed(by_key.values()))
 
 
-def load_result(path: Path | str, *, follow_clips: bool = True) -> Result:
+def load_result(path: Path | str, *, follow_clips: bool = True) -> StoredResult:
     """One result.
 
     Args:
@@ -357,7 +357,7 @@ def load_result(path: Path | str, *, follow_clips: bool = True) -> Result:
     return _load(path, None, None, follow_clips)
 
 
-def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_clips: bool) -> Result:
+def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_clips: bool) -> StoredResult:
     check = Checker(str(summary))
     data = check.read(summary)
     if data.get("schema") != SUMMARY_SCHEMA:
@@ -373,7 +373,7 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
     told = manifest.get("model", {})
     own_aspects = tuple(_own_aspects(check, run.get("aspects", [])))
     rows = _failures(check, data.get("failures", []))
-    return Result(
+    return StoredResult(
         path=summary if folder is None else folder,
         folder=folder,
         clips=_clip_folder(run_folder, told, follow_clips),

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from javisbench.metrics.base import SetMetric
     from javisbench.metrics.distance import Distance
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
     from javisbench.results.set_features import SetRows
 
 log = logging.getLogger(__name__)
 
 
-def protocol_of(result: Result) -> Protocol:
+def protocol_of(result: StoredResult) -> Protocol:
     """The protocol with the settings that the result was made with, whatever this version's are.
 
     Raises:

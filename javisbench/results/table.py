@@ -21,16 +21,18 @@ from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
 
-RankFunction: TypeAlias = "Callable[[Sequence[Result], str, str | None, str | None], Sequence[tuple[int, int] | None]]"
+RankFunction: TypeAlias = (
+    "Callable[[Sequence[StoredResult], str, str | None, str | None], Sequence[tuple[int, int] | None]]"
+)
 
 
 @runtime_checkable
 class WeightedRanks(Protocol):
     """What also ranks by a metric's weighted mean, as `javisbench.results.ranking.Ranker` does."""
 
-    def weighted(self, results: Sequence[Result], metric: str) -> Sequence[tuple[int, int] | None]:
+    def weighted(self, results: Sequence[StoredResult], metric: str) -> Sequence[tuple[int, int] | None]:
         """The rank interval of each result over all samples; empty where the metric weights nothing."""
         ...
 
@@ -161,7 +163,7 @@ class Table:
         return replace(self, columns=shown, notes=notes)
 
 
-def column(metric_id: str, results: Iterable[Result] = ()) -> Column:
+def column(metric_id: str, results: Iterable[StoredResult] = ()) -> Column:
     """The metric's column, from its card; of a metric that is not installed here, from what one of `results` stored of
     it, else with its id as title.
     """
@@ -186,19 +188,19 @@ def metric_order(metric_ids: Iterable[str], headline: Sequence[str] = ()) -> lis
     return sorted(set(metric_ids), key=lambda metric: (known.get(metric, len(known)), metric))
 
 
-def headline_of(results: Iterable[Result]) -> tuple[str, ...]:
+def headline_of(results: Iterable[StoredResult]) -> tuple[str, ...]:
     """Ids of the metrics that stand for the whole under the results' protocol; those of the first, of several."""
     from javisbench import protocol
 
     return next((protocol.headline_of(result.protocol) for result in results), ())
 
 
-def aspects_of(results: Iterable[Result]) -> tuple[Aspect, ...]:
+def aspects_of(results: Iterable[StoredResult]) -> tuple[Aspect, ...]:
     """The aspects that there may be slices of: the taxonomy's, then those that columns of suites made."""
     return (*TAXONOMY, *joined(aspect for result in results for aspect in result.own_aspects))
 
 
-def chosen_aspects(results: Sequence[Result], columns: Sequence[str] | None) -> frozenset[str] | None:
+def chosen_aspects(results: Sequence[StoredResult], columns: Sequence[str] | None) -> frozenset[str] | None:
     """Ids of the aspects that these columns of suites made, or of those of the taxonomy that are called so; None for
     None.
 
@@ -240,7 +242,7 @@ def slice_title(name: str, aspects: Iterable[Aspect]) -> str:
     return category_id
 
 
-def run_table(result: Result, only: Collection[str] | None = None) -> Table:
+def run_table(result: StoredResult, only: Collection[str] | None = None) -> Table:
     """One run: a row for all samples, then one for each category of each aspect.
 
     Args:
@@ -272,7 +274,7 @@ def run_table(result: Result, only: Collection[str] | None = None) -> Table:
     return replace(table, notes=_notes(table, [result]))
 
 
-def board_table(results: Sequence[Result], aspect: str | None = None, ranks: RankFunction | None = None) -> Table:
+def board_table(results: Sequence[StoredResult], aspect: str | None = None, ranks: RankFunction | None = None) -> Table:
     """Several results side by side.
 
     Args:
@@ -291,7 +293,7 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
     shown = next((known for known in aspects_of(results) if known.id == aspect), None)
     if shown is not None:
         slices = [(category.id, category.title) for category in shown.categories]
-    together: dict[Comparison, list[Result]] = {}
+    together: dict[Comparison, list[StoredResult]] = {}
     for result in results:
         together.setdefault(comparison(result), []).append(result)
     groups: list[RowGroup] = []
@@ -320,7 +322,7 @@ def board_table(results: Sequence[Result], aspect: str | None = None, ranks: Ran
 
 
 def _weighted_ranks(
-    groups: Iterable[Sequence[Result]], columns: Iterable[Column], ranks: WeightedRanks
+    groups: Iterable[Sequence[StoredResult]], columns: Iterable[Column], ranks: WeightedRanks
 ) -> Iterator[str]:
     """Ranks by the second mean of metrics that have one."""
     for col in columns:
@@ -352,7 +354,7 @@ def joined_tables(tables: Sequence[Table]) -> Table:
 
 
 def _result_row(
-    result: Result, metrics: Iterable[str], aspect: str | None, category: str | None, label: str, row_id: str
+    result: StoredResult, metrics: Iterable[str], aspect: str | None, category: str | None, label: str, row_id: str
 ) -> Row:
     cells = {}
     for metric in metrics:
@@ -373,7 +375,7 @@ def _as_overall(cell: Cell | None) -> Cell | None:
 
 def _placed(
     rows: list[Row],
-    members: Sequence[Result],
+    members: Sequence[StoredResult],
     col: Column,
     place_in: tuple[str | None, str | None],
     ranks: RankFunction | None,
@@ -421,7 +423,7 @@ def _places(values: Sequence[float], higher_is_better: bool) -> list[Place | Non
     return ["best" if v == best else "second" if v == second else None for v in values]
 
 
-def protocol_line(results: Sequence[Result]) -> str:
+def protocol_line(results: Sequence[StoredResult]) -> str:
     """Names of the protocols behind a table, with what makes them special."""
     names = list(dict.fromkeys(printable(result.protocol_label) for result in results))
     line = f"Protocol {names[0]}" if len(names) == 1 else f"Protocols {', '.join(names)}, not ranked together"
@@ -434,7 +436,7 @@ def protocol_line(results: Sequence[Result]) -> str:
     return line + "."
 
 
-def _precision_note(result: Result) -> str:
+def _precision_note(result: StoredResult) -> str:
     """How a run that kept its protocol's name in a faster precision was compared; empty for others."""
     records = result.run.get("precision")
     record = records.get(result.protocol) if isinstance(records, dict) else None
@@ -442,12 +444,12 @@ def _precision_note(result: Result) -> str:
         return ""
     precision, clips, tolerance = (str(record.get(key))[:9] for key in ("precision", "clips_tried", "tolerance"))
     return printable(
-        f"{result.model}: ImageBind in {precision}. On the first {clips} clips no score moved by more than {tolerance} "
+        f"{result.model}: networks in {precision}. On the first {clips} clips nothing moved by more than {tolerance} "
         f"from fp32."
     )
 
 
-def _check_lines(results: Sequence[Result]) -> tuple[str, ...]:
+def _check_lines(results: Sequence[StoredResult]) -> tuple[str, ...]:
     """What the checks of each result found."""
     found = [(result, checks) for result in results if (checks := checks_of(result)) is not None]
     if len(results) == 1:
@@ -455,7 +457,7 @@ def _check_lines(results: Sequence[Result]) -> tuple[str, ...]:
     return tuple(printable(f"Checks of {result.model}: {checks.line}.") for result, checks in found)
 
 
-def _not_installed(columns: Iterable[Column], results: Sequence[Result]) -> Iterator[str]:
+def _not_installed(columns: Iterable[Column], results: Sequence[StoredResult]) -> Iterator[str]:
     """Whose metrics are shown as they were stored, since they are not installed here."""
     from javisbench.metrics.registry import METRICS
 
@@ -469,7 +471,7 @@ def _not_installed(columns: Iterable[Column], results: Sequence[Result]) -> Iter
         yield printable(f"{', '.join(found)}: as stored. The metric{whose} is not installed here.")
 
 
-def _remarks(result: Result, metrics: Sequence[str]) -> Iterator[str]:
+def _remarks(result: StoredResult, metrics: Sequence[str]) -> Iterator[str]:
     """What clips that metrics do not apply to are, and what the others show besides the mean."""
     from javisbench.errors import PluginError
     from javisbench.metrics.registry import METRICS, sample_metric
@@ -498,7 +500,7 @@ def _remarks(result: Result, metrics: Sequence[str]) -> Iterator[str]:
             yield printable(f"{result.model}, {metric.card.title}: {'; '.join(told)}.")
 
 
-def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
+def _caveats(metrics: Collection[str], results: Sequence[StoredResult]) -> list[str]:
     """What the set metrics of a table say about their values."""
     from javisbench.errors import PluginError
     from javisbench.metrics.registry import METRICS, set_metric
@@ -517,7 +519,7 @@ def _caveats(metrics: Collection[str], results: Sequence[Result]) -> list[str]:
     return notes
 
 
-def _notes(table: Table, results: Sequence[Result]) -> tuple[str, ...]:
+def _notes(table: Table, results: Sequence[StoredResult]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
     if any(cell.ci_low is not None for _, cell in cells):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.metrics.distance import Distance
-    from javisbench.results.run_folder import Result, SampleInfo
+    from javisbench.results.run_folder import SampleInfo, StoredResult
     from javisbench.results.set_features import SetRows
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class _Tests:
         return Verdict(found, adjusted, better, spread[0], spread[1] + 1)
 
 
-def judge(models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts:
+def judge(models: Sequence[StoredResult], metric: str, slice_name: str = OVERALL) -> Verdicts:
     """Verdicts on some models; see `Judge`, which keeps what it has read."""
     return Judge()(models, metric, slice_name)
 
@@ -196,7 +196,7 @@ class Judge:
         self._joined: dict[tuple[str, ...], tuple[pd.MultiIndex, NDArray[np.float64]]] = {}
         self._distances: dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Distance]]] = {}
 
-    def __call__(self, models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts:
+    def __call__(self, models: Sequence[StoredResult], metric: str, slice_name: str = OVERALL) -> Verdicts:
         """Verdicts on `models`.
 
         Raises:
@@ -228,7 +228,7 @@ class Judge:
             metric, slice_name, found.values, found.n, tests.ranks(found.values), found.status, found.note, tests
         )
 
-    def weighted(self, models: Sequence[Result], metric: str, slice_name: str = OVERALL) -> Verdicts | None:
+    def weighted(self, models: Sequence[StoredResult], metric: str, slice_name: str = OVERALL) -> Verdicts | None:
         """Verdicts by means that weight clips by how much they can tell, on the models and clips that are judged.
 
         None for a metric that weights nothing (`SampleMetric.weighted_by`), where nothing is tested, and where a model
@@ -262,16 +262,16 @@ class Judge:
         tests = _Tests.of(found, made.card.higher_is_better)
         return Verdicts(metric, slice_name, found.values, found.n, tests.ranks(found.values), "ok", None, tests)
 
-    def metrics(self, models: Sequence[Result]) -> frozenset[str]:
+    def metrics(self, models: Sequence[StoredResult]) -> frozenset[str]:
         """Ids of the metrics that all models have per-sample scores or stored features for."""
         found = [{*self._set_metrics([model]), *self._score_columns(model)} for model in models]
         return frozenset(found[0].intersection(*found[1:])) if found else frozenset()
 
-    def slices(self, models: Sequence[Result]) -> list[str]:
+    def slices(self, models: Sequence[StoredResult]) -> list[str]:
         """``overall``, and the categories that any common sample is in."""
         return [OVERALL, *sorted(self.ground(models).members)]
 
-    def ground(self, models: Sequence[Result]) -> Ground:
+    def ground(self, models: Sequence[StoredResult]) -> Ground:
         """What the models have in common."""
         key = tuple(map(_key, models))
         if key not in self._grounds:
@@ -280,7 +280,7 @@ class Judge:
 
     # Per-sample metrics
 
-    def _of_samples(self, models: Sequence[Result], metric: str, name: str) -> _Evidence:
+    def _of_samples(self, models: Sequence[StoredResult], metric: str, name: str) -> _Evidence:
         import numpy as np
 
         places = tuple(i for i, model in enumerate(models) if metric in self._score_columns(model))
@@ -301,7 +301,7 @@ class Judge:
         return _Evidence(tuple(values), len(table), shown, table, clusters.astype(np.intp), note=note)
 
     def _of_like_shares(
-        self, models: Sequence[Result], places: tuple[int, ...], metric: str, name: str
+        self, models: Sequence[StoredResult], places: tuple[int, ...], metric: str, name: str
     ) -> tuple[tuple[int, ...], str | None]:
         """The models whose shares of clips that the metric does not apply to differ from none of the others', and a
         sentence on the rest.
@@ -328,7 +328,7 @@ class Judge:
         return tuple(place for i, place in enumerate(places) if i in left), note
 
     def _not_applicable(
-        self, models: Sequence[Result], metric: str, ground: Ground, name: str
+        self, models: Sequence[StoredResult], metric: str, ground: Ground, name: str
     ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
         """The samples of a slice's clips that all models have, with or without a value, and for which the metric does
         not apply, shape ``(n, models)``.
@@ -347,23 +347,23 @@ class Judge:
         kept = ground.keeps(ids, name)
         return ids[kept], table.reshape(len(clips), len(models))[kept]
 
-    def common_scores(self, models: Sequence[Result], metric: str, name: str = OVERALL) -> NDArray[np.float64]:
+    def common_scores(self, models: Sequence[StoredResult], metric: str, name: str = OVERALL) -> NDArray[np.float64]:
         """A per-sample metric on the clips of a slice that all models have a value for, shape ``(n, models)``."""
         return self._on_slice(models, metric, self.ground(models), name)[1]
 
-    def clips(self, model: Result) -> frozenset[tuple[str, int]]:
+    def clips(self, model: StoredResult) -> frozenset[tuple[str, int]]:
         """Sample and repeat of each clip of the model that has a row of scores."""
         frame = self._frame(model)
         return frozenset() if frame is None else frozenset(frame.index)
 
     def _on_slice(
-        self, models: Sequence[Result], metric: str, ground: Ground, name: str
+        self, models: Sequence[StoredResult], metric: str, ground: Ground, name: str
     ) -> tuple[pd.MultiIndex, NDArray[np.float64]]:
         index, table = self._common(models, metric)
         kept = ground.keeps(_ids(index), name)
         return index[kept], table[kept]
 
-    def _common(self, models: Sequence[Result], metric: str) -> tuple[pd.MultiIndex, NDArray[np.float64]]:
+    def _common(self, models: Sequence[StoredResult], metric: str) -> tuple[pd.MultiIndex, NDArray[np.float64]]:
         """Sample and repeat of the clips that all models have a value for ``(n,)``, and the values ``(n, models)``."""
         import numpy as np
 
@@ -384,7 +384,7 @@ class Judge:
             self._joined[key] = cast("pd.MultiIndex", index[present]), table[present]
         return self._joined[key]
 
-    def _detail(self, model: Result, metric: str, name: str) -> pd.Series[Any]:
+    def _detail(self, model: StoredResult, metric: str, name: str) -> pd.Series[Any]:
         """The first number of a detail of each clip of a model, by sample and repeat."""
         import pandas as pd
 
@@ -395,7 +395,7 @@ class Judge:
         rows = rows[rows["values"].str.len() > 0].drop_duplicates(["sample_id", "repeat"])
         return rows.set_index(["sample_id", "repeat"])["values"].str[0]
 
-    def _frame(self, model: Result) -> pd.DataFrame | None:
+    def _frame(self, model: StoredResult) -> pd.DataFrame | None:
         key = _key(model)
         if key not in self._frames:
             frame = model.scores()
@@ -409,13 +409,13 @@ class Judge:
             self._frames[key] = frame
         return self._frames[key]
 
-    def _score_columns(self, model: Result) -> frozenset[str]:
+    def _score_columns(self, model: StoredResult) -> frozenset[str]:
         frame = self._frame(model)
         return frozenset() if frame is None else frozenset(map(str, frame.columns))
 
     # Set metrics
 
-    def _of_sets(self, models: Sequence[Result], metric: str, name: str) -> _Evidence:
+    def _of_sets(self, models: Sequence[StoredResult], metric: str, name: str) -> _Evidence:
         import numpy as np
 
         from javisbench.metrics.registry import set_metric
@@ -440,7 +440,7 @@ class Judge:
         return _Evidence(values, n, places, np.stack(parts, axis=1), status=status, note=note)
 
     def _measured(
-        self, models: Sequence[Result], metric: str, name: str
+        self, models: Sequence[StoredResult], metric: str, name: str
     ) -> tuple[tuple[str, ...], list[Distance | None]]:
         """The common samples, and each model's distance on those of a slice; None where it has no features."""
         ground = self.ground(models)
@@ -454,7 +454,7 @@ class Judge:
         return ids, found
 
     def _distance(
-        self, model: Result, metric: str, rows: SetRows, ids: tuple[str, ...], ground: Ground
+        self, model: StoredResult, metric: str, rows: SetRows, ids: tuple[str, ...], ground: Ground
     ) -> dict[str, Distance]:
         """Distances of all slices at once: one pass serves them."""
         import numpy as np
@@ -483,7 +483,7 @@ class Judge:
                 self._distances[key] = ids, {}
         return self._distances[key][1]
 
-    def _same_real_side(self, models: Sequence[Result], metric: str, ids: Sequence[str]) -> bool:
+    def _same_real_side(self, models: Sequence[StoredResult], metric: str, ids: Sequence[str]) -> bool:
         import numpy as np
 
         means = []
@@ -494,7 +494,7 @@ class Judge:
         size = float(np.linalg.norm(means[0]))
         return all(float(np.linalg.norm(mean - means[0])) <= SAME_REAL_SIDE * size for mean in means)
 
-    def _set_metrics(self, models: Sequence[Result]) -> Mapping[str, SetRows]:
+    def _set_metrics(self, models: Sequence[StoredResult]) -> Mapping[str, SetRows]:
         """Metric id to the rows of the first of `models` that has them."""
         found: dict[str, SetRows] = {}
         for model in models:
@@ -504,7 +504,7 @@ class Judge:
             found = {**self._rows[key], **found}
         return found
 
-    def _samples(self, model: Result) -> dict[str, SampleInfo]:
+    def _samples(self, model: StoredResult) -> dict[str, SampleInfo]:
         key = _key(model)
         if key not in self._infos:
             self._infos[key] = model.samples_by_id()
@@ -532,7 +532,7 @@ class Ground:
 
     @classmethod
     def of(
-        cls, models: Sequence[Result], infos: Sequence[Mapping[str, SampleInfo]], aspects: frozenset[str] | None
+        cls, models: Sequence[StoredResult], infos: Sequence[Mapping[str, SampleInfo]], aspects: frozenset[str] | None
     ) -> Ground:
         """What they share; of `aspects` alone, where some are named.
 
@@ -575,18 +575,18 @@ def _changed(infos: Sequence[Mapping[str, SampleInfo]]) -> Iterator[str]:
                 yield sample_id
 
 
-def _key(model: Result) -> str:
+def _key(model: StoredResult) -> str:
     """What is read of a result is kept by where it lies: two of one name may be compared."""
     return f"{model.path}\n{model.key}"
 
 
-def _stored_rows(model: Result) -> dict[str, SetRows]:
+def _stored_rows(model: StoredResult) -> dict[str, SetRows]:
     from javisbench.results.set_features import rows_by_metric
 
     return {} if model.folder is None else rows_by_metric(model.folder)
 
 
-def _why_untested(models: Sequence[Result], metric: str, found: _Evidence, is_set: bool) -> str | None:
+def _why_untested(models: Sequence[StoredResult], metric: str, found: _Evidence, is_set: bool) -> str | None:
     """Why no test of these values would say anything about the models; None where it would."""
     from javisbench.metrics.registry import fault_of
 

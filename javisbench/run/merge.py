@@ -28,7 +28,7 @@ from javisbench.run.provenance import Differences, differences, made_with, told
 from javisbench.run.scoring_job import ScoringOptions, score_matched
 
 if TYPE_CHECKING:
-    from javisbench.results.run_folder import Result
+    from javisbench.results.run_folder import StoredResult
     from javisbench.suite import Suite
 
 _SHARD_NAME = re.compile(r"(.+)\.shard-\d+-of-\d+")
@@ -154,7 +154,7 @@ def merge_runs(
     *,
     options: MergeOptions | None = None,
     progress: Progress | None = None,
-) -> Result | None:
+) -> StoredResult | None:
     """Join shards: link or copy clips and features, then make scores and summary anew from the stored features.
 
     The result equals that of one run over all samples: ``scores.parquet``, ``details.parquet``, ``failures.jsonl`` and
@@ -435,7 +435,7 @@ def _score(
     chosen: Mapping[Place, _Part],
     options: MergeOptions,
     progress: Progress,
-) -> Result | None:
+) -> StoredResult | None:
     if not part.requests:
         return None
     first = part.manifest["first_protocol"]

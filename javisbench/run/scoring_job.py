@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from javisbench.errors import RunError, UsageError
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
-from javisbench.results.run_folder import Result, load_protocol, read_manifest
+from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
 from javisbench.run.held import held
 from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
 from javisbench.run.progress import GENERATING, Progress, Step
@@ -40,12 +40,12 @@ class ScoringOptions:
         encoders: encoder to variant.
         weights_dirs: folders with checkpoints.
         reference: folder of real clips, ``suite``, a statistics file, or None.
-        device: torch device; None for cuda when present.
+        device: torch device, or several with commas between; None for every GPU that is visible, else the CPU.
         workers: decoding processes; None for the number of cores.
-        batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
+        batch_clips: clips a batch; None for 1 on a CPU and as many as fill a GPU.
         seed: of the bootstrap.
-        precision: ``fp32``, or ``bf16`` or ``fp16`` for ImageBind: the first 64 clips are then scored both ways, and
-            the protocol keeps its name only when no score moved by more than its tolerance.
+        precision: ``fp32``, or ``tf32``, ``bf16`` or ``fp16`` for the networks: the first 64 clips are then scored both
+            ways, and the protocol keeps its name only when nothing moved by more than its tolerance.
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
@@ -60,7 +60,7 @@ class ScoringOptions:
     workers: int | None = None
     batch_clips: int | None = None
     seed: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
@@ -152,7 +152,7 @@ class ScoringJob:
         mine = matched.of_shard(*shard)
         return cls(run, suite.shard(*shard), mine, shard, name, origin, where, None if in_place else matching)
 
-    def score(self, options: ScoringOptions, progress: Progress | None = None) -> Result:
+    def score(self, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
         """Score the clips into the run folder, alone in it.
 
         Raises:
@@ -189,7 +189,7 @@ def _clip_folder(
     return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name, shard)
 
 
-def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> Result:
+def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
     """Make what is missing of a suite's clips and score them all, alone in the run folder."""
     from javisbench.matching import match_generated
     from javisbench.run.score import scoring_steps
@@ -218,6 +218,8 @@ def _refuse_early(options: ScoringOptions) -> None:
 
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
+    if options.precision == "tf32" and pick_device(options.device) == "cpu":
+        raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
     pick_device(options.device)
     _ = options.limits
 
@@ -272,20 +274,20 @@ def score_matched(
     Returns:
         the name of the first protocol that was asked for.
     """
-    from javisbench.run.device import pick_device
+    from javisbench.run.device import pick_devices
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
     _refuse_early(options)
-    device = pick_device(options.device)
+    devices = pick_devices(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
         progress.say(line)
     if not planned:
         _tell(plan, suite, progress)
     settings = ScoreSettings(
-        device=device,
+        devices=devices,
         workers=options.workers or os.cpu_count() or 1,
-        batch_clips=options.batch_clips or (16 if device.startswith("cuda") else 1),
+        batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
         seed=options.seed,
         precision=options.precision,
         limits=options.limits,
@@ -299,7 +301,7 @@ def score_matched(
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
         progress.expect([*tried, *tried, *steps])
         precisions = try_precision(run, suite, matched, plan, settings, progress)
-    facts = _record(run, suite, plan, options, {"hardware": hardware(device), "matched_by": matched.how})
+    facts = _record(run, suite, plan, options, {"hardware": hardware(devices), "matched_by": matched.how})
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     return scores[0].name

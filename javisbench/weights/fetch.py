@@ -59,8 +59,8 @@ def fetch(
     """
     if not entry.fetchable:
         raise UsageError(
-            f"{entry.title} cannot be fetched: its source is {entry.source}. Put {' or '.join(entry.local_names)} into "
-            f"a folder and give it with --weights-dir."
+            f"{entry.title} cannot be fetched: its source is {entry.source}. Put {entry.wanted_names} into a folder "
+            f"and give it with --weights-dir."
         )
     if needs_acknowledgement(store, entry) and not accept_licence:
         raise UsageError(
@@ -69,7 +69,7 @@ def fetch(
         )
     if store.offline:
         raise WeightsError(
-            f"{entry.title} is not fetched: HF_HUB_OFFLINE is set. Unset it, or put {entry.local_names[0]} into a "
+            f"{entry.title} is not fetched: HF_HUB_OFFLINE is set. Unset it, or put {entry.wanted_names} into a "
             f"folder and give it with --weights-dir."
         )
     folder = store.cache / entry.id
@@ -81,7 +81,8 @@ def fetch(
         else:
             for file in entry.files:
                 known = hashes.get(file.path)
-                remote = Remote(entry.source, file.bytes, bool(file.sha256 or known), allow_http)
+                address = f"{entry.source}/{file.path}" if entry.loose else entry.source
+                remote = Remote(address, file.bytes, bool(file.sha256 or known), allow_http)
                 hashes[file.path] = _fetch_file(entry, file, folder, known, remote, report)
         write_json(folder / _RECORD, {"licence": entry.licence, "source": entry.source, "sha256": hashes})
     return store.find(entry.id)
@@ -222,7 +223,7 @@ def _snapshot(entry: WeightsEntry, target: Path) -> None:
 def _fetch_file(
     entry: WeightsEntry, file: WeightsFile, folder: Path, recorded: str | None, remote: Remote, report: Report | None
 ) -> str:
-    target = folder / entry.local_names[0]
+    target = folder / (file.path if entry.loose else entry.local_names[0])
     expected = file.sha256 or recorded
     if target.is_file() and expected is not None and file_sha256(target) == expected:
         return expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, Stream
+from javisbench.metrics.encoders.intakes import PreparedSounds
+from javisbench.metrics.encoders.network_encoder import DeviceEncoder, StartingEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from javisbench.clip import ClipHead
+    from javisbench.metrics.encoders.transfer import Returned
 
 SAMPLE_RATE = 48000
 SAMPLES = 10 * SAMPLE_RATE
 N_FFT, HOP, BINS = 1024, 480, 64
 LOWEST_HZ, HIGHEST_HZ = 50.0, 14000.0
 PAD_TOKEN = 1
-_SOUNDS_AT_ONCE = 16
 _PROMPTS_AT_ONCE = 64
 
 
@@ -77,7 +79,7 @@ VARIANTS = {
 }
 
 
-class CLAPEncoder(SoundEncoder):
+class CLAPEncoder(DeviceEncoder, StartingEncoder):
     """CLAP with the HTSAT audio network, unfused.
 
     Feature ``audio`` (of a clip): ``embedding``, float32, shape ``(512,)``, L2-normalised, of the channels' mean at
@@ -100,13 +102,16 @@ class CLAPEncoder(SoundEncoder):
         source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023",
         extra="clap",
         module="transformers",
+        reduced_precision=True,
     )
+
+    cpu_batch = 16
+    input_bytes = 28_300_000  # a sound
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
         self._network: Any = None
         self._tokenizer: Any = None
-        self._device = "cpu"
 
     def load(self, weights: Path | None, device: str) -> None:
         """Read `weights` and the tokenizer beside them, and move the network to `device`.
@@ -131,42 +136,53 @@ class CLAPEncoder(SoundEncoder):
         load_strict(network, state, what=f"CLAP ({self.variant})", path=path, ignore=ignored)
         self._tokenizer = load_tokenizer(path, config.longest_prompt)
         self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        self._move(device)
 
-    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
-        """Embeddings of clips' sound."""
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The sound alone."""
+        return "sound"
+
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """The log-mel of the sound."""
+        self._check(specs, "audio")
+        return PreparedSounds(head, specs, _mel)
+
+    def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
+        """Set the embeddings of clips' sound going."""
         import torch
 
-        self._check(specs, "audio")
-        results: list[Encoded] = []
-        mels: list[Tensor] = []
-        places: list[tuple[int, FeatureSpec]] = []
-        for head in heads:
-            try:
-                sound = resampled(head)
-            except FeatureError as error:
-                results.append(dict.fromkeys(specs, error))
-                continue
-            places += [(len(results), spec) for spec in specs]
-            mels += [log_mel(ten_seconds(sound, repeat=spec.settings["clap_padding"] == "repeatpad")) for spec in specs]
-            results.append({})
+        self._check_loaded()
+        clips = cast("Sequence[PreparedSounds]", intakes)
+        results: list[Encoded] = [dict(clip.errors) for clip in clips]
+        places = [(place, spec) for place, clip in enumerate(clips) for spec in clip.sounds]
+        if not places:
+            return lambda: results
         with torch.inference_mode():
-            for (item, spec), embedding in zip(places, self._embed_sounds(mels), strict=True):
-                results[item][spec] = {"embedding": embedding}
-        return results
+            returned = self._embed_sounds([clips[place].sounds[spec] for place, spec in places])
+
+        def finished() -> list[Encoded]:
+            for (place, spec), embedding in zip(places, returned.array(), strict=True):
+                results[place][spec] = {"embedding": embedding}
+            return results
+
+        return finished
 
     def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """Embeddings of prompts."""
         import torch
 
+        self._check_loaded()
         self._check(specs, "text")
         with torch.inference_mode():
             embedded = self._embed_prompts(prompts)
         return [{spec: {"embedding": embedding} for spec in specs} for embedding in embedded]
 
-    def _check(self, specs: Sequence[FeatureSpec], feature: str) -> None:
+    def _check_loaded(self) -> None:
         if self._network is None:
             raise UsageError("Call CLAPEncoder.load before encode.")
+
+    def _check(self, specs: Sequence[FeatureSpec], feature: str) -> None:
         for spec in specs:
             if spec.feature != feature or (spec.subject == "clip") != (feature == "audio"):
                 raise UsageError(
@@ -178,27 +194,20 @@ class CLAPEncoder(SoundEncoder):
         """Drop the network."""
         self._network = self._tokenizer = None
 
-    def _embed_sounds(self, mels: Sequence[Tensor]) -> NDArray[np.float32]:
+    def _embed_sounds(self, mels: Sequence[Tensor]) -> Returned:
         """Log-mels ``(1, 1001, 64)`` to ``(n, 512)``."""
         import torch
         from torch.nn.functional import normalize
-
-        from javisbench.metrics.encoders.batching import forward_in_batches
 
         def embed(batch: Tensor) -> Tensor:
             pooled = self._network.audio_model(input_features=batch).pooler_output
             return normalize(self._network.audio_projection(pooled), dim=-1)
 
-        if not mels:
-            return np.zeros((0, VARIANTS[self.variant].embed_dim), np.float32)
-        stacked = torch.stack(list(mels)).to(self._device)
-        return forward_in_batches(embed, stacked, _SOUNDS_AT_ONCE).cpu().numpy()
+        return self._transfer.down(self._batches(embed, self._transfer.up(torch.stack(list(mels)))))
 
     def _embed_prompts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         import torch
         from torch.nn.functional import normalize
-
-        from javisbench.metrics.encoders.batching import forward_in_batches
 
         def embed(batch: Tensor) -> Tensor:
             ids, mask = batch.unbind(dim=1)
@@ -208,7 +217,12 @@ class CLAPEncoder(SoundEncoder):
         ids = [self._tokenizer.encode(prompt).ids for prompt in prompts]
         longest = max(len(row) for row in ids)
         rows = [[row + [PAD_TOKEN] * (longest - len(row)), [1] * len(row) + [0] * (longest - len(row))] for row in ids]
-        return forward_in_batches(embed, torch.tensor(rows, device=self._device), _PROMPTS_AT_ONCE).cpu().numpy()
+        made = self._batches(embed, self._transfer.up(torch.tensor(rows)), at_most=_PROMPTS_AT_ONCE)
+        return self._transfer.down(made).array()
+
+
+def _mel(head: ClipHead, spec: FeatureSpec) -> Tensor:
+    return log_mel(ten_seconds(resampled(head), repeat=spec.settings["clap_padding"] == "repeatpad"))
 
 
 def resampled(clip: ClipHead) -> NDArray[np.float32]:

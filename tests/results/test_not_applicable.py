@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from javisbench.metrics.av_sync import AVSyncMetric
 from javisbench.results.compare import compare
 from javisbench.results.ranking import Ranker
-from javisbench.results.run_folder import Result, load_result
+from javisbench.results.run_folder import StoredResult, load_result
 from javisbench.results.table import board_table, run_table
 from javisbench.results.verdicts import Judge, judge
 from javisbench.stats import sign_test
@@ -28,7 +28,7 @@ def _metric_cards() -> Iterator[None]:
     yield
 
 
-def model(write_run, name: str, shift: float, silent: range, outlier: float | None = None) -> Result:
+def model(write_run, name: str, shift: float, silent: range, outlier: float | None = None) -> StoredResult:
     """A run under javisbench-v2 with AV-Sync, some of whose clips are silent."""
     path: Path = write_run(name, n=N, metrics=("av_sync",), protocol="javisbench-v2", details=False)
     scores = pd.read_parquet(path / "scores.parquet")
@@ -98,7 +98,7 @@ def test_one_silent_model_does_not_keep_the_others_from_their_ranks(write_run) -
     assert "67 % of Mute" in (found.note or "")
 
 
-def with_weights(result: Result, weights: np.ndarray) -> Result:
+def with_weights(result: StoredResult, weights: np.ndarray) -> StoredResult:
     rows = [(f"sample_{i:04d}", 0, "av_sync", "weight", [float(w)]) for i, w in enumerate(weights)]
     columns = ["sample_id", "repeat", "metric", "name", "values"]
     pd.DataFrame(rows, columns=columns).to_parquet(result.path / "details.parquet")

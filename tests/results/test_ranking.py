@@ -11,7 +11,7 @@ import pandas as pd
 
 from javisbench.metrics.distances import kernel_distance
 from javisbench.results.ranking import Ranker
-from javisbench.results.run_folder import Result, load_result
+from javisbench.results.run_folder import StoredResult, load_result
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.stats import pairwise_p_values, rank_intervals
 
@@ -19,7 +19,7 @@ TIE, CLEAR = [(1, 2), (1, 2)], [(2, 2), (1, 1)]
 Ranks = list[tuple[int, int] | None]
 
 
-def scored(folder: Path, values: np.ndarray, repeats: int = 1) -> Result:
+def scored(folder: Path, values: np.ndarray, repeats: int = 1) -> StoredResult:
     """The run with these scores of JavisScore, one a prompt, the same for all of its repeats."""
     ids = [f"sample_{i:04d}" for i in range(len(values))]
     frame = pd.DataFrame({"sample_id": np.repeat(ids, repeats), "repeat": np.tile(np.arange(repeats), len(values))})
@@ -28,7 +28,7 @@ def scored(folder: Path, values: np.ndarray, repeats: int = 1) -> Result:
     return load_result(folder)
 
 
-def ranks(results: list[Result], category: str | None = None, metric: str = "javis_score") -> Ranks:
+def ranks(results: list[StoredResult], category: str | None = None, metric: str = "javis_score") -> Ranks:
     return list(Ranker()(results, metric, None if category is None else "event_scenario", category))
 
 
@@ -65,7 +65,7 @@ def test_nine_samples_are_not_ranked_and_ten_are(write_run: Callable[..., Path])
         assert ranks(results) == expected
 
 
-def featured(folder: Path, fake: np.ndarray, real: np.ndarray, metric: str, order: Any = None) -> Result:
+def featured(folder: Path, fake: np.ndarray, real: np.ndarray, metric: str, order: Any = None) -> StoredResult:
     """The run with these rows of a set metric."""
     order = np.arange(len(fake)) if order is None else order
     ids = tuple(f"sample_{i:04d}" for i in order)

@@ -51,8 +51,8 @@ const together = (function () {
             media.currentTime = leader.currentTime;
           }
         } else {
-          // Gone within half a second, and never faster or slower than by a quarter.
-          media.playbackRate = Math.abs(late) < CLOSE_S ? 1 : 1 + Math.max(-0.25, Math.min(0.25, late * 2));
+          // Gone within a second at most, and never faster or slower than by a quarter.
+          media.playbackRate = Math.abs(late) < CLOSE_S ? 1 : 1 + Math.max(-0.25, Math.min(0.25, late * 5));
         }
         if (media.paused && leader.currentTime < media.duration) {
           media.play().catch(() => {});

@@ -10,7 +10,7 @@ from javisbench.errors import RunError
 from javisbench.metrics.base import MetricCard
 from javisbench.metrics.registry import METRICS, card_of
 from javisbench.results.cell import OVERALL, Cell
-from javisbench.results.run_folder import Result, load_result
+from javisbench.results.run_folder import StoredResult, load_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def bounds_of_run(run: Path) -> list[Bound]:
     ]
 
 
-def _bound(metric_id: str, cell: Cell, result: Result, scores: pd.DataFrame) -> Bound:
+def _bound(metric_id: str, cell: Cell, result: StoredResult, scores: pd.DataFrame) -> Bound:
     card = METRICS.get(metric_id).card
     # Distances look at one clip a prompt.
     prompts = result.run.get("prompts")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from javisbench.results.run_folder import Failure, Result
+    from javisbench.results.run_folder import Failure, StoredResult
     from javisbench.results.set_features import SetRows
     from javisbench.run.plan import ScorePlan
     from javisbench.run.progress import Progress
@@ -90,7 +90,7 @@ def _with_reference(suite: Suite, options: ScoringOptions) -> ScoringOptions:
 
 def score_variants(
     variants: Variants, suite: Suite, options: ScoringOptions, plan: ScorePlan, folder: Path, progress: Progress
-) -> Result:
+) -> StoredResult:
     """Score all variants into a run folder of their own.
 
     Args:
@@ -118,7 +118,7 @@ def score_variants(
 
 
 def metric_trials(
-    result: Result, variants: Variants, seed: int, plan: ScorePlan
+    result: StoredResult, variants: Variants, seed: int, plan: ScorePlan
 ) -> tuple[tuple[MetricTrial, ...], dict[str, str]]:
     """What every metric sees, and why others were not tested."""
     from javisbench.metrics.registry import card_of
@@ -217,7 +217,7 @@ def _codes(names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _set_trials(
-    result: Result,
+    result: StoredResult,
     variants: Variants,
     seed: int,
     plan: ScorePlan,
