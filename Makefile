@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() o
 PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser docs slow lint types wheel plugin release clean
+.PHONY: help demo test browser docs slow fuzz lint types wheel plugin release clean
 
 help:
 	@echo "make demo     score a small suite on this machine, in a few minutes"
@@ -18,6 +18,7 @@ help:
 	@echo "make browser  leaderboards in Chromium"
 	@echo "make docs     the documentation as a site, in site-docs/"
 	@echo "make slow     the tests that take longer"
+	@echo "make fuzz     damaged files for every reader: COUNT=10000 SEED=0"
 	@echo "make lint     ruff"
 	@echo "make types    mypy --strict"
 	@echo "make wheel    build the package, look into it, run it from elsewhere"
@@ -76,6 +77,12 @@ $(VENV)/.installed-slow: $(VENV)/.installed-dev
 
 slow: $(VENV)/.installed-slow
 	$(PYTEST) -m slow
+
+# A reader may give a result or one sentence; crashes, hangs, defects and memory beyond what is stated end it with 1.
+COUNT ?= 10000
+SEED ?= 0
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
