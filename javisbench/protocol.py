@@ -173,6 +173,22 @@ class SoundSetSettings:
 
 
 @dataclass(frozen=True)
+class LipSettings:
+    """Lip synchrony.
+
+    Attributes:
+        min_track_frames: a face counts when it is found in more frames than that, at 25 a second.
+        several_faces: ``best`` takes the face with the largest confidence less distance, ``mean`` the mean over all.
+        edge_offsets: what an offset of 14 or 15 frames, at the edge of the search, means for a clip: ``kept`` is an
+            offset like any other, ``dropped`` leaves the clip without a value.
+    """
+
+    min_track_frames: int = 20
+    several_faces: Literal["best", "mean"] = "best"
+    edge_offsets: Literal["kept", "dropped"] = "kept"
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A named way of computing every metric.
 
@@ -205,6 +221,7 @@ class Protocol:
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
     speech: SpeechSettings = field(default_factory=SpeechSettings)
     sound_sets: SoundSetSettings = field(default_factory=SoundSetSettings)
+    lips: LipSettings = field(default_factory=LipSettings)
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -515,5 +532,10 @@ def _check(protocol: Protocol) -> None:
     for name in ("panns_16k_s", "panns_32k_s"):
         if not 0.5 <= getattr(protocol.sound_sets, name) <= 600:
             raise UsageError(f"{name} is seconds between 0.5 and 600; got {getattr(protocol.sound_sets, name)}.")
+    if not 6 <= protocol.lips.min_track_frames <= 45_000:
+        raise UsageError(
+            f"min_track_frames is between 6 (a face's place is smoothed over 13 frames) and 45000; got "
+            f"{protocol.lips.min_track_frames}."
+        )
     if not 1000 <= protocol.fad.fad_sample_rate <= 192000:
         raise UsageError(f"fad_sample_rate is between 1000 and 192000 Hz; got {protocol.fad.fad_sample_rate}.")

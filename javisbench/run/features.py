@@ -79,11 +79,13 @@ class FeatureStore:
 
     Args:
         folder: where shards lie; created with the first one.
+        writer: stands in the names of this store's shards where several processes write into one folder.
         clock: monotonic seconds.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, writer: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder = folder
+        self._writer = f"-{writer}" if writer else ""
         self._clock = clock
         self._flushed = clock()
         self._shard_of: dict[str, tuple[Path, tuple[str, ...]]] = {}
@@ -91,10 +93,19 @@ class FeatureStore:
         self._pending_bytes = 0
         self._next = 0
         self._open: dict[Path, Any] = {}
-        rotten = _rotten(folder)
-        for path in sorted(folder.glob("shard-*.safetensors")):
-            self._index(path, rotten)
-            self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
+        self._known: set[Path] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take notice of shards that other processes have written since."""
+        rotten = _rotten(self.folder)
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            if path not in self._known:
+                self._known.add(path)
+                self._index(path, rotten)
+                number = path.stem.removeprefix("shard-")
+                if number.isdecimal():
+                    self._next = max(self._next, int(number) + 1)
 
     def __contains__(self, key: str) -> bool:
         return key in self._pending or key in self._shard_of
@@ -111,9 +122,14 @@ class FeatureStore:
         """
         if key in self._pending:
             return self._pending[key]
+        from safetensors import SafetensorError
+
         path, names = self._shard_of[key]
         shard = self._opened(path)
-        arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
+        try:
+            arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
+        except (SafetensorError, TypeError, ValueError) as error:  # a type of number that numpy does not have, say
+            raise self._forget(key, path) from error
         sums = shard.metadata() or {}
         for name, array in arrays.items():
             # Shards of earlier versions have none.
@@ -132,7 +148,7 @@ class FeatureStore:
     def _forget(self, key: str, path: Path) -> FeatureError:
         """From now on, and in later jobs, these arrays count as not made."""
         self._shard_of.pop(key, None)
-        with (self._folder / _ROTTEN).open("a", encoding="ascii") as file:
+        with (self.folder / _ROTTEN).open("a", encoding="ascii") as file:
             file.write(f"{path.name} {key}\n")
         return FeatureError(
             f"What was stored of this clip in {path} has rotted on the disk: its checksum does not fit. Run the same "
@@ -168,7 +184,8 @@ class FeatureStore:
         from safetensors.numpy import save
 
         flat = {f"{key}/{name}": array for key, arrays in self._pending.items() for name, array in arrays.items()}
-        path = self._folder / f"shard-{self._next:06d}.safetensors"
+        path = self.folder / f"shard-{self._next:06d}{self._writer}.safetensors"
+        self._known.add(path)
         write_bytes(path, save(flat, {name: _checksum(array) for name, array in flat.items()}))
         self._next += 1
         for key, arrays in self._pending.items():
@@ -183,14 +200,30 @@ class FeatureStore:
             with safe_open(path, framework="np") as shard:
                 names: dict[str, list[str]] = {}
                 for full in shard.keys():  # noqa: SIM118 - safe_open is no mapping
-                    key, _, name = full.partition("/")
-                    names.setdefault(key, []).append(name)
+                    key, slash, name = full.partition("/")
+                    if slash and key.isascii() and key.isprintable():  # as all of ours are
+                        names.setdefault(key, []).append(name)
         except (SafetensorError, OSError) as error:
             log.warning("The feature shard %s is damaged (%s); its features are made again.", path, error)
             return
         for key, members in names.items():
             if (path.name, key) not in rotten:
                 self._shard_of[key] = (path, tuple(members))
+
+
+class MemoryStore(FeatureStore):
+    """Holds arrays that somebody else will write to a disk."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+
+    def flush(self) -> None:
+        """Nothing is written."""
+
+    @property
+    def held(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """All arrays by key."""
+        return dict(self._pending)
 
 
 def _checksum(array: NDArray[np.generic]) -> str:

@@ -38,6 +38,7 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "inception": "javisbench.metrics.encoders.inception:InceptionEncoder",
         "audioclip": "javisbench.metrics.encoders.audioclip:AudioCLIPEncoder",
         "synchformer": "javisbench.metrics.encoders.synchformer:SynchformerEncoder",
+        "syncnet": "javisbench.metrics.encoders.syncnet:SyncNetEncoder",
         "clip": "javisbench.metrics.encoders.clip:CLIPEncoder",
         "clap": "javisbench.metrics.encoders.clap:CLAPEncoder",
         "cavp": "javisbench.metrics.encoders.cavp:CAVPEncoder",

@@ -379,8 +379,8 @@ def test_a_decoding_process_that_dies_costs_its_clip(
         if source.sample_id != "sample_0003":
             return original(self, source, open_clip)
         self._connected()
-        assert self._process is not None
-        pid = self._process.pid
+        assert self.process is not None
+        pid = self.process.pid
 
         def send_and_kill(*arguments: Any) -> None:
             send(*arguments)
@@ -399,7 +399,7 @@ def test_a_decoding_process_that_dies_costs_its_clip(
     assert result.summary["metrics"]["av_align"]["overall"]["n"] == 4
 
 
-def test_an_encoder_out_of_memory_goes_on_one_by_one(
+def test_an_encoder_out_of_memory_goes_on_with_half_a_batch(
     noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = evaluate(noise, suite, tmp_path / "whole").scores
@@ -415,7 +415,7 @@ def test_an_encoder_out_of_memory_goes_on_one_by_one(
     # As a network, which is shown several clips at a time.
     monkeypatch.setattr(FlowEncoder, "card", replace(FlowEncoder.card, host=False))
     result = javisbench.evaluate(noise, suite=suite, out=tmp_path / "run", metrics=METRICS, workers=1, batch_clips=4)
-    assert sizes == [4, 1, 1, 1, 1, 1]
+    assert sizes == [4, 2, 1, 1, 2, 1, 1, 1]
     assert result.scores.equals(expected)
 
 
