@@ -43,6 +43,7 @@ ROOMS = (
         "clip",
         "errors",
         "hub",
+        "places",
         "text",
     ),
 )

@@ -86,6 +86,10 @@ class Worker:
         Raises:
             MediaError: the clip cannot be read. What the consumer raises passes through.
         """
+        with source.here() as here:
+            return self._stream(here, source.title, open_clip)
+
+    def _stream(self, source: ClipSource, title: str, open_clip: Callable[[ClipHead], C]) -> C:
         request = {
             "do": "stream",
             "video": str(source.video.absolute()),
@@ -95,7 +99,7 @@ class Worker:
         with self._conversation():
             reply = talk.say(request)
             while True:
-                head = talk.understood(_head_from, reply, str(source.video))
+                head = talk.understood(_head_from, reply, title)
                 talk.pixels = len(head.timeline) * head.height * head.width
                 consumer = open_clip(head)
                 reply = self._hand_over(consumer, head, talk)

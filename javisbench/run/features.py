@@ -204,6 +204,21 @@ class FeatureStore:
                 self._shard_of[key] = (path, tuple(members))
 
 
+class MemoryStore(FeatureStore):
+    """Holds arrays that somebody else will write to a disk."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+
+    def flush(self) -> None:
+        """Nothing is written."""
+
+    @property
+    def held(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """All arrays by key."""
+        return dict(self._pending)
+
+
 def _checksum(array: NDArray[np.generic]) -> str:
     """CRC-32 of an array's bytes (hex): tells bits that have changed on a disk, not ones that somebody has changed."""
     import numpy as np
