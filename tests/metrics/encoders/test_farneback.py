@@ -153,7 +153,7 @@ def test_no_peak_of_procedural_clips_changes(model: str) -> None:
     generator.load("cpu", "auto", None)
     plan = generator.plan(ClipSpec(duration_s=2.0))
     samples = [Sample(f"clip-{n}", n, f"A dog barks at train {n}") for n in range(4)]
-    requests = [Request(sample, n, 0, 100 + n, plan, {"text": sample.prompt}) for n, sample in enumerate(samples)]
+    requests = [Request(sample, n, 0, 100 + n, plan, sample.prompts) for n, sample in enumerate(samples)]
     for answer in generator.generate(requests):
         assert isinstance(answer, Generated), answer
         check_trajectory(lumas_of(answer.clip.frames))
