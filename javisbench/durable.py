@@ -118,13 +118,13 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; torn lines (of a process that was killed) are skipped."""
+    """The objects of a JSON-lines file; lines that are no JSON (torn, of a process that was killed) are skipped."""
     if not path.exists():
         return []
     rows = []
     # Not splitlines(): messages may hold the other line breaks of Unicode.
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
             if isinstance(row, dict):
                 rows.append(row)

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ _MARKS = (
 # Excel's own way of saying it, on a line before the header.
 _SAID_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\n', re.IGNORECASE)
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+SUITE_SUFFIXES = tuple(_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def read_text(path: Path, most_bytes: int) -> str:
         if not path.is_file():
             raise ValueError("not a plain file")
         with path.open("rb") as file:
-            raw = file.read(most_bytes + 1)
+            # Python sets aside at once what is asked for.
+            raw = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
     if len(raw) > most_bytes:

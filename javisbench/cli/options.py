@@ -68,9 +68,78 @@ allow_outside_option = click.option(
     "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-out_option = click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/<model>-<hash>/<suite>]"
+
+
+class Place(click.Path):
+    """A path, or a URL as it stands there.
+
+    Args:
+        fetch: bring what a URL names here, and give the path of that: for what is read alone.
+        media: with its clips.
+        kinds: as for `click.Path`.
+    """
+
+    def __init__(self, *, fetch: bool = False, media: bool = False, **kinds: Any) -> None:
+        super().__init__(path_type=Path, **kinds)
+        self._fetch, self._media = fetch, media
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; of a URL, text."""
+        from javisbench.places import is_url
+
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        if not self._fetch:
+            return value
+        from javisbench.places.mirror import fetched
+
+        return fetched(value, media=self._media)
+
+
+def _into_environment(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """What the library reads from the environment."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value is not None:
+            os.environ[name] = str(value)
+
+    return keep
+
+
+engine_options = compose(
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where the work is done: here, or on the machines of a Ray cluster.",
+    ),
+    click.option(
+        "--engine-address",
+        metavar="HOST:PORT",
+        help="Ray cluster; auto for that of this machine. [default: $RAY_ADDRESS, else a new one here]",
+    ),
 )
+cache_options = compose(
+    click.option(
+        "--cache-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        expose_value=False,
+        is_eager=True,
+        callback=_into_environment("JAVISBENCH_CACHE_DIR"),
+        help="Where what lies at URLs is kept. [default: ~/.cache/javisbench]",
+    ),
+    click.option(
+        "--cache-size",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GIB",
+        expose_value=False,
+        is_eager=True,
+        callback=_into_environment("JAVISBENCH_CACHE_SIZE"),
+        help="Most room for clips there; those not read for longest go first. [default: 20]",
+    ),
+)
+out_option = click.option("--out", type=Place(), help="Run folder, or its URL. [default: runs/<model>-<hash>/<suite>]")
 limit_option = click.option("--limit", type=click.IntRange(min=1), help="Only the suite's first N samples.")
 repeats_option = click.option(
     "--repeats", type=click.IntRange(min=1, max=10000), default=None, help="Clips a prompt. [default: 1, or as found]"
@@ -224,7 +293,7 @@ def by_rank(given: dict[str, Any]) -> dict[str, Any]:
     changed = {**given, "shard": f"{rank}/{count}"}
     if given["out"] is not None:
         # The same --out for all; a run folder takes one process.
-        changed["out"] = given["out"].with_name(f"{given['out'].name}.shard-{rank}-of-{count}")
+        changed["out"] = type(given["out"])(f"{str(given['out']).rstrip('/')}.shard-{rank}-of-{count}")
     if given["device"] is None:
         import torch
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from javisbench.clip import Clip, ClipHead, Damage, FrameRun
 from javisbench.errors import JavisbenchError, MediaError
-from javisbench.media.errors import media_error
+from javisbench.media.errors import STOPPING, media_error
 from javisbench.media.process import C, Consumer, Worker
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, sidecar_for
 
@@ -233,7 +233,8 @@ class ClipReader:
             Each source with its clip, or with the `MediaError` that says why there is none.
 
         Raises:
-            MediaError: ``worker_start``: no decoding process can be started at all.
+            MediaError: ``worker_start``: no decoding process can be started at all; ``unreachable``: the place of the
+                clips.
         """
         whole = _whole(self._limits)
         for source, outcome in self.stream(sources, lambda _, head: whole(head)):
@@ -253,7 +254,8 @@ class ClipReader:
             Each source with its consumer, when it has seen all its frames, or with the `MediaError` that says why not.
 
         Raises:
-            MediaError: ``worker_start``: no decoding process can be started at all.
+            MediaError: ``worker_start``: no decoding process can be started at all; ``unreachable``: the place of the
+                clips.
         """
         self._start_threads()
         pending: deque[_Job] = deque()
@@ -301,8 +303,8 @@ class ClipReader:
             self._changed.notify_all()
         outcome = job.outcome
         if outcome is None:
-            raise JavisbenchError(f"{job.source.video}: reading failed inside javisbench; see the traceback above.")
-        if isinstance(outcome, OSError) or (isinstance(outcome, MediaError) and outcome.kind == "worker_start"):
+            raise JavisbenchError(f"{job.source.title}: reading failed inside javisbench; see the traceback above.")
+        if isinstance(outcome, OSError) or (isinstance(outcome, MediaError) and outcome.kind in STOPPING):
             raise outcome
         return outcome
 

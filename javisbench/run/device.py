@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import logging
+from typing import Literal, TypeAlias, get_args
 
 from javisbench.errors import UsageError
 
 log = logging.getLogger(__name__)
+EngineName: TypeAlias = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def check_engine(name: str, address: str | None, device: str | None) -> None:
+    """Refuse an engine that there is not.
+
+    Raises:
+        UsageError: there is none of this name, it has no address, or no such device.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"The engine is one of {', '.join(ENGINES)}; got {name!r}.")
+    if address is not None and name != "ray":
+        raise UsageError("--engine-address goes with --engine ray.")
+    if name == "ray" and device not in (None, "cpu", "cuda"):
+        raise UsageError(
+            f"With --engine ray, --device is cpu or cuda (each actor has a GPU of its own); got {device!r}."
+        )
 
 
 def pick_device(name: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -120,12 +121,22 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
             session.feature_errors.clear()  # no other block holds these clips
 
 
+def _end_with_parent(descriptor: int) -> None:
+    """Wait until the other end of the connection is gone, however that came: nothing is wanted of this one then."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # a hang-up is told unasked
+    poll.poll()
+    os._exit(0)
+
+
 def main() -> None:
     """Serve the connection whose descriptor is the only argument."""
     # Ctrl-C goes to every process of the terminal; the parent decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    descriptor = int(sys.argv[1])
+    threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
     try:
-        serve(Connection(int(sys.argv[1])))
+        serve(Connection(descriptor))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the parent has gone, or has no more clips: nothing of value is left here
 

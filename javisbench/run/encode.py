@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
+from javisbench.media.errors import STOPPING
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
@@ -81,6 +82,10 @@ class EncodeSession:
     _loaded: dict[str, Encoder] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def with_store(self, store: FeatureStore) -> EncodeSession:
+        """A session with the same networks that knows nothing but what is in `store`."""
+        return replace(self, store=store, feature_errors={}, _places={})
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
@@ -213,9 +218,7 @@ class EncodeSession:
         if name not in self._loaded:
             choice = self.encoders[name]
             with ENCODERS.guarded(name, "load"):
-                encoder = choice.cls(choice.variant)
-                encoder.load(choice.weights.path if choice.weights else None, self.device)
-            self._loaded[name] = encoder
+                self._loaded[name] = choice.load(self.device)
         return self._loaded[name]
 
     def load(self, names: Iterable[str]) -> None:
@@ -301,9 +304,11 @@ def hash_sources(sources: Sequence[ClipSource], workers: int, progress: Progress
         try:
             return content_hash(source)
         except MediaError as error:
+            if error.kind in STOPPING:
+                raise
             return error
         except OSError as error:
-            return MediaError(f"{source.video}: {error.strerror or error}", kind="unreadable")
+            return MediaError(f"{source.title}: {error.strerror or error}", kind="unreadable")
 
     with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
         for source, outcome in zip(sources, threads.map(work, sources), strict=True):
@@ -311,7 +316,7 @@ def hash_sources(sources: Sequence[ClipSource], workers: int, progress: Progress
                 index.hashes[source] = outcome
             else:
                 index.errors[source] = outcome
-            stage.advance(failed=None if isinstance(outcome, str) else str(source.video))
+            stage.advance(failed=None if isinstance(outcome, str) else source.title)
     return index
 
 
@@ -568,7 +573,7 @@ class _ClipLoop:
         for number, (source, outcome) in enumerate(reader.stream(self.todo, visit), 1):
             if isinstance(outcome, MediaError):
                 self.index.errors[source] = outcome
-                self.stage.advance(failed=str(source.video))
+                self.stage.advance(failed=source.title)
             else:
                 self._keep_facts(source, outcome.head)
                 for encoded in outcome.made:

@@ -24,16 +24,14 @@ from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
-from javisbench.run.devices import encode_on_devices
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
     Precision,
     arithmetic,
-    encode_prompts,
-    hash_sources,
     prompt_hash,
 )
+from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
@@ -64,6 +62,7 @@ class ScoreSettings:
         seed: of the bootstrap.
         precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
         limits: what one clip may cost.
+        engine: where features are made.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -72,6 +71,7 @@ class ScoreSettings:
     seed: int = 0
     precision: Precision = "fp32"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    engine: Engine = field(default_factory=LocalEngine)
 
 
 @dataclass
@@ -182,20 +182,19 @@ class _Job:
     def _encode(self) -> None:
         sources = [item.source for item in self.items if item.source is not None]
         real = [source for source in self.reference.sources(self.suite) if source not in set(sources)]
-        self.index = hash_sources([*sources, *real], self.settings.workers, self.progress)
-        texts = self.plan.text_specs()
-        for kind in ("text", "audio_text"):
-            specs = {spec for spec in texts if spec.subject == kind}
-            prompts = [_prompt(item.sample, kind) for item in self.items if item.source in self.index.hashes]
-            if specs:
-                encode_prompts(list(filter(None, prompts)), specs, self.session, self.progress)
-        clip_specs = self.plan.clip_specs()
-        set_specs = {spec for part in self.plan.parts for spec in part.set_specs()}
-        wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(sources, clip_specs)
-        wanted |= dict.fromkeys(real, set_specs)
-        encode_on_devices(wanted, self.index, self.session, self.progress)
+        set_specs = frozenset(spec for part in self.plan.parts for spec in part.set_specs())
+        clips = dict.fromkeys(sources, frozenset(self.plan.clip_specs())) | dict.fromkeys(real, set_specs)
+        texts = [(specs, self._prompts(kind)) for kind in ("text", "audio_text") if (specs := self._text_specs(kind))]
+        self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
         self.session.leave_device()
         self._count_audio()
+
+    def _text_specs(self, kind: str) -> frozenset[FeatureSpec]:
+        return frozenset(spec for spec in self.plan.text_specs() if spec.subject == kind)
+
+    def _prompts(self, kind: str) -> dict[ClipSource, str]:
+        prompts = {item.source: _prompt(item.sample, kind) for item in self.items if item.source is not None}
+        return {source: prompt for source, prompt in prompts.items() if prompt}
 
     def _count_audio(self) -> None:
         for item in self.items:
@@ -436,7 +435,7 @@ def scoring_steps(plan: ScorePlan, clips: int) -> list[Step]:
 
 def _name(item: Item) -> str:
     """What a failed clip is called in the count of failures: as where it was decoded, or generated."""
-    return item.label if item.source is None else str(item.source.video)
+    return item.label if item.source is None else item.source.title
 
 
 def _prompt(sample: Sample, subject: str) -> str:

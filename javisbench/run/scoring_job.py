@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.errors import RunError, UsageError
+from javisbench.places import Cache, gather, holds_clips, is_url, located
+from javisbench.places.urls import shown
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
+from javisbench.run.device import EngineName, check_engine, pick_device, pick_devices
 from javisbench.run.held import held
 from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
 from javisbench.run.progress import GENERATING, Progress, Step
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from javisbench.matching import Matched
     from javisbench.media import DecodeLimits
     from javisbench.reference.real_side import Reference
+    from javisbench.run.engine import Engine
     from javisbench.run.generation_job import GenerationJob
     from javisbench.run.plan import ScorePlan
     from javisbench.suite import Suite
@@ -49,6 +53,9 @@ class ScoringOptions:
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
+        engine: ``local``, or ``ray``: features are made by the machines of a Ray cluster (``javisbench[ray]``). Workers
+            and batches are then those of each of its actors.
+        engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
     """
 
     metrics: Sequence[str] | None = None
@@ -64,6 +71,8 @@ class ScoringOptions:
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
+    engine: EngineName = "local"
+    engine_address: str | None = None
 
     def __post_init__(self) -> None:
         # Callers of the library give paths as text or as `Path`, whichever they have.
@@ -140,15 +149,15 @@ class ScoringJob:
             )
         # The whole suite decides how files are named and how many repeats there are.
         matched = match_clips(folder, suite, manifest=Path(manifest) if manifest else None, repeats=repeats)
-        where = str(folder.resolve()) if folder else None
+        where = located(folder) if folder else None
         matching = {
             "clips": where,
-            "manifest": str(Path(manifest).resolve()) if manifest else None,
+            "manifest": located(Path(manifest)) if manifest else None,
             "repeats": matched.repeats,
             "shard": list(shard),
             "limit": None if len(suite) == suite.total else len(suite),
         }
-        origin = folder.resolve().name if folder else suite.name
+        origin = folder.resolve().name.removesuffix(".tar").removesuffix(".parquet") if folder else suite.name
         mine = matched.of_shard(*shard)
         return cls(run, suite.shard(*shard), mine, shard, name, origin, where, None if in_place else matching)
 
@@ -182,11 +191,11 @@ def _clip_folder(
     if clips is None:
         identity = ["columns", suite.source]
         return None, Path(out) if out else default_run_folder(name or suite.name, identity, suite.name, shard)
-    folder = Path(clips)
+    folder = gather(clips, Cache.from_environment()) if holds_clips(clips) else Path(clips)
     if (folder / "run.json").is_file() and (folder / "clips").is_dir():
         return folder / "clips", Path(out) if out else folder
     title = name or folder.resolve().name
-    return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name, shard)
+    return folder, Path(out) if out else default_run_folder(title, ["folder", located(folder)], suite.name, shard)
 
 
 def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
@@ -213,15 +222,27 @@ def _refuse_early(options: ScoringOptions) -> None:
     Raises:
         UsageError: no such device or precision, or impossible limits.
     """
-    from javisbench.run.device import pick_device
     from javisbench.run.encode import PRECISIONS
 
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
-    if options.precision == "tf32" and pick_device(options.device) == "cpu":
-        raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
-    pick_device(options.device)
+    check_engine(options.engine, options.engine_address, options.device)
+    # The machines of a cluster have devices of their own.
+    if options.engine != "ray":
+        if options.precision == "tf32" and pick_device(options.device) == "cpu":
+            raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
+        pick_device(options.device)
     _ = options.limits
+
+
+def _engine(options: ScoringOptions) -> Engine:
+    if options.engine == "ray":
+        from javisbench.run.cluster.encoding import RayEngine
+
+        return RayEngine(options.engine_address, options.device, options.workers, options.batch_clips)
+    from javisbench.run.engine import LocalEngine
+
+    return LocalEngine()
 
 
 def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
@@ -274,11 +295,10 @@ def score_matched(
     Returns:
         the name of the first protocol that was asked for.
     """
-    from javisbench.run.device import pick_devices
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
     _refuse_early(options)
-    devices = pick_devices(options.device)
+    devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
         progress.say(line)
@@ -291,6 +311,7 @@ def score_matched(
         seed=options.seed,
         precision=options.precision,
         limits=options.limits,
+        engine=_engine(options),
     )
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
@@ -301,7 +322,8 @@ def score_matched(
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
         progress.expect([*tried, *tried, *steps])
         precisions = try_precision(run, suite, matched, plan, settings, progress)
-    facts = _record(run, suite, plan, options, {"hardware": hardware(devices), "matched_by": matched.how})
+    made_by = {"hardware": hardware(devices), "matched_by": matched.how, "engine": options.engine}
+    facts = _record(run, suite, plan, options, made_by)
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     return scores[0].name
@@ -341,7 +363,7 @@ def _requests(
         "metrics": None if options.metrics is None else list(options.metrics),
         "encoders": dict(options.encoders),
         "weights_dirs": [str(folder.resolve()) for folder in options.weights_dirs],
-        "reference": options.reference,
+        "reference": shown(str(options.reference)) if is_url(options.reference) else options.reference,
         "seed": options.seed,
         "precision": options.precision,
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -45,6 +46,8 @@ class CLAPConfig:
         patch_width: of the audio part's tokens in the first stage; each stage doubles it.
         audio_depths: blocks of the stages.
         audio_heads: attention heads of the stages.
+        fused: whether the network was trained to take in parts of sounds over 10 s beside the whole. It is shown the
+            first 10 s here, as it is shown sounds that are no longer.
     """
 
     embed_dim: int = 512
@@ -57,6 +60,7 @@ class CLAPConfig:
     patch_width: int = 96
     audio_depths: tuple[int, ...] = (2, 2, 6, 2)
     audio_heads: tuple[int, ...] = (4, 8, 16, 32)
+    fused: bool = False
 
     @property
     def longest_prompt(self) -> int:
@@ -66,6 +70,8 @@ class CLAPConfig:
 
 VARIANTS = {
     "htsat-unfused": CLAPConfig(),
+    "630k-audioset-fusion": CLAPConfig(fused=True),
+    "music-speech": CLAPConfig(patch_width=128, audio_depths=(2, 2, 12, 2)),
     "small": CLAPConfig(
         embed_dim=24,
         text_width=32,
@@ -80,7 +86,8 @@ VARIANTS = {
 
 
 class CLAPEncoder(DeviceEncoder, StartingEncoder):
-    """CLAP with the HTSAT audio network, unfused.
+    """CLAP with the HTSAT audio network: the unfused one of the reference evaluation, LAION's 630k-audioset-fusion,
+    and the larger one for music and speech.
 
     Feature ``audio`` (of a clip): ``embedding``, float32, shape ``(512,)``, L2-normalised, of the channels' mean at
     48 kHz, first 10 s. Settings: ``clap_padding`` (``pad`` fills shorter sound with zeros, ``repeatpad`` repeats it)
@@ -88,16 +95,22 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
 
     Feature ``text`` (of a prompt): ``embedding`` of the same shape; prompts are cut to 512 tokens.
 
-    Weights: a folder with ``pytorch_model.bin`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them; or one
-    file with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``.
+    Weights: a folder with ``pytorch_model.bin`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them (and
+    laion/clap-htsat-fused, laion/larger_clap_music_and_speech: LAION's files under transformers' names); or one file
+    with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``.
 
     Source: Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023.
     """
 
     card: ClassVar[EncoderCard] = EncoderCard(
         name="clap",
-        title="CLAP HTSAT, unfused",
-        variants={"htsat-unfused": "clap_htsat_unfused", "small": "clap_small"},
+        title="CLAP HTSAT",
+        variants={
+            "htsat-unfused": "clap_htsat_unfused",
+            "630k-audioset-fusion": "clap_htsat_fused",
+            "music-speech": "clap_music_speech",
+            "small": "clap_small",
+        },
         licence="Apache-2.0",
         source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023",
         extra="clap",
@@ -146,7 +159,7 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """The log-mel of the sound."""
         self._check(specs, "audio")
-        return PreparedSounds(head, specs, _mel)
+        return PreparedSounds(head, specs, partial(_mel, htk=VARIANTS[self.variant].fused))
 
     def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
         """Set the embeddings of clips' sound going."""
@@ -200,7 +213,13 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
         from torch.nn.functional import normalize
 
         def embed(batch: Tensor) -> Tensor:
-            pooled = self._network.audio_model(input_features=batch).pooler_output
+            if VARIANTS[self.variant].fused:  # the whole four times, and no sound that goes on
+                longer = torch.zeros(len(batch), 1, dtype=torch.bool, device=batch.device)
+                pooled = self._network.audio_model(
+                    input_features=batch.expand(-1, 4, -1, -1), is_longer=longer
+                ).pooler_output
+            else:
+                pooled = self._network.audio_model(input_features=batch).pooler_output
             return normalize(self._network.audio_projection(pooled), dim=-1)
 
         return self._transfer.down(self._batches(embed, self._transfer.up(torch.stack(list(mels)))))
@@ -221,8 +240,8 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
         return self._transfer.down(made).array()
 
 
-def _mel(head: ClipHead, spec: FeatureSpec) -> Tensor:
-    return log_mel(ten_seconds(resampled(head), repeat=spec.settings["clap_padding"] == "repeatpad"))
+def _mel(head: ClipHead, spec: FeatureSpec, *, htk: bool) -> Tensor:
+    return log_mel(ten_seconds(resampled(head), repeat=spec.settings["clap_padding"] == "repeatpad"), htk=htk)
 
 
 def resampled(clip: ClipHead) -> NDArray[np.float32]:
@@ -248,16 +267,22 @@ def ten_seconds(sound: NDArray[np.float32], *, repeat: bool) -> NDArray[np.float
     return np.pad(sound, (0, SAMPLES - len(sound)))
 
 
-def log_mel(samples: NDArray[np.float32]) -> Tensor:
-    """Log-mel spectrogram as CLAP was trained on: float32, shape ``(1, frames, 64)``, decibels from -100 up."""
+def log_mel(samples: NDArray[np.float32], *, htk: bool = False) -> Tensor:
+    """Log-mel spectrogram as CLAP was trained on: float32, shape ``(1, frames, 64)``, decibels from -100 up.
+
+    Args:
+        samples: at 48 kHz.
+        htk: bands of height 1 on HTK's scale, as the fused network was trained, in place of Slaney's.
+    """
     import torch
 
-    from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
+    from javisbench.metrics.encoders.preprocessing.mel_filters import htk_mel_filters, slaney_mel_filters
 
     signal = torch.from_numpy(samples).double()
     window = torch.hann_window(N_FFT, dtype=torch.float64)
     spectrum = torch.stft(signal, N_FFT, HOP, window=window, center=True, pad_mode="reflect", return_complex=True)
-    filters = torch.from_numpy(slaney_mel_filters(SAMPLE_RATE, N_FFT, BINS, LOWEST_HZ, HIGHEST_HZ))
+    bank = htk_mel_filters if htk else slaney_mel_filters
+    filters = torch.from_numpy(bank(SAMPLE_RATE, N_FFT, BINS, LOWEST_HZ, HIGHEST_HZ))
     mel = filters @ spectrum.abs().square()
     return (10 * torch.log10(mel.clamp(min=1e-10))).T.float()[None]
 
@@ -315,6 +340,7 @@ def build_clap(config: CLAPConfig) -> nn.Module:
         "patch_embeds_hidden_size": config.patch_width,
         "depths": list(config.audio_depths),
         "num_attention_heads": list(config.audio_heads),
+        "enable_fusion": config.fused,
     }
     both = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=config.embed_dim)
     with torch.random.fork_rng(devices=[]):  # construction draws weights that are replaced at once

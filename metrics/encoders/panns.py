@@ -131,7 +131,7 @@ class _PANNsEncoder(NetworkEncoder["nn.Module"], SoundEncoder):
     (whether the mean of the samples is taken off).
     """
 
-    cpu_batch: ClassVar[int] = 8
+    cpu_batch = 8
 
     def _build(self) -> nn.Module:
         return build(VARIANTS[self.card.name][self.variant])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -290,3 +293,36 @@ def test_an_accelerator_that_is_not_used_is_named(
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("mps"))
     assert pick_devices(None) == ("cpu",)
     assert "This machine's mps is not used" in caplog.text
+
+
+@pytest.mark.slow  # 4 s
+def test_a_process_ends_with_its_parent(folder: Path, weights: Path, tmp_path: Path) -> None:
+    """However the parent ends: here by SIGKILL, once the process is at work."""
+    options = {
+        "--suite": folder / "s.csv", "--metrics": "av_ib", "--encoder": "imagebind=tiny", "--weights-dir": weights,
+        "--device": "cpu,cpu", "--out": tmp_path / "run",
+    }  # fmt: skip
+    named = [str(word) for option in options.items() for word in option]
+    command = [sys.executable, "-m", "javisbench", "score", str(folder), *named]
+    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children: list[int] = []
+    while not children and parent.poll() is None:
+        children = [pid for pid in children_of(parent.pid) if "device_process" in command_of(pid)]
+        time.sleep(0.05)
+    assert children, "it must not have been done already"
+    parent.kill()
+    parent.wait()
+    while any("device_process" in command_of(pid) for pid in children):
+        time.sleep(0.05)
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""

@@ -20,7 +20,7 @@ from javisbench.metrics.encoders.base import (
     StreamEncoder,
     timeline_for,
 )
-from javisbench.metrics.encoders.batching import Batches, on_cores, one_thread
+from javisbench.metrics.encoders.batching import on_cores, one_thread
 from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.frame_rate import frames_at_rate
@@ -159,7 +159,7 @@ class SyncNetEncoder(NetworkEncoder["LipNetworks"], StreamEncoder):
 
         # A thread that reads clips has as many threads for PyTorch as were set last anywhere, and sums go by them.
         with torch.inference_mode(), one_thread():
-            found = Batches(at_once)(said, s3fd.network_input(pictures, self._device)).cpu().numpy()
+            found = self._batches(said, s3fd.network_input(pictures, self._device), at_most=at_once).cpu().numpy()
         priors = s3fd.anchors(height, width)
         return [s3fd.boxes(each[:, :4], each[:, 4], priors, LEAST_SCORE) for each in found]
 
