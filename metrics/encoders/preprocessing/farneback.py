@@ -39,6 +39,7 @@ SIGMA = 1.2
 #: Sides, in pixels, from which on `Farneback.of_frames` does as OpenCV, which weighs smaller pictures otherwise.
 LEAST_SIDE = 10
 _LEAST_LEVEL = 32
+_RUN = 8
 _EDGE = (0.14, 0.14, 0.4472, 0.4472, 0.4472)
 _MORE_DETERMINANT = 1e-3
 
@@ -116,22 +117,39 @@ def _levels(height: int, width: int) -> int:
 
 
 def _smoothed(pictures: Tensor, level: int) -> Tensor:
-    """``(N, 1, H, W)`` under the Gaussian of a level; products are added unrounded, in OpenCV's order."""
+    """``(N, 1, H, W)`` under the Gaussian of a level, in OpenCV's order.
+
+    Products are added unrounded, but for the columns that are left over from runs of eight.
+    """
     import torch
 
     half = _smoothing(level)
-    radius = len(half) - 1
-    before, centre, behind = _around(pictures, -1, radius)
+    radius, rest = len(half) - 1, pictures.shape[-1] % _RUN
     if radius == 1:
+        before, centre, behind = _around(pictures, -1, radius)
         across = torch.add((before[0] + behind[0]) * half[1], centre, alpha=half[0])
-    else:
-        across = before[-1] * half[-1]
-        for pixel, weight in zip((*before[-2::-1], centre, *behind), (*half[-2:0:-1], *half), strict=True):
-            across.add_(pixel, alpha=weight)
-    before, centre, behind = _around(across, -2, radius)
+        return _smoothed_down(across, half, fused=True)
+    smooth = _smoothed_down(_smoothed_across(pictures, half, fused=True), half, fused=True)
+    if rest:
+        last = pictures[..., -(rest + 2 * radius) :]
+        plain = _smoothed_down(_smoothed_across(last, half, fused=False), half, fused=False)
+        smooth[..., -rest:] = plain[..., -rest:]
+    return smooth
+
+
+def _smoothed_across(maps: Tensor, half: tuple[float, ...], *, fused: bool) -> Tensor:
+    before, centre, behind = _around(maps, -1, len(half) - 1)
+    across = before[-1] * half[-1]
+    for pixel, weight in zip((*before[-2::-1], centre, *behind), (*half[-2:0:-1], *half), strict=True):
+        across = across.add_(pixel, alpha=weight) if fused else across.add_(pixel * weight)
+    return across
+
+
+def _smoothed_down(maps: Tensor, half: tuple[float, ...], *, fused: bool) -> Tensor:
+    before, centre, behind = _around(maps, -2, len(half) - 1)
     smooth = centre * half[0]
     for one, other, weight in zip(before, behind, half[1:], strict=True):
-        smooth.add_(one + other, alpha=weight)
+        smooth = smooth.add_(one + other, alpha=weight) if fused else smooth.add_((one + other) * weight)
     return smooth
 
 
