@@ -117,7 +117,7 @@ class FlowEncoder(SharedFlowEncoder):
     """Motion of a clip's picture, from all frames at native size.
 
     On a CUDA device clips are shared between it and the CPU's threads. Magnitudes then differ by up to 2e-5 pixels from
-    one run to another, as a clip is taken by the one or the other.
+    one run to another (2e-4 in one drawn scene of flat colours), as a clip is taken by the one or the other.
 
     Features:
         ``motion``: ``magnitude``, float64 ``(T,)``, mean flow in pixels per frame, index i for the motion from frame
