@@ -62,8 +62,8 @@ def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] 
         except JavisbenchError as error:
             if refused is None or not _is_archive(source):
                 raise
-            told = (error.sentence, *error.details)
-            refused.append(Refused(source.name, tuple(map(Scrubber.of_this_machine(work).text, told))))
+            told = map(Scrubber.of_this_machine(work).text, (error.sentence, *error.details))
+            refused.append(Refused(source.name, tuple(told)))
             continue
         results.update((result.key, result) for result in found)
     if not results and refused:

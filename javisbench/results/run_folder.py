@@ -295,7 +295,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     check_size(path, MAX_FAILURES_BYTES)
-    rows = read_jsonl(path)
+    rows = read_jsonl(path, MAX_FAILURES + 1)
     _failures(Checker(str(path)), rows)
     return rows
 

@@ -92,7 +92,7 @@ class FeatureStore:
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
         self._pending_bytes = 0
         self._next = 0
-        self._open: dict[Path, Any] = {}
+        self._open: dict[Path, tuple[Any, Mapping[str, str]]] = {}
         self._known: set[Path] = set()
         self.refresh()
 
@@ -125,12 +125,11 @@ class FeatureStore:
         from safetensors import SafetensorError
 
         path, names = self._shard_of[key]
-        shard = self._opened(path)
+        shard, sums = self._opened(path)
         try:
             arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
         except (SafetensorError, TypeError, ValueError) as error:  # a type of number that numpy does not have, say
             raise self._forget(key, path) from error
-        sums = shard.metadata() or {}
         for name, array in arrays.items():
             # Shards of earlier versions have none.
             if sums.get(f"{key}/{name}") not in (None, _checksum(array)):
@@ -156,14 +155,16 @@ class FeatureStore:
             kind="rotten",
         )
 
-    def _opened(self, path: Path) -> Any:
+    def _opened(self, path: Path) -> tuple[Any, Mapping[str, str]]:
+        """A shard with its checksums."""
         # Opening parses the shard's header; samples are read in the order of shards, so a few open ones suffice.
         from safetensors import safe_open
 
         if path not in self._open:
             if len(self._open) >= _OPEN_SHARDS:
                 del self._open[next(iter(self._open))]
-            self._open[path] = safe_open(path, framework="np")
+            shard: Any = safe_open(path, framework="np")
+            self._open[path] = shard, shard.metadata() or {}
         return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:

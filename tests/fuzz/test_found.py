@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from javisbench.durable import read_jsonl
-from javisbench.errors import JavisbenchError, UsageError, WeightsError
+from javisbench.errors import JavisbenchError, RunError, UsageError, WeightsError
 from javisbench.metrics.encoders.checkpoint import load_checkpoint
+from javisbench.results.run_folder import read_failures
 from javisbench.run.features import FeatureStore
 from tests.fuzz.harness import good_files
 from tests.fuzz.targets import TARGETS
@@ -93,6 +94,15 @@ def test_lines_that_are_no_json_are_skipped(tmp_path: Path) -> None:
     lines = ['{"a": 1}', "[" * 100_000, '{"n": ' + "9" * 5000 + "}", '{"torn', '{"b": 2}']
     (tmp_path / "x.jsonl").write_text("\n".join(lines))
     assert read_jsonl(tmp_path / "x.jsonl") == [{"a": 1}, {"b": 2}]
+    assert read_jsonl(tmp_path / "x.jsonl", 1) == [{"a": 1}]
+
+
+def test_failures_without_end_are_refused_before_all_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"sample_id": "a", "repeat": 0, "stage": "decode", "metric": None, "kind": "x", "message": "m"}
+    (tmp_path / "failures.jsonl").write_text((json.dumps(row) + "\n") * 50)
+    monkeypatch.setattr("javisbench.results.run_folder.MAX_FAILURES", 10)
+    with pytest.raises(RunError, match="is not a list of at most 10 entries"):
+        read_failures(tmp_path)
 
 
 def test_a_recursive_cascade_is_a_usage_error(tmp_path: Path) -> None:

@@ -337,7 +337,7 @@ def test_known_hashes_are_hashes_and_belong_to_files_of_known_size() -> None:
 
 
 def test_every_metric_of_javisbench_has_weights_of_known_hash() -> None:
-    """Of those that are computed without being asked for; VideoReward's excepted, which a program of the user's reads."""
+    """Of those computed without being asked for; VideoReward's excepted, which a program of the user's reads."""
     from javisbench.metrics.base import needed_features
     from javisbench.metrics.encoders import ENCODERS
     from javisbench.metrics.registry import METRICS
