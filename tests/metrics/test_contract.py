@@ -220,6 +220,27 @@ def test_the_example_package_keeps_it(example_package: Any, tmp_path: Path) -> N
     assert weights.locate("example_palette").official is True
 
 
+@pytest.mark.parametrize(
+    ("kinds", "status"), [('{"no_face": "without a face"}', "not applicable"), ('{"silent": "silent"}', "failed")]
+)
+def test_a_metric_that_does_not_apply_to_the_made_clips_is_not_broken(
+    kinds: str, status: str, packages: Any, store: WeightStore
+) -> None:
+    source = SOURCE.replace(
+        "    settings = Levels\n    card", f"    settings = Levels\n    not_applicable = {kinds}\n    card"
+    )
+    source = source.replace(
+        SCORE, "raise MetricError('There is no face.', kind='no_face')\n        return SampleScore("
+    )
+    source = source.replace("import numpy as np", "import numpy as np\nfrom javisbench.errors import MetricError")
+    packages.install("levels", ENTRIES, source)
+    report = check("metric", "mean_level", store)
+    rows = {row.name: row for row in report.rows}
+    for name in ("pure", "values in range", "determinism"):
+        assert rows[name].status == status and "There is no face" in rows[name].note, rows[name]
+    assert rows["odd clips"].status == "ok"
+
+
 def test_the_command_tells_and_counts(packages: Any, store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
     packages.install("levels", ENTRIES, SOURCE.replace("(0.0, 255.0)", "(0.0, 1.0)"))
     assert cli(["metrics", "check", "mean_level", "level"]) == 1
