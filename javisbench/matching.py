@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from javisbench.errors import UsageError
@@ -13,6 +13,7 @@ from javisbench.media.source import VIDEO_SUFFIXES
 from javisbench.suite import Sample, Suite
 from javisbench.suite_folder import REPEAT_NAME, videos_in
 from javisbench.suite_rows import read_table
+from javisbench.system_faults import Places
 
 _REPEAT = re.compile(r"[0-9]{0,4}")
 
@@ -39,11 +40,16 @@ class Matched:
         items: one a sample and repeat, in suite order.
         extra: video files that belong to no sample.
         how: ``id``, ``index``, ``manifest`` or ``suite``.
+        places: the folders of the files as they were found, to tell later whether one has gone.
     """
 
     items: tuple[Item, ...]
     extra: tuple[Path, ...]
     how: str
+    places: Places = field(default_factory=Places, compare=False)
+
+    def __post_init__(self) -> None:
+        self.places.add(file for item in self.items if item.source is not None for file in item.source.files)
 
     @property
     def missing(self) -> tuple[str, ...]:

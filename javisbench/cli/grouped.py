@@ -23,7 +23,16 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     ),
     "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype"),
     "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "precision", "seed"),
-    "Machine": ("device", "workers", "shard", "batch_clips", "clip_memory", "clip_deadline", "weights_dirs"),
+    "Machine": (
+        "device",
+        "workers",
+        "shard",
+        "batch_clips",
+        "clip_memory",
+        "clip_deadline",
+        "patience",
+        "weights_dirs",
+    ),
     "Output": ("out", "html", "effects", "list_damages", "drop_clips", "strict", "as_json", "quiet", "verbose", "help"),
 }
 

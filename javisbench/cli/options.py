@@ -151,6 +151,14 @@ scoring_options = compose(
         help="Time that reading one clip may take, beside a second for each four million pixels.",
     ),
     click.option(
+        "--patience",
+        type=click.FloatRange(min=0, max=86400),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
+    ),
+    click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"
     ),
 )

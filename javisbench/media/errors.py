@@ -11,6 +11,7 @@ KINDS: dict[str, str] = {
     "not_found": "there is no such file, or a link leads nowhere",
     "not_a_file": "a folder, pipe, socket or device where a media file should be",
     "no_permission": "the file may not be read",
+    "unreadable": "the system gives an error when this file is read, and not for others (a bad sector, say)",
     "empty_file": "the file has no bytes",
     "unsupported_format": "the content is none of the accepted container formats, whatever the name says",
     "bad_container": "the container's own structure is damaged or incomplete (no index, broken header)",
@@ -26,6 +27,18 @@ KINDS: dict[str, str] = {
     "worker_start": "no decoding process can be started on this machine",
     "cannot_write": "the clip cannot be encoded or stored as asked",
 }
+
+
+OF_CONTENT = (
+    "bad_container",
+    "no_video_stream",
+    "no_frames",
+    "short_read",
+    "decode_error",
+    "bad_audio",
+    "bad_sidecar",
+)
+"""Kinds of bytes that are not what they should be; FFmpeg takes a disk that fails for damage, or for a file's end."""
 
 
 def media_error(kind: str, message: str) -> MediaError:

@@ -43,6 +43,8 @@ class DecodeLimits:
             with more to do than it has cores, in proportion longer. Then the decoding process is ended and replaced.
         address_space_bytes: address space of a decoding process (Linux; other systems may not enforce it).
             By default ``memory_bytes`` and 3 GiB for the decoder itself.
+        patience_s: seconds that the system (file systems, memory) may take to recover before reading ends; it is tried
+            after waits that grow.
     """
 
     memory_bytes: int = 2**30
@@ -50,10 +52,13 @@ class DecodeLimits:
     max_pixels: int = 2**36
     deadline_s: float = 60.0
     address_space_bytes: int = 0
+    patience_s: float = 60.0
 
     def __post_init__(self) -> None:
         if min(self.memory_bytes, self.max_decoded_bytes, self.max_pixels, self.deadline_s) <= 0:
             raise ValueError("memory_bytes, max_decoded_bytes, max_pixels and deadline_s must be above 0")
+        if not 0 <= self.patience_s < float("inf"):
+            raise ValueError("patience_s must be 0 or more")
         if self.address_space_bytes <= 0:
             object.__setattr__(self, "address_space_bytes", self.memory_bytes + _ADDRESS_SPACE_BESIDES)
 
@@ -90,6 +95,11 @@ class ClipSource:
     sample_id: str
     video: Path
     audio: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return (self.video,) if self.audio is None else (self.video, self.audio)
 
 
 @dataclass(frozen=True)

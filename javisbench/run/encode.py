@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
-from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError
+from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError, SystemFaultError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
 from javisbench.run.progress import ENCODING, READING
+from javisbench.system_faults import Fault, Places, can_be_read, fault_of, tried_again
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +36,37 @@ Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
+def _stopped(what: str, done: str) -> SystemFaultError:
+    return SystemFaultError(
+        f"{what.rstrip('.')}. The system stopped this run, no clip did: {done}. What is done is kept; run the same "
+        f"command again."
+    )
+
+
 @dataclass
 class ContentIndex:
     """What is known of each source: its content hash, where its sound came from, or why it cannot be read."""
 
     hashes: dict[ClipSource, str] = field(default_factory=dict)
     errors: dict[ClipSource, MediaError] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
+
+    def fault(self, source: ClipSource, failure: Exception) -> Fault | None:
+        """Whether it is the system's fault that a source could not be read."""
+        return fault_of(failure) or next(filter(None, map(self.places.lost, source.files)), None)
+
+    def alone(self, source: ClipSource, failure: Exception, fault: Fault, done: str) -> MediaError:
+        """The error of a source that is alone in its trouble: one of its folder that was read can be read even now.
+
+        Raises:
+            SystemFaultError: none can.
+        """
+        folder = self.places.folder(source.video)
+        others = (other.video for other in reversed(self.hashes) if self.places.folder(other.video) == folder)
+        other = next(others, None)
+        if other is not None and can_be_read(other):
+            return MediaError(f"{source.video}: {fault.reason}, for this file alone.", kind="unreadable")
+        raise _stopped(f"{source.video} cannot be read: {fault.reason}", done) from failure
 
 
 @dataclass
@@ -70,6 +97,10 @@ class EncodeSession:
     _loaded: dict[str, Encoder] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    # Encoders that have made something here; and those whose last item found no memory. One item may be too large for it,
+    # two in a row are the machine's trouble.
+    _worked: set[str] = field(default_factory=set)
+    _starved: set[str] = field(default_factory=set)
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
@@ -137,16 +168,35 @@ class EncodeSession:
         specs: list[FeatureSpec],
         make: Callable[[Sequence[T]], list[Encoded]],
     ) -> list[Encoded]:
-        try:
-            with self.precise(encoder):
-                return _checked(make(items), items, specs)
-        except Exception as error:
-            if len(items) > 1:
-                log.warning("%s failed on a batch of %d (%s); trying one by one", encoder.card.name, len(items), error)
-                return [made for item in items for made in self._guarded(encoder, [item], specs, make)]
-            if self.is_new(encoder, error):
-                log.exception("%s failed", encoder.card.name)
-            return [dict.fromkeys(specs, _defect(encoder, error))]
+        def attempt() -> list[Encoded] | Exception:
+            try:
+                with self.precise(encoder):
+                    return _checked(make(items), items, specs)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                return error
+
+        made = attempt()
+        if isinstance(made, Exception) and len(items) > 1:
+            log.warning("%s failed on a batch of %d (%s); trying one by one", encoder.card.name, len(items), made)
+            return [made for item in items for made in self._guarded(encoder, [item], specs, make)]
+        name = encoder.card.name
+        if isinstance(made, Exception):
+            # One that has never had room here does not fit, which is no passing trouble. And what runs on the host runs
+            # in a thread of the reader, where nobody could end a wait.
+            hopeless = name in self._starved - self._worked
+            patience_s = 0.0 if encoder.card.host or hopeless else self.limits.patience_s
+            made, fault = tried_again(made, attempt, fault_of, patience_s, name)
+            if fault is not None and (fault.certain or name in self._starved & self._worked):
+                raise SystemFaultError(f"{encoder.card.title} failed: {fault.reason}")
+            if fault is not None:
+                self._starved.add(name)
+        if not isinstance(made, Exception):
+            self._worked.add(name)
+            self._starved.discard(name)
+            return made
+        if self.is_new(encoder, made):
+            log.error("%s failed", encoder.card.name, exc_info=made)
+        return [dict.fromkeys(specs, _defect(encoder, made))]
 
     def is_new(self, encoder: Encoder, error: Exception) -> bool:
         """Whether a defect is another than those seen before: of thousands of clips with one, one traceback is told."""
@@ -234,26 +284,57 @@ def full_fp32() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-def hash_sources(sources: Sequence[ClipSource], workers: int, progress: Progress) -> ContentIndex:
-    """Content hashes of all files; unreadable ones become errors."""
-    index = ContentIndex()
+def hash_sources(
+    sources: Sequence[ClipSource],
+    workers: int,
+    progress: Progress,
+    *,
+    places: Places | None = None,
+    limits: DecodeLimits | None = None,
+) -> ContentIndex:
+    """Content hashes of all files; unreadable ones become errors.
 
-    def work(source: ClipSource) -> str | MediaError:
-        try:
-            return content_hash(source)
-        except MediaError as error:
-            return error
-        except OSError as error:
-            return MediaError(f"{source.video}: {error.strerror or error}", kind="unreadable")
+    Args:
+        sources: the files.
+        workers: threads that read.
+        progress: shown to the user.
+        places: where they were listed; None: where they are now.
+        limits: how long the system may take to recover.
 
+    Raises:
+        SystemFaultError: files cannot be read, and that is not theirs to blame.
+    """
+    index = ContentIndex(places=places or Places())
+    index.places.add(file for source in sources for file in source.files)
+    patience_s = (limits or DecodeLimits()).patience_s
     with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
-        for source, outcome in zip(sources, threads.map(work, sources), strict=True):
+        for source, first in zip(sources, threads.map(_content, sources), strict=True):
+            outcome = first
+            if isinstance(outcome, MediaError):
+                outcome, fault = tried_again(
+                    outcome, partial(_content, source), partial(index.fault, source), patience_s, source.video
+                )
+                if fault is not None:
+                    outcome = index.alone(
+                        source, outcome, fault, f"{len(index.hashes)} of {len(sources)} clips are read"
+                    )
             if isinstance(outcome, str):
                 index.hashes[source] = outcome
             else:
                 index.errors[source] = outcome
             stage.advance(failed=None if isinstance(outcome, str) else str(source.video))
     return index
+
+
+def _content(source: ClipSource) -> str | MediaError:
+    try:
+        return content_hash(source)
+    except MediaError as error:
+        return error
+    except OSError as error:
+        failure = MediaError(f"{source.video}: {error.strerror or error}", kind="unreadable")
+        failure.__cause__ = error
+        return failure
 
 
 def encode_prompts(
@@ -293,12 +374,12 @@ def encode_clips(
     session.load(name for missing in todo.values() for name in missing)
     # A clip of which nothing can be made is decoded all the same: that it can be read is a fact of its own.
     todo = {source: session.whole(missing) for source, missing in todo.items()}
-    with progress.stage(ENCODING, len(todo)) as stage, ClipReader(session.workers, session.limits) as reader:
+    with progress.stage(ENCODING, len(todo)) as stage, _reader(session, index) as reader:
         _ClipLoop(todo, index, session, stage, _Claims(session)).run(reader)
     # What was left to another clip of the same picture or sound, which then failed for a reason of its own.
     again = _todo({source: wanted[source] for source in todo if source not in index.errors}, index, session)
     if left := {source: able for source, missing in again.items() if (able := session.whole(missing))}:
-        with progress.stage(ENCODING, len(left)) as stage, ClipReader(session.workers, session.limits) as reader:
+        with progress.stage(ENCODING, len(left)) as stage, _reader(session, index) as reader:
             _ClipLoop(left, index, session, stage, None).run(reader)
     session.store.flush()
     broken = {index.hashes[source]: error for source, error in index.errors.items() if source in index.hashes}
@@ -306,6 +387,10 @@ def encode_clips(
         # Copies of a broken clip were not decoded again.
         if index.hashes.get(source) in broken:
             index.errors.setdefault(source, broken[index.hashes[source]])
+
+
+def _reader(session: EncodeSession, index: ContentIndex) -> ClipReader:
+    return ClipReader(session.workers, session.limits, places=index.places)
 
 
 def _todo(
@@ -329,7 +414,8 @@ class _Claims:
 
     def __init__(self, session: EncodeSession) -> None:
         self._session = session
-        self._taken: set[str] = set()
+        # A clip that is read a second time, for whatever reason, keeps what it has taken.
+        self._taken: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def first(self, head: ClipHead, todo: Mapping[str, list[FeatureSpec]]) -> dict[str, list[FeatureSpec]]:
@@ -344,9 +430,7 @@ class _Claims:
         if not digest:
             return True
         key = self._session.key(stream_content(stream, digest), spec)
-        free = key not in self._taken and key not in self._session.store
-        self._taken.add(key)
-        return free
+        return self._taken.setdefault(key, head.name) == head.name and key not in self._session.store
 
 
 class _Visit:
@@ -415,6 +499,8 @@ class _Visit:
         except FeatureError as error:
             self._give_up(name, specs, error)
         except Exception as error:
+            if (fault := fault_of(error)) is not None and fault.certain:
+                raise SystemFaultError(f"{encoder.card.title} failed: {fault.reason}") from error
             if self._session.is_new(encoder, error):
                 log.exception("%s failed on %s", encoder.card.name, self.head.name)
             self._give_up(name, specs, _defect(encoder, error))
@@ -432,6 +518,7 @@ class _ClipLoop:
     session: EncodeSession
     stage: Stage
     claims: _Claims | None
+    done: int = 0
     _batch: list[tuple[ClipSource, _Visit]] = field(default_factory=list)
 
     def run(self, reader: ClipReader) -> None:
@@ -439,9 +526,18 @@ class _ClipLoop:
             todo = self.todo[source]
             return _Visit(head, todo if self.claims is None else self.claims.first(head, todo), self.session)
 
-        for source, outcome in reader.stream(self.todo, visit):
+        try:
+            self._take(reader.stream(self.todo, visit))
+        except SystemFaultError as error:
+            self._finish_batch()
+            done = f"{self.done} of {len(self.todo)} clips that were to be encoded are"
+            raise _stopped(error.sentence, done) from error
+
+    def _take(self, outcomes: Iterator[tuple[ClipSource, _Visit | MediaError]]) -> None:
+        for source, outcome in outcomes:
             if isinstance(outcome, MediaError):
                 self.index.errors[source] = outcome
+                self.done += 1
                 self.stage.advance(failed=str(source.video))
                 continue
             self._keep_facts(source, outcome.head)
@@ -474,6 +570,7 @@ class _ClipLoop:
             made = self.session.features(self.session.encoder(name), [intake for _, intake in members], list(specs))
             for (source, _), encoded in zip(members, made, strict=True):
                 self.session.keep(self.index.hashes[source], encoded)
+        self.done += len(batch)
         for _ in batch:
             self.stage.advance()
 

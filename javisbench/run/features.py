@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes
-from javisbench.errors import FeatureError
+from javisbench.errors import FeatureError, SystemFaultError
 from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.system_faults import fault_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +92,7 @@ class FeatureStore:
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
         self._pending_bytes = 0
         self._next = 0
+        self._forgotten = 0
         self._open: dict[Path, Any] = {}
         rotten = _rotten(folder)
         for path in sorted(folder.glob("shard-*.safetensors")):
@@ -111,15 +114,25 @@ class FeatureStore:
         """
         if key in self._pending:
             return self._pending[key]
+        from safetensors import SafetensorError
+
         path, names = self._shard_of[key]
-        shard = self._opened(path)
-        arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
-        sums = shard.metadata() or {}
+        try:
+            shard = self._opened(path)
+            arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
+            sums = shard.metadata() or {}
+        except SafetensorError as error:  # the header was whole when it was indexed
+            raise self._forget(key, path) from error
         for name, array in arrays.items():
             # Shards of earlier versions have none.
             if sums.get(f"{key}/{name}") not in (None, _checksum(array)):
                 raise self._forget(key, path)
         return arrays
+
+    @property
+    def forgotten(self) -> int:
+        """How many keys were found rotten since the store was opened."""
+        return self._forgotten
 
     def find(self, key: str) -> dict[str, NDArray[np.generic]]:
         """The arrays stored under `key`; none where there are none, or where they have rotted."""
@@ -132,7 +145,9 @@ class FeatureStore:
     def _forget(self, key: str, path: Path) -> FeatureError:
         """From now on, and in later jobs, these arrays count as not made."""
         self._shard_of.pop(key, None)
-        with (self._folder / _ROTTEN).open("a", encoding="ascii") as file:
+        self._forgotten += 1
+        # What cannot be noted is found again.
+        with contextlib.suppress(OSError), (self._folder / _ROTTEN).open("a", encoding="ascii") as file:
             file.write(f"{path.name} {key}\n")
         return FeatureError(
             f"What was stored of this clip in {path} has rotted on the disk: its checksum does not fit. Run the same "
@@ -186,6 +201,8 @@ class FeatureStore:
                     key, _, name = full.partition("/")
                     names.setdefault(key, []).append(name)
         except (SafetensorError, OSError) as error:
+            if fault_of(error) is not None:
+                raise SystemFaultError(f"{path} cannot be read: {error}. Run the same command again.") from error
             log.warning("The feature shard %s is damaged (%s); its features are made again.", path, error)
             return
         for key, members in names.items():

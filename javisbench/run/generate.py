@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
 from javisbench.durable import append_jsonl, read_json, write_json, write_jsonl
-from javisbench.errors import GenerationError, JavisbenchError, RunError
+from javisbench.errors import GenerationError, JavisbenchError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
 from javisbench.run.conform import conform_clip
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import GENERATING
 from javisbench.run.store_clip import place_clip
+from javisbench.system_faults import fault_of
 from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
@@ -380,6 +381,12 @@ class _Job:
             yield from self._answers(left[:half], attempt)
             yield from self._answers(left[half:], attempt)
             return
+        fault = fault_of(error)
+        if fault is not None and fault.certain:
+            raise SystemFaultError(
+                f"{self.generator.card_id} failed: {fault.reason}. No clip is listed for it: {self._done} of "
+                f"{self._total} clips are made and kept. Run the same command again."
+            ) from error
         kind = "out_of_memory" if _is_out_of_memory(error) else getattr(error, "kind", "exception")
         log.debug("generation failed", exc_info=error)
         if attempt == 1:
@@ -390,6 +397,10 @@ class _Job:
         message = error.message if isinstance(error, JavisbenchError) else f"{type(error).__name__}: {error}"
         for request in left:
             yield Failed(request, "generate", kind, message)
+
+    @property
+    def _done(self) -> int:
+        return self.outcome.kept + self.outcome.made
 
     def _store(self, answer: Generated, stage: Stage) -> None:
         request = answer.request

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
 from javisbench.results.run_folder import read_manifest
-from javisbench.run.manifest import default_run_folder, slug, update_manifest
+from javisbench.run.manifest import default_run_folder, set_aside_if_damaged, slug, update_manifest
 from javisbench.run.progress import Progress
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class GenerationJob:
         from javisbench.run.generate import generate_clips
         from javisbench.weights import WeightStore
 
+        set_aside_if_damaged(self.run)
         settings = replace(self.settings, device=pick_device(self.settings.device))
         plan = self.generator.plan(self.suite.setting_to_make)
         progress.say(

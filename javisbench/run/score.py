@@ -22,6 +22,7 @@ from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
 from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
+from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
 from javisbench.run.encode import (
@@ -87,6 +88,7 @@ class ProtocolScores:
         detailed: metric id to position to details.
         cells: metric id to flat slice name to cell.
         set_rows: name to the paired rows of the set metrics.
+        generation: of the files that were written (`javisbench.results.seal`); empty before.
     """
 
     name: str
@@ -97,6 +99,7 @@ class ProtocolScores:
     detailed: dict[str, dict[int, Mapping[str, tuple[float, ...]]]] = field(default_factory=dict)
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     set_rows: dict[str, SetRows] = field(default_factory=dict)
+    generation: str = ""
 
     @property
     def failed(self) -> int:
@@ -169,8 +172,14 @@ class _Job:
             precision=self.settings.precision,
         )
         try:
+            self._read()
             self._encode()
-            return [self._score(part) for part in self.plan.parts]
+            results = [self._score(part) for part in self.plan.parts]
+            if self.session.store.forgotten:
+                self.progress.say(f"{self.session.store.forgotten} stored features have rotted: they are made anew")
+                self._encode()
+                results = [self._score(part) for part in self.plan.parts]
+            return results
         finally:
             self.session.close()
 
@@ -178,10 +187,19 @@ class _Job:
     def items(self) -> Sequence[Item]:
         return self.matched.items
 
+    def _read(self) -> None:
+        self.sources = [item.source for item in self.items if item.source is not None]
+        made = set(self.sources)
+        self.real = [source for source in self.reference.sources(self.suite) if source not in made]
+        self.index = hash_sources(
+            [*self.sources, *self.real],
+            self.settings.workers,
+            self.progress,
+            places=self.matched.places,
+            limits=self.settings.limits,
+        )
+
     def _encode(self) -> None:
-        sources = [item.source for item in self.items if item.source is not None]
-        real = [source for source in self.reference.sources(self.suite) if source not in set(sources)]
-        self.index = hash_sources([*sources, *real], self.settings.workers, self.progress)
         texts = self.plan.text_specs()
         for kind in ("text", "audio_text"):
             specs = {spec for spec in texts if spec.subject == kind}
@@ -190,12 +208,13 @@ class _Job:
                 encode_prompts(list(filter(None, prompts)), specs, self.session, self.progress)
         clip_specs = self.plan.clip_specs()
         set_specs = {spec for part in self.plan.parts for spec in part.set_specs()}
-        wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(sources, clip_specs)
-        wanted |= dict.fromkeys(real, set_specs)
+        wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(self.sources, clip_specs)
+        wanted |= dict.fromkeys(self.real, set_specs)
         encode_clips(wanted, self.index, self.session, self.progress)
         self._count_audio()
 
     def _count_audio(self) -> None:
+        self.audio = dict.fromkeys(self.audio, 0)
         for item in self.items:
             key = media_facts_key(self.index.hashes.get(item.source, "")) if item.source else ""
             if facts := self.session.store.find(key):
@@ -483,7 +502,9 @@ def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, fac
     _write_parquet(folder / "samples.parquet", samples_frame(job.items))
     write_set_features(folder, result.set_rows)
     write_jsonl(folder / "failures.jsonl", failures)
-    write_json(folder / "summary.json", _summary(part, result, failures, job, facts))
+    summary = sealed_summary(_summary(part, result, failures, job, facts), folder)
+    result.generation = summary[GENERATION]
+    write_json(folder / "summary.json", summary)
 
 
 def _summary(

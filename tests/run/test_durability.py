@@ -393,7 +393,7 @@ def test_a_decoding_process_that_dies_costs_its_clip(
             return original(self, source, open_clip)
 
     monkeypatch.setattr(process.Worker, "stream", stream)
-    result = evaluate(noise, suite, tmp_path / "run")
+    result = javisbench.evaluate(noise, suite=suite, out=tmp_path / "run", metrics=METRICS, workers=1, patience_s=0)
     listed = [(f["sample_id"], f["stage"], f["kind"]) for f in result.summary["failures"]]
     assert listed == [("sample_0002", "generate", "refused"), ("sample_0003", "decode", "worker_died")]
     assert result.summary["metrics"]["av_align"]["overall"]["n"] == 4
