@@ -8,10 +8,12 @@ import fcntl
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +35,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises:
         SystemFaultError: no space, no permission, a file system that is read-only or gone; `target` is as it was.
     """
-    temporary = target.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
+    temporary = target.with_name(f"{_TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
     try:
         with _explained(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +97,29 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def sweep_earlier(target: Path) -> None:
+    """Remove what processes of this machine that are gone left of writing `target`, in a folder that has no lock."""
+    mine = re.compile(rf"{re.escape(_TEMPORARY)}{_host()}-([0-9]+)-[0-9a-f]{{8}}-{re.escape(target.name)}")
+    with contextlib.suppress(OSError):
+        for path in target.parent.iterdir():
+            if (found := mine.fullmatch(path.name)) and not _runs(int(found[1])):
+                path.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_bytes(target: Path, data: bytes) -> None:

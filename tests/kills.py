@@ -100,6 +100,15 @@ class Command:
     count: Count = field(default_factory=Count)
 
 
+_sync = os.fsync
+
+
+def slow_sync(descriptor: int) -> None:
+    """As of a disk: between the files of a result there is time to be killed."""
+    time.sleep(0.02)
+    _sync(descriptor)
+
+
 def attempt(argv: Sequence[str], before: Callable[[], None] = lambda: None) -> int:
     """Fork, and run the command line in a session of its own; returns the process id."""
     child = os.fork()
@@ -111,6 +120,7 @@ def attempt(argv: Sequence[str], before: Callable[[], None] = lambda: None) -> i
         nowhere = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(nowhere, number)
+        os.fsync = slow_sync
         before()
         from javisbench.cli import run
 

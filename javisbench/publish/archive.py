@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path
+from javisbench.durable import atomic_path, sweep_earlier
 from javisbench.errors import RunError, SubmissionError
 from javisbench.results.checked_json import parse_json
 from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
+from javisbench.results.seal import check_tables
 from javisbench.run.manifest import now_text, versions
 from javisbench.weights.hashes import SHA256, file_sha256
 
@@ -76,6 +77,8 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
         raise RunError(f"{run} was not scored under {protocol}; it has {', '.join(r.protocol for r in results)}.")
     refuse_unrankable(chosen)
     members = {name: (chosen.folder / name).read_bytes() for name in MEMBERS if (chosen.folder / name).is_file()}
+    # A job that scores the run anew may have written since it was read.
+    check_tables(chosen.document, chosen.folder)
     members["clips.json"] = _clip_hashes(chosen)
     manifest = {
         "schema": SUBMISSION_SCHEMA,
@@ -91,6 +94,7 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
         "packed_with": versions(),
         "members": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in sorted(members.items())},
     }
+    sweep_earlier(out)
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
         for name, data in sorted(members.items()):

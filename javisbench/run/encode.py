@@ -97,8 +97,8 @@ class EncodeSession:
     _loaded: dict[str, Encoder] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    # Encoders that have made something here; and those whose last item found no memory. One item may be too large for it,
-    # two in a row are the machine's trouble.
+    # Encoders that have made something here; and those whose last item found no memory: one may be too large, two in a
+    # row are the machine's trouble.
     _worked: set[str] = field(default_factory=set)
     _starved: set[str] = field(default_factory=set)
 
@@ -309,21 +309,28 @@ def hash_sources(
     patience_s = (limits or DecodeLimits()).patience_s
     with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
         for source, first in zip(sources, threads.map(_content, sources), strict=True):
-            outcome = first
-            if isinstance(outcome, MediaError):
-                outcome, fault = tried_again(
-                    outcome, partial(_content, source), partial(index.fault, source), patience_s, source.video
-                )
-                if fault is not None:
-                    outcome = index.alone(
-                        source, outcome, fault, f"{len(index.hashes)} of {len(sources)} clips are read"
-                    )
+            outcome = first if isinstance(first, str) else _settled(first, source, index, patience_s, len(sources))
             if isinstance(outcome, str):
                 index.hashes[source] = outcome
             else:
                 index.errors[source] = outcome
             stage.advance(failed=None if isinstance(outcome, str) else str(source.video))
     return index
+
+
+def _settled(
+    failure: MediaError, source: ClipSource, index: ContentIndex, patience_s: float, total: int
+) -> str | MediaError:
+    """What becomes of a source that could not be read: its hash after all, or the error that it keeps."""
+    outcome, fault = tried_again(
+        failure, partial(_content, source), partial(index.fault, source), patience_s, source.video
+    )
+    if isinstance(outcome, str):
+        return outcome
+    if fault is not None:
+        return index.alone(source, outcome, fault, f"{len(index.hashes)} of {total} clips are read")
+    assert isinstance(outcome, MediaError)
+    return outcome
 
 
 def _content(source: ClipSource) -> str | MediaError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from javisbench import __version__
-from javisbench.durable import locked, read_json, write_json
+from javisbench.durable import disk_trouble, locked, read_json, write_json
 from javisbench.errors import RunError, UsageError, WeightsError
 from javisbench.hub import reachable
 from javisbench.weights.hashes import file_sha256
@@ -289,7 +289,9 @@ def _download(url: str, part: Path, report: Report | None) -> None:
         part.unlink()
         _download_rest(url, part, report)
     except (OSError, http.client.HTTPException) as error:
-        raise _not_fetched(url, error) from error
+        trouble = disk_trouble(error, part)
+        # What else is the system's fault is the network's here.
+        raise trouble if trouble and trouble.kind != "system" else _not_fetched(url, error) from error
 
 
 def _download_rest(url: str, part: Path, report: Report | None) -> bool:

@@ -280,7 +280,7 @@ def test_a_disk_in_trouble_stops_the_run_and_loses_nothing(
         tried = failing(patch, code, name)
         with pytest.raises(RunError, match="Nothing written so far is lost") as caught:
             evaluate(noise, suite, run)
-    assert caught.value.kind == kind
+    assert (caught.value.kind, caught.value.exit_code) == (kind, 3)
     assert tried
     assert leftovers(run) == []
     made = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
