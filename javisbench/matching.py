@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from javisbench.errors import UsageError
+from javisbench.errors import SystemFaultError, UsageError
 from javisbench.media import ClipSource, sidecar_for
 from javisbench.media.source import VIDEO_SUFFIXES
 from javisbench.suite import Sample, Suite
@@ -77,10 +77,18 @@ def match_clips(
     """Match clips made elsewhere: those of a folder, or of the suite's ``pred_video_path`` column for None.
 
     Arguments and errors are those of `match_folder` and `match_paths`.
+
+    Raises:
+        SystemFaultError: the folder vanished meanwhile: clips seem to be missing, or to have no sound beside them.
     """
     if folder is None:
         return match_paths(suite, "pred_video_path")
-    return match_folder(folder, suite, manifest=manifest, repeats=repeats)
+    listed = folder / "listed"
+    places = Places([listed])
+    matched = match_folder(folder, suite, manifest=manifest, repeats=repeats)
+    if fault := places.lost(listed):
+        raise SystemFaultError(f"Clips cannot be matched: {fault.reason}. Run the same command again when it is back.")
+    return matched
 
 
 def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, repeats: int | None = None) -> Matched:

@@ -40,6 +40,9 @@ OF_CONTENT = (
 )
 """Kinds of bytes that are not what they should be; FFmpeg takes a disk that fails for damage, or for a file's end."""
 
+MAYBE_PASSED = (*OF_CONTENT, "not_found", "no_permission", "unreadable")
+"""Kinds that a trouble of the system looks like which is over when it is asked for: such a clip is looked at twice."""
+
 
 def media_error(kind: str, message: str) -> MediaError:
     """A `MediaError` of one of the documented kinds.

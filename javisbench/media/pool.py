@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from javisbench.clip import Clip, ClipHead, Damage, FrameRun
 from javisbench.errors import JavisbenchError, MediaError, SystemFaultError
-from javisbench.media.errors import OF_CONTENT, media_error
+from javisbench.media.errors import MAYBE_PASSED, media_error
 from javisbench.media.process import C, Consumer, DisturbedError, Worker
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, sidecar_for
 from javisbench.system_faults import Fault, Places, can_be_read, fault_of, tried_again
@@ -340,7 +340,7 @@ class ClipReader:
 
         if isinstance(failure, SystemFaultError):
             raise failure
-        if isinstance(failure, MediaError) and failure.kind in OF_CONTENT and self._fault(source, failure) is None:
+        if isinstance(failure, MediaError) and failure.kind in MAYBE_PASSED and self._fault(source, failure) is None:
             outcome = again()
             if not isinstance(outcome, Exception):
                 log.warning("%s was read at the second try; at the first: %s", source.video, failure.message)

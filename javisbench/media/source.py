@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 
 from javisbench.errors import MediaError
 from javisbench.media.errors import media_error
+from javisbench.system_faults import fault_of
 
 SIDECAR_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -186,7 +187,9 @@ def _names_by_stem(folder: Path) -> Mapping[str, Sequence[PurePath]]:
         if time.time_ns() - changed_ns > grain_ns:
             return _remembered_by_stem(folder, changed_ns)
         return _list_by_stem(folder)
-    except OSError:
+    except OSError as error:
+        if fault_of(error) is not None:  # else a sound that is there would be taken for none
+            raise
         return {}
 
 

@@ -322,6 +322,12 @@ def _settled(
     failure: MediaError, source: ClipSource, index: ContentIndex, patience_s: float, total: int
 ) -> str | MediaError:
     """What becomes of a source that could not be read: its hash after all, or the error that it keeps."""
+    if index.fault(source, failure) is None:
+        # It was read ahead of time; what the system failed at then may be over.
+        second = _content(source)
+        if isinstance(second, str):
+            return second
+        failure = second
     outcome, fault = tried_again(
         failure, partial(_content, source), partial(index.fault, source), patience_s, source.video
     )

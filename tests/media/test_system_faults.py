@@ -115,6 +115,28 @@ def test_a_folder_that_vanishes_is_no_fault_of_its_clips(clips: list[ClipSource]
         read(clips, places)
 
 
+def test_a_folder_that_was_away_while_clips_were_read_ahead_costs_none(clips: list[ClipSource], tmp_path: Path) -> None:
+    folder, opened = clips[0].video.parent, []
+
+    def opening(source: ClipSource, head: ClipHead) -> WholeClip:
+        # The others are read ahead while the first waits for its consumer.
+        if not opened:
+            folder.rename(tmp_path / "away")
+        opened.append(source.sample_id)
+        return WholeClip(head, QUICK)
+
+    places = Places(source.video for source in clips)
+    found = {}
+    with ClipReader(1, QUICK, places=places) as reader:
+        stream = reader.stream(clips, opening)
+        found["a"] = next(stream)[1]
+        while stream.gi_frame.f_locals["pending"] and not all(job.done for job in stream.gi_frame.f_locals["pending"]):
+            time.sleep(0.01)
+        (tmp_path / "away").rename(folder)
+        found |= {source.sample_id: outcome for source, outcome in stream}
+    assert all(isinstance(outcome, WholeClip) for outcome in found.values())
+
+
 def test_a_file_that_vanishes_alone_is_a_clip_that_is_not_found(clips: list[ClipSource]) -> None:
     places = Places(source.video for source in clips)
     clips[1].video.unlink()
