@@ -373,7 +373,7 @@ def errors(base: Path, seed: str) -> Faults:
             writing = Outcome()
 
             def over(code: int = getattr(errno, name)) -> None:
-                left, real = b.rng.randrange(16), Path.replace
+                left, real = b.rng.randrange(9), Path.replace
 
                 def refused(self: Path, target: Any) -> Any:
                     nonlocal left
