@@ -25,41 +25,9 @@ input: see [protocols](protocols.md). How numbers are averaged, and what their i
 cos is the cosine of two embeddings, n the number of clips.
 """
 
-FORMULAS = {
-    "fvd": "|m_x - m_y|² + tr(S_x + S_y) - 2 tr (S_x^½ S_y S_x^½)^½, with means m and covariances S (divided by n-1) "
-    "of 400 I3D logits of 24 frames, evenly spaced, both ends included, in a padded square of 224 pixels",
-    "kvd": "mean over i ≠ j of k(x_i, x_j) + mean over i ≠ j of k(y_i, y_j) - 2 mean of k(x_i, y_j), with k(a, b) = "
-    "(a·b/400 + 1)³ on the logits of FVD",
-    "fad": "10 000 times the Fréchet distance (as FVD) of 1024 AudioCLIP outputs, not normalised, for the first 4 s",
-    "fid": "the Fréchet distance (as FVD) of 2048 pooled Inception outputs of 4 frames a clip, evenly spaced, both "
-    "ends included; frames in RGB, [-1, 1], stretched to 299 x 299 (bilinear, no antialias). n and its limits count "
-    "clips, not frames; an interval is over clips",
-    "tv_ib": "cos(text, video); video is the mean over 15 crops: five 2-s clips of two frames; left, centre and right",
-    "ta_ib": "cos(audio prompt, audio); audio is the mean over three 2-s clips",
-    "av_ib": "cos(audio, video), both as above",
-    "clip_score": "mean over 48 frames of cos(frame, text)",
-    "clap_score": "cos(audio, audio prompt)",
-    "cavp_score": "mean over quarter seconds of cos(picture, sound)",
-    "av_align": "I / (A + V - I), with A sound onsets, V peaks of mean optical flow, and I onsets less than one frame "
-    "from a peak",
-    "avh_score": "mean over all frames of cos(frame, whole audio)",
-    "javis_score": "mean over windows of 2 s (every 0.5 s) of the mean of the 40 % smallest cos(frame, window's audio)",
-    "desync": "mean over groups of 14 segments of |offset of the most probable of 21 classes|, -2.0 to 2.0 s",
-    "av_sync": "(M(0) - mean) / deviation of M over the lags beyond 120 ms, with M(lag) the largest S within 60 ms, "
-    "and S the weighted mean over 85 regions of max(0, z)³ of the circular correlation of motion changes with rises of "
-    "sound, standardised over lags to z. Scores are clipped to [-2, 6] before they are averaged",
-    "audio_quality": "(enjoyment + usefulness + complexity + quality) / 4",
-    "visual_quality": "output of the VQ head, as it is",
-    "motion_quality": "output of the MQ head, as it is",
-}
-
 
 def page() -> str:
     """The whole page."""
-    cards = [metric.card for metric in own_metrics()]
-    missing = [c.id for c in cards if c.id not in FORMULAS and not c.id.startswith("health_")]
-    if missing:
-        raise KeyError(f"FORMULAS has no entry for {', '.join(missing)}.")
     lines = [*index(), ""]
     for metric in own_metrics():
         if not metric.card.id.startswith("health_"):
@@ -113,7 +81,7 @@ def own_metrics() -> Iterator[Any]:
 def section(metric: Any) -> list[str]:
     """The section of a metric."""
     card = metric.card
-    lines = [f"## {card.title} (`{card.id}`)", "", card.measures, "", f"* **Formula**: {FORMULAS[card.id]}."]
+    lines = [f"## {card.title} (`{card.id}`)", "", card.measures, "", f"* **Formula**: {card.formula}."]
     lines.append(f"* **Range**: {_range(card)}; {_better(card)} is better.")
     without = getattr(metric, "not_applicable", {})
     if without:

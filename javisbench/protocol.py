@@ -142,6 +142,53 @@ class AudioQualitySettings:
 
 
 @dataclass(frozen=True)
+class SpeechSettings:
+    """Speech metrics.
+
+    Attributes:
+        dnsmos_windows: ``all`` rates every window of 9.01 s; ``rounded`` leaves out those that the published program
+            loses to rounding (7 to 23 s into a sound).
+        speech_rule: text as error rates compare it: ``basic`` takes punctuation out, ``raw`` counts it.
+        vad_threshold: probability from which on Silero VAD hears speech.
+        vad_least_ms: shortest speech that counts, in ms.
+    """
+
+    dnsmos_windows: Literal["all", "rounded"] = "all"
+    speech_rule: Literal["basic", "raw"] = "basic"
+    vad_threshold: float = 0.5
+    vad_least_ms: int = 100
+
+
+@dataclass(frozen=True)
+class SoundSetSettings:
+    """Sets of sounds.
+
+    Attributes:
+        panns_16k_s: seconds of a sound that PANNs at 16 kHz hears.
+        panns_32k_s: seconds that PANNs at 32 kHz hears; shorter sound is followed by silence.
+    """
+
+    panns_16k_s: float = 8.0
+    panns_32k_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class LipSettings:
+    """Lip synchrony.
+
+    Attributes:
+        min_track_frames: a face counts when it is found in more frames than that, at 25 a second.
+        several_faces: ``best`` takes the face with the largest confidence less distance, ``mean`` the mean over all.
+        edge_offsets: what an offset of 14 or 15 frames, at the edge of the search, means for a clip: ``kept`` is an
+            offset like any other, ``dropped`` leaves the clip without a value.
+    """
+
+    min_track_frames: int = 20
+    several_faces: Literal["best", "mean"] = "best"
+    edge_offsets: Literal["kept", "dropped"] = "kept"
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A named way of computing every metric.
 
@@ -172,6 +219,9 @@ class Protocol:
     desync: DeSyncSettings = field(default_factory=DeSyncSettings)
     text: TextSimilaritySettings = field(default_factory=TextSimilaritySettings)
     audio_quality: AudioQualitySettings = field(default_factory=AudioQualitySettings)
+    speech: SpeechSettings = field(default_factory=SpeechSettings)
+    sound_sets: SoundSetSettings = field(default_factory=SoundSetSettings)
+    lips: LipSettings = field(default_factory=LipSettings)
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -477,5 +527,15 @@ def _check(protocol: Protocol) -> None:
         raise UsageError(f"fid_frames is between 1 and 256; got {protocol.fvd.fid_frames}.")
     if not 8 <= protocol.fvd.image_size <= 4096 or not 1 <= protocol.text.clip_frames <= 4096:
         raise UsageError("image_size is between 8 and 4096 pixels, clip_frames between 1 and 4096.")
+    if not 0 < protocol.speech.vad_threshold < 1 or not 10 <= protocol.speech.vad_least_ms <= 30000:
+        raise UsageError("vad_threshold is a share in (0, 1), vad_least_ms between 10 and 30000.")
+    for name in ("panns_16k_s", "panns_32k_s"):
+        if not 0.5 <= getattr(protocol.sound_sets, name) <= 600:
+            raise UsageError(f"{name} is seconds between 0.5 and 600; got {getattr(protocol.sound_sets, name)}.")
+    if not 6 <= protocol.lips.min_track_frames <= 45_000:
+        raise UsageError(
+            f"min_track_frames is between 6 (a face's place is smoothed over 13 frames) and 45000; got "
+            f"{protocol.lips.min_track_frames}."
+        )
     if not 1000 <= protocol.fad.fad_sample_rate <= 192000:
         raise UsageError(f"fad_sample_rate is between 1000 and 192000 Hz; got {protocol.fad.fad_sample_rate}.")

@@ -34,6 +34,7 @@ class AudioQuality(SampleMetric):
             "if more were better; look at the four ratings. javisbench-v1 takes samples at other rates than 16 kHz "
             "for samples at 16 kHz, so that such sound plays too slowly or too fast."
         ),
+        formula="(enjoyment + usefulness + complexity + quality) / 4",
         source=(
             "Tjandra et al., Meta Audiobox Aesthetics, arXiv:2502.05139; their mean: JavisBench's reference evaluation"
         ),

@@ -115,6 +115,10 @@ class AVAlign(SampleMetric):
             "What sounds and what moves; continuous sounds; motion peaks have no minimum strength, so noise and "
             "camera shake count. Each onset is a window of the file's own sample rate (512 samples)."
         ),
+        formula=(
+            "I / (A + V - I), with A sound onsets, V peaks of mean optical flow, and I onsets less than one "
+            "frame from a peak"
+        ),
         source="Yariv et al., TempoTokens, AAAI 2024 (arXiv:2309.16429), section 4, with one-frame tolerance",
     )
 

@@ -31,6 +31,7 @@ class AVIB(SampleMetric):
             "The moment: shifting the sound against the picture hardly changes it. The quality of the picture: noise "
             "alone can raise it. Sound above 8 kHz. javisbench-v1 hears the left channel only."
         ),
+        formula="cos(audio, video), of the audio of ta_ib and the video of tv_ib",
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
     )
 

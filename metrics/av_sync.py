@@ -411,6 +411,12 @@ class AVSyncMetric(SampleMetric):
             "informative stand beside the mean, a second mean weights clips by how informative they are, and models "
             "whose shares of clips without a value differ significantly are not ranked."
         ),
+        formula=(
+            "(M(0) - mean) / deviation of M over the lags beyond 120 ms, with M(lag) the largest S within 60 "
+            "ms, and S the weighted mean over 85 regions of max(0, z)³ of the circular correlation of motion "
+            "changes with rises of sound, standardised over lags to z. Scores are clipped to [-2, 6] before "
+            "they are averaged"
+        ),
         source="javisbench",
         digits=2,
     )

@@ -32,6 +32,7 @@ class AVHScore(SampleMetric):
             "The moment, the order of frames, whatever the centre square leaves out, sound above 8 kHz. javisbench-v1 "
             "hears the left channel only."
         ),
+        formula="mean over all frames of cos(frame, whole audio)",
         source="Mao et al., TAVGBench, ACM MM 2024 (arXiv:2404.14381); Liu et al., JavisDiT, arXiv:2503.23377",
     )
 

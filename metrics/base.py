@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from javisbench.clip import ClipSpec
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.protocol import Protocol
+    from javisbench.suite import Sample
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class MetricCard:
         source: paper and section of the formula.
         digits: digits after the point in tables.
         by_default: False for metrics that are computed only when asked for by name.
+        formula: how the value follows from the features, in a line.
+        group: a name by which `--metrics` asks for it together with others (``speech``), or empty.
     """
 
     id: str
@@ -62,14 +65,24 @@ class MetricCard:
     unit: str = ""
     digits: int = 3
     by_default: bool = True
+    formula: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class SampleContext:
-    """What a per-sample metric may know besides features: the protocol, and the suite's setting if it states one."""
+    """What a per-sample metric may know besides features.
+
+    Attributes:
+        protocol: how numbers are made.
+        setting: what clips should be, if the suite states it.
+        sample: the row of the suite; None outside of a run. Metrics that ask for columns of it name them in
+            `SampleMetric.needs_columns`.
+    """
 
     protocol: Protocol
     setting: ClipSpec | None = None
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +141,7 @@ class SampleMetric(ABC):
 
     Attributes:
         fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
+        needs_columns: columns of the suite that it reads; it is not applicable to suites without them.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
         not_applicable: for a metric that does not apply to every clip: kinds of errors (of its own, or of its encoders)
             that are no failures, and what such clips are (``silent``). They are counted beside the mean, and models for
@@ -141,6 +155,7 @@ class SampleMetric(ABC):
 
     card: ClassVar[MetricCard]
     settings: ClassVar[type | None] = None
+    needs_columns: ClassVar[tuple[str, ...]] = ()
     needs_setting: ClassVar[bool] = False
     fault: ClassVar[Fault | None] = None
     not_applicable: ClassVar[Mapping[str, str]] = {}
@@ -193,12 +208,17 @@ class SetMetric(ABC):
 
     Attributes:
         min_n: fewest samples of each side that have a value.
+        needs_real: False for a metric of the generated clips alone: no reference is needed then, and `real` is `fake`.
+        by_place: True for a metric that deals rows into parts by their places, so that their order, which is that of
+            sample ids, has a part in the value.
         settings: as for `SampleMetric`.
     """
 
     card: ClassVar[MetricCard]
     settings: ClassVar[type | None] = None
     min_n: ClassVar[int] = 2
+    needs_real: ClassVar[bool] = True
+    by_place: ClassVar[bool] = False
 
     @abstractmethod
     def needs(self, protocol: Protocol) -> FeatureSpec:

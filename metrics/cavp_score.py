@@ -32,6 +32,7 @@ class CAVPScore(SampleMetric):
             "and the frame's aspect ratio. Clips under one second have no score. The reference evaluation re-encodes "
             "the video before it looks, which moves scores by up to 1.5e-5; here the frames are taken as they are."
         ),
+        formula="mean over quarter seconds of cos(picture, sound)",
         source="Luo et al., Diff-Foley, NeurIPS 2023, section 4.1; as a score: JavisBench's reference evaluation",
     )
 

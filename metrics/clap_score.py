@@ -29,6 +29,7 @@ class CLAPScore(SampleMetric):
             "that audio captions do not mention. javisbench-v1 fills sound under 10 s with silence, which the network "
             "was not trained on; javisbench-v2 repeats it."
         ),
+        formula="cos(audio, audio prompt)",
         source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023",
     )
 

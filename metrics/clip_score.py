@@ -31,6 +31,7 @@ class CLIPScore(SampleMetric):
             "Motion, the order of frames, sound, whatever the centre square leaves out, and prompt text after 75 "
             "tokens. javisbench-v1 shows CLIP the frames with red and blue swapped, as published numbers had it."
         ),
+        formula="mean over 48 frames of cos(frame, text)",
         source="Hessel et al., CLIPScore, EMNLP 2021, without its factor, averaged over frames",
     )
 

@@ -38,6 +38,7 @@ class DeSync(SampleMetric):
             "A clip without events that can be seen and heard gets a guess all the same. 4-s clips fill 11 of the "
             "network's 14 segments; the first three are shown again."
         ),
+        formula="mean over groups of 14 segments of |offset of the most probable of 21 classes|, -2.0 to 2.0 s",
         source=(
             "Iashin et al., Synchformer, ICASSP 2024; as a score of generated sound: Cheng et al., MMAudio, CVPR 2025, "
             "section 4"

@@ -25,6 +25,9 @@ class FADMetric(FrechetMetric):
         measures="How far generated sounds as a set are from real ones, in AudioCLIP features; times 10 000.",
         blind_to="Pictures, prompts, single bad clips, and what happens after the first 4 s; biased upward at every n, "
         "strongly below 2048 clips. In javisbench-v1, digital silence adds rounding noise of 2 to 8 %.",
+        formula=(
+            "10 000 times the Fréchet distance (as FVD) of 1024 AudioCLIP outputs, not normalised, for the first 4 s"
+        ),
         source="Kilgour et al. 2019 (arXiv:1812.08466), section 2, with AudioCLIP (arXiv:2106.13043) in place of "
         "VGGish; JavisDiT (arXiv:2503.23377), section 4",
         digits=2,

@@ -32,6 +32,11 @@ class FIDMetric(FrechetMetric):
         "features; computed only when asked for.",
         blind_to="Motion, sound, prompts, single bad clips. Biased upward at every n, strongly below 4096 clips: "
         "values at different n cannot be compared.",
+        formula=(
+            "the Fréchet distance (as FVD) of 2048 pooled Inception outputs of 4 frames a clip, evenly "
+            "spaced, both ends included; frames in RGB, [-1, 1], stretched to 299 x 299 (bilinear, no "
+            "antialias). n and its limits count clips, not frames; an interval is over clips"
+        ),
         source="Heusel et al. 2017 (arXiv:1706.08500), section 3, with the network of pytorch-fid",
         digits=2,
         by_default=False,

@@ -25,6 +25,11 @@ class FVDMetric(FrechetMetric):
         measures="How far generated videos as a set are from real ones, in I3D features of 24 frames.",
         blind_to="Sound, prompts, single bad clips, what I3D's action classes do not need. Biased upward at any n: "
         "values at different n cannot be compared.",
+        formula=(
+            "|m_x - m_y|² + tr(S_x + S_y) - 2 tr (S_x^½ S_y S_x^½)^½, with means m and covariances S (divided"
+            " by n-1) of 400 I3D logits of 24 frames, evenly spaced, both ends included, in a padded square "
+            "of 224 pixels"
+        ),
         source="Unterthiner et al. 2018 (arXiv:1812.01717), section 3; JavisDiT (arXiv:2503.23377), section 4",
         digits=2,
     )

@@ -93,6 +93,7 @@ class JavisScoreMetric(SampleMetric):
             "javisbench-v1 hears the left channel only, and pairs windows of different times where video and audio "
             "differ in length."
         ),
+        formula=("mean over windows of 2 s (every 0.5 s) of the mean of the 40 % smallest cos(frame, window's audio)"),
         source="Liu et al., JavisDiT, arXiv:2503.23377, section 4",
     )
 

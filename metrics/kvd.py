@@ -40,6 +40,10 @@ class KVDMetric(SetMetric):
         "without FVD's upward bias, so also for small sets.",
         blind_to="Sound, prompts and single bad clips. In javisbench-v1 each set is centred first: a shift of all "
         "features is not seen, and small sets are biased downward.",
+        formula=(
+            "mean over i ≠ j of k(x_i, x_j) + mean over i ≠ j of k(y_i, y_j) - 2 mean of k(x_i, y_j), with "
+            "k(a, b) = (a·b/400 + 1)³ on the logits of FVD"
+        ),
         source="Unterthiner et al. 2018 (arXiv:1812.01717), section 3; kernel of Binkowski et al. 2018 "
         "(arXiv:1801.01401), section 4; JavisDiT (arXiv:2503.23377), section 4",
         digits=4,

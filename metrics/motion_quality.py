@@ -26,6 +26,7 @@ class MotionQuality(SampleMetric):
             "Sound and prompt. The model reads a few frames a second at a reduced size. It runs outside javisbench, by "
             "a command of the user's, whose version is not part of the protocol: compare numbers of one set-up only."
         ),
+        formula="output of the MQ head, as it is",
         source="Liu et al., Improving Video Generation with Human Feedback, arXiv:2501.13918",
     )
 

@@ -36,9 +36,25 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "kvd": "javisbench.metrics.kvd:KVDMetric",
         "fad": "javisbench.metrics.fad:FADMetric",
         "fid": "javisbench.metrics.fid:FIDMetric",
+        "fd_panns": "javisbench.metrics.panns:FDPANNs",
+        "kl_panns": "javisbench.metrics.panns:KLPANNs",
+        "is_panns": "javisbench.metrics.panns:ISPANNs",
+        "fd_panns_32k": "javisbench.metrics.panns:FDPANNs32k",
+        "kl_panns_32k": "javisbench.metrics.panns:KLPANNs32k",
+        "is_panns_32k": "javisbench.metrics.panns:ISPANNs32k",
         "visual_quality": "javisbench.metrics.visual_quality:VisualQuality",
         "motion_quality": "javisbench.metrics.motion_quality:MotionQuality",
         "audio_quality": "javisbench.metrics.audio_quality:AudioQuality",
+        "audio_pq": "javisbench.metrics.audio_axes:ProductionQuality",
+        "audio_pc": "javisbench.metrics.audio_axes:ProductionComplexity",
+        "audio_ce": "javisbench.metrics.audio_axes:ContentEnjoyment",
+        "audio_cu": "javisbench.metrics.audio_axes:ContentUsefulness",
+        "wer": "javisbench.metrics.speech_errors:WER",
+        "cer": "javisbench.metrics.speech_errors:CER",
+        "dnsmos_sig": "javisbench.metrics.dnsmos:DNSMOSSig",
+        "dnsmos_bak": "javisbench.metrics.dnsmos:DNSMOSBak",
+        "dnsmos_ovrl": "javisbench.metrics.dnsmos:DNSMOSOvrl",
+        "dnsmos_p808": "javisbench.metrics.dnsmos:DNSMOSP808",
         "tv_ib": "javisbench.metrics.tv_ib:TVIB",
         "ta_ib": "javisbench.metrics.ta_ib:TAIB",
         "av_ib": "javisbench.metrics.av_ib:AVIB",
@@ -50,6 +66,9 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "javis_score": "javisbench.metrics.javis_score:JavisScoreMetric",
         "desync": "javisbench.metrics.desync:DeSync",
         "av_sync": "javisbench.metrics.av_sync:AVSyncMetric",
+        "lse_c": "javisbench.metrics.lse_c:LSEC",
+        "lse_d": "javisbench.metrics.lse_d:LSED",
+        "av_offset_ms": "javisbench.metrics.av_offset_ms:AVOffsetMs",
         "health_silence": "javisbench.metrics.health:SilenceShare",
         "health_frozen": "javisbench.metrics.health:FrozenShare",
         "health_black": "javisbench.metrics.health:BlackShare",
@@ -72,6 +91,16 @@ def card_of(metric_id: str) -> MetricCard | None:
         return METRICS.get(metric_id).card
     except (JavisbenchError, ImportError, AttributeError):
         return None
+
+
+def metric_groups() -> dict[str, list[str]]:
+    """Group to the ids of its metrics, in the order of tables."""
+    groups: dict[str, list[str]] = {}
+    for metric_id in METRICS:
+        card = card_of(metric_id)
+        if card is not None and card.group:
+            groups.setdefault(card.group, []).append(metric_id)
+    return groups
 
 
 def fault_of(metric_id: str) -> Fault | None:

@@ -34,6 +34,7 @@ class TAIB(SampleMetric):
             "Prompt text after the 75th token; under javisbench-v1 a longer prompt is not seen at all: all such "
             "prompts share one embedding."
         ),
+        formula="cos(audio prompt, audio); audio is the mean over three 2-s clips",
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
     )
 

@@ -33,6 +33,9 @@ class TVIB(SampleMetric):
             "Prompt text after the 75th token; under javisbench-v1 a longer prompt is not seen at all: all such "
             "prompts share one embedding."
         ),
+        formula=(
+            "cos(text, video); video is the mean over 15 crops: five 2-s clips of two frames; left, centre and right"
+        ),
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
     )
 

@@ -197,3 +197,9 @@ def example_package(packages: Any) -> Any:
     """The package of docs/extending.md, installed."""
     packages.install_example(Path(__file__).parents[1] / "examples" / "plugin")
     return packages
+
+
+@pytest.fixture(scope="session")
+def lip_inputs() -> ModuleType:
+    """Clips, sounds and weights of lip synchrony (tests/lip_inputs.py)."""
+    return _module(Path(__file__).parent / "lip_inputs.py")

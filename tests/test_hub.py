@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,14 +49,17 @@ def test_behind_a_proxy_it_is_the_proxy_that_counts(listening: int, monkeypatch:
 
 
 def test_a_name_that_takes_for_ever_to_look_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
     def never(*_: object, **__: object) -> None:
-        time.sleep(4)
+        over.wait(40)
         raise OSError
 
     monkeypatch.setattr(socket, "create_connection", never)
     begun = time.monotonic()
     assert not reachable("https://example.invalid")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 20
+    over.set()
 
 
 def test_a_suite_of_the_hub_without_network_is_one_sentence_and_leaves_nothing(
@@ -68,7 +72,7 @@ def test_a_suite_of_the_hub_without_network_is_one_sentence_and_leaves_nothing(
     monkeypatch.delenv("JAVISBENCH_SUITES", raising=False)
     begun = time.monotonic()
     assert run(["eval", "--model", "procedural", "--suite", "javisbench", "--limit", "1"]) == 2
-    assert time.monotonic() - begun < 10  # an import of torch, on a busy machine; the library's own tries take 31 s
+    assert time.monotonic() - begun < 28  # an import of torch, on a busy machine; the library's own tries take 31 s
     assert "is not on this machine and could not be fetched" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 

@@ -148,7 +148,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     from javisbench.protocol import PROTOCOLS
 
     cls, plugin = METRICS.get(metric_id), METRICS.plugin(metric_id)
-    card = dataclasses.asdict(cls.card)
+    card = {name: value for name, value in dataclasses.asdict(cls.card).items() if name != "formula" or value}
     per_protocol: dict[str, dict[str, Any]] = {}
     names: set[str] = set()
     with METRICS.guarded(metric_id, "needs"):

@@ -12,7 +12,7 @@ from javisbench.errors import MissingWeightsError, PluginError, ReferenceFeature
 from javisbench.metrics.base import SampleMetric, SetMetric, needed_features
 from javisbench.metrics.encoders import ENCODERS, lacking
 from javisbench.metrics.encoders.base import FeatureSpec
-from javisbench.metrics.registry import METRICS, card_of
+from javisbench.metrics.registry import METRICS, card_of, metric_groups
 from javisbench.protocol import PROTOCOLS
 from javisbench.reference.wanted import EncoderChoice, Wanted
 from javisbench.registry import did_you_mean
@@ -56,7 +56,7 @@ class ProtocolPlan:
 
     def set_specs(self) -> set[FeatureSpec]:
         """Features that real clips are needed for."""
-        return {metric.needs(self.protocol) for metric in self.set_metrics.values()}
+        return {metric.needs(self.protocol) for metric in self.set_metrics.values() if metric.needs_real}
 
 
 @dataclass
@@ -81,18 +81,25 @@ class ScorePlan:
 
 
 def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[str]:
-    """Metric ids for what the user asked: ids, globs (``health_*``) or ``all``; None for all that apply.
+    """Metric ids for what the user asked: ids, globs (``health_*``), groups (``speech``) or ``all``; None for all that
+    apply.
 
     Raises:
         UsageError: a name that matches nothing.
     """
     known = list(METRICS)
+    groups = metric_groups()
     chosen: set[str] = set()
     for name in ["all"] if requested is None else requested:
-        matching = _default_metrics(known, protocol) if name == "all" else fnmatch.filter(known, name)
+        if name == "all":
+            matching = _default_metrics(known, protocol)
+        else:
+            matching = groups.get(name) or fnmatch.filter(known, name)
         if not matching:
-            near = did_you_mean(name, known)
-            raise UsageError(f"There is no metric {name!r}.{near} Known: {', '.join(known)}, or all.")
+            near = did_you_mean(name, [*known, *groups])
+            raise UsageError(
+                f"There is no metric {name!r}.{near} Known: {', '.join(known)}; the groups {', '.join(groups)}; or all."
+            )
         chosen.update(matching)
     return [metric_id for metric_id in known if metric_id in chosen]
 
@@ -156,6 +163,8 @@ def fit_reference(plan: ScorePlan, reference: Reference, suite: Suite, *, requir
     fits, problem = 0, None
     for part in plan.parts:
         for metric_id in list(part.set_metrics):
+            if not part.set_metrics[metric_id].needs_real:
+                continue
             spec = part.set_metrics[metric_id].needs(part.protocol)
             try:
                 reference.check(suite, Wanted(spec, part.protocol, plan.encoders[spec.encoder]))
@@ -195,7 +204,6 @@ def _place(
         metric = cls()
         if cls.settings is not None:
             part.protocol.mounted(metric_id, cls.settings)
-        is_set = isinstance(metric, SetMetric)
         specs = needed_features(metric, part.protocol)
     if suite.unconditional and any(spec.subject != "clip" for spec in specs):
         note = f"{suite.name} has no prompts"
@@ -203,6 +211,11 @@ def _place(
         return
     if isinstance(metric, SampleMetric) and metric.needs_setting and suite.setting is None:
         note = f"{suite.name} states no size, rates or length to compare with"
+        part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+        return
+    lacking_columns = _lacking_columns(metric, suite)
+    if lacking_columns:
+        note = f"{suite.name} has no column {' or '.join(lacking_columns)}"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
     # Sorted: the order of a set differs from process to process, and summaries list encoders as they come here.
@@ -217,13 +230,19 @@ def _place(
             choice.cls.stream(next(spec for spec in specs if spec.encoder == name))
             if choice.cls.settings is not None:
                 part.protocol.mounted(name, choice.cls.settings)
-    if is_set and not has_reference:
+    if isinstance(metric, SetMetric) and metric.needs_real and not has_reference:
         note = "needs real clips: --reference FOLDER, --reference suite, or a file of `javisbench reference build`"
         part.unavailable[metric_id] = Cell(status="missing_reference", note=note)
     elif isinstance(metric, SetMetric):
         part.set_metrics[metric_id] = metric
     else:
         part.sample_metrics[metric_id] = metric
+
+
+def _lacking_columns(metric: SampleMetric | SetMetric, suite: Suite) -> list[str]:
+    """Columns that a metric reads and no sample of the suite has."""
+    columns = metric.needs_columns if isinstance(metric, SampleMetric) else ()
+    return [name for name in columns if not any(sample.extra.get(name) for sample in suite)]
 
 
 def _having(metric_id: str) -> str:

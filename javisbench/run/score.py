@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,7 +294,7 @@ class _Job:
             try:
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
                 with METRICS.guarded(metric_id, f"score of {item.label}"):
-                    score = _checked(metric.score(features, context))
+                    score = _checked(metric.score(features, replace(context, sample=item.sample)))
             except PluginError as error:
                 result.failures.append(_failure(item, "metric", metric_id, error))
                 self._fail(metric_id, error, result)
@@ -327,7 +327,7 @@ class _Job:
         return self.index.hashes[item.source]
 
     def _score_sets(self, part: ProtocolPlan, result: ProtocolScores) -> None:
-        rows: dict[FeatureSpec, _PairedRows] = {}
+        rows: dict[tuple[FeatureSpec, bool], _PairedRows] = {}
         for metric_id, metric in part.set_metrics.items():
             if metric_id in result.cells:
                 continue
@@ -342,13 +342,14 @@ class _Job:
         part: ProtocolPlan,
         metric_id: str,
         metric: SetMetric,
-        rows: dict[FeatureSpec, _PairedRows],
+        rows: dict[tuple[FeatureSpec, bool], _PairedRows],
         result: ProtocolScores,
     ) -> None:
         spec = metric.needs(part.protocol)
-        if spec not in rows:
-            rows[spec] = self._paired_rows(spec, part)
-        pairs = rows[spec]
+        key = spec, metric.needs_real
+        if key not in rows:
+            rows[key] = self._paired_rows(part, *key)
+        pairs = rows[key]
         result.failures += [{**failure, "metric": metric_id} for failure in pairs.failures]
         try:
             values = metric.compute(pairs.fake, pairs.real, positions(self.suite, pairs.items), part.protocol)
@@ -357,11 +358,12 @@ class _Job:
             return
         result.cells[metric_id] = {name: _checked_cell(value) for name, value in values.items()}
         if pairs.items:
-            name = _rows_name(spec, part)
-            result.set_rows[name] = pairs.rows(name, part, spec)
+            name = _rows_name(part, *key)
+            result.set_rows[name] = pairs.rows(name, part, *key)
 
-    def _paired_rows(self, spec: FeatureSpec, part: ProtocolPlan) -> _PairedRows:
-        """Generated and real rows of the samples that have both, in order of their ids.
+    def _paired_rows(self, part: ProtocolPlan, spec: FeatureSpec, needs_real: bool) -> _PairedRows:
+        """Generated and real rows of the samples that have both, in order of their ids; the generated rows twice where
+        no real ones are needed.
 
         A set has one clip a prompt, the first: further repeats would resemble each other, and pair one real clip with
         several generated ones.
@@ -369,7 +371,9 @@ class _Job:
         import numpy as np
 
         wanted = Wanted(spec, part.protocol, self.plan.encoders[spec.encoder])
-        real_rows = self.reference.rows(self.suite, wanted, lambda source: self._real_row(source, spec))
+        real_rows = (
+            self.reference.rows(self.suite, wanted, lambda source: self._real_row(source, spec)) if needs_real else {}
+        )
         pairs = _PairedRows()
         fakes, reals = [], []
         for item in self.items:
@@ -382,7 +386,7 @@ class _Job:
             except FeatureError as error:
                 pairs.failures.append(_failure(item, "encode", None, error))
                 continue
-            real = real_rows.get(item.sample.id)
+            real = real_rows.get(item.sample.id) if needs_real else fake
             if isinstance(real, JavisbenchError):
                 pairs.failures.append(_failure(item, "reference", None, real))
             elif real is not None and not np.isfinite(real).all():
@@ -422,16 +426,23 @@ class _PairedRows:
         self.fake: NDArray[Any] = np.zeros((0, 1))
         self.real: NDArray[Any] = np.zeros((0, 1))
 
-    def rows(self, name: str, part: ProtocolPlan, spec: FeatureSpec) -> SetRows:
-        metrics = tuple(m for m, metric in part.set_metrics.items() if metric.needs(part.protocol) == spec)
+    def rows(self, name: str, part: ProtocolPlan, spec: FeatureSpec, needs_real: bool) -> SetRows:
+        metrics = tuple(m for m, metric in part.set_metrics.items() if _key(metric, part) == (spec, needs_real))
         return SetRows(name, metrics, tuple(item.sample.id for item in self.items), self.fake, self.real)
 
 
-def _rows_name(spec: FeatureSpec, part: ProtocolPlan) -> str:
-    """What the rows of a feature are called: as their encoder, unless set metrics want several features of it."""
-    if sum(other.encoder == spec.encoder for other in part.set_specs()) == 1:
+def _key(metric: SetMetric, part: ProtocolPlan) -> tuple[FeatureSpec, bool]:
+    """What set metrics share rows by."""
+    return metric.needs(part.protocol), metric.needs_real
+
+
+def _rows_name(part: ProtocolPlan, spec: FeatureSpec, needs_real: bool) -> str:
+    """What the rows of a feature are called: as their encoder, unless set metrics want several kinds of it."""
+    keys = {_key(metric, part) for metric in part.set_metrics.values()}
+    if sum(other.encoder == spec.encoder for other, _ in keys) == 1:
         return spec.encoder
-    return f"{spec.encoder}-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
+    name = f"{spec.encoder}-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
+    return name if needs_real else f"{name}-generated"
 
 
 def scoring_steps(plan: ScorePlan, clips: int) -> list[Step]:

@@ -60,8 +60,8 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
     """
     if not entry.fetchable:
         raise UsageError(
-            f"{entry.title} cannot be fetched: its source is {entry.source}. Put {' or '.join(entry.local_names)} into "
-            f"a folder and give it with --weights-dir."
+            f"{entry.title} cannot be fetched: its source is {entry.source}. Put {entry.wanted_names} into a folder "
+            f"and give it with --weights-dir."
         )
     if needs_acknowledgement(store, entry) and not accept_licence:
         raise UsageError(
@@ -70,7 +70,7 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
         )
     if store.offline:
         raise WeightsError(
-            f"{entry.title} is not fetched: HF_HUB_OFFLINE is set. Unset it, or put {entry.local_names[0]} into a "
+            f"{entry.title} is not fetched: HF_HUB_OFFLINE is set. Unset it, or put {entry.wanted_names} into a "
             f"folder and give it with --weights-dir."
         )
     folder = store.cache / entry.id
@@ -221,14 +221,14 @@ def _snapshot(entry: WeightsEntry, target: Path) -> None:
 def _fetch_file(
     entry: WeightsEntry, file: WeightsFile, folder: Path, recorded: str | None, report: Report | None
 ) -> str:
-    target = folder / entry.local_names[0]
+    target = folder / (file.path if entry.loose else entry.local_names[0])
     expected = file.sha256 or recorded
     if target.is_file() and expected is not None and file_sha256(target) == expected:
         return expected
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     if entry.is_url:
-        _download(entry.source, part, report)
+        _download(f"{entry.source}/{file.path}" if entry.loose else entry.source, part, report)
     else:
         _from_hub(entry, file, part)
     digest = _checked(part, file_sha256(part), entry, file, recorded)

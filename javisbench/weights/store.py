@@ -21,6 +21,8 @@ from javisbench.errors import MissingWeightsError, UsageError
 from javisbench.registry import did_you_mean
 from javisbench.weights.hashes import SHA256, HashCache
 
+_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -83,6 +85,18 @@ class WeightsEntry:
         return [name for name in named if not (self.root(path) / name).is_file()]
 
     @property
+    def loose(self) -> bool:
+        """Whether it is several files that no repository holds together: they may lie among others."""
+        return len(self.files) > 1 and not _HUB.fullmatch(self.source) and not any("*" in f.path for f in self.files)
+
+    @property
+    def wanted_names(self) -> str:
+        """What to put into a folder, for messages."""
+        if self.loose:
+            return " and ".join(file.path for file in self.files)
+        return " or ".join(self.local_names)
+
+    @property
     def total_bytes(self) -> int | None:
         """Bytes to fetch, or None when a size is not known."""
         sizes = [file.bytes for file in self.files]
@@ -100,13 +114,13 @@ class WeightsEntry:
 
     @property
     def is_url(self) -> bool:
-        """Whether the source is the address of the file itself."""
+        """Whether the source is the address of the file itself, or of the folder that holds several."""
         return self.source.startswith(("https://", "http://127.0.0.1", "http://localhost"))
 
     @property
     def fetchable(self) -> bool:
         """Whether `javisbench weights fetch` can get it: from an address, or from a hub repository ``owner/name``."""
-        return not self.stand_in and (self.is_url or re.fullmatch(r"[\w.-]+/[\w.-]+", self.source) is not None)
+        return not self.stand_in and (self.is_url or _HUB.fullmatch(self.source) is not None)
 
     @property
     def fetch_command(self) -> str:
@@ -224,9 +238,12 @@ class WeightStore:
         for folder in (*self.dirs, self.cache / entry_id):
             for path in (folder / name for name in entry.local_names):
                 # A fetch that ended early leaves a folder that lacks files.
-                if path.exists() and (folder in self.dirs or path.is_file() or not entry.lacking(path)):
+                trusted = folder in self.dirs and not entry.loose
+                if path.exists() and (trusted or path.is_file() or not entry.lacking(path)):
                     return path
-        by_hand = f"put {' or '.join(entry.local_names)} into a folder and give it with --weights-dir"
+            if entry.loose and not entry.lacking(folder):
+                return folder
+        by_hand = f"put {entry.wanted_names} into a folder and give it with --weights-dir"
         if not entry.fetchable:
             raise MissingWeightsError(
                 f"The weights of {entry.title} are not on this machine and cannot be fetched (source: {entry.source}): "
@@ -247,7 +264,15 @@ class WeightStore:
         if len(entry.files) == 1 and (path / entry.files[0].path).is_file():
             path = path / entry.files[0].path
         difference = self._difference(entry, path) if entry.hashed else ""
-        return Located(entry, path, self.sha256(path), not difference if entry.hashed else None, difference)
+        digest = self._of_files(entry, path) if entry.loose else self.sha256(path)
+        return Located(entry, path, digest, not difference if entry.hashed else None, difference)
+
+    def _of_files(self, entry: WeightsEntry, folder: Path) -> str:
+        """SHA-256 over the names and hashes of an entry's files, whatever lies beside them."""
+        digest = hashlib.sha256()
+        for file in sorted(file.path for file in entry.files):
+            digest.update(f"{file}:{self.sha256(folder / file)}\n".encode())
+        return digest.hexdigest()
 
     def _difference(self, entry: WeightsEntry, path: Path) -> str:
         """How the local `path` differs from what the registry knows, or an empty text."""

@@ -220,6 +220,8 @@ class _SetChecks:
             if self._value(self._fake, self._real) != self._value(self._fake, self._real):
                 raise BrokenError("the same sets give another value at the second call")
         with row("order of samples"):
+            if self._metric.by_place:
+                raise NotApplicableError("it says that rows count by their places")
             order = np.random.default_rng(1).permutation(_SET_N)
             again = self._value(self._fake[order], self._real[order])
             self._close(again, self._value(self._fake, self._real), "rows in another order")
@@ -272,6 +274,8 @@ class _SetChecks:
         better = self._metric.card.higher_is_better
         if better is None:
             raise NotApplicableError("the card names no direction")
+        if not self._metric.needs_real:
+            raise NotApplicableError("it looks at generated clips alone")
         # Other mean and other spread: a distance of centred sets sees the spread alone.
         near, far = self._value(self._fake, self._real), self._value(self._fake, 3 + 3 * self._real)
         if near == far or (near > far) != better:

@@ -44,7 +44,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, on the CPU, mapped from the file where its format allows.
 
     ``.safetensors`` files are read as such, all others as PyTorch files with ``weights_only``, so that a file cannot
-    run code. Of a training checkpoint with a ``state_dict`` entry, that entry is returned.
+    run code. Of a training checkpoint with an entry ``state_dict`` or ``model``, that entry is returned.
 
     Args:
         path: the file.
@@ -72,8 +72,10 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} cannot be read as a checkpoint ({_first_line(error)}). It may be cut short: fetch it again."
         ) from error
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
+    for entry in ("state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(entry), Mapping):
+            loaded = loaded[entry]
+            break
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path} holds a {type(loaded).__name__}, not a state dict. Use the official file.")
     return {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}

@@ -142,7 +142,7 @@ def test_a_clip_beyond_the_deadline(bad_clips: tuple[Path, dict[str, str]], clip
         (_, late), (_, good) = reader.read([ClipSource("late", bad_clips[0] / "stalls.mp4"), _sources(clips_fake)[0]])
     assert isinstance(late, MediaError) and late.kind == "timeout" and "--clip-deadline" in late.message
     assert isinstance(good, Clip)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 240
 
 
 def test_a_clip_over_the_limit_of_bytes(encode: Encode) -> None:
@@ -232,7 +232,7 @@ def test_ctrl_c_ends_a_script_and_its_processes(tmp_path: Path, bad_clips: tuple
     worker = int(process.stdout.readline())
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(20) != 0
+    assert process.wait(120) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
 

@@ -509,4 +509,4 @@ def test_scoring_a_thousand_unchanged_clips_again_is_quick(noise: str, suite: Su
     seconds = time.monotonic() - began
     print(f"scored 1,000 clips again in {seconds:.1f} s")
     assert again.scores.equals(first.scores)
-    assert seconds < 10
+    assert seconds < 120  # minutes, if anything were decoded or encoded again

@@ -10,6 +10,7 @@ import pytest
 
 from javisbench.errors import MissingWeightsError, WeightsError
 from javisbench.weights import WeightsEntry, WeightsFile, WeightStore
+from javisbench.weights import fetch as fetching
 from javisbench.weights.fetch import Verdict, fetch, verify
 
 
@@ -137,3 +138,53 @@ def test_a_folder_around_the_one_file_is_that_file(store: WeightStore, tmp_path:
     found = store.locate("w")
     assert (found.path, found.official, found.sha256) == (folder / "w.pt", True, made.files[0].sha256)
     assert verify(store, made) == Verdict(good=(str(folder / "w.pt"),))
+
+
+@pytest.fixture
+def loose(store: WeightStore) -> WeightsEntry:
+    """Weights `w` in two files at one address, which no repository holds together."""
+    files = (known_file("one.model", b"first"), known_file("two.pth", b"second"))
+    made = WeightsEntry("w", "Weights W", "https://example.org/data", files, ("w",), "MIT")
+    store._entries["w"] = made
+    return made
+
+
+@pytest.mark.usefixtures("loose")
+def test_files_without_a_repository_may_lie_among_others(store: WeightStore, tmp_path: Path) -> None:
+    """By themselves or in a folder of the entry's name; what lies beside them is not theirs."""
+    store.dirs = (tmp_path / "mine",)
+    (tmp_path / "mine/w").mkdir(parents=True)
+    (tmp_path / "mine/one.model").write_bytes(b"first")
+    with pytest.raises(MissingWeightsError, match=r"put one\.model and two\.pth into a folder") as caught:
+        store.locate("w")
+    assert "javisbench weights fetch w" in caught.value.message
+    (tmp_path / "mine/two.pth").write_bytes(b"second")
+    found = store.locate("w")
+    assert found.path == tmp_path / "mine" and found.official is True
+    assert len(verify(store, store.entry("w")).good) == 2
+    (tmp_path / "mine/another.pth").write_bytes(b"of somebody else")
+    assert store.locate("w").sha256 == found.sha256
+    (tmp_path / "mine/two.pth").write_bytes(b"other")
+    changed = store.locate("w")
+    assert changed.official is False and changed.sha256 != found.sha256 and "two.pth" in changed.difference
+    for name, content in (("one.model", b"first"), ("two.pth", b"second")):
+        (tmp_path / "mine/w" / name).write_bytes(content)
+    assert store.locate("w").path == tmp_path / "mine/w" and store.locate("w").sha256 == found.sha256
+
+
+def test_files_without_a_repository_are_fetched_one_by_one(
+    store: WeightStore, loose: WeightsEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = {"https://example.org/data/one.model": b"first", "https://example.org/data/two.pth": b"tampered"}
+    monkeypatch.setattr(fetching, "_download", lambda url, part, report: part.write_bytes(served[url]))
+    with pytest.raises(WeightsError, match=r"two\.pth .* has SHA-256"):
+        fetch(store, loose, accept_licence=True)
+    with pytest.raises(MissingWeightsError):
+        store.find("w")
+    served["https://example.org/data/two.pth"] = b"second"
+    folder = fetch(store, loose, accept_licence=True)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.[mp]*")} == {
+        "one.model": b"first",
+        "two.pth": b"second",
+    }
+    assert store.locate("w").official is True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.preprocessing.frame_rate import due_positions, shown_frames
+from javisbench.metrics.encoders.preprocessing.frame_rate import frames_at_rate
 from javisbench.metrics.encoders.preprocessing.mel_filters import htk_mel_filters
 from javisbench.metrics.encoders.preprocessing.pil_resize import centre_offset, shorter_side
 from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
@@ -33,29 +33,6 @@ BLACK = -1  # in place of a source frame's index
 N_FFT, WINDOW, HOP, BINS = 1024, 400, 160, 128
 MEL_FRAMES = 66
 MEL_MEAN, MEL_SCALE = -4.2677393, 2 * 4.5689974
-
-
-def frame_indices_at_25_fps(timeline: Timeline, limit: int, *, keep_last: bool) -> NDArray[np.int64]:
-    """The source frame that each output frame at 25 fps shows.
-
-    A frame is due at the output position next to its time (halves round up) and shown until the next one is due.
-
-    Args:
-        timeline: when each frame is due.
-        limit: most output frames.
-        keep_last: show the last source frame for its own duration, and at least once. Otherwise the output ends
-            where the last source frame is due, as FFmpeg's filter does without its final flush (99 frames of 4 s
-            at 24 fps); a clip from which nothing would be left keeps one frame.
-
-    Returns:
-        int64, shape ``(n,)``, ``1 <= n <= limit``, not decreasing.
-    """
-    due = due_positions(timeline.times_s, FPS)
-    end = int(due[-1])
-    if keep_last:
-        end = max(end + 1, int(due_positions(np.array([timeline.duration_s]), FPS)[0]))
-    count = min(max(end - int(due[0]), 1), limit)
-    return shown_frames(due, due[0] + np.arange(count))
 
 
 def segment_count(max_audio_len_s: float) -> int:
@@ -109,7 +86,7 @@ def segment_sources(timeline: Timeline, max_audio_len_s: float, *, keep_last: bo
     segments = segment_count(max_audio_len_s)
     total, _ = spans(max_audio_len_s)
     shown = np.full(total, BLACK, dtype=np.int64)
-    indices = frame_indices_at_25_fps(timeline, total, keep_last=keep_last)
+    indices = frames_at_rate(timeline, FPS, total, keep_last=keep_last)
     shown[: len(indices)] = indices
     starts = STEP_FRAMES * np.arange(segments)
     return np.asarray(shown[starts[:, None] + np.arange(SEGMENT_FRAMES)], dtype=np.int64)

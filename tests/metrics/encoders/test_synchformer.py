@@ -20,6 +20,7 @@ from javisbench.clip import Clip
 from javisbench.errors import FeatureError, UsageError, WeightsError
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.metrics.encoders.preprocessing.frame_rate import frames_at_rate
 from javisbench.metrics.encoders.synchformer import SynchformerEncoder, network
 from javisbench.metrics.encoders.synchformer import preparation as prep
 from javisbench.metrics.encoders.synchformer.visual import DividedAttention
@@ -89,7 +90,7 @@ def test_input_of_every_reference_clip(
 ) -> None:
     stored = golden_json("desync_small")["clips"][index]
     clip = fake_clip(index)
-    indices = prep.frame_indices_at_25_fps(clip.timeline, 100, keep_last=False)
+    indices = frames_at_rate(clip.timeline, 25, 100, keep_last=False)
     assert len(indices) == stored["decoded_25fps_frames"]
     if "decoded_25fps_frame_means" in stored:
         means = clip.frames[indices].mean(axis=(1, 2, 3))
@@ -272,24 +273,24 @@ def test_25_fps_follow_the_rule_in_exact_numbers(count: int, fps: Fraction, keep
         end = max(end + 1, (25 * count / fps + Fraction(1, 2)).__floor__())
     expected = [max(k for k in range(count) if due[k] <= j) for j in range(max(end, 1))][:150]
     clip = clip_at([float(k / fps) for k in range(count)], fps, stamps=stamps)
-    assert prep.frame_indices_at_25_fps(clip.timeline, 150, keep_last=keep_last).tolist() == expected
+    assert frames_at_rate(clip.timeline, 25, 150, keep_last=keep_last).tolist() == expected
     if keep_last and len(expected) < 150:
         assert expected[-1] == count - 1
 
 
 def test_four_seconds_lose_a_frame_unless_rounded_up() -> None:
     clip = clip_at([k / 24 for k in range(96)], Fraction(24), stamps=True)
-    assert len(prep.frame_indices_at_25_fps(clip.timeline, 100, keep_last=False)) == 99
-    kept = prep.frame_indices_at_25_fps(clip.timeline, 200, keep_last=True)
+    assert len(frames_at_rate(clip.timeline, 25, 100, keep_last=False)) == 99
+    kept = frames_at_rate(clip.timeline, 25, 200, keep_last=True)
     assert len(kept) == 100 and kept[-1] == 95
 
 
 def test_time_stamps_win_over_the_average_rate() -> None:
     late = clip_at([1.0, 1.04, 1.08, 2.0, 2.04], Fraction(5), stamps=True)
     expected = [0, 1, *([2] * 23), 3]
-    assert prep.frame_indices_at_25_fps(late.timeline, 100, keep_last=False).tolist() == expected
+    assert frames_at_rate(late.timeline, 25, 100, keep_last=False).tolist() == expected
     hostile = clip_at([0.0, 1e9], Fraction(24), stamps=True)
-    assert prep.frame_indices_at_25_fps(hostile.timeline, 100, keep_last=False).tolist() == [0] * 100
+    assert frames_at_rate(hostile.timeline, 25, 100, keep_last=False).tolist() == [0] * 100
 
 
 def test_groups_of_fourteen() -> None:
