@@ -66,13 +66,8 @@ def run(clips: Path, out: Path, way: str) -> dict[str, Any]:
     """One job; seconds on the wall and on processors."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", JOB, str(clips), str(out), way],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", JOB, str(clips), str(out), way, METRICS]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "wall_s": round(time.monotonic() - begun, 3),

@@ -68,21 +68,22 @@ def disk_trouble(error: BaseException | None, target: Path) -> RunError | None:
     code: int | None = getattr(error, "errno", None)
     if code is None:
         return None
-    kept = "Nothing written so far is lost"
     if code in (errno.ENOSPC, errno.EDQUOT):
         return SystemFaultError(
-            f"No space left to write {target}. {kept}: free space and run the same command again.", kind="no_space"
+            f"No space left to write {target}. Nothing written so far is lost: free space and run the same command "
+            f"again.",
+            kind="no_space",
         )
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SystemFaultError(
-            f"{target} cannot be written ({os.strerror(code)}). {kept}: make the folder writable, or choose another "
-            f"with --out, and run the same command again.",
+            f"{target} cannot be written ({os.strerror(code)}). Nothing written so far is lost: make the folder "
+            f"writable, or choose another with --out, and run the same command again.",
             kind="not_writable",
         )
     if code in SYSTEMS:
         return SystemFaultError(
-            f"{target} cannot be written ({os.strerror(code)}). {kept}: run the same command again when the system "
-            f"has recovered."
+            f"{target} cannot be written ({os.strerror(code)}). Nothing written so far is lost: run the same command "
+            f"again when the system has recovered."
         )
     return None
 
