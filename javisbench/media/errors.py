@@ -5,7 +5,11 @@ They stand in ``failures.jsonl`` and are part of the public interface: a kind is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from javisbench.errors import MediaError
+from javisbench.system_faults import Fault, Places, fault_of
 
 KINDS: dict[str, str] = {
     "not_found": "there is no such file, or a link leads nowhere",
@@ -42,6 +46,17 @@ OF_CONTENT = (
 
 MAYBE_PASSED = (*OF_CONTENT, "not_found", "no_permission", "unreadable")
 """Kinds that a trouble of the system looks like which is over when it is asked for: such a clip is looked at twice."""
+
+
+OWN = ("not_a_file", "empty_file", "too_large", "unsupported_format")
+"""Kinds of a file's type, size or first bytes alone, which no trouble of the system looks like."""
+
+
+def fault_of_reading(failure: Exception, files: Iterable[Path], places: Places) -> Fault | None:
+    """Whether it is the system's fault that the files of a clip could not be read (`javisbench.system_faults`)."""
+    if isinstance(failure, MediaError) and failure.kind in OWN:
+        return None
+    return fault_of(failure) or next(filter(None, map(places.lost, files)), None)
 
 
 def media_error(kind: str, message: str) -> MediaError:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from javisbench.clip import Clip, ClipHead, Damage, FrameRun
 from javisbench.errors import JavisbenchError, MediaError, SystemFaultError
-from javisbench.media.errors import MAYBE_PASSED, media_error
+from javisbench.media.errors import MAYBE_PASSED, fault_of_reading, media_error
 from javisbench.media.process import C, Consumer, DisturbedError, Worker
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, sidecar_for
-from javisbench.system_faults import Fault, Places, can_be_read, fault_of, tried_again
+from javisbench.system_faults import Fault, Places, can_be_read, tried_again
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-# Of a file's type, size or header alone: no trouble of the system's looks like it.
-_OWN = ("not_a_file", "empty_file", "too_large", "unsupported_format")
 
 
 class HeldConsumer(Consumer, Protocol):
@@ -357,11 +355,9 @@ class ClipReader:
         return self._alone(source, outcome, fault)
 
     def _fault(self, source: ClipSource, failure: Exception) -> Fault | None:
-        if isinstance(failure, MediaError) and failure.kind in _OWN:
-            return None
         if isinstance(failure, DisturbedError):
             return Fault(failure.message.rstrip("."), certain=failure.kind == "worker_start")
-        return fault_of(failure) or next(filter(None, map(self._places.lost, source.files)), None)
+        return fault_of_reading(failure, source.files, self._places)
 
     def _alone(self, source: ClipSource, failure: Exception, fault: Fault) -> MediaError:
         """The error of a clip that is alone in its trouble: another one of its folder can be read even now.

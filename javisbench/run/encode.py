@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError, SystemFaultError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
+from javisbench.media.errors import fault_of_reading
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
@@ -53,7 +54,7 @@ class ContentIndex:
 
     def fault(self, source: ClipSource, failure: Exception) -> Fault | None:
         """Whether it is the system's fault that a source could not be read."""
-        return fault_of(failure) or next(filter(None, map(self.places.lost, source.files)), None)
+        return fault_of_reading(failure, source.files, self.places)
 
     def alone(self, source: ClipSource, failure: Exception, fault: Fault, done: str) -> MediaError:
         """The error of a source that is alone in its trouble: one of its folder that was read can be read even now.

@@ -21,6 +21,7 @@ from javisbench.results.run_folder import MANIFEST_SCHEMA, read_manifest
 from javisbench.results.seal import sealed_manifest
 
 log = logging.getLogger(__name__)
+DAMAGED = "run.json.damaged"
 _PACKAGES = (
     "torch",
     "numpy",
@@ -97,7 +98,7 @@ def set_aside_if_damaged(run: Path) -> None:
     except RunError as error:
         if error.kind != "damaged":
             raise
-        kept = run / "run.json.damaged"
+        kept = run / DAMAGED
         (run / "run.json").replace(kept)
         log.warning("%s It is made anew; the damaged one is kept as %s.", error.sentence, kept.name)
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from javisbench.errors import MediaError, SystemFaultError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits
 from javisbench.media import process as process_module
 from javisbench.media.pool import WholeClip
+from javisbench.run.encode import hash_sources
+from javisbench.run.progress import Silent
 from javisbench.system_faults import SYSTEMS, Fault, Places, awake_s, errno_of, fault_of, tried_again, waits_s
 
 Encode = Callable[..., Path]
@@ -254,6 +257,36 @@ def test_a_failure_that_turns_into_the_clips_own_is_not_tried_further(monkeypatc
     outcomes: Iterator[Any] = iter([OSError(errno.EIO, "again"), ValueError("own"), AssertionError("asked once more")])
     outcome, fault = tried_again(OSError(errno.EIO, "first"), lambda: next(outcomes), fault_of, 60.0, "x")
     assert isinstance(outcome, ValueError) and fault is None
+
+
+def test_a_socket_in_place_of_a_clip_is_the_clips_own_fault(tmp_path: Path) -> None:
+    """Though the system's word for it is that of a device that has gone."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "a.mp4"))
+        source = ClipSource("a", tmp_path / "a.mp4")
+        outcome = read([source])["a"]
+        assert isinstance(outcome, MediaError) and outcome.kind == "not_a_file"
+        index = hash_sources([source], 1, Silent(), limits=QUICK)
+    assert index.errors[source].kind == "not_a_file"
+
+
+@pytest.mark.parametrize(("lasting", "told"), [(False, None), (True, "0 of 3 clips are read")])
+def test_hashing_waits_for_the_system_too(
+    clips: list[ClipSource], monkeypatch: pytest.MonkeyPatch, lasting: bool, told: str | None
+) -> None:
+    real, failures = os.open, itertools.count()
+
+    def failing(path: Any, *given: Any, **more: Any) -> int:
+        if str(path).endswith(".mp4") and (lasting or next(failures) < 4):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return real(path, *given, **more)
+
+    monkeypatch.setattr(os, "open", failing)
+    if told is None:
+        assert len(hash_sources(clips, 2, Silent(), limits=QUICK).hashes) == 3
+    else:
+        with pytest.raises(SystemFaultError, match=told):
+            hash_sources(clips, 2, Silent(), limits=QUICK)
 
 
 def test_errors_are_told_apart() -> None:
