@@ -69,7 +69,12 @@ docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python tests/check_site.py site-docs
 
-slow: $(VENV)/.installed-dev
+# An S3 server and a Ray cluster on this machine, which the default tests do without.
+$(VENV)/.installed-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cloud,ray]' 'moto[server]>=5'
+	touch $@
+
+slow: $(VENV)/.installed-slow
 	$(PYTEST) -m slow
 
 lint: $(VENV)/.installed-dev

@@ -17,7 +17,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,10 @@ import torch
 from imagebind_reference import ReferenceTowers, reference_way
 
 from javisbench.cli.memory import keep_freed_memory
-from javisbench.clip import Clip
-from javisbench.errors import MediaError
 from javisbench.media import ClipReader, ClipSource
 from javisbench.metrics.av_ib import AVIB
 from javisbench.metrics.avh_score import AVHScore
 from javisbench.metrics.base import SampleContext, SampleMetric
-from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.imagebind import ImageBindEncoder
 from javisbench.metrics.encoders.imagebind.config import CONFIGS, ImageBindConfig, TowerConfig
 from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
@@ -41,6 +38,18 @@ from javisbench.metrics.javis_score import JavisScoreMetric
 from javisbench.metrics.ta_ib import TAIB
 from javisbench.metrics.tv_ib import TVIB
 from javisbench.protocol import V1
+from javisbench.reference.wanted import EncoderChoice
+from javisbench.run.encode import (
+    PRECISIONS,
+    ContentIndex,
+    EncodeSession,
+    _ClipLoop,
+    arithmetic,
+    encode_prompts,
+    prompt_hash,
+)
+from javisbench.run.features import FeatureStore
+from javisbench.run.progress import Silent
 
 METRICS: tuple[SampleMetric, ...] = (TVIB(), TAIB(), AVIB(), AVHScore(), JavisScoreMetric())
 PROMPTS = ("A ball bounces {} times on the floor with a dull thud.", "{} dull thuds of a ball")
@@ -92,44 +101,43 @@ def write_random_weights(folder: Path, variant: str) -> Path:
 def ours(
     sources: list[ClipSource], encoder: ImageBindEncoder, args: argparse.Namespace, stages: Stages
 ) -> list[dict[str, float]]:
+    """The way of `javisbench score`, but that equal clips count as different ones, each with its own features."""
     specs = sorted({spec for metric in METRICS for spec in metric.needs(V1).values()}, key=repr)
-    clip_specs = [spec for spec in specs if spec.subject == "clip"]
-    half = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[args.precision]
-    precision = torch.autocast(torch.device(args.device).type, dtype=half) if half else nullcontext()
-    scores: list[dict[str, float]] = []
-    with ClipReader(args.workers) as reader, precision:
-        outcomes = reader.read(sources)
-        while batch := next_batch(outcomes, args.batch_clips, stages):
-            with stages.time("encode"):
-                encoded = encoder.encode(batch, clip_specs)
-                for number, features in enumerate(encoded, len(scores)):
-                    for prompt, subject in zip(prompts_of(number), ("text", "audio_text"), strict=True):
-                        features.update(encoder.encode([prompt], [s for s in specs if s.subject == subject])[0])
-            with stages.time("score"):
-                scores += [score(features) for features in encoded]
-    return scores
+    choices = {"imagebind": EncoderChoice("imagebind", args.variant, ImageBindEncoder, None)}
+    with tempfile.TemporaryDirectory() as folder, arithmetic(args.precision):
+        session = EncodeSession(
+            choices,
+            FeatureStore(Path(folder)),
+            args.device,
+            args.workers,
+            args.batch_clips or (1 if args.device == "cpu" else None),
+            precision=args.precision,
+        )
+        session._loaded["imagebind"] = encoder
+        index = ContentIndex({source: f"clip {source.sample_id}" for source in sources})
+        with stages.time("prompts"):
+            for place, subject in enumerate(("text", "audio_text")):
+                prompts = [prompts_of(number)[place] for number in range(len(sources))]
+                encode_prompts(prompts, [s for s in specs if s.subject == subject], session, Silent())
+        todo = {source: {"imagebind": [spec for spec in specs if spec.subject == "clip"]} for source in sources}
+        with stages.time("clips"), ClipReader(args.workers) as reader, Silent().stage("", 0) as stage:
+            _ClipLoop(todo, index, session, stage, None).run(reader)
+        with stages.time("scores"):
+            return [score(number, source, index, session) for number, source in enumerate(sources)]
 
 
 def prompts_of(clip: int) -> tuple[str, str]:
     return PROMPTS[0].format(clip), PROMPTS[1].format(clip)
 
 
-def next_batch(outcomes: Iterator[tuple[ClipSource, Clip | MediaError]], size: int, stages: Stages) -> list[Clip]:
-    batch: list[Clip] = []
-    with stages.time("wait for clips"):
-        for _, outcome in outcomes:
-            if isinstance(outcome, MediaError):
-                raise outcome
-            batch.append(outcome)
-            if len(batch) == size:
-                break
-    return batch
-
-
-def score(features: dict[FeatureSpec, Any]) -> dict[str, float]:
-    context = SampleContext(V1)
+def score(number: int, source: ClipSource, index: ContentIndex, session: EncodeSession) -> dict[str, float]:
+    text, audio_text = map(prompt_hash, prompts_of(number))
+    contents = {"clip": index.hashes[source], "text": text, "audio_text": audio_text}
     return {
-        metric.card.id: metric.score({r: features[s] for r, s in metric.needs(V1).items()}, context).value
+        metric.card.id: metric.score(
+            {role: session.stored(contents[spec.subject], spec) for role, spec in metric.needs(V1).items()},
+            SampleContext(V1),
+        ).value
         for metric in METRICS
     }
 
@@ -197,9 +205,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=11, help="how many; the folder's are taken over and over")
     parser.add_argument("--variant", choices=list(CONFIGS), default="tiny")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--workers", type=int, default=1, help="decoding processes of our way")
-    parser.add_argument("--batch-clips", type=int, default=1)
+    parser.add_argument("--batch-clips", type=int, help="[default: 1 on a CPU, what fills a GPU]")
     parser.add_argument("--threads", type=int, default=1, help="torch threads of both ways")
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -208,7 +216,8 @@ def main() -> None:
     print_report(run(args), args.json)
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(args: argparse.Namespace, *, without_networks: bool = False) -> dict[str, Any]:
+    """Both ways over the same clips; `benchmarks/host.py` leaves the networks out."""
     videos = sorted(args.folder.glob("*.mp4"))
     if not videos:
         raise SystemExit(f"There are no .mp4 files in {args.folder}.")
@@ -219,9 +228,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         encoder = ImageBindEncoder(args.variant)
         encoder.load(write_random_weights(Path(folder), args.variant), args.device)
     clip_tokenizer()
+    towers: Any = ReferenceTowers(encoder._loaded())
+    if without_networks:
+        leave_out_networks(encoder, towers)
     with torch.inference_mode():
         # The reference's way first: it knows nothing of memory that is kept.
-        expected = [] if args.ours_only else run_reference(sources, encoder._loaded(), args, result)
+        expected = [] if args.ours_only else run_reference(sources, towers, args, result)
         keep_freed_memory()  # as the command line does
         scores = run_ours(sources, encoder, args, result)
     encoder.close()
@@ -235,10 +247,22 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def leave_out_networks(encoder: Any, towers: Any) -> None:
+    """In both ways every input comes to the same embedding, at once."""
+    network, width = encoder._loaded(), CONFIGS[encoder.variant].embedding
+
+    def embed(inputs: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(inputs), width)
+
+    for name in ("vision", "audio", "text"):
+        setattr(network, f"embed_{name}", embed)
+        setattr(towers, name, embed)
+
+
 def run_reference(
-    sources: list[ClipSource], network: ImageBindNetwork, args: argparse.Namespace, result: dict[str, Any]
+    sources: list[ClipSource], towers: ReferenceTowers, args: argparse.Namespace, result: dict[str, Any]
 ) -> list[dict[str, float]]:
-    towers, stages = ReferenceTowers(network), Stages(device=args.device)
+    stages = Stages(device=args.device)
     reference_way(sources[0], prompts_of(0), towers, args.device, Stages().time)
     clock = Clock()
     scores = [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from javisbench.errors import RunError, UsageError
+from javisbench.places import Cache, gather, holds_clips, is_url
+from javisbench.places.mirror import fetched, is_run, worked_on
 from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import load_protocol, read_failures
 from javisbench.run.generation_job import GenerationJob
@@ -108,11 +111,12 @@ def score(
 
     Args:
         clips: folder of clips, a run folder (its clips are scored in place), or None for the suite's
-            ``pred_video_path`` column.
+            ``pred_video_path`` column. Clips and runs may be URLs; clips may also be in a ``.tar`` or ``.parquet``
+            file.
         suite: name, file, or a loaded suite. None for a run folder's own; for the prompts beside the clips, where there
             are any (``ID.txt``); else ``javisbench``.
         name: how the clips' maker is called in tables; default: the folder's name.
-        out: run folder; default ``runs/<name>-<hash8>/<suite>``.
+        out: run folder, or its URL; default ``runs/<name>-<hash8>/<suite>``.
         manifest: CSV that says which file belongs to which sample.
         limit: only the first samples.
         repeats: clips a prompt; default as found.
@@ -132,18 +136,29 @@ def score(
     from javisbench.run.own_suite import suite_of_clips
 
     options = _options(options, settings)
-    if suite is None:
-        suite = suite_of_clips(Path(clips) if clips else None, matched_otherwise=manifest is not None)
-    job = ScoringJob.prepare(
-        clips,
-        _loaded(suite, limit, allow_outside=allow_outside, slice_by=options.slice_by),
-        name=name,
-        out=out,
-        manifest=manifest,
-        repeats=repeats,
-        shard=shard,
-    )
-    return _told(Result(job.run, job.score(options, progress).protocol), callbacks)
+    with ExitStack() as stack:
+        if is_url(clips) and is_run(str(clips)):
+            # A run: scored in place, unless it goes elsewhere.
+            clips = fetched(str(clips)) if out else stack.enter_context(worked_on(str(clips)))
+        elif clips and holds_clips(clips):
+            clips = gather(clips, Cache.from_environment(), prompts=suite is None)
+        if out:
+            out = stack.enter_context(worked_on(out))
+        if manifest and is_url(manifest):
+            manifest = Cache.from_environment().file(str(manifest))
+        if suite is None:
+            suite = suite_of_clips(Path(clips) if clips else None, matched_otherwise=manifest is not None)
+        job = ScoringJob.prepare(
+            clips,
+            _loaded(suite, limit, allow_outside=allow_outside, slice_by=options.slice_by),
+            name=name,
+            out=out,
+            manifest=manifest,
+            repeats=repeats,
+            shard=shard,
+        )
+        result = Result(job.run, job.score(options, progress).protocol)
+    return _told(result, callbacks)
 
 
 def _told(result: Result, callbacks: Sequence[Callback]) -> Result:
@@ -192,7 +207,7 @@ def generate(
         suite: name, file, or a loaded suite.
         params: the model's parameters, values as text.
         settings: seeds, repeats, shard, limits; see `javisbench.run.generate.GenerateSettings`.
-        out: run folder; default ``runs/<model-slug>-<hash8>/<suite>``.
+        out: run folder, or its URL; default ``runs/<model-slug>-<hash8>/<suite>``.
         name: how the model is called in tables; default: as given.
         limit: only the first samples.
         weights_dirs: folders with checkpoints.
@@ -209,8 +224,11 @@ def generate(
     from javisbench.run.generate import GenerateSettings
 
     loaded = _loaded(suite, limit, allow_outside=allow_outside)
-    job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
-    with held(job.run, progress) as shown:
+    with ExitStack() as stack:
+        if out:
+            out = stack.enter_context(worked_on(out, media=True))
+        job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
+        shown = stack.enter_context(held(job.run, progress))
         for notice in job.suite.notices():
             shown.say(f"Suite {job.suite.name}: {notice}")
         job.generate([Path(folder) for folder in weights_dirs], shown)
@@ -257,8 +275,12 @@ def evaluate(
             callbacks=callbacks,
         )
     loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside, slice_by=options.slice_by)
-    job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
-    return _told(Result(job.run, generate_and_score(job, options, progress).protocol), callbacks)
+    with ExitStack() as stack:
+        if out:
+            out = stack.enter_context(worked_on(out, media=True))
+        job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
+        result = Result(job.run, generate_and_score(job, options, progress).protocol)
+    return _told(result, callbacks)
 
 
 def merge(
@@ -277,7 +299,7 @@ def merge(
     """
     from javisbench.run.merge import merge_runs
 
-    merged = merge_runs(
-        [Path(run) for run in runs], None if out is None else Path(out), options=options, progress=progress
-    )
+    parts = [fetched(run, media=True) for run in runs]
+    with nullcontext() if out is None else worked_on(out, media=True) as target:
+        merged = merge_runs(parts, target, options=options, progress=progress)
     return None if merged is None else Result(merged.path)

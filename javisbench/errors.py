@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from javisbench.text import printable
 
+SYSTEM_KINDS = frozenset(("unreachable", "cluster"))
+"""Kinds that are nobody's mistake: a place or a cluster does not answer. The same command goes on later."""
+
 
 class JavisbenchError(Exception):
     """Base of all errors meant for the user.
@@ -35,6 +38,8 @@ class JavisbenchError(Exception):
         super().__init__("\n".join([self.sentence, *(f"  {detail}" for detail in self.details)]))
         if kind is not None:
             self.kind = kind
+        if self.kind in SYSTEM_KINDS:
+            self.exit_code = 3
 
     @property
     def message(self) -> str:

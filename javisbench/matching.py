@@ -10,6 +10,7 @@ from pathlib import Path
 from javisbench.errors import SystemFaultError, UsageError
 from javisbench.media import ClipSource, sidecar_for
 from javisbench.media.source import VIDEO_SUFFIXES
+from javisbench.places import Cache, PlaceError, gather, named
 from javisbench.suite import Sample, Suite
 from javisbench.suite_folder import REPEAT_NAME, videos_in
 from javisbench.suite_rows import read_table
@@ -114,8 +115,8 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
         found, extra, how = _by_name(videos, suite)
         if not found:
             raise UsageError(
-                f"No file in {folder} belongs to a sample of {suite.name}: {videos[0].name} is neither a sample id "
-                f"(such as {suite.samples[0].id}) nor sample_%04d of a row. Rename the files, or give --manifest."
+                f"No file in {named(folder)} belongs to a sample of {suite.name}: {videos[0].name} is neither a sample "
+                f"id (such as {suite.samples[0].id}) nor sample_%04d of a row. Rename the files, or give --manifest."
             )
     count = repeats or 1 + max((repeat for _, repeat in found), default=0)
     items = tuple(Item(sample, repeat, found.get((sample.id, repeat))) for sample in suite for repeat in range(count))
@@ -124,7 +125,7 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of clips.")
+        raise UsageError(f"{named(folder)} is not a folder of clips.")
 
 
 def clips_of(folder: Path, such_as: str = "sample_0000") -> list[Path]:
@@ -141,7 +142,7 @@ def clips_of(folder: Path, such_as: str = "sample_0000") -> list[Path]:
     videos = videos_in(folder)
     if not videos:
         raise UsageError(
-            f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
+            f"{named(folder)} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
             f"{such_as}.mp4."
         )
     return videos
@@ -169,6 +170,7 @@ def match_paths(suite: Suite, column: str = "path") -> Matched:
     """
     audio_column = {"path": "audio_path", "pred_video_path": "pred_audio_path"}[column]
     items = []
+    _list_elsewhere(suite, column)
     for sample in suite:
         video, audio = getattr(sample, column), getattr(sample, audio_column)
         items.append(Item(sample, 0, None if video is None else _source(sample.id, video, audio)))
@@ -178,7 +180,23 @@ def match_paths(suite: Suite, column: str = "path") -> Matched:
 
 
 def _source(sample_id: str, video: Path, audio: Path | None) -> ClipSource:
-    return ClipSource(sample_id, video, audio if audio is not None else sidecar_for(video))
+    return ClipSource(sample_id, video, audio if audio is not None else sidecar_for(video), Cache.of(video))
+
+
+def _list_elsewhere(suite: Suite, column: str) -> None:
+    """Let the folders of the suite's clips that lie elsewhere have their names here, so that sounds are found."""
+    cache = Cache.from_environment()
+    paths = (getattr(sample, column) for sample in suite)
+    for folder in dict.fromkeys(path.parent for path in paths if path is not None):
+        url = cache.url_of(folder)
+        # The page of a web server need not be a listing.
+        if url is None or url.startswith("http"):
+            continue
+        try:
+            gather(url, cache)
+        except PlaceError as error:
+            if error.kind != "not_found":
+                raise
 
 
 def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int], ClipSource], list[Path], str]:

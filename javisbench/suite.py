@@ -2,9 +2,10 @@
 
 A suite is a name of this package (``demo``, ``javisbench``, ``javisbench-mini``, ``landscape``, ``aist++``), of an
 installed plugin (entry points ``javisbench.suites``), a CSV or JSONL file, or a folder of clips with their prompts
-beside them (``ID.txt``). Columns: ``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``,
-``pred_video_path``, ``pred_audio_path`` and ``cat0_ind`` to ``cat4_ind``: an index or a name, or several separated by
-commas or bars, of the categories of the taxonomy's five aspects. Other columns can make slices: `Suite.sliced_by`.
+beside them (``ID.txt``); file and folder may be URLs. Columns: ``text``; optional ``id``, ``audio_text``,
+``video_text``, ``path``, ``audio_path``, ``pred_video_path``, ``pred_audio_path`` and ``cat0_ind`` to ``cat4_ind``: an
+index or a name, or several separated by commas or bars, of the categories of the taxonomy's five aspects. Other columns
+can make slices: `Suite.sliced_by`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from javisbench.cards import SuiteCard, card_problems, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug
+from javisbench.places import Cache, gather, holds_clips, is_table, is_url, located, named
+from javisbench.places.urls import shown as shown_url
 from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
-from javisbench.suite_rows import Problem, Rows, read_rows
+from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, read_rows
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
@@ -269,7 +272,7 @@ def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         shown = [str(problem) for problem in problems[:50]]
         more = [f"... and {len(problems) - 50} more"] if len(problems) > 50 else []
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise SuiteError(f"The suite {spec!r} has {count}:", details=[*shown, *more])
+        raise SuiteError(f"The suite {_shown_spec(spec)} has {count}:", details=[*shown, *more])
     return suite
 
 
@@ -280,7 +283,7 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         return _read_card(cards[spec], allow_outside=allow_outside, offline=offline)
     if spec in SUITES:
         return _of_plugin(spec), []
-    path = Path(spec)
+    path = _here(spec)
     if not path.exists():
         raise UsageError(
             f"There is no suite {spec!r}, and no such file.{did_you_mean(spec, known_suites())} "
@@ -289,12 +292,29 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
     if path.is_dir():
         if not holds_prompts(path):
             raise UsageError(
-                f"{spec} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a .csv or "
-                f".jsonl file, or one of {', '.join(cards)}."
+                f"{named(path)} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a "
+                f".csv or .jsonl file, or one of {', '.join(cards)}."
             )
         rows = read_folder(path, allow_outside=allow_outside)
-        return _read(rows, path, _name(path.resolve().name), None, allow_outside=allow_outside)
+        return _read(
+            rows,
+            path,
+            _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet")),
+            None,
+            allow_outside=allow_outside,
+        )
     return _read(read_rows(path), path, _name(path.stem.lower()), None, allow_outside=allow_outside)
+
+
+def _shown_spec(spec: str) -> str:
+    return shown_url(spec) if is_url(spec) else repr(spec)
+
+
+def _here(spec: str) -> Path:
+    """The file or folder of a suite; what lies elsewhere is brought: a table, or the names and prompts of clips."""
+    if is_url(spec) and is_table(spec, SUITE_SUFFIXES):
+        return Cache.from_environment().file(spec)
+    return gather(spec, Cache.from_environment(), prompts=True) if holds_clips(spec) else Path(spec)
 
 
 def _of_plugin(name: str) -> Suite:
@@ -342,7 +362,7 @@ def _read(
         setting=setting,
         unconditional=False,
         hash=suite_hash(samples),
-        source=str(path),
+        source=located(path) if Cache.of(path) else str(path),
         total=len(samples),
         columns=columns,
         warnings=(*rows.warnings, *reader.warnings()),
@@ -383,6 +403,8 @@ class _RowReader:
         self._rows = rows
         self._folder = folder
         self._allow_outside = allow_outside
+        self._cache = Cache.from_environment()
+        self._elsewhere = self._cache.url_of(folder) is not None
         self._missing: dict[str, _Count] = {}
         self._controls: dict[str, _Count] = {}
 
@@ -500,13 +522,21 @@ class _RowReader:
             return None
         self._count_missing(index, column, value)
         try:
-            path = (self._folder / value).resolve()
-        except (OSError, RuntimeError, ValueError) as error:
+            path = self._resolved(value)
+        except (OSError, RuntimeError, ValueError, UsageError) as error:
             self._problem(index, column, f"{value[:200]!r} is no usable path ({error})")
             return None
-        if not self._allow_outside and not path.is_relative_to(self._folder):
+        if not self._allow_outside and is_url(value):
+            self._problem(index, column, f"{value[:200]!r} is a URL; allow it with --allow-outside")
+        elif not self._allow_outside and not path.is_relative_to(self._folder):
             self._problem(index, column, f"{value[:200]!r} leaves the suite's folder; allow it with --allow-outside")
         return path
+
+    def _resolved(self, value: str) -> Path:
+        if is_url(value):
+            return self._cache.path_of(value)
+        # Below a URL too, a cell is a path as it stands there.
+        return (self._folder / (value.replace("%", "%25") if self._elsewhere else value)).resolve()
 
     def _categories(self, index: int, row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         categories: dict[str, tuple[str, ...]] = {}

@@ -37,6 +37,7 @@ _MARKS = (
 # Excel's own way of saying it, on a line before the header.
 _SAID_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\n', re.IGNORECASE)
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+SUITE_SUFFIXES = tuple(_SUFFIXES)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 
 import javisbench
+from javisbench.cli import cli
 from javisbench.clip import ClipSpec
 from javisbench.suite import load_suite
 
@@ -68,6 +73,37 @@ def test_score_folder(made: Path) -> None:
 def test_score_folder_from_the_shell(made: Path) -> None:
     started("sh", EXAMPLES / "score_folder.sh", "good", "my.csv", "runs/shell", folder=made)
     assert {path.suffix for path in (made / "runs/shell/tables").iterdir()} >= {".md", ".csv", ".tex", ".json"}
+
+
+def test_cluster_scripts_are_scripts_whose_commands_there_are() -> None:
+    folder = EXAMPLES / "cluster"
+    found = 0
+    for script in folder.glob("*.sh"):
+        subprocess.run(["bash", "-n", str(script)], check=True)
+        text = script.read_text(encoding="utf-8").replace("\\\n", " ")
+        commands = [line.strip() for line in text.splitlines() if line.strip().startswith(("javisbench ", "srun "))]
+        found += _checked(line[line.index("javisbench ") :] for line in commands if "javisbench " in line)
+    job = yaml.safe_load((folder / "rayjob.yaml").read_text(encoding="utf-8"))
+    assert job["kind"] == "RayJob"
+    groups = [job["spec"]["rayClusterSpec"]["headGroupSpec"], *job["spec"]["rayClusterSpec"]["workerGroupSpecs"]]
+    for group in groups:
+        (container,) = group["template"]["spec"]["containers"]
+        volumes = {volume["name"] for volume in group["template"]["spec"]["volumes"]}
+        assert volumes == {mount["name"] for mount in container["volumeMounts"]}
+    assert _checked([job["spec"]["entrypoint"]]) + found == 3
+
+
+def _checked(lines: Iterable[str]) -> int:
+    """How many command lines there are; an option that no command has ends the test."""
+    count = 0
+    for line in lines:
+        words = shlex.split(line)[1:]
+        command = cli.get_command(click.Context(cli), words[0])
+        assert command is not None, line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known, line
+        count += 1
+    return count
 
 
 def test_compare_models(made: Path) -> None:

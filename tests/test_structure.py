@@ -44,6 +44,7 @@ ROOMS = (
         "errors",
         "hub",
         "system_faults",
+        "places",
         "text",
     ),
 )

@@ -27,8 +27,8 @@ Examples:
 
 
 @click.command("compare", epilog=EPILOG)
-@click.argument("run_a", type=click.Path(path_type=Path, exists=True))
-@click.argument("run_b", type=click.Path(path_type=Path, exists=True))
+@click.argument("run_a", type=options.Place(fetch=True, exists=True))
+@click.argument("run_b", type=options.Place(fetch=True, exists=True))
 @click.option("--protocol", help="Which protocol of both runs. [default: the first that both have]")
 @click.option("--explain", is_flag=True, help="List every difference in how the two were made.")
 @click.option("--all", "show_all", is_flag=True, help="Every category, not only the significant ones.")

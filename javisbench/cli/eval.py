@@ -31,6 +31,8 @@ The same command again goes on where it stopped.
 @options.device_option
 @options.seed_option
 @options.allow_outside_option
+@options.cache_options
+@options.engine_options
 @options.strict_option
 @options.json_option
 @options.verbosity

@@ -57,6 +57,8 @@ generating_options = options.compose(
 @options.device_option
 @options.seed_option
 @options.allow_outside_option
+@options.cache_options
+@options.engine_options
 @options.strict_option
 @options.verbosity
 def command(**given: Any) -> int:
@@ -98,6 +100,8 @@ def generate_settings(given: dict[str, Any]) -> GenerateSettings:
         batch=given["batch"],
         device=given["device"],
         dtype=given["dtype"],
+        engine=given["engine"],
+        engine_address=given["engine_address"],
     )
 
 

@@ -24,6 +24,8 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype"),
     "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "precision", "seed"),
     "Machine": (
+        "engine",
+        "engine_address",
         "device",
         "workers",
         "shard",

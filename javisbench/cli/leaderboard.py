@@ -17,7 +17,7 @@ Examples:
   javisbench leaderboard push runs/*/demo --to hub:my-lab/results
   javisbench leaderboard import results.json --name my-model --suite javisbench --out runs/my-model/javisbench
 """
-SOURCES = click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+SOURCES = click.argument("sources", nargs=-1, required=True, type=options.Place(fetch=True))
 
 
 @click.group("leaderboard", epilog=EPILOG)
@@ -27,7 +27,7 @@ def command() -> None:
 
 @command.command("build")
 @SOURCES
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the site; replaced as a whole.")
+@click.option("--out", required=True, type=options.Place(), help="Folder of the site, or its URL; replaced as a whole.")
 @click.option("--title", default="JavisBench leaderboard", show_default=True, help="Title of every page.")
 @click.option(
     "--intro",
@@ -47,7 +47,7 @@ def command() -> None:
 @options.verbosity
 def build(
     sources: tuple[Path, ...],
-    out: Path,
+    out: Path | str,
     title: str,
     intro: Path | None,
     link: str,
@@ -66,16 +66,18 @@ def build(
 
     from javisbench.leaderboard.build import SiteOptions, build_site
     from javisbench.leaderboard.clips import ClipsPublished
+    from javisbench.places.mirror import worked_on
 
     options.setup_logging(quiet, verbose)
     text = "" if intro is None else _text_of(intro)
     choice = cast(ClipsPublished, clips)
-    report = build_site(sources, out, SiteOptions(title, choice, plots, slice_by or None, text, link))
+    with worked_on(out) as site:
+        report = build_site(sources, site, SiteOptions(title, choice, plots, slice_by or None, text, link))
     for archive in report.refused:
         output.line(f"left out {archive.name}: {' '.join(archive.reasons)}", err=True)
     if not quiet:
         output.line(f"{report.results} results on {report.pages} pages", err=True)
-    output.line(report.index)
+    output.line(report.index if isinstance(out, Path) else f"{out.rstrip('/')}/{report.index.name}")
     return 0
 
 

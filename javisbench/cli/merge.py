@@ -18,11 +18,13 @@ Examples:
 
 
 @click.command("merge", epilog=EPILOG)
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument(
+    "runs", nargs=-1, required=True, type=options.Place(fetch=True, media=True, exists=True, file_okay=False)
+)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Folder of the merged run. [default: the parts' name without .shard-I-of-N]",
+    type=options.Place(),
+    help="Folder of the merged run, or its URL. [default: the parts' name without .shard-I-of-N]",
 )
 @click.option("--allow-missing", is_flag=True, help="Merge although clips are in no part; they count as missing.")
 @click.option("--allow-versions", is_flag=True, help="Merge although different versions of javisbench made the parts.")

@@ -68,9 +68,78 @@ allow_outside_option = click.option(
     "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-out_option = click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/<model>-<hash>/<suite>]"
+
+
+class Place(click.Path):
+    """A path, or a URL as it stands there.
+
+    Args:
+        fetch: bring what a URL names here, and give the path of that: for what is read alone.
+        media: with its clips.
+        kinds: as for `click.Path`.
+    """
+
+    def __init__(self, *, fetch: bool = False, media: bool = False, **kinds: Any) -> None:
+        super().__init__(path_type=Path, **kinds)
+        self._fetch, self._media = fetch, media
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; of a URL, text."""
+        from javisbench.places import is_url
+
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        if not self._fetch:
+            return value
+        from javisbench.places.mirror import fetched
+
+        return fetched(value, media=self._media)
+
+
+def _into_environment(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """What the library reads from the environment."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value is not None:
+            os.environ[name] = str(value)
+
+    return keep
+
+
+engine_options = compose(
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where the work is done: here, or on the machines of a Ray cluster.",
+    ),
+    click.option(
+        "--engine-address",
+        metavar="HOST:PORT",
+        help="Ray cluster; auto for that of this machine. [default: $RAY_ADDRESS, else a new one here]",
+    ),
 )
+cache_options = compose(
+    click.option(
+        "--cache-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        expose_value=False,
+        is_eager=True,
+        callback=_into_environment("JAVISBENCH_CACHE_DIR"),
+        help="Where what lies at URLs is kept. [default: ~/.cache/javisbench]",
+    ),
+    click.option(
+        "--cache-size",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GIB",
+        expose_value=False,
+        is_eager=True,
+        callback=_into_environment("JAVISBENCH_CACHE_SIZE"),
+        help="Most room for clips there; those not read for longest go first. [default: 20]",
+    ),
+)
+out_option = click.option("--out", type=Place(), help="Run folder, or its URL. [default: runs/<model>-<hash>/<suite>]")
 limit_option = click.option("--limit", type=click.IntRange(min=1), help="Only the suite's first N samples.")
 repeats_option = click.option(
     "--repeats", type=click.IntRange(min=1, max=10000), default=None, help="Clips a prompt. [default: 1, or as found]"
@@ -79,7 +148,7 @@ workers_option = click.option(
     "--workers", type=click.IntRange(min=1, max=256), default=None, help="Decoding processes. [default: CPU cores]"
 )
 device_option = click.option(
-    "--device", default=None, metavar="DEVICE", help="cpu, cuda or cuda:N. [default: cuda when present]"
+    "--device", default=None, metavar="DEVICE", help="cpu, cuda:N, or several with commas. [default: every GPU]"
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="Base seed."
@@ -128,10 +197,10 @@ scoring_options = compose(
     ),
     click.option(
         "--precision",
-        type=click.Choice(["fp32", "bf16", "fp16"]),
+        type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
         default="fp32",
         show_default=True,
-        help="ImageBind's. Below fp32, 64 clips are tried first; scores that move too far change the protocol's name.",
+        help="Of the networks. Below fp32, 64 clips are tried first; what moves too far changes the protocol's name.",
     ),
     slice_by_option,
     click.option(
@@ -159,7 +228,7 @@ scoring_options = compose(
         help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
     ),
     click.option(
-        "--batch-clips", type=click.IntRange(min=1), help="Clips a forward pass. [default: 1 on a CPU, 16 on a GPU]"
+        "--batch-clips", type=click.IntRange(min=1), help="Clips a batch. [default: 1 on a CPU; what fills a GPU]"
     ),
 )
 
@@ -232,7 +301,7 @@ def by_rank(given: dict[str, Any]) -> dict[str, Any]:
     changed = {**given, "shard": f"{rank}/{count}"}
     if given["out"] is not None:
         # The same --out for all; a run folder takes one process.
-        changed["out"] = given["out"].with_name(f"{given['out'].name}.shard-{rank}-of-{count}")
+        changed["out"] = type(given["out"])(f"{str(given['out']).rstrip('/')}.shard-{rank}-of-{count}")
     if given["device"] is None:
         import torch
 

@@ -24,7 +24,7 @@ FORMATS = {"markdown": ".md", "csv": ".csv", "latex": ".tex", "json": ".json"}
 
 
 @click.command("report", epilog=EPILOG)
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("runs", nargs=-1, required=True, type=options.Place(fetch=True, exists=True))
 @click.option("--format", "kind", type=click.Choice(["table", *FORMATS]), default="table", show_default=True)
 @click.option("--protocol", help="Which of a run's protocols. [default: its first]")
 @click.option("--aspect", help="For several runs: the categories of this aspect instead of all samples.")
@@ -117,6 +117,7 @@ def print_run(folder: Path, protocol: str) -> None:
     """Print a run's table, its failures counted by reason, and where everything lies."""
     from collections import Counter
 
+    from javisbench.places import named
     from javisbench.results.run_folder import load_results
     from javisbench.results.table import run_table
 
@@ -125,11 +126,11 @@ def print_run(folder: Path, protocol: str) -> None:
     kinds = Counter((failure.stage, failure.kind) for failure in result.failures)
     if kinds:
         output.line()
-        output.line(f"Failures ({len(result.failures)}; see {folder / 'failures.jsonl'}):")
+        output.line(f"Failures ({len(result.failures)}; see {named(folder / 'failures.jsonl')}):")
         for (stage, kind), count in kinds.most_common():
             output.line(f"  {count} x {kind} ({stage})")
     output.line()
-    output.line(f"Run folder: {folder}")
+    output.line(f"Run folder: {named(folder)}")
 
 
 def print_table(table: Table) -> None:

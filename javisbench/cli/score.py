@@ -18,6 +18,8 @@ Examples:
   javisbench score clips/ --suite my.csv --reference real/ --protocol javisbench-v2
   javisbench score clips/ --suite my.csv --slice-by mood
   javisbench score --suite with_pred_video_path.csv
+  javisbench score s3://bucket/clips --suite s3://bucket/my.csv --out s3://bucket/runs/mine
+  javisbench score "clips-{0000..0015}.tar"
   javisbench score clips/ --suite javisbench --shard 3/8   one of eight machines; then javisbench merge
 Clips are found by sample id (ID.mp4), else by row (sample_0000.mp4), else by --manifest.
 A wav of the same name beside a clip is its sound; otherwise the clip's own track is.
@@ -25,12 +27,12 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 
 
 @click.command("score", epilog=EPILOG, cls=GroupedCommand)
-@click.argument("clips", required=False, type=click.Path(path_type=Path))
+@click.argument("clips", required=False, type=options.Place())
 @options.scored_suite_option
 @click.option("--name", help="How the maker of the clips is called in tables. [default: the folder's name]")
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=options.Place(dir_okay=False, exists=True),
     help="CSV with columns id, video, audio.",
 )
 @options.scoring_options
@@ -42,11 +44,16 @@ A wav of the same name beside a clip is its sound; otherwise the clip's own trac
 @options.device_option
 @options.seed_option
 @options.allow_outside_option
+@options.cache_options
+@options.engine_options
 @options.strict_option
 @options.json_option
 @options.verbosity
-def command(clips: Path | None, **given: Any) -> int:
-    """Score the clips of folder CLIPS against a suite's prompts, or those beside the clips, and print the table."""
+def command(clips: Path | str | None, **given: Any) -> int:
+    """Score the clips of folder CLIPS against a suite's prompts, or those beside the clips, and print the table.
+
+    CLIPS may be a URL (s3://, gs://, hf://, https://), or a .tar or .parquet file of clips, or several by pattern.
+    """
     from javisbench.api import ScoringOptions, score
     from javisbench.cli.memory import keep_freed_memory
     from javisbench.cli.progress import make_progress
@@ -91,6 +98,8 @@ def scoring_options(given: dict[str, Any]) -> Any:
         clip_deadline_s=given["clip_deadline"],
         patience_s=given["patience"],
         slice_by=given["slice_by"],
+        engine=given.get("engine", "local"),
+        engine_address=given.get("engine_address"),
     )
 
 

@@ -22,7 +22,7 @@ def command() -> None:
 
 
 @command.command("pack")
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run", type=options.Place(fetch=True, exists=True, file_okay=False))
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: <model>-<suite>-<protocol>.zip]"
 )

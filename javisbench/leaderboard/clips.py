@@ -10,12 +10,14 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from javisbench.errors import MediaError
 from javisbench.media import ClipJoiner, ClipSource
+from javisbench.places import held
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
@@ -90,19 +92,22 @@ class ClipPublisher:
 
     def _copied(self, clip: str, files: Mapping[str, Path], folder: Path) -> Iterator[tuple[str, Path]]:
         folder.mkdir(parents=True, exist_ok=True)
-        if len(files) == 2:
-            target = folder / f"{clip}.mp4"
-            try:
-                self._joiner.join(ClipSource(clip, files["video"], files["audio"]), target)
-                yield "video", target
-                return
-            except MediaError as error:
-                if error.kind == "worker_start":
-                    raise
-                # What mp4 cannot hold, or what cannot be read, is published as it is: the page plays both files.
-        for kind, path in files.items():
-            shutil.copyfile(path, folder / path.name, follow_symlinks=False)
-            yield kind, folder / path.name
+        with ExitStack() as stack:
+            here = {kind: stack.enter_context(held(path)) for kind, path in files.items()}
+            if len(here) == 2:
+                target = folder / f"{clip}.mp4"
+                try:
+                    self._joiner.join(ClipSource(clip, here["video"], here["audio"]), target)
+                    yield "video", target
+                    return
+                except MediaError as error:
+                    if error.kind == "worker_start":
+                        raise
+                    # What mp4 cannot hold, or what cannot be read, is published as it is: the page plays both files.
+            for kind, path in here.items():
+                target = folder / files[kind].name
+                shutil.copyfile(path, target, follow_symlinks=False)
+                yield kind, target
 
 
 def suite_key(result: StoredResult) -> tuple[str, str]:

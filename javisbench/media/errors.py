@@ -28,9 +28,13 @@ KINDS: dict[str, str] = {
     "too_large": "the clip decodes to more bytes than the limit allows",
     "timeout": "reading took longer than the deadline",
     "worker_died": "the decoding process was killed or crashed while it read this clip",
+    "unreachable": "the place where the clip lies cannot be reached, or does not let it be read; nobody can go on then",
     "worker_start": "no decoding process can be started on this machine",
     "cannot_write": "the clip cannot be encoded or stored as asked",
 }
+
+STOPPING = frozenset(("worker_start", "unreachable"))
+"""Kinds that say nothing of a clip: the job stops, and goes on with the same command."""
 
 
 OF_CONTENT = (

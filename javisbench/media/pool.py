@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from javisbench.clip import Clip, ClipHead, Damage, FrameRun
 from javisbench.errors import JavisbenchError, MediaError, SystemFaultError
-from javisbench.media.errors import MAYBE_PASSED, fault_of_reading, media_error
+from javisbench.media.errors import MAYBE_PASSED, STOPPING, fault_of_reading, media_error
 from javisbench.media.process import C, Consumer, DisturbedError, Worker
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, sidecar_for
 from javisbench.system_faults import Fault, Places, can_be_read, tried_again
@@ -268,7 +268,8 @@ class ClipReader:
             Each source with its clip, or with the `MediaError` that says why there is none.
 
         Raises:
-            MediaError: ``worker_start``: no decoding process can be started at all.
+            MediaError: ``worker_start``: no decoding process can be started at all; ``unreachable``: the place of the
+                clips.
             SystemFaultError: the system failed, and did not recover within ``limits.patience_s``.
         """
         whole = _whole(self._limits)
@@ -289,7 +290,8 @@ class ClipReader:
             Each source with its consumer, when it has seen all its frames, or with the `MediaError` that says why not.
 
         Raises:
-            MediaError: ``worker_start``: no decoding process can be started at all.
+            MediaError: ``worker_start``: no decoding process can be started at all; ``unreachable``: the place of the
+                clips.
             SystemFaultError: the system failed, and did not recover within ``limits.patience_s``.
         """
         self._start_threads()
@@ -336,7 +338,7 @@ class ClipReader:
             pending[0] = self._enqueue(_Job(source, pending[0].open_clip))
             return self._result(pending[0])
 
-        if isinstance(failure, SystemFaultError):
+        if isinstance(failure, SystemFaultError) or (isinstance(failure, MediaError) and failure.kind == "unreachable"):
             raise failure
         if isinstance(failure, MediaError) and failure.kind in MAYBE_PASSED and self._fault(source, failure) is None:
             outcome = again()
@@ -348,7 +350,7 @@ class ClipReader:
             failure, again, lambda error: self._fault(source, error), self._limits.patience_s, source.video
         )
         if fault is None:
-            if isinstance(outcome, OSError) or (isinstance(outcome, MediaError) and outcome.kind == "worker_start"):
+            if isinstance(outcome, OSError) or (isinstance(outcome, MediaError) and outcome.kind in STOPPING):
                 raise outcome
             return outcome
         assert isinstance(outcome, Exception)
@@ -380,7 +382,7 @@ class ClipReader:
         good = self._good.get(self._places.folder(source.video))
         if good is None:
             return None
-        if not can_be_read(good.video):
+        if good.cache is None and not can_be_read(good.video):
             return False
         job = self._enqueue(_Job(good, _Nothing))
         return not isinstance(self._result(job), Exception)
@@ -407,7 +409,7 @@ class ClipReader:
             job.size = 0
             self._changed.notify_all()
         if job.outcome is None:
-            raise JavisbenchError(f"{job.source.video}: reading failed inside javisbench; see the traceback above.")
+            raise JavisbenchError(f"{job.source.title}: reading failed inside javisbench; see the traceback above.")
         return job.outcome
 
     def _cancel(self, pending: Iterable[_Job]) -> None:

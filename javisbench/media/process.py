@@ -98,6 +98,10 @@ class Worker:
         Raises:
             MediaError: the clip cannot be read. What the consumer raises passes through.
         """
+        with source.here() as here:
+            return self._stream(here, source.title, open_clip)
+
+    def _stream(self, source: ClipSource, title: str, open_clip: Callable[[ClipHead], C]) -> C:
         request = {
             "do": "stream",
             "video": str(source.video.absolute()),
@@ -107,7 +111,7 @@ class Worker:
         with self._conversation():
             reply = talk.say(request)
             while True:
-                head = talk.understood(_head_from, reply, str(source.video))
+                head = talk.understood(_head_from, reply, title)
                 talk.pixels = len(head.timeline) * head.height * head.width
                 consumer = open_clip(head)
                 reply = self._hand_over(consumer, head, talk)
@@ -406,16 +410,21 @@ def _launch() -> tuple[socket.socket, IO[bytes], subprocess.Popen[bytes]]:
     return ours, errors, process
 
 
-def _environment() -> dict[str, str]:
-    """The caller's environment, its import path, and one thread for every numeric library."""
+def import_path() -> str:
+    """``PYTHONPATH`` for a process that is to import what this one does."""
     import javisbench
 
     paths = [entry for entry in sys.path if entry]
     root = str(Path(javisbench.__file__).parent.parent)
     if root not in paths:
         paths.append(root)
+    return os.pathsep.join(paths)
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment, its import path, and one thread for every numeric library."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **single, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**os.environ, **single, "PYTHONPATH": import_path()}
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -15,6 +16,7 @@ from pathlib import Path, PurePath
 
 from javisbench.errors import MediaError
 from javisbench.media.errors import media_error
+from javisbench.places import Cache, PlaceError
 from javisbench.system_faults import fault_of
 
 SIDECAR_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
@@ -91,11 +93,44 @@ class ClipSource:
         sample_id: the prompt's id, for messages and results.
         video: the video file.
         audio: the sound file that goes with it; None when the sound is to be taken from the video's container.
+        cache: of clips that lie elsewhere: then the paths stand for files that come when they are read.
     """
 
     sample_id: str
     video: Path
     audio: Path | None = None
+    cache: Cache | None = None
+
+    @property
+    def title(self) -> str:
+        """How messages call it: the video's path or URL."""
+        return str(self.video) if self.cache is None else self.cache.title(self.video)
+
+    @contextmanager
+    def here(self) -> Iterator[ClipSource]:
+        """The clip with files that can be opened, until the block ends.
+
+        Raises:
+            MediaError: its files cannot be had (``unreachable`` where that is no fault of the clip). What the block
+                raises names the clip as `title` does.
+        """
+        if self.cache is None:
+            yield self
+            return
+        with ExitStack() as stack:
+            try:
+                video = stack.enter_context(self.cache.held(self.video))
+                audio = None if self.audio is None else stack.enter_context(self.cache.held(self.audio))
+            except PlaceError as error:
+                kind = error.kind if error.kind in ("not_found", "too_large") else "unreachable"
+                raise media_error(kind, error.message) from error
+            try:
+                yield ClipSource(self.sample_id, video, audio)
+            except MediaError as error:
+                message = error.message.replace(str(video), self.title)
+                if audio is not None and self.audio is not None:
+                    message = message.replace(str(audio), self.cache.title(self.audio))
+                raise type(error)(message, kind=error.kind) from error
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -256,6 +291,11 @@ def content_hash(source: ClipSource) -> str:
     Raises:
         MediaError: a file cannot be read (a sidecar's trouble is ``bad_sidecar``).
     """
+    with source.here() as here:
+        return _content_hash(here)
+
+
+def _content_hash(source: ClipSource) -> str:
     parts = [b"javisbench clip 1", _file_digest(source.video)]
     if source.audio is None:
         parts.append(b"container")

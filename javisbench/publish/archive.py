@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path, sweep_earlier
 from javisbench.errors import RunError, SubmissionError
+from javisbench.places import held
 from javisbench.results.checked_json import parse_json
 from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
@@ -108,7 +109,8 @@ def _clip_hashes(result: StoredResult) -> bytes:
     if result.clips is not None and result.clips.is_dir():
         for path in sorted(result.clips.iterdir()):
             if path.is_file() and path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".flac"):
-                hashes[path.name] = file_sha256(path)
+                with held(path) as here:
+                    hashes[path.name] = file_sha256(here)
     return json.dumps(hashes).encode()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from javisbench.errors import JavisbenchError, MediaError, ReferenceFeaturesError, UsageError
 from javisbench.matching import Matched, match_folder, match_paths
+from javisbench.places import Cache, gather, holds_clips, is_url
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -228,15 +229,16 @@ def reference_kind(spec: str | None) -> Kind | None:
     if spec == "suite":
         return "suite"
     path = Path(spec)
-    if path.is_dir():
-        return "folder"
-    if path.is_file() and path.suffix in (".pt", ".pth"):
+    there = is_url(spec) or path.is_file()
+    if there and path.suffix in (".pt", ".pth"):
         return "cache"
-    if path.is_file() and path.suffix == ".safetensors":
+    if there and path.suffix == ".safetensors":
         return "statistics"
+    if path.is_dir() or holds_clips(spec):
+        return "folder"
     raise UsageError(
-        f"A reference is a folder of real clips, `suite`, a .safetensors file of `javisbench reference build`, or the "
-        f"reference evaluation's .pt cache; {spec} is none of these."
+        f"A reference is a folder of real clips (or its URL), `suite`, a .safetensors file of `javisbench reference "
+        f"build`, or the reference evaluation's .pt cache; {spec} is none of these."
     )
 
 
@@ -260,7 +262,11 @@ def open_reference(spec: str | None, suite: Suite) -> Reference:
         return RealClips(match_paths(suite, "path"), "the suite's path column")
     path = Path(str(spec))
     if kind == "folder":
+        if holds_clips(str(spec)):
+            path = gather(str(spec), Cache.from_environment())
         return RealClips(match_folder(path, suite, repeats=1), path.name)
+    if is_url(spec):
+        path = Cache.from_environment().file(str(spec))
     if kind == "cache":
         return ReferenceCache.load(path)
     from javisbench.reference.stored import StoredReference

@@ -444,7 +444,7 @@ def _precision_note(result: StoredResult) -> str:
         return ""
     precision, clips, tolerance = (str(record.get(key))[:9] for key in ("precision", "clips_tried", "tolerance"))
     return printable(
-        f"{result.model}: ImageBind in {precision}. On the first {clips} clips no score moved by more than {tolerance} "
+        f"{result.model}: networks in {precision}. On the first {clips} clips nothing moved by more than {tolerance} "
         f"from fp32."
     )
 

@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Literal, TypeAlias, get_args
+
 from javisbench.errors import UsageError
+
+log = logging.getLogger(__name__)
+EngineName: TypeAlias = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def check_engine(name: str, address: str | None, device: str | None) -> None:
+    """Refuse an engine that there is not.
+
+    Raises:
+        UsageError: there is none of this name, it has no address, or no such device.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"The engine is one of {', '.join(ENGINES)}; got {name!r}.")
+    if address is not None and name != "ray":
+        raise UsageError("--engine-address goes with --engine ray.")
+    if name == "ray" and device not in (None, "cpu", "cuda"):
+        raise UsageError(
+            f"With --engine ray, --device is cpu or cuda (each actor has a GPU of its own); got {device!r}."
+        )
 
 
 def pick_device(name: str | None) -> str:
-    """The torch device to use.
+    """The torch device to use where there is work for one: the first of `pick_devices`."""
+    return pick_devices(name)[0]
+
+
+def pick_devices(name: str | None) -> tuple[str, ...]:
+    """The torch devices to use, each with a process of its own where there are several.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:N``, or several with commas between. None takes every GPU that this process
+            sees, or the CPU where there is none; ``cuda`` takes every GPU.
 
     Raises:
-        UsageError: it does not exist here.
+        UsageError: a device does not exist here, or is none that this package computes on.
     """
     import torch
 
     if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            _tell_of_other_devices()
+            return ("cpu",)
+        name = "cuda"
+    devices = tuple(_checked(part.strip()) for part in name.split(","))
+    if devices == ("cuda",) and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return devices
+
+
+def _checked(name: str) -> str:
+    import torch
+
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"--device is cpu, cuda or cuda:N; got {name!r}.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(
+            f"Networks run on cpu and cuda; their numbers were never checked on {device.type}. Use --device cpu."
+        )
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UsageError(f"There is no {name} here: torch sees {torch.cuda.device_count()} GPUs. Use --device cpu.")
     return name
+
+
+def _tell_of_other_devices() -> None:
+    import torch
+
+    other = torch.accelerator.current_accelerator(check_available=True)
+    if other is not None:
+        log.warning("This machine's %s is not used: networks run on cpu and cuda.", other.type)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError, SystemFaultError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
-from javisbench.media.errors import fault_of_reading
+from javisbench.media.errors import STOPPING, fault_of_reading
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
@@ -33,8 +34,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Encoded = dict["FeatureSpec", Any]
 T = TypeVar("T")
-Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+Precision: TypeAlias = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+#: Clips after which every batch is closed, full or not: which clips share a batch does not depend on how many devices
+#: share the work, each of which takes so many clips at a time.
+BLOCK_CLIPS = 64
+#: What clips may hold, prepared, while they wait for their batches to fill.
+_WAITING_BYTES = 2 * 2**30
+_PROMPTS_AT_ONCE = 256
+_BATCHES_AHEAD = 2
 
 
 def _stopped(what: str, done: str) -> SystemFaultError:
@@ -66,8 +74,8 @@ class ContentIndex:
         others = (other.video for other in reversed(self.hashes) if self.places.folder(other.video) == folder)
         other = next(others, None)
         if other is not None and can_be_read(other):
-            return MediaError(f"{source.video}: {fault.reason}, for this file alone.", kind="unreadable")
-        raise _stopped(f"{source.video} cannot be read: {fault.reason}", done) from failure
+            return MediaError(f"{source.title}: {fault.reason}, for this file alone.", kind="unreadable")
+        raise _stopped(f"{source.title} cannot be read: {fault.reason}", done) from failure
 
 
 @dataclass
@@ -77,24 +85,29 @@ class EncodeSession:
     Attributes:
         encoders: by name.
         store: where features go.
-        device: torch device of the networks.
+        device: torch device of the networks in this process.
         workers: decoding processes, each with a thread in which frames are prepared and encoders without a network run.
-        precision: ``bf16`` and ``fp16`` are for the networks whose card allows it; the others stay in ``fp32``.
-        batch_clips: clips or prompts a forward pass. On a CPU 1, so that results do not depend on sharding or resuming.
+        precision: what is faster than ``fp32`` is for the networks whose card allows it.
+        batch_clips: clips or prompts that make a batch; None for as many as fill the device (`Encoder.full_batch`). On
+            a CPU 1, so that results do not depend on sharding or resuming.
         limits: of decoding.
         feature_errors: by key, why a clip or prompt has no feature.
         broken: encoders of other packages that do not load: they are left out.
+        devices: torch devices that share the clips (`javisbench.run.devices`).
+        listed: where the clips were listed, to tell later whether a folder has gone (`javisbench.system_faults`).
     """
 
     encoders: Mapping[str, EncoderChoice]
     store: FeatureStore
     device: str
     workers: int
-    batch_clips: int
+    batch_clips: int | None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     precision: Precision = "fp32"
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
     broken: dict[str, PluginError] = field(default_factory=dict)
+    devices: tuple[str, ...] = ("cpu",)
+    listed: Places = field(default_factory=Places)
     _loaded: dict[str, Encoder] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
@@ -102,6 +115,10 @@ class EncodeSession:
     # row are the machine's trouble.
     _worked: set[str] = field(default_factory=set)
     _starved: set[str] = field(default_factory=set)
+
+    def with_store(self, store: FeatureStore) -> EncodeSession:
+        """A session with the same networks that knows nothing but what is in `store`."""
+        return replace(self, store=store, feature_errors={}, _places={})
 
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
@@ -134,6 +151,11 @@ class EncodeSession:
         error = next((self.feature_errors[key] for key in keys if key in self.feature_errors), None)
         raise error or FeatureError("The features are missing from the store.")
 
+    @property
+    def batches_ahead(self) -> int:
+        """Batches that the device is given beside the one whose results are taken."""
+        return 0 if self.device == "cpu" else _BATCHES_AHEAD
+
     def reduces(self, card: EncoderCard) -> bool:
         """Whether an encoder computes in less than fp32 here."""
         return self.precision != "fp32" and card.reduced_precision
@@ -146,6 +168,27 @@ class EncodeSession:
         """Features of clips whose frames have come, in the session's precision; a defect costs its clip alone."""
         return self._guarded(encoder, intakes, specs, encoder.features)
 
+    def start(
+        self, encoder: Encoder, intakes: Sequence[Intake], specs: list[FeatureSpec]
+    ) -> Callable[[], list[Encoded]]:
+        """Set the features of clips going; what is returned waits for them, and costs no more than `features`."""
+        try:
+            with self.precise(encoder):
+                going = encoder.start(intakes)
+        except Exception as error:  # noqa: BLE001 - a defect of an encoder costs its clips, not the run
+            made = self._apart(encoder, intakes, specs, encoder.features, error)
+            return lambda: made
+
+        def finished() -> list[Encoded]:
+            try:
+                made = _checked(going(), intakes, specs)
+            except Exception as error:  # noqa: BLE001 - a defect of an encoder costs its clips, not the run
+                return self._apart(encoder, intakes, specs, encoder.features, error)
+            self._has_worked(encoder)
+            return made
+
+        return finished
+
     @contextmanager
     def precise(self, encoder: Encoder) -> Iterator[None]:
         """Inside, the encoder's network computes in the session's precision. Holds for the calling thread."""
@@ -155,7 +198,7 @@ class EncodeSession:
         import torch
 
         with torch.inference_mode():
-            if not self.reduces(encoder.card):
+            if not self.reduces(encoder.card) or self.precision == "tf32":  # which holds for the process (`arithmetic`)
                 yield
                 return
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
@@ -169,35 +212,60 @@ class EncodeSession:
         specs: list[FeatureSpec],
         make: Callable[[Sequence[T]], list[Encoded]],
     ) -> list[Encoded]:
-        def attempt() -> list[Encoded] | Exception:
+        try:
+            with self.precise(encoder):
+                made = _checked(make(items), items, specs)
+        except Exception as error:  # noqa: BLE001 - a defect of an encoder costs its clips, not the run
+            return self._apart(encoder, items, specs, make, error)
+        self._has_worked(encoder)
+        return made
+
+    def _has_worked(self, encoder: Encoder) -> None:
+        self._worked.add(encoder.card.name)
+        self._starved.discard(encoder.card.name)
+
+    def _apart(
+        self,
+        encoder: Encoder,
+        items: Sequence[T],
+        specs: list[FeatureSpec],
+        make: Callable[[Sequence[T]], list[Encoded]],
+        error: Exception,
+    ) -> list[Encoded]:
+        """What can be made of a batch that failed: of its halves where memory ran out, else of each item by itself.
+
+        Raises:
+            SystemFaultError: the system failed, and does not recover.
+        """
+        if len(items) > 1:
+            log.warning("%s failed on a batch of %d (%s); trying it in parts", encoder.card.name, len(items), error)
+            size = -(-len(items) // 2) if _ran_out_of_memory(error) else 1
+            parts = [items[start : start + size] for start in range(0, len(items), size)]
+            return [made for part in parts for made in self._guarded(encoder, part, specs, make)]
+
+        def again() -> list[Encoded] | Exception:
             try:
                 with self.precise(encoder):
                     return _checked(make(items), items, specs)
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-                return error
+            except Exception as failure:  # noqa: BLE001 - as above
+                return failure
 
-        made = attempt()
-        if isinstance(made, Exception) and len(items) > 1:
-            log.warning("%s failed on a batch of %d (%s); trying one by one", encoder.card.name, len(items), made)
-            return [made for item in items for made in self._guarded(encoder, [item], specs, make)]
         name = encoder.card.name
-        if isinstance(made, Exception):
-            # One that has never had room here does not fit, which is no passing trouble. And what runs on the host runs
-            # in a thread of the reader, where nobody could end a wait.
-            hopeless = name in self._starved - self._worked
-            patience_s = 0.0 if encoder.card.host or hopeless else self.limits.patience_s
-            made, fault = tried_again(made, attempt, fault_of, patience_s, name)
-            if fault is not None and (fault.certain or name in self._starved & self._worked):
-                raise SystemFaultError(f"{encoder.card.title} failed: {fault.reason}")
-            if fault is not None:
-                self._starved.add(name)
-        if not isinstance(made, Exception):
-            self._worked.add(name)
-            self._starved.discard(name)
-            return made
-        if self.is_new(encoder, made):
-            log.error("%s failed", encoder.card.name, exc_info=made)
-        return [dict.fromkeys(specs, _defect(encoder, made))]
+        # One that has never had room here does not fit, which is no passing trouble. And what runs on the host runs in
+        # a thread of the reader, where nobody could end a wait.
+        hopeless = name in self._starved - self._worked
+        patience_s = 0.0 if encoder.card.host or hopeless else self.limits.patience_s
+        outcome, fault = tried_again(error, again, fault_of, patience_s, name)
+        if not isinstance(outcome, Exception):
+            self._has_worked(encoder)
+            return outcome
+        if fault is not None and (fault.certain or name in self._starved & self._worked):
+            raise SystemFaultError(f"{encoder.card.title} failed: {fault.reason}")
+        if fault is not None:
+            self._starved.add(name)
+        if self.is_new(encoder, outcome):
+            log.error("%s failed", encoder.card.name, exc_info=outcome)
+        return [dict.fromkeys(specs, _defect(encoder, outcome))]
 
     def is_new(self, encoder: Encoder, error: Exception) -> bool:
         """Whether a defect is another than those seen before: of thousands of clips with one, one traceback is told."""
@@ -258,12 +326,20 @@ class EncodeSession:
                 self.store.put(key, features)
         return failed
 
+    def leave_device(self) -> None:
+        """Free the networks, and the memory that the device keeps for more of them."""
+        for encoder in self._loaded.values():
+            encoder.close()
+        if self._loaded and self.device != "cpu":
+            import torch
+
+            torch.cuda.empty_cache()
+        self._loaded.clear()
+
     def close(self) -> None:
         """Free the networks and write what is pending."""
         self.store.flush()
-        for encoder in self._loaded.values():
-            encoder.close()
-        self._loaded.clear()
+        self.leave_device()
 
 
 def prompt_hash(prompt: str) -> str:
@@ -272,12 +348,15 @@ def prompt_hash(prompt: str) -> str:
 
 
 @contextmanager
-def full_fp32() -> Iterator[None]:
-    """Inside, float32 means float32: no TF32 in matrix products or convolutions, no gradients."""
+def arithmetic(precision: Precision) -> Iterator[None]:
+    """Inside, float32 means float32 in matrix products and convolutions, or TF32 where that is asked for; no gradients.
+
+    Holds for the whole process.
+    """
     import torch
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:
         with torch.inference_mode():
             yield
@@ -315,7 +394,7 @@ def hash_sources(
                 index.hashes[source] = outcome
             else:
                 index.errors[source] = outcome
-            stage.advance(failed=None if isinstance(outcome, str) else str(source.video))
+            stage.advance(failed=None if isinstance(outcome, str) else source.title)
     return index
 
 
@@ -344,9 +423,11 @@ def _content(source: ClipSource) -> str | MediaError:
     try:
         return content_hash(source)
     except MediaError as error:
+        if error.kind in STOPPING:
+            raise
         return error
     except OSError as error:
-        failure = MediaError(f"{source.video}: {error.strerror or error}", kind="unreadable")
+        failure = MediaError(f"{source.title}: {error.strerror or error}", kind="unreadable")
         failure.__cause__ = error
         return failure
 
@@ -362,8 +443,9 @@ def encode_prompts(
     if not todo:
         return
     with progress.stage("encoding prompts", len(todo), "prompts") as stage:
-        for start in range(0, len(todo), session.batch_clips):
-            batch = todo[start : start + session.batch_clips]
+        size = session.batch_clips or _PROMPTS_AT_ONCE
+        for start in range(0, len(todo), size):
+            batch = todo[start : start + size]
             groups: dict[tuple[str, tuple[FeatureSpec, ...]], list[str]] = {}
             for prompt, missing in batch:
                 for name, wanted in missing.items():
@@ -382,32 +464,36 @@ def encode_clips(
     wanted: Mapping[ClipSource, Iterable[FeatureSpec]], index: ContentIndex, session: EncodeSession, progress: Progress
 ) -> None:
     """Make the clip features that are not stored yet; decode errors are added to `index`."""
-    todo = _todo(wanted, index, session)
+    todo = missing_of_clips(wanted, index, session)
     if not todo:
         return
     session.load(name for missing in todo.values() for name in missing)
     # A clip of which nothing can be made is decoded all the same: that it can be read is a fact of its own.
     todo = {source: session.whole(missing) for source, missing in todo.items()}
-    with progress.stage(ENCODING, len(todo)) as stage, _reader(session, index) as reader:
+    with progress.stage(ENCODING, len(todo)) as stage, _reader(session) as reader:
         _ClipLoop(todo, index, session, stage, _Claims(session)).run(reader)
     # What was left to another clip of the same picture or sound, which then failed for a reason of its own.
-    again = _todo({source: wanted[source] for source in todo if source not in index.errors}, index, session)
+    again = missing_of_clips({source: wanted[source] for source in todo if source not in index.errors}, index, session)
     if left := {source: able for source, missing in again.items() if (able := session.whole(missing))}:
-        with progress.stage(ENCODING, len(left)) as stage, _reader(session, index) as reader:
+        with progress.stage(ENCODING, len(left)) as stage, _reader(session) as reader:
             _ClipLoop(left, index, session, stage, None).run(reader)
     session.store.flush()
+    spread_errors(wanted, index)
+
+
+def spread_errors(wanted: Iterable[ClipSource], index: ContentIndex) -> None:
+    """Give copies of a broken clip, which were not decoded, its error."""
     broken = {index.hashes[source]: error for source, error in index.errors.items() if source in index.hashes}
     for source in wanted:
-        # Copies of a broken clip were not decoded again.
         if index.hashes.get(source) in broken:
             index.errors.setdefault(source, broken[index.hashes[source]])
 
 
-def _reader(session: EncodeSession, index: ContentIndex) -> ClipReader:
-    return ClipReader(session.workers, session.limits, places=index.places)
+def _reader(session: EncodeSession) -> ClipReader:
+    return ClipReader(session.workers, session.limits, places=session.listed)
 
 
-def _todo(
+def missing_of_clips(
     wanted: Mapping[ClipSource, Iterable[FeatureSpec]], index: ContentIndex, session: EncodeSession
 ) -> dict[ClipSource, dict[str, list[FeatureSpec]]]:
     """What is missing of each distinct clip."""
@@ -526,41 +612,99 @@ class _Visit:
 
 
 @dataclass
+class _Batching:
+    """Clips on their way through the networks: each waits until a batch of each is full, then for its results."""
+
+    session: EncodeSession
+    index: ContentIndex
+    stage: Stage
+    _queues: dict[tuple[str, tuple[FeatureSpec, ...]], list[tuple[ClipSource, Intake]]] = field(default_factory=dict)
+    _going: deque[tuple[list[ClipSource], Callable[[], list[Encoded]]]] = field(default_factory=deque)
+    _left: dict[ClipSource, int] = field(default_factory=dict)
+
+    def add(self, source: ClipSource, visit: _Visit) -> None:
+        """Take a clip; start the batches that it fills."""
+        self._left[source] = len(visit.intakes) + 1
+        for name, intake in visit.intakes.items():
+            queue = self._queues.setdefault((name, intake.specs), [])
+            queue.append((source, intake))
+            if self._is_full(name, intake.specs):
+                self._start(name, intake.specs)
+        self._done(source)
+        if sum(intake.held_bytes for queue in self._queues.values() for _, intake in queue) > _WAITING_BYTES:
+            self.close_batches()
+
+    def close_batches(self) -> None:
+        """Start what waits, full or not."""
+        for name, specs in list(self._queues):
+            self._start(name, specs)
+
+    def finish(self) -> None:
+        """Start what waits and take all results."""
+        self.close_batches()
+        while self._going:
+            self._take()
+
+    def _is_full(self, name: str, specs: tuple[FeatureSpec, ...]) -> bool:
+        queue = self._queues[name, specs]
+        if self.session.batch_clips is not None:
+            return len(queue) >= self.session.batch_clips
+        return sum(intake.inputs for _, intake in queue) >= self.session.encoder(name).full_batch(specs)
+
+    def _start(self, name: str, specs: tuple[FeatureSpec, ...]) -> None:
+        members = self._queues.pop((name, specs))
+        encoder = self.session.encoder(name)
+        going = self.session.start(encoder, [intake for _, intake in members], list(specs))
+        self._going.append(([source for source, _ in members], going))
+        while len(self._going) > self.session.batches_ahead:
+            self._take()
+
+    def _take(self) -> None:
+        sources, finished = self._going.popleft()
+        for source, encoded in zip(sources, finished(), strict=True):
+            self.session.keep(self.index.hashes[source], encoded)
+            self._done(source)
+
+    def _done(self, source: ClipSource) -> None:
+        """One of the networks that a clip is shown to is done with it; or it was shown to all."""
+        self._left[source] -= 1
+        if not self._left[source]:
+            del self._left[source]
+            self.stage.advance()
+
+
+@dataclass
 class _ClipLoop:
     todo: dict[ClipSource, dict[str, list[FeatureSpec]]]
     index: ContentIndex
     session: EncodeSession
     stage: Stage
     claims: _Claims | None
-    done: int = 0
-    _batch: list[tuple[ClipSource, _Visit]] = field(default_factory=list)
 
     def run(self, reader: ClipReader) -> None:
         def visit(source: ClipSource, head: ClipHead) -> _Visit:
             todo = self.todo[source]
             return _Visit(head, todo if self.claims is None else self.claims.first(head, todo), self.session)
 
+        batching = _Batching(self.session, self.index, self.stage)
+        number = 0
         try:
-            self._take(reader.stream(self.todo, visit))
+            for number, (source, outcome) in enumerate(reader.stream(self.todo, visit), 1):
+                if isinstance(outcome, MediaError):
+                    self.index.errors[source] = outcome
+                    self.stage.advance(failed=source.title)
+                else:
+                    self._keep_facts(source, outcome.head)
+                    for encoded in outcome.made:
+                        self.session.keep(self.index.hashes[source], encoded)
+                    batching.add(source, outcome)
+                if number % BLOCK_CLIPS == 0:
+                    batching.close_batches()
+            batching.finish()
         except SystemFaultError as error:
-            self._finish_batch()
-            done = f"{self.done} of {len(self.todo)} clips that were to be encoded are"
-            raise _stopped(error.sentence, done) from error
-
-    def _take(self, outcomes: Iterator[tuple[ClipSource, _Visit | MediaError]]) -> None:
-        for source, outcome in outcomes:
-            if isinstance(outcome, MediaError):
-                self.index.errors[source] = outcome
-                self.done += 1
-                self.stage.advance(failed=str(source.video))
-                continue
-            self._keep_facts(source, outcome.head)
-            for encoded in outcome.made:
-                self.session.keep(self.index.hashes[source], encoded)
-            self._batch.append((source, outcome))
-            if len(self._batch) >= self.session.batch_clips:
-                self._finish_batch()
-        self._finish_batch()
+            with suppress(SystemFaultError):
+                batching.finish()
+            raise _stopped(error.sentence, f"{number} of the {len(self.todo)} clips left to encode are read") from error
 
     def _keep_facts(self, source: ClipSource, head: ClipHead) -> None:
         import numpy as np
@@ -573,20 +717,6 @@ class _ClipLoop:
             "sound": np.frombuffer(bytes.fromhex(head.sound_hash), np.uint8),
         }
         self.session.store.put(media_facts_key(self.index.hashes[source]), facts)
-
-    def _finish_batch(self) -> None:
-        batch, self._batch = self._batch, []
-        groups: dict[tuple[str, tuple[FeatureSpec, ...]], list[tuple[ClipSource, Intake]]] = {}
-        for source, visit in batch:
-            for name, intake in visit.intakes.items():
-                groups.setdefault((name, intake.specs), []).append((source, intake))
-        for (name, specs), members in groups.items():
-            made = self.session.features(self.session.encoder(name), [intake for _, intake in members], list(specs))
-            for (source, _), encoded in zip(members, made, strict=True):
-                self.session.keep(self.index.hashes[source], encoded)
-        self.done += len(batch)
-        for _ in batch:
-            self.stage.advance()
 
 
 def _checked(made: Sequence[Encoded], items: Sequence[Any], specs: Sequence[FeatureSpec]) -> list[Encoded]:
@@ -608,6 +738,12 @@ def _checked(made: Sequence[Encoded], items: Sequence[Any], specs: Sequence[Feat
                 if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
                     raise TypeError(f"{spec.feature}/{name} is no array of numbers but {type(array).__name__}")
     return [{spec: encoded[spec] for spec in specs} for encoded in made]
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _defect(encoder: Encoder, error: Exception) -> FeatureError:

@@ -81,11 +81,13 @@ class FeatureStore:
 
     Args:
         folder: where shards lie; created with the first one.
+        writer: stands in the names of this store's shards where several processes write into one folder.
         clock: monotonic seconds.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, writer: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder = folder
+        self._writer = f"-{writer}" if writer else ""
         self._clock = clock
         self._flushed = clock()
         self._shard_of: dict[str, tuple[Path, tuple[str, ...]]] = {}
@@ -94,10 +96,17 @@ class FeatureStore:
         self._next = 0
         self._forgotten = 0
         self._open: dict[Path, Any] = {}
-        rotten = _rotten(folder)
-        for path in sorted(folder.glob("shard-*.safetensors")):
-            self._index(path, rotten)
-            self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
+        self._known: set[Path] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take notice of shards that other processes have written since."""
+        rotten = _rotten(self.folder)
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            if path not in self._known:
+                self._known.add(path)
+                self._index(path, rotten)
+                self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
 
     def __contains__(self, key: str) -> bool:
         return key in self._pending or key in self._shard_of
@@ -147,7 +156,7 @@ class FeatureStore:
         self._shard_of.pop(key, None)
         self._forgotten += 1
         # What cannot be noted is found again.
-        with contextlib.suppress(OSError), (self._folder / _ROTTEN).open("a", encoding="ascii") as file:
+        with contextlib.suppress(OSError), (self.folder / _ROTTEN).open("a", encoding="ascii") as file:
             file.write(f"{path.name} {key}\n")
         return FeatureError(
             f"What was stored of this clip in {path} has rotted on the disk: its checksum does not fit. Run the same "
@@ -183,7 +192,8 @@ class FeatureStore:
         from safetensors.numpy import save
 
         flat = {f"{key}/{name}": array for key, arrays in self._pending.items() for name, array in arrays.items()}
-        path = self._folder / f"shard-{self._next:06d}.safetensors"
+        path = self.folder / f"shard-{self._next:06d}{self._writer}.safetensors"
+        self._known.add(path)
         write_bytes(path, save(flat, {name: _checksum(array) for name, array in flat.items()}))
         self._next += 1
         for key, arrays in self._pending.items():
@@ -208,6 +218,21 @@ class FeatureStore:
         for key, members in names.items():
             if (path.name, key) not in rotten:
                 self._shard_of[key] = (path, tuple(members))
+
+
+class MemoryStore(FeatureStore):
+    """Holds arrays that somebody else will write to a disk."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+
+    def flush(self) -> None:
+        """Nothing is written."""
+
+    @property
+    def held(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """All arrays by key."""
+        return dict(self._pending)
 
 
 def _checksum(array: NDArray[np.generic]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,18 +10,20 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator as Answers
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
-from javisbench.durable import append_jsonl, read_json, write_json, write_jsonl
+from javisbench.durable import append_jsonl, read_json, write_bytes, write_json, write_jsonl
 from javisbench.errors import GenerationError, JavisbenchError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
 from javisbench.run.conform import conform_clip
+from javisbench.run.device import EngineName
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import GENERATING
 from javisbench.run.store_clip import place_clip
@@ -28,6 +31,7 @@ from javisbench.system_faults import fault_of
 from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
+    from javisbench.clip import ClipSpec
     from javisbench.run.progress import Progress, Stage
     from javisbench.suite import Sample, Suite
     from javisbench.weights import WeightStore
@@ -36,7 +40,7 @@ log = logging.getLogger(__name__)
 Conform = Literal["native", "exact"]
 CONSECUTIVE_FAILURES = 5
 _SLOW_BYTES = 10**9
-_FILE_SUFFIXES = (".mp4", ".wav")
+FILE_SUFFIXES = (".mp4", ".wav")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class GenerateSettings:
         batch: clips a call, at most the generator's own limit; None for that limit.
         device: torch device; None for cuda when present.
         dtype: ``auto``, ``float32`` or ``bfloat16``.
+        engine: ``local``, or ``ray``: clips are made by the machines of a Ray cluster (``javisbench[ray]``).
+        engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
     """
 
     seed: int = 0
@@ -64,6 +70,43 @@ class GenerateSettings:
     batch: int | None = None
     device: str | None = None
     dtype: str = "auto"
+    engine: EngineName = "local"
+    engine_address: str | None = None
+
+
+@dataclass(frozen=True)
+class MadeFiles:
+    """A clip that was made elsewhere, as its finished files.
+
+    Attributes:
+        request: what it answers.
+        files: suffix (``.mp4``, ``.wav``) to bytes.
+        info: as for `Generated`.
+        encode_s: seconds that writing the files took.
+        device: torch device that it was made on.
+    """
+
+    request: Request
+    files: Mapping[str, bytes]
+    info: Mapping[str, Any]
+    encode_s: float
+    device: str
+
+
+class RemoteMaker(Protocol):
+    """Makes clips on other machines, which have the model."""
+
+    def make(
+        self,
+        batches: Sequence[list[Request]],
+        *,
+        weights_dirs: Sequence[Path],
+        hashes: Hashes | None,
+        dtype: str,
+        conform: Conform,
+        setting: ClipSpec,
+    ) -> Answers[MadeFiles | Failed, None, None]:
+        """One answer a request, in any order."""
 
 
 @dataclass
@@ -124,6 +167,7 @@ def generate_clips(
     identity: Mapping[str, Any],
     progress: Progress,
     accepted: Callable[[Hashes | None], None] = lambda _: None,
+    remote: RemoteMaker | None = None,
 ) -> GenerateOutcome:
     """Make every clip of the suite (of the shard) that is not there yet.
 
@@ -137,6 +181,7 @@ def generate_clips(
         progress: shown to the user.
         accepted: called once it is clear that no other clips are in the way, before anything is made, with the hashes
             of the model's files (None when they are not here, and nothing is to be made).
+        remote: what makes the clips in place of this process.
 
     Raises:
         RunError: clips made with other settings or weights are in the way, or too many failures.
@@ -153,6 +198,12 @@ def generate_clips(
     if not todo:
         if absent is not None:
             progress.say("The model's files are not here: the clips were not compared with their weights.")
+        return job.outcome
+    if remote is not None:
+        job.forget_failures(todo)
+        job.forget_clips(todo)
+        job.run_remotely(todo, remote, weights.dirs)
+        job.sort_failures()
         return job.outcome
     generator.staging = run / "staging"
     # Of a process that was killed; the caller holds the lock.
@@ -334,7 +385,7 @@ class _Job:
             for start in range(0, len(todo), size):
                 batch = list(todo[start : start + size])
                 failed = False
-                for answer in self._answers(batch):
+                for answer in answers(self.generator, batch):
                     # Encoding one batch overlaps with the making of the next. Failures take the same way, so that
                     # those in a row are counted in the order of the answers.
                     if isinstance(answer, Generated):
@@ -349,58 +400,37 @@ class _Job:
                 future.result()
             self._check_limits()
 
-    def _answers(self, batch: list[Request], attempt: int = 1) -> Iterator[Generated | Failed]:
-        """Every request of the batch gets one answer; out of memory halves it, other failures are tried once more."""
-        open_requests = {id(request): request for request in batch}
-        again: list[Request] = []
-        try:
-            for answer in self.generator.generate(batch):
-                if id(answer.request) not in open_requests:
-                    log.warning("%s answered twice, or what was not asked", self.generator.card_id)
-                    continue
-                answer = _validated(answer)
-                del open_requests[id(answer.request)]
-                if isinstance(answer, Failed) and answer.retryable and attempt == 1:
-                    again.append(answer.request)
+    def run_remotely(self, todo: Sequence[Request], remote: RemoteMaker, weights_dirs: Sequence[Path]) -> None:
+        size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)
+        made = remote.make(
+            [list(todo[start : start + size]) for start in range(0, len(todo), size)],
+            weights_dirs=weights_dirs,
+            hashes=self.hashes,
+            dtype=self.settings.dtype,
+            conform=self.settings.conform,
+            setting=self.suite.setting_to_make,
+        )
+        # Closed, so that machines do not go on with what nobody waits for.
+        with self.progress.stage(GENERATING, len(todo)) as stage, contextlib.closing(made):
+            for answer in made:
+                if isinstance(answer, MadeFiles):
+                    self._keep_files(answer, stage)
                 else:
-                    yield answer
-        except Exception as error:  # noqa: BLE001 - whatever a model does, it costs its clips and not the run
-            left = list(open_requests.values())
-            yield from self._after_error(left, error, attempt)
-        else:
-            for request in open_requests.values():
-                yield Failed(request, "generate", "no_answer", "The generator gave no answer for this clip.")
-        for request in again:
-            yield from self._answers([request], attempt=2)
+                    self._fail(answer, stage)
+                self._check_limits()
 
-    def _after_error(self, left: list[Request], error: Exception, attempt: int) -> Iterator[Generated | Failed]:
-        if _is_out_of_memory(error) and len(left) > 1:
-            log.warning("out of memory with %d clips; trying half as many", len(left))
-            _free_memory()
-            half = len(left) // 2
-            yield from self._answers(left[:half], attempt)
-            yield from self._answers(left[half:], attempt)
-            return
-        fault = fault_of(error)
-        if fault is not None and fault.certain:
-            raise SystemFaultError(
-                f"{self.generator.card_id} failed: {fault.reason}. No clip is listed for it: {self._done} of "
-                f"{self._total} clips are made and kept. Run the same command again."
-            ) from error
-        kind = "out_of_memory" if _is_out_of_memory(error) else getattr(error, "kind", "exception")
-        log.debug("generation failed", exc_info=error)
-        if attempt == 1:
-            _free_memory()
-            for request in left:
-                yield from self._answers([request], attempt=2)
-            return
-        message = error.message if isinstance(error, JavisbenchError) else f"{type(error).__name__}: {error}"
-        for request in left:
-            yield Failed(request, "generate", kind, message)
-
-    @property
-    def _done(self) -> int:
-        return self.outcome.kept + self.outcome.made
+    def _keep_files(self, made: MadeFiles, stage: Stage) -> None:
+        name = clip_name(made.request.sample.id, made.request.repeat)
+        for suffix in FILE_SUFFIXES:
+            path = self.clips / f"{name}{suffix}"
+            if suffix in made.files:
+                write_bytes(path, made.files[suffix])
+            else:
+                path.unlink(missing_ok=True)
+        files = {f"{name}{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in made.files.items()}
+        facts = self._sidecar(made.request, made.info, files, made.encode_s, made.device)
+        write_json(self.clips / f"{name}.json", facts)
+        self._count_made(stage)
 
     def _store(self, answer: Generated, stage: Stage) -> None:
         request = answer.request
@@ -418,17 +448,27 @@ class _Job:
             return
         files = {
             f"{name}{s}": file_sha256(self.clips / f"{name}{s}")
-            for s in _FILE_SUFFIXES
+            for s in FILE_SUFFIXES
             if (self.clips / f"{name}{s}").exists()
         }
-        write_json(self.clips / f"{name}.json", self._sidecar(answer, files, time.monotonic() - started))
+        facts = self._sidecar(request, answer.info, files, time.monotonic() - started, self.settings.device)
+        write_json(self.clips / f"{name}.json", facts)
+        self._count_made(stage)
+
+    def _count_made(self, stage: Stage) -> None:
         with self._counting:
             self.outcome.made += 1
             self._in_a_row = 0
             stage.advance()
 
-    def _sidecar(self, answer: Generated, files: Mapping[str, str], encode_s: float) -> dict[str, Any]:
-        request = answer.request
+    def _sidecar(
+        self,
+        request: Request,
+        info: Mapping[str, Any],
+        files: Mapping[str, str],
+        encode_s: float,
+        device: str | None,
+    ) -> dict[str, Any]:
         return {
             "schema": 1,
             "key": self.key(request, self.hashes or {}),
@@ -441,12 +481,12 @@ class _Job:
             "weights": self.hashes or {},
             "plan": _plan_json(self.plan),
             "conform": self.settings.conform,
-            "device": self.settings.device,
+            "device": device,
             "dtype": self.settings.dtype,
             "versions": versions(),
             "created": now_text(),
             "encode_s": round(encode_s, 3),
-            "info": dict(answer.info),
+            "info": dict(info),
             "files": dict(files),
         }
 
@@ -482,6 +522,61 @@ class _Job:
             f"cause and run the same command again.",
             kind="too_many_failures",
         )
+
+
+def answers(generator: Generator, batch: list[Request], attempt: int = 1) -> Iterator[Generated | Failed]:
+    """Every request of the batch gets one answer; out of memory halves it, other failures are tried once more."""
+    open_requests = {id(request): request for request in batch}
+    again: list[Request] = []
+    try:
+        for answer in generator.generate(batch):
+            if id(answer.request) not in open_requests:
+                log.warning("%s answered twice, or what was not asked", generator.card_id)
+                continue
+            answer = _validated(answer)
+            del open_requests[id(answer.request)]
+            if isinstance(answer, Failed) and answer.retryable and attempt == 1:
+                again.append(answer.request)
+            else:
+                yield answer
+    except Exception as error:  # noqa: BLE001 - whatever a model does, it costs its clips and not the run
+        left = list(open_requests.values())
+        yield from _after_error(generator, left, error, attempt)
+    else:
+        for request in open_requests.values():
+            yield Failed(request, "generate", "no_answer", "The generator gave no answer for this clip.")
+    for request in again:
+        yield from answers(generator, [request], attempt=2)
+
+
+def _after_error(
+    generator: Generator, left: list[Request], error: Exception, attempt: int
+) -> Iterator[Generated | Failed]:
+    if _is_out_of_memory(error) and len(left) > 1:
+        log.warning("out of memory with %d clips; trying half as many", len(left))
+        _free_memory()
+        half = len(left) // 2
+        yield from answers(generator, left[:half], attempt)
+        yield from answers(generator, left[half:], attempt)
+        return
+    if isinstance(error, SystemFaultError):
+        raise error
+    fault = fault_of(error)
+    if fault is not None and fault.certain:
+        raise SystemFaultError(
+            f"{generator.card_id} failed: {fault.reason}. No clip is listed for it, and what is made is kept. Run the "
+            f"same command again."
+        ) from error
+    kind = "out_of_memory" if _is_out_of_memory(error) else getattr(error, "kind", "exception")
+    log.debug("generation failed", exc_info=error)
+    if attempt == 1:
+        _free_memory()
+        for request in left:
+            yield from answers(generator, [request], attempt=2)
+        return
+    message = error.message if isinstance(error, JavisbenchError) else f"{type(error).__name__}: {error}"
+    for request in left:
+        yield Failed(request, "generate", kind, message)
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from javisbench.run.progress import Progress
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator
     from javisbench.baselines.fingerprint import Hashes
-    from javisbench.run.generate import GenerateSettings
+    from javisbench.run.generate import GenerateSettings, RemoteMaker
     from javisbench.suite import Suite
 
 
@@ -29,6 +29,7 @@ class GenerationJob:
         settings: seeds, shard, limits.
         run: the run folder.
         model: facts for the manifest; ``identity`` in it decides the clips.
+        params: of the model, as given.
     """
 
     generator: Generator
@@ -36,6 +37,7 @@ class GenerationJob:
     settings: GenerateSettings
     run: Path
     model: dict[str, Any]
+    params: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -67,16 +69,19 @@ class GenerationJob:
         run = Path(out) if out else default_run_folder(name or model, decided, suite.name, settings.shard)
         title = name or model
         facts = {"name": title, "slug": slug(title), "spec": model, "card": generator.card_id, "identity": identity}
-        return cls(generator, suite, settings, run, facts)
+        return cls(generator, suite, settings, run, facts, dict(params or {}))
 
     def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
         """Make what is missing; the caller holds the folder's lock."""
-        from javisbench.run.device import pick_device
+        from javisbench.run.device import check_engine, pick_device
         from javisbench.run.generate import generate_clips
         from javisbench.weights import WeightStore
 
         set_aside_if_damaged(self.run)
-        settings = replace(self.settings, device=pick_device(self.settings.device))
+        settings = self.settings
+        check_engine(settings.engine, settings.engine_address, settings.device)
+        if settings.engine == "local":
+            settings = replace(settings, device=pick_device(settings.device))
         plan = self.generator.plan(self.suite.setting_to_make)
         progress.say(
             f"Generating {self.suite.name} with {self.model['name']}: {plan.width}x{plan.height} pixels, {plan.frames} "
@@ -96,8 +101,16 @@ class GenerationJob:
             self.model["identity"],
             progress,
             accepted=self._record,
+            remote=self._remote(),
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
+
+    def _remote(self) -> RemoteMaker | None:
+        if self.settings.engine == "local":
+            return None
+        from javisbench.run.cluster.making import RayMaker
+
+        return RayMaker(self.settings.engine_address, self.model["spec"], self.params, self.settings.device)
 
     def _check_suite(self) -> None:
         earlier = read_manifest(self.run).get("suite", {}).get("hash")

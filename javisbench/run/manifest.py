@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +68,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware(device: str) -> dict[str, Any]:
-    """The machine: processor, cores, memory in bytes, and the GPU when `device` is one."""
+def hardware(devices: Sequence[str]) -> dict[str, Any]:
+    """The machine: processor, cores, memory in bytes, and the first GPU and their number where `devices` are some."""
     facts: dict[str, Any] = {"machine": platform.machine(), "system": platform.platform(), "cores": os.cpu_count()}
     if hasattr(os, "sysconf"):
         facts["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if device.startswith("cuda"):
+    if devices[0].startswith("cuda"):
         import torch
 
-        facts["gpu"] = torch.cuda.get_device_name(device)
+        facts |= {"gpu": torch.cuda.get_device_name(devices[0]), "gpus": len(devices)}
     return facts
 
 

@@ -17,6 +17,7 @@ from javisbench.baselines.fingerprint import Hashes, difference
 from javisbench.durable import atomic_path, is_temporary, locked, read_json, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.matching import Matched, clip_name, match_clips, match_generated
+from javisbench.places import Cache, gather, holds_clips, is_url
 from javisbench.results.checked_json import Checker
 from javisbench.results.parquet import SCORES, read_parquet
 from javisbench.results.run_folder import load_protocol, load_result, protocol_folder, read_failures, read_manifest
@@ -473,11 +474,18 @@ def _match(target: Path, part: _Part, suite: Suite, chosen: Mapping[Place, _Part
     made = part.made
     if part.generated:
         return match_generated(target / "clips", suite, made["repeats"])
-    folder, manifest = (None if made[key] is None else Path(made[key]) for key in ("clips", "manifest"))
+    folder = None if made["clips"] is None else Path(made["clips"])
+    manifest = None if made["manifest"] is None else _table_here(made["manifest"])
+    if made["clips"] is not None and holds_clips(made["clips"]):
+        folder = gather(made["clips"], Cache.from_environment())
     matched = match_clips(folder, suite, manifest=manifest, repeats=made["repeats"])
     # What no part scored counts as missing, though its clip lies there.
     items = (item if (item.sample.id, item.repeat) in chosen else replace(item, source=None) for item in matched.items)
     return replace(matched, items=tuple(items))
+
+
+def _table_here(place: str) -> Path:
+    return Cache.from_environment().file(place) if is_url(place) else Path(place)
 
 
 def _groups(requests: Mapping[str, Mapping[str, Any]], first: str) -> list[list[Mapping[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from javisbench.errors import UsageError
 from javisbench.matching import clips_of
+from javisbench.places import named
 from javisbench.results.run_folder import read_manifest
 from javisbench.suite import Suite, known_suites, load_suite
 from javisbench.suite_folder import holds_prompts
@@ -44,8 +45,8 @@ def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suit
         return str(clips)
     if not any(_INDEX_NAME.fullmatch(video.stem) for video in videos):
         raise UsageError(
-            f"No clip in {clips} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they were "
-            f"to show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it, as in "
+            f"No clip in {named(clips)} is named after a sample of {DEFAULT_SUITE} (sample_0000.mp4), so say what they "
+            f"were to show: --suite FILE.csv with the columns id and text, or each clip's prompt beside it, as in "
             f"{videos[0].stem}.txt."
         )
     return DEFAULT_SUITE

@@ -1,4 +1,8 @@
-"""Faster precision, on trial: it keeps the protocol's name only when the run's own clips show no difference."""
+"""Faster precision, on trial: it keeps the protocol's name only when the run's own clips show no difference.
+
+Scores of single clips are compared as they are. Set metrics have no value of 64 clips that says anything, so their
+features are compared, clip by clip: |a - b| / |b|, b the row in fp32.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from javisbench.errors import FeatureError
 from javisbench.matching import Matched
+from javisbench.run.encode import EncodeSession, hash_sources
+from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ProtocolPlan, ScorePlan
+from javisbench.run.progress import Silent
 from javisbench.run.score import ScoreSettings, score_values
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.run.progress import Progress
     from javisbench.suite import Suite
 
@@ -20,7 +32,7 @@ TRIAL_CLIPS = 64
 def try_precision(
     run: Path, suite: Suite, matched: Matched, plan: ScorePlan, settings: ScoreSettings, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Score the first 64 clips in fp32 and in the faster precision; rename protocols where a score moved too far.
+    """Score the first 64 clips in fp32 and in the faster precision; rename protocols where something moved too far.
 
     Both sets of features stay in the run's store, so the trial costs the fp32 pass over those clips alone.
 
@@ -28,7 +40,7 @@ def try_precision(
         run: the run's folder, locked by the caller.
         suite: the prompts.
         matched: the clips.
-        plan: its protocols get derived names (``+bf16``, ``+fp16``) where a deviation exceeds their tolerance.
+        plan: its protocols get derived names (``+tf32``, ``+bf16``, ``+fp16``) where a deviation exceeds tolerance.
         settings: with the faster precision.
         progress: shown to the user.
 
@@ -41,11 +53,14 @@ def try_precision(
     progress.say(f"Trying {settings.precision} against fp32 on {len(tried.items)} clips")
     slow = score_values(run, suite, tried, trial, replace(settings, precision="fp32"), progress)
     fast = score_values(run, suite, tried, trial, settings, progress)
+    rows = _Rows(run, tried, plan, settings)
     records = []
-    for part, ours, theirs in zip(plan.parts, fast, slow, strict=True):
+    for part, trial_part, ours, theirs in zip(plan.parts, parts, fast, slow, strict=True):
         # A metric of another package that failed has no values.
         both = [metric for metric in ours.values if metric in theirs.values]
         deviations = {metric: _largest(ours.values[metric], theirs.values[metric]) for metric in both}
+        for metric_id, metric in trial_part.set_metrics.items():
+            deviations[metric_id] = rows.largest_deviation(metric.needs(part.protocol))
         tolerance = part.protocol.precision_tolerance
         within = all(value <= tolerance for value in deviations.values())
         if not within:
@@ -63,13 +78,52 @@ def try_precision(
 
 
 def _affected(part: ProtocolPlan, plan: ScorePlan) -> ProtocolPlan:
-    """The per-sample metrics of an encoder that computes in the faster precision."""
-    metrics = {
-        metric_id: metric
-        for metric_id, metric in part.sample_metrics.items()
-        if any(plan.encoders[spec.encoder].cls.card.reduced_precision for spec in part.specs(metric_id).values())
-    }
-    return ProtocolPlan(part.protocol, metrics)
+    """The metrics of encoders that compute in the faster precision."""
+
+    def affected(metric_id: str) -> bool:
+        return any(plan.encoders[s.encoder].cls.card.reduced_precision for s in part.specs(metric_id).values())
+
+    return ProtocolPlan(
+        part.protocol,
+        {metric_id: metric for metric_id, metric in part.sample_metrics.items() if affected(metric_id)},
+        {metric_id: metric for metric_id, metric in part.set_metrics.items() if affected(metric_id)},
+    )
+
+
+class _Rows:
+    """Stored features of the clips on trial, in both precisions."""
+
+    def __init__(self, run: Path, tried: Matched, plan: ScorePlan, settings: ScoreSettings) -> None:
+        store = FeatureStore(run / "features")
+        sources = [item.source for item in tried.items if item.source is not None]
+        self._contents = hash_sources(sources, settings.workers, Silent()).hashes.values()
+        self._slow, self._fast = (
+            EncodeSession(plan.encoders, store, "cpu", 1, 1, precision=precision)
+            for precision in ("fp32", settings.precision)
+        )
+
+    def largest_deviation(self, spec: FeatureSpec) -> float:
+        """Largest |a - b| / |b| of any clip; a clip with a feature in one precision alone counts as 1."""
+        return max((self._deviation(content, spec) for content in self._contents), default=0.0)
+
+    def _deviation(self, content: str, spec: FeatureSpec) -> float:
+        import numpy as np
+
+        slow, fast = (_row(session, content, spec) for session in (self._slow, self._fast))
+        if slow is None or fast is None:
+            return float((slow is None) != (fast is None))
+        size = float(np.linalg.norm(slow))
+        gap = float(np.linalg.norm(fast - slow))
+        return gap / size if size and np.isfinite(gap) else float(gap != 0)
+
+
+def _row(session: EncodeSession, content: str, spec: FeatureSpec) -> NDArray[np.float64] | None:
+    import numpy as np
+
+    try:
+        return np.asarray(session.stored(content, spec)["embedding"], dtype=np.float64)
+    except FeatureError:
+        return None
 
 
 def _largest(ours: Any, theirs: Any) -> float:

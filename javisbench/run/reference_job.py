@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from javisbench.errors import FeatureError, ReferenceFeaturesError, UsageError
 from javisbench.reference.real_side import RealClips, open_reference
 from javisbench.reference.stored import Feature, StoredReference
-from javisbench.run.encode import ContentIndex, EncodeSession, encode_clips, full_fp32, hash_sources
+from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips, hash_sources
 from javisbench.run.features import FeatureStore
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import Progress, Silent
@@ -70,7 +70,7 @@ def build_reference(
     for name, reason in unavailable.items():
         log.warning("%s will have no features in %s: %s", name, out.name, reason)
     device = pick_device(options.device)
-    with tempfile.TemporaryDirectory() as folder, full_fp32():
+    with tempfile.TemporaryDirectory() as folder, arithmetic("fp32"):
         session = EncodeSession(
             plan.encoders, FeatureStore(Path(folder)), device, options.workers or os.cpu_count() or 1, 1, options.limits
         )

@@ -29,12 +29,10 @@ from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
     Precision,
-    encode_clips,
-    encode_prompts,
-    full_fp32,
-    hash_sources,
+    arithmetic,
     prompt_hash,
 )
+from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
@@ -59,20 +57,22 @@ class ScoreSettings:
     """How to score, apart from what: none of it changes a number beyond float rounding.
 
     Attributes:
-        device: torch device.
-        workers: decoding processes.
-        batch_clips: clips a forward pass.
+        devices: torch devices, one process each where there are several.
+        workers: decoding processes, in all.
+        batch_clips: clips a batch; None for as many as fill the device.
         seed: of the bootstrap.
-        precision: ``fp32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
         limits: what one clip may cost.
+        engine: where features are made.
     """
 
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     workers: int = 1
-    batch_clips: int = 1
+    batch_clips: int | None = 1
     seed: int = 0
     precision: Precision = "fp32"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    engine: Engine = field(default_factory=LocalEngine)
 
 
 @dataclass
@@ -134,7 +134,7 @@ def score_clips(
         one entry a protocol, the run's first.
     """
     job = _Job(run, suite, matched, plan, settings, progress, reference or NoReference())
-    with full_fp32():
+    with arithmetic(settings.precision):
         results = job.run()
     for part, result in zip(plan.parts, results, strict=True):
         _write(run, part, result, job, dict(facts or {}))
@@ -145,7 +145,7 @@ def score_values(
     run: Path, suite: Suite, matched: Matched, plan: ScorePlan, settings: ScoreSettings, progress: Progress
 ) -> list[ProtocolScores]:
     """Score clips without real ones and write nothing but features; arguments as for `score_clips`."""
-    with full_fp32():
+    with arithmetic(settings.precision):
         return _Job(run, suite, matched, plan, settings, progress, NoReference()).run()
 
 
@@ -165,14 +165,15 @@ class _Job:
         self.session = EncodeSession(
             self.plan.encoders,
             FeatureStore(self.folder / "features"),
-            self.settings.device,
+            self.settings.devices[0],
             self.settings.workers,
             self.settings.batch_clips,
             self.settings.limits,
             precision=self.settings.precision,
+            devices=self.settings.devices,
+            listed=self.matched.places,
         )
         try:
-            self._read()
             self._encode()
             results = [self._score(part) for part in self.plan.parts]
             if self.session.store.forgotten:
@@ -187,31 +188,22 @@ class _Job:
     def items(self) -> Sequence[Item]:
         return self.matched.items
 
-    def _read(self) -> None:
-        self.sources = [item.source for item in self.items if item.source is not None]
-        made = set(self.sources)
-        self.real = [source for source in self.reference.sources(self.suite) if source not in made]
-        self.index = hash_sources(
-            [*self.sources, *self.real],
-            self.settings.workers,
-            self.progress,
-            places=self.matched.places,
-            limits=self.settings.limits,
-        )
-
     def _encode(self) -> None:
-        texts = self.plan.text_specs()
-        for kind in ("text", "audio_text"):
-            specs = {spec for spec in texts if spec.subject == kind}
-            prompts = [_prompt(item.sample, kind) for item in self.items if item.source in self.index.hashes]
-            if specs:
-                encode_prompts(list(filter(None, prompts)), specs, self.session, self.progress)
-        clip_specs = self.plan.clip_specs()
-        set_specs = {spec for part in self.plan.parts for spec in part.set_specs()}
-        wanted: dict[ClipSource, set[FeatureSpec]] = dict.fromkeys(self.sources, clip_specs)
-        wanted |= dict.fromkeys(self.real, set_specs)
-        encode_clips(wanted, self.index, self.session, self.progress)
+        sources = [item.source for item in self.items if item.source is not None]
+        real = [source for source in self.reference.sources(self.suite) if source not in set(sources)]
+        set_specs = frozenset(spec for part in self.plan.parts for spec in part.set_specs())
+        clips = dict.fromkeys(sources, frozenset(self.plan.clip_specs())) | dict.fromkeys(real, set_specs)
+        texts = [(specs, self._prompts(kind)) for kind in ("text", "audio_text") if (specs := self._text_specs(kind))]
+        self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
+        self.session.leave_device()
         self._count_audio()
+
+    def _text_specs(self, kind: str) -> frozenset[FeatureSpec]:
+        return frozenset(spec for spec in self.plan.text_specs() if spec.subject == kind)
+
+    def _prompts(self, kind: str) -> dict[ClipSource, str]:
+        prompts = {item.source: _prompt(item.sample, kind) for item in self.items if item.source is not None}
+        return {source: prompt for source, prompt in prompts.items() if prompt}
 
     def _count_audio(self) -> None:
         self.audio = dict.fromkeys(self.audio, 0)
@@ -453,7 +445,7 @@ def scoring_steps(plan: ScorePlan, clips: int) -> list[Step]:
 
 def _name(item: Item) -> str:
     """What a failed clip is called in the count of failures: as where it was decoded, or generated."""
-    return item.label if item.source is None else str(item.source.video)
+    return item.label if item.source is None else item.source.title
 
 
 def _prompt(sample: Sample, subject: str) -> str:

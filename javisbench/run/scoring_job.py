@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from javisbench.errors import RunError, UsageError
+from javisbench.places import Cache, gather, holds_clips, is_url, located
+from javisbench.places.urls import shown
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
+from javisbench.run.device import EngineName, check_engine, pick_device, pick_devices
 from javisbench.run.held import held
 from javisbench.run.manifest import (
     default_run_folder,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from javisbench.matching import Matched
     from javisbench.media import DecodeLimits
     from javisbench.reference.real_side import Reference
+    from javisbench.run.engine import Engine
     from javisbench.run.generation_job import GenerationJob
     from javisbench.run.plan import ScorePlan
     from javisbench.suite import Suite
@@ -49,17 +53,20 @@ class ScoringOptions:
         encoders: encoder to variant.
         weights_dirs: folders with checkpoints.
         reference: folder of real clips, ``suite``, a statistics file, or None.
-        device: torch device; None for cuda when present.
+        device: torch device, or several with commas between; None for every GPU that is visible, else the CPU.
         workers: decoding processes; None for the number of cores.
-        batch_clips: clips a forward pass; None for 1 on a CPU and 16 on a GPU.
+        batch_clips: clips a batch; None for 1 on a CPU and as many as fill a GPU.
         seed: of the bootstrap.
-        precision: ``fp32``, or ``bf16`` or ``fp16`` for ImageBind: the first 64 clips are then scored both ways, and
-            the protocol keeps its name only when no score moved by more than its tolerance.
+        precision: ``fp32``, or ``tf32``, ``bf16`` or ``fp16`` for the networks: the first 64 clips are then scored both
+            ways, and the protocol keeps its name only when nothing moved by more than its tolerance.
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
         patience_s: seconds that the system (file systems, memory) may take to recover before the job stops with a
             `SystemFaultError`.
+        engine: ``local``, or ``ray``: features are made by the machines of a Ray cluster (``javisbench[ray]``). Workers
+            and batches are then those of each of its actors.
+        engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
     """
 
     metrics: Sequence[str] | None = None
@@ -71,11 +78,13 @@ class ScoringOptions:
     workers: int | None = None
     batch_clips: int | None = None
     seed: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
     patience_s: float = 60.0
+    engine: EngineName = "local"
+    engine_address: str | None = None
 
     def __post_init__(self) -> None:
         # Callers of the library give paths as text or as `Path`, whichever they have.
@@ -156,15 +165,15 @@ class ScoringJob:
             )
         # The whole suite decides how files are named and how many repeats there are.
         matched = match_clips(folder, suite, manifest=Path(manifest) if manifest else None, repeats=repeats)
-        where = str(folder.resolve()) if folder else None
+        where = located(folder) if folder else None
         matching = {
             "clips": where,
-            "manifest": str(Path(manifest).resolve()) if manifest else None,
+            "manifest": located(Path(manifest)) if manifest else None,
             "repeats": matched.repeats,
             "shard": list(shard),
             "limit": None if len(suite) == suite.total else len(suite),
         }
-        origin = folder.resolve().name if folder else suite.name
+        origin = folder.resolve().name.removesuffix(".tar").removesuffix(".parquet") if folder else suite.name
         mine = matched.of_shard(*shard)
         return cls(run, suite.shard(*shard), mine, shard, name, origin, where, None if in_place else matching)
 
@@ -200,11 +209,11 @@ def _clip_folder(
     if clips is None:
         identity = ["columns", suite.source]
         return None, Path(out) if out else default_run_folder(name or suite.name, identity, suite.name, shard)
-    folder = Path(clips)
+    folder = gather(clips, Cache.from_environment()) if holds_clips(clips) else Path(clips)
     if (folder / "run.json").is_file() and (folder / "clips").is_dir():
         return folder / "clips", Path(out) if out else folder
     title = name or folder.resolve().name
-    return folder, Path(out) if out else default_run_folder(title, ["folder", str(folder.resolve())], suite.name, shard)
+    return folder, Path(out) if out else default_run_folder(title, ["folder", located(folder)], suite.name, shard)
 
 
 def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
@@ -231,13 +240,27 @@ def _refuse_early(options: ScoringOptions) -> None:
     Raises:
         UsageError: no such device or precision, or impossible limits.
     """
-    from javisbench.run.device import pick_device
     from javisbench.run.encode import PRECISIONS
 
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")
-    pick_device(options.device)
+    check_engine(options.engine, options.engine_address, options.device)
+    # The machines of a cluster have devices of their own.
+    if options.engine != "ray":
+        if options.precision == "tf32" and pick_device(options.device) == "cpu":
+            raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
+        pick_device(options.device)
     _ = options.limits
+
+
+def _engine(options: ScoringOptions) -> Engine:
+    if options.engine == "ray":
+        from javisbench.run.cluster.encoding import RayEngine
+
+        return RayEngine(options.engine_address, options.device, options.workers, options.batch_clips)
+    from javisbench.run.engine import LocalEngine
+
+    return LocalEngine()
 
 
 def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
@@ -290,23 +313,23 @@ def score_matched(
     Returns:
         the name of the first protocol that was asked for.
     """
-    from javisbench.run.device import pick_device
     from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
 
     _refuse_early(options)
-    device = pick_device(options.device)
+    devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
         progress.say(line)
     if not planned:
         _tell(plan, suite, progress)
     settings = ScoreSettings(
-        device=device,
+        devices=devices,
         workers=options.workers or os.cpu_count() or 1,
-        batch_clips=options.batch_clips or (16 if device.startswith("cuda") else 1),
+        batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
         seed=options.seed,
         precision=options.precision,
         limits=options.limits,
+        engine=_engine(options),
     )
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
@@ -321,7 +344,8 @@ def score_matched(
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     generations = {result.name: result.generation for result in scores}
-    _end(run, options, generations, {"hardware": hardware(device), "matched_by": matched.how})
+    made_by = {"hardware": hardware(devices), "matched_by": matched.how, "engine": options.engine}
+    _end(run, options, generations, made_by)
     return scores[0].name
 
 
@@ -374,7 +398,7 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
         "metrics": None if options.metrics is None else list(options.metrics),
         "encoders": dict(options.encoders),
         "weights_dirs": [str(folder.resolve()) for folder in options.weights_dirs],
-        "reference": options.reference,
+        "reference": shown(str(options.reference)) if is_url(options.reference) else options.reference,
         "seed": options.seed,
         "precision": options.precision,
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],

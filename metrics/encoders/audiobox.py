@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
 from javisbench.errors import FeatureError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, Stream, StreamEncoder
+from javisbench.metrics.encoders.intakes import PreparedSounds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ _FILTER_HEIGHT = 0.99
 _SOUNDS_AT_ONCE = 16
 
 
-class AudioboxEncoder(SoundEncoder):
+class AudioboxEncoder(StreamEncoder):
     """Audiobox Aesthetics.
 
     Feature ``axes``: ``ratings``, float64, shape ``(4,)``: content enjoyment (CE), content usefulness (CU), production
@@ -84,23 +85,27 @@ class AudioboxEncoder(SoundEncoder):
         predictor.device = torch.device(device)
         self._predictor = predictor
 
-    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
-        """The ratings of each clip's sound."""
-        if self._predictor is None:
-            raise UsageError("Call AudioboxEncoder.load before encode.")
-        results: list[Encoded] = [{} for _ in heads]
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The sound alone."""
+        return "sound"
+
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """The sound as the network hears it."""
         for spec in specs:
             if spec.feature != "axes" or spec.subject != "clip":
                 raise UsageError(f"The encoder audiobox has 'axes' of clips only, not {spec.feature!r}.")
-            waveforms: list[Tensor] = []
-            places: list[int] = []
-            for place, head in enumerate(heads):
-                try:
-                    waveforms.append(waveform(head, spec))
-                    places.append(place)
-                except FeatureError as error:
-                    results[place][spec] = error
-            for place, ratings in zip(places, self._rate(waveforms), strict=True):
+        return PreparedSounds(head, specs, waveform)
+
+    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
+        """The ratings of each clip's sound."""
+        if self._predictor is None:
+            raise UsageError("Call AudioboxEncoder.load before encode.")
+        clips = cast("Sequence[PreparedSounds]", intakes)
+        results: list[Encoded] = [dict(clip.errors) for clip in clips]
+        for spec in clips[0].specs if clips else ():
+            places = [place for place, clip in enumerate(clips) if spec in clip.sounds]
+            for place, ratings in zip(places, self._rate([clips[p].sounds[spec] for p in places]), strict=True):
                 results[place][spec] = {"ratings": ratings}
         return results
 

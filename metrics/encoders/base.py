@@ -8,7 +8,7 @@ are equal share the features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
@@ -93,7 +93,8 @@ class EncoderCard:
         module: what that group brings, as it is imported (``transformers``); None where nothing need be looked for.
         host: True when it computes on the CPU without torch: the runner then makes its features as the frames come, in
             the threads that read clips.
-        reduced_precision: True when its network may run in half precision where the user asks for it (`--precision`).
+        reduced_precision: True when its network may run in a faster precision where the user asks for it
+            (`--precision`).
         revision: raised when the computation changes, so that stored features of an older one are not used.
     """
 
@@ -142,6 +143,14 @@ class Intake(ABC):
     def held_bytes(self) -> int:
         """Bytes of what is kept of the frames."""
         return 0
+
+    @property
+    def inputs(self) -> int:
+        """What the clip adds to a batch of its network (frames, windows), as `Encoder.full_batch` counts them.
+
+        Asked after `end`.
+        """
+        return 1
 
 
 class Encoder(ABC):
@@ -205,6 +214,21 @@ class Encoder(ABC):
         """Features of a batch of clips of which all frames have come; all intakes have the same specs."""
         clips = [cast("_WholeIntake", intake).clip() for intake in intakes]
         return self.encode(clips, intakes[0].specs) if clips else []
+
+    def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
+        """Set the features of a batch going, as `features`; the function that is returned waits for them.
+
+        An encoder whose device works by itself can so be given the next batch before this one is done.
+        """
+        made = self.features(intakes)
+        return lambda: made
+
+    def full_batch(self, specs: Sequence[FeatureSpec]) -> int:
+        """How many inputs (`Intake.inputs`) make a batch that is worth its while on a GPU.
+
+        A run collects clips up to it; on a CPU each clip is a batch of its own.
+        """
+        return 16
 
     def close(self) -> None:  # noqa: B027 - most encoders hold nothing but memory
         """Free what `load` took."""

@@ -1,4 +1,4 @@
-"""Running a network over many inputs, a few at a time, and a CPU's cores at once."""
+"""Running a network over many inputs, as many at a time as memory allows, and a CPU's cores at once."""
 
 from __future__ import annotations
 
@@ -15,39 +15,60 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-def forward_in_batches(forward: Callable[[Tensor], Tensor], inputs: Tensor, batch_size: int) -> Tensor:
-    """Apply `forward` to `inputs` along the first axis; a batch that does not fit into GPU memory is halved.
+#: What the tensors of one forward pass may take of a GPU's memory, beside weights and what waits. With all weights and
+#: what is prepared ahead a run then fits a card of 24 GB.
+ACTIVATION_BYTES = 4 * 2**30
 
-    Args:
-        forward: maps ``(B, ...)`` to ``(B, ...)``.
-        inputs: all inputs, at least one.
-        batch_size: inputs to a call, at least 1.
 
-    Returns:
-        the outputs, concatenated.
+def inputs_within_bound(input_bytes: int) -> int:
+    """Inputs of a forward pass on a GPU, at least 1, when one of them takes `input_bytes` at the peak."""
+    return max(1, ACTIVATION_BYTES // input_bytes)
 
-    Raises:
-        UsageError: a single input does not fit.
+
+class Batches:
+    """Applies networks to many inputs; a batch that does not fit into memory is halved, and so are all after it.
+
+    Attributes:
+        size: inputs of a forward pass, at least 1.
     """
-    import torch
 
-    outputs: list[Tensor] = []
-    start = 0
-    while start < inputs.shape[0]:
-        output = _try(forward, inputs[start : start + batch_size])
-        if output is not None:
-            outputs.append(output)
-            start += batch_size
-        elif batch_size > 1:
-            batch_size //= 2
-            torch.cuda.empty_cache()
-        else:
-            raise UsageError(
-                f"The device {inputs.device} has no memory left for a single input of shape {tuple(inputs.shape[1:])}. "
-                "Free memory on it, or choose another one with --device.",
-                kind="out_of_memory",
-            )
-    return torch.cat(outputs)
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, forward: Callable[[Tensor], Tensor], inputs: Tensor, at_most: int | None = None) -> Tensor:
+        """Apply `forward` to `inputs` along the first axis.
+
+        Args:
+            forward: maps ``(B, ...)`` to ``(B, ...)``.
+            inputs: all inputs, at least one.
+            at_most: inputs of a pass where this network has a bound of its own.
+
+        Returns:
+            the outputs, concatenated.
+
+        Raises:
+            UsageError: a single input does not fit.
+        """
+        import torch
+
+        outputs: list[Tensor] = []
+        start = 0
+        while start < inputs.shape[0]:
+            size = min(self.size, at_most or self.size)
+            output = _try(forward, inputs[start : start + size])
+            if output is not None:
+                outputs.append(output)
+                start += size
+            elif size > 1:
+                self.size = size // 2
+                torch.cuda.empty_cache()
+            else:
+                raise UsageError(
+                    f"The device {inputs.device} has no memory left for a single input of shape "
+                    f"{tuple(inputs.shape[1:])}. Free memory on it, or choose another one with --device.",
+                    kind="out_of_memory",
+                )
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def _try(forward: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor | None:
@@ -56,7 +77,7 @@ def _try(forward: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor | None:
 
     try:
         return forward(batch)
-    except torch.cuda.OutOfMemoryError:
+    except torch.OutOfMemoryError:
         return None
 
 
@@ -108,3 +129,15 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def on_the_host() -> Iterator[None]:
+    """Inside, the calling thread prepares inputs on the CPU, alike on every machine and in every precision of networks.
+
+    With one CPU thread (others would round otherwise), and outside a caller's autocast, which is meant for the network.
+    """
+    import torch
+
+    with one_thread(), torch.autocast("cpu", enabled=False):
+        yield

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
 from javisbench.errors import FeatureError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, Stream
+from javisbench.metrics.encoders.intakes import PreparedSounds
+from javisbench.metrics.encoders.network_encoder import DeviceEncoder, StartingEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from javisbench.clip import ClipHead
+    from javisbench.metrics.encoders.transfer import Returned
 
 SAMPLE_RATE = 48000
 SAMPLES = 10 * SAMPLE_RATE
 N_FFT, HOP, BINS = 1024, 480, 64
 LOWEST_HZ, HIGHEST_HZ = 50.0, 14000.0
 PAD_TOKEN = 1
-_SOUNDS_AT_ONCE = 16
 _PROMPTS_AT_ONCE = 64
 
 
@@ -43,6 +46,8 @@ class CLAPConfig:
         patch_width: of the audio part's tokens in the first stage; each stage doubles it.
         audio_depths: blocks of the stages.
         audio_heads: attention heads of the stages.
+        fused: whether the network was trained to take in parts of sounds over 10 s beside the whole. It is shown the
+            first 10 s here, as it is shown sounds that are no longer.
     """
 
     embed_dim: int = 512
@@ -55,6 +60,7 @@ class CLAPConfig:
     patch_width: int = 96
     audio_depths: tuple[int, ...] = (2, 2, 6, 2)
     audio_heads: tuple[int, ...] = (4, 8, 16, 32)
+    fused: bool = False
 
     @property
     def longest_prompt(self) -> int:
@@ -64,6 +70,8 @@ class CLAPConfig:
 
 VARIANTS = {
     "htsat-unfused": CLAPConfig(),
+    "630k-audioset-fusion": CLAPConfig(fused=True),
+    "music-speech": CLAPConfig(patch_width=128, audio_depths=(2, 2, 12, 2)),
     "small": CLAPConfig(
         embed_dim=24,
         text_width=32,
@@ -77,8 +85,9 @@ VARIANTS = {
 }
 
 
-class CLAPEncoder(SoundEncoder):
-    """CLAP with the HTSAT audio network, unfused.
+class CLAPEncoder(DeviceEncoder, StartingEncoder):
+    """CLAP with the HTSAT audio network: the unfused one of the reference evaluation, LAION's 630k-audioset-fusion,
+    and the larger one for music and speech.
 
     Feature ``audio`` (of a clip): ``embedding``, float32, shape ``(512,)``, L2-normalised, of the channels' mean at
     48 kHz, first 10 s. Settings: ``clap_padding`` (``pad`` fills shorter sound with zeros, ``repeatpad`` repeats it)
@@ -86,27 +95,36 @@ class CLAPEncoder(SoundEncoder):
 
     Feature ``text`` (of a prompt): ``embedding`` of the same shape; prompts are cut to 512 tokens.
 
-    Weights: a folder with ``pytorch_model.bin`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them; or one
-    file with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``.
+    Weights: a folder with ``pytorch_model.bin`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them (and
+    laion/clap-htsat-fused, laion/larger_clap_music_and_speech: LAION's files under transformers' names); or one file
+    with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``.
 
     Source: Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023.
     """
 
     card: ClassVar[EncoderCard] = EncoderCard(
         name="clap",
-        title="CLAP HTSAT, unfused",
-        variants={"htsat-unfused": "clap_htsat_unfused", "small": "clap_small"},
+        title="CLAP HTSAT",
+        variants={
+            "htsat-unfused": "clap_htsat_unfused",
+            "630k-audioset-fusion": "clap_htsat_fused",
+            "music-speech": "clap_music_speech",
+            "small": "clap_small",
+        },
         licence="Apache-2.0",
         source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023",
         extra="clap",
         module="transformers",
+        reduced_precision=True,
     )
+
+    cpu_batch = 16
+    input_bytes = 28_300_000  # a sound
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
         self._network: Any = None
         self._tokenizer: Any = None
-        self._device = "cpu"
 
     def load(self, weights: Path | None, device: str) -> None:
         """Read `weights` and the tokenizer beside them, and move the network to `device`.
@@ -131,42 +149,53 @@ class CLAPEncoder(SoundEncoder):
         load_strict(network, state, what=f"CLAP ({self.variant})", path=path, ignore=ignored)
         self._tokenizer = load_tokenizer(path, config.longest_prompt)
         self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        self._move(device)
 
-    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
-        """Embeddings of clips' sound."""
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        """The sound alone."""
+        return "sound"
+
+    def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+        """The log-mel of the sound."""
+        self._check(specs, "audio")
+        return PreparedSounds(head, specs, partial(_mel, htk=VARIANTS[self.variant].fused))
+
+    def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
+        """Set the embeddings of clips' sound going."""
         import torch
 
-        self._check(specs, "audio")
-        results: list[Encoded] = []
-        mels: list[Tensor] = []
-        places: list[tuple[int, FeatureSpec]] = []
-        for head in heads:
-            try:
-                sound = resampled(head)
-            except FeatureError as error:
-                results.append(dict.fromkeys(specs, error))
-                continue
-            places += [(len(results), spec) for spec in specs]
-            mels += [log_mel(ten_seconds(sound, repeat=spec.settings["clap_padding"] == "repeatpad")) for spec in specs]
-            results.append({})
+        self._check_loaded()
+        clips = cast("Sequence[PreparedSounds]", intakes)
+        results: list[Encoded] = [dict(clip.errors) for clip in clips]
+        places = [(place, spec) for place, clip in enumerate(clips) for spec in clip.sounds]
+        if not places:
+            return lambda: results
         with torch.inference_mode():
-            for (item, spec), embedding in zip(places, self._embed_sounds(mels), strict=True):
-                results[item][spec] = {"embedding": embedding}
-        return results
+            returned = self._embed_sounds([clips[place].sounds[spec] for place, spec in places])
+
+        def finished() -> list[Encoded]:
+            for (place, spec), embedding in zip(places, returned.array(), strict=True):
+                results[place][spec] = {"embedding": embedding}
+            return results
+
+        return finished
 
     def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """Embeddings of prompts."""
         import torch
 
+        self._check_loaded()
         self._check(specs, "text")
         with torch.inference_mode():
             embedded = self._embed_prompts(prompts)
         return [{spec: {"embedding": embedding} for spec in specs} for embedding in embedded]
 
-    def _check(self, specs: Sequence[FeatureSpec], feature: str) -> None:
+    def _check_loaded(self) -> None:
         if self._network is None:
             raise UsageError("Call CLAPEncoder.load before encode.")
+
+    def _check(self, specs: Sequence[FeatureSpec], feature: str) -> None:
         for spec in specs:
             if spec.feature != feature or (spec.subject == "clip") != (feature == "audio"):
                 raise UsageError(
@@ -178,27 +207,26 @@ class CLAPEncoder(SoundEncoder):
         """Drop the network."""
         self._network = self._tokenizer = None
 
-    def _embed_sounds(self, mels: Sequence[Tensor]) -> NDArray[np.float32]:
+    def _embed_sounds(self, mels: Sequence[Tensor]) -> Returned:
         """Log-mels ``(1, 1001, 64)`` to ``(n, 512)``."""
         import torch
         from torch.nn.functional import normalize
 
-        from javisbench.metrics.encoders.batching import forward_in_batches
-
         def embed(batch: Tensor) -> Tensor:
-            pooled = self._network.audio_model(input_features=batch).pooler_output
+            if VARIANTS[self.variant].fused:  # the whole four times, and no sound that goes on
+                longer = torch.zeros(len(batch), 1, dtype=torch.bool, device=batch.device)
+                pooled = self._network.audio_model(
+                    input_features=batch.expand(-1, 4, -1, -1), is_longer=longer
+                ).pooler_output
+            else:
+                pooled = self._network.audio_model(input_features=batch).pooler_output
             return normalize(self._network.audio_projection(pooled), dim=-1)
 
-        if not mels:
-            return np.zeros((0, VARIANTS[self.variant].embed_dim), np.float32)
-        stacked = torch.stack(list(mels)).to(self._device)
-        return forward_in_batches(embed, stacked, _SOUNDS_AT_ONCE).cpu().numpy()
+        return self._transfer.down(self._batches(embed, self._transfer.up(torch.stack(list(mels)))))
 
     def _embed_prompts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         import torch
         from torch.nn.functional import normalize
-
-        from javisbench.metrics.encoders.batching import forward_in_batches
 
         def embed(batch: Tensor) -> Tensor:
             ids, mask = batch.unbind(dim=1)
@@ -208,7 +236,12 @@ class CLAPEncoder(SoundEncoder):
         ids = [self._tokenizer.encode(prompt).ids for prompt in prompts]
         longest = max(len(row) for row in ids)
         rows = [[row + [PAD_TOKEN] * (longest - len(row)), [1] * len(row) + [0] * (longest - len(row))] for row in ids]
-        return forward_in_batches(embed, torch.tensor(rows, device=self._device), _PROMPTS_AT_ONCE).cpu().numpy()
+        made = self._batches(embed, self._transfer.up(torch.tensor(rows)), at_most=_PROMPTS_AT_ONCE)
+        return self._transfer.down(made).array()
+
+
+def _mel(head: ClipHead, spec: FeatureSpec, *, htk: bool) -> Tensor:
+    return log_mel(ten_seconds(resampled(head), repeat=spec.settings["clap_padding"] == "repeatpad"), htk=htk)
 
 
 def resampled(clip: ClipHead) -> NDArray[np.float32]:
@@ -234,16 +267,22 @@ def ten_seconds(sound: NDArray[np.float32], *, repeat: bool) -> NDArray[np.float
     return np.pad(sound, (0, SAMPLES - len(sound)))
 
 
-def log_mel(samples: NDArray[np.float32]) -> Tensor:
-    """Log-mel spectrogram as CLAP was trained on: float32, shape ``(1, frames, 64)``, decibels from -100 up."""
+def log_mel(samples: NDArray[np.float32], *, htk: bool = False) -> Tensor:
+    """Log-mel spectrogram as CLAP was trained on: float32, shape ``(1, frames, 64)``, decibels from -100 up.
+
+    Args:
+        samples: at 48 kHz.
+        htk: bands of height 1 on HTK's scale, as the fused network was trained, in place of Slaney's.
+    """
     import torch
 
-    from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
+    from javisbench.metrics.encoders.preprocessing.mel_filters import htk_mel_filters, slaney_mel_filters
 
     signal = torch.from_numpy(samples).double()
     window = torch.hann_window(N_FFT, dtype=torch.float64)
     spectrum = torch.stft(signal, N_FFT, HOP, window=window, center=True, pad_mode="reflect", return_complex=True)
-    filters = torch.from_numpy(slaney_mel_filters(SAMPLE_RATE, N_FFT, BINS, LOWEST_HZ, HIGHEST_HZ))
+    bank = htk_mel_filters if htk else slaney_mel_filters
+    filters = torch.from_numpy(bank(SAMPLE_RATE, N_FFT, BINS, LOWEST_HZ, HIGHEST_HZ))
     mel = filters @ spectrum.abs().square()
     return (10 * torch.log10(mel.clamp(min=1e-10))).T.float()[None]
 
@@ -301,6 +340,7 @@ def build_clap(config: CLAPConfig) -> nn.Module:
         "patch_embeds_hidden_size": config.patch_width,
         "depths": list(config.audio_depths),
         "num_attention_heads": list(config.audio_heads),
+        "enable_fusion": config.fused,
     }
     both = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=config.embed_dim)
     with torch.random.fork_rng(devices=[]):  # construction draws weights that are replaced at once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -18,10 +18,10 @@ from javisbench.metrics.encoders.base import (
     FeatureSpec,
     Intake,
     Stream,
-    StreamEncoder,
     timeline_for,
 )
-from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
+from javisbench.metrics.encoders.intakes import ChosenFrames
+from javisbench.metrics.encoders.network_encoder import DeviceEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from javisbench.clip import ClipHead, Timeline
+    from javisbench.metrics.encoders.transfer import Returned
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 HEAD_WIDTH = 64
-_FRAMES_AT_ONCE = 96
 _PROMPTS_AT_ONCE = 64
 
 
@@ -72,7 +72,7 @@ VARIANTS = {
 }
 
 
-class CLIPEncoder(StreamEncoder):
+class CLIPEncoder(DeviceEncoder, StartingEncoder):
     """CLIP ViT-B/32.
 
     Feature ``frame_embeddings`` (of a clip): ``embeddings``, float32, shape ``(clip_frames, 512)``, L2-normalised, of
@@ -95,12 +95,15 @@ class CLIPEncoder(StreamEncoder):
         source="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
         extra="clip",
         module="transformers",
+        reduced_precision=True,
     )
+
+    cpu_batch = 96
+    input_bytes = 3_100_000  # a frame
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
         self._network: Any = None
-        self._device = "cpu"
 
     def load(self, weights: Path | None, device: str) -> None:
         """Read `weights` and move the network to `device`.
@@ -122,7 +125,7 @@ class CLIPEncoder(StreamEncoder):
         ignored = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids", *_OPENAI_NUMBERS)
         load_strict(network, state, what=f"CLIP ({self.variant})", path=path, ignore=ignored)
         self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        self._move(device)
 
     @classmethod
     def stream(cls, spec: FeatureSpec) -> Stream:
@@ -138,31 +141,34 @@ class CLIPEncoder(StreamEncoder):
                 raise self._no_such(spec)
         size = VARIANTS[self.variant].image_size
         wanted = np.concatenate([sampled_frames(head.timeline, spec) for spec in specs])
-        return ChosenFrames(
-            head, specs, wanted, lambda pixels: bicubic_centre_crop(on_device(pixels, self._device), size)
-        )
+        return ChosenFrames(head, specs, wanted, lambda pixels: bicubic_centre_crop(self._transfer.up(pixels), size))
 
-    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
-        """Embeddings of clips' frames."""
+    def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
+        """Set the embeddings of clips' frames going."""
         import torch
 
         self._check_loaded()
         clips = cast("Sequence[ChosenFrames]", intakes)
-        results: list[Encoded] = [{} for _ in clips]
         if not clips:
-            return results
+            return list
         crops = torch.cat([clip.prepared() for clip in clips])
-        counts = [len(clip.wanted) for clip in clips]
         with torch.inference_mode():
             embedded = {
-                order: torch.split(self._embed_crops(crops, swapped=order == "bgr"), counts)
+                order: self._embed_crops(crops, swapped=order == "bgr")
                 for order in sorted({str(spec.settings["channel_order"]) for spec in clips[0].specs})
             }
-        for place, (clip, result) in enumerate(zip(clips, results, strict=True)):
-            for spec in clip.specs:
-                rows = clip.rows(sampled_frames(clip.head.timeline, spec))
-                result[spec] = {"embeddings": embedded[str(spec.settings["channel_order"])][place].numpy()[rows]}
-        return results
+
+        def finished() -> list[Encoded]:
+            ends = np.cumsum([len(clip.wanted) for clip in clips])[:-1]
+            rows = {order: np.split(returned.array(), ends) for order, returned in embedded.items()}
+            results: list[Encoded] = [{} for _ in clips]
+            for place, (clip, result) in enumerate(zip(clips, results, strict=True)):
+                for spec in clip.specs:
+                    chosen = clip.rows(sampled_frames(clip.head.timeline, spec))
+                    result[spec] = {"embeddings": rows[str(spec.settings["channel_order"])][place][chosen]}
+            return results
+
+        return finished
 
     def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """Embeddings of prompts."""
@@ -189,10 +195,8 @@ class CLIPEncoder(StreamEncoder):
         """Drop the network."""
         self._network = None
 
-    def _embed_crops(self, crops: Tensor, *, swapped: bool) -> Tensor:
-        from javisbench.metrics.encoders.batching import forward_in_batches
-
-        return forward_in_batches(self._embed_frames, crops.flip(1) if swapped else crops, _FRAMES_AT_ONCE).cpu()
+    def _embed_crops(self, crops: Tensor, *, swapped: bool) -> Returned:
+        return self._transfer.down(self._batches(self._embed_frames, crops.flip(1) if swapped else crops))
 
     def _embed_frames(self, frames: Tensor) -> Tensor:
         pooled = self._network.vision_model(pixel_values=normalise(frames)).pooler_output
@@ -201,13 +205,12 @@ class CLIPEncoder(StreamEncoder):
     def _prompts(self, prompts: Sequence[str]) -> list[Features]:
         import torch
 
-        from javisbench.metrics.encoders.batching import forward_in_batches
         from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
 
         tokenizer = clip_tokenizer()
-        tokens = torch.tensor([tokenizer.encode(prompt, keep_end=True) for prompt in prompts], device=self._device)
-        embedded = forward_in_batches(self._embed_tokens, tokens, _PROMPTS_AT_ONCE).cpu().numpy()
-        return [{"embedding": embedding} for embedding in embedded]
+        tokens = self._transfer.up(torch.tensor([tokenizer.encode(prompt, keep_end=True) for prompt in prompts]))
+        embedded = self._transfer.down(self._batches(self._embed_tokens, tokens, at_most=_PROMPTS_AT_ONCE))
+        return [{"embedding": embedding} for embedding in embedded.array()]
 
     def _embed_tokens(self, tokens: Tensor) -> Tensor:
         pooled = self._network.text_model(input_ids=tokens).pooler_output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -14,13 +14,12 @@ from javisbench.metrics.encoders.base import (
     FeatureSpec,
     Intake,
     Stream,
-    StreamEncoder,
     timeline_for,
 )
-from javisbench.metrics.encoders.batching import forward_in_batches, one_thread
+from javisbench.metrics.encoders.batching import one_thread
 from javisbench.metrics.encoders.checkpoint import without_values
-from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.intakes import ChosenFrames
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 WIDTH = 2048
 _SIDE = 299
-_FRAMES_AT_ONCE = 32
 # The network up to its last pooling; the two max pools stand between convolutions. It ends with logits of 1,008
 # classes, which the checkpoint holds and FID does not use.
 _STAGES = (
@@ -41,7 +39,7 @@ _STAGES = (
 )
 
 
-class InceptionEncoder(NetworkEncoder["nn.Module"], StreamEncoder):
+class InceptionEncoder(NetworkEncoder["nn.Module"], StartingEncoder):
     """The Inception v3 of FID, as the package pytorch-fid ports it from TensorFlow.
 
     Feature ``pool3``: one array ``embedding``, float32, shape ``(frames, 2048)``: outputs of the last average pooling.
@@ -61,7 +59,11 @@ class InceptionEncoder(NetworkEncoder["nn.Module"], StreamEncoder):
         source="Szegedy et al., CVPR 2016; pytorch-fid's port of TensorFlow's 2015-12-05 weights",
         extra="fid",
         module="pytorch_fid",
+        reduced_precision=True,
     )
+
+    cpu_batch = 32  # frames
+    input_bytes = 20_000_000
 
     @classmethod
     def lacking(cls) -> str | None:
@@ -90,21 +92,29 @@ class InceptionEncoder(NetworkEncoder["nn.Module"], StreamEncoder):
 
     def _prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         with one_thread():
-            return network_input(on_device(pixels, self._device))
+            return network_input(self._transfer.up(pixels))
 
-    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
-        """Features of the sampled frames of each clip, for each spec."""
+    def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
+        """Set the features of the sampled frames of each clip, for each spec, going."""
         import torch
 
         network = self._loaded()
-        results: list[Encoded] = []
+        clips = cast("Sequence[ChosenFrames]", intakes)
+        if not clips:
+            return list
         with torch.inference_mode():
-            for intake in cast("Sequence[ChosenFrames]", intakes):
-                found = forward_in_batches(lambda batch: pooled(network, batch), intake.prepared(), _FRAMES_AT_ONCE)
-                rows = {spec: intake.rows(sampled_frames(intake.head.timeline, spec)) for spec in intake.specs}
-                pool3 = np.asarray(found.cpu().numpy(), dtype=np.float32)
+            frames = torch.cat([clip.prepared() for clip in clips])
+            returned = self._transfer.down(self._batches(lambda batch: pooled(network, batch), frames))
+
+        def finished() -> list[Encoded]:
+            ends = np.cumsum([len(clip.wanted) for clip in clips])[:-1]
+            results: list[Encoded] = []
+            for clip, pool3 in zip(clips, np.split(returned.array(), ends), strict=True):
+                rows = {spec: clip.rows(sampled_frames(clip.head.timeline, spec)) for spec in clip.specs}
                 results.append({spec: {"embedding": pool3[chosen]} for spec, chosen in rows.items()})
-        return results
+            return results
+
+        return finished
 
 
 def sampled_frames(timeline: Timeline, spec: FeatureSpec) -> NDArray[np.int64]:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from javisbench.errors import FeatureError
 from javisbench.metrics.encoders.base import FeatureSpec, Intake
+from javisbench.metrics.encoders.batching import on_the_host
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import ClipHead, FrameRun
+    from javisbench.clip import ClipHead, Damage, FrameRun
 
 
 class ChosenFrames(Intake):
@@ -52,6 +54,11 @@ class ChosenFrames(Intake):
         """Bytes of what was prepared."""
         return sum(part.nbytes for part in self._parts)
 
+    @property
+    def inputs(self) -> int:
+        """Chosen frames."""
+        return len(self._wanted)
+
     def prepared(self) -> Tensor:
         """What was made of all chosen frames, in their order."""
         import torch
@@ -65,9 +72,51 @@ class ChosenFrames(Intake):
         return np.asarray(np.searchsorted(self._wanted, indices), dtype=np.int64)
 
 
-def on_device(array: NDArray[np.generic], device: str) -> Tensor:
-    """Frames or samples as a tensor on a device."""
-    import torch
+class PreparedSounds(Intake):
+    """What an encoder's preparation makes of a clip's sound for each spec, made by the thread that reads the clip.
 
-    # A caller's arrays may be read-only, of which torch makes no tensor without a warning.
-    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+    Args:
+        head: the clip.
+        specs: the features to make.
+        prepare: maps the clip to the network's input for one spec.
+
+    Attributes:
+        sounds: spec to input, after `end`.
+        errors: spec to the reason why it has none.
+    """
+
+    def __init__(
+        self, head: ClipHead, specs: Sequence[FeatureSpec], prepare: Callable[[ClipHead, FeatureSpec], Tensor]
+    ) -> None:
+        super().__init__(head, specs)
+        self._prepare = prepare
+        self.sounds: dict[FeatureSpec, Tensor] = {}
+        self.errors: dict[FeatureSpec, FeatureError] = {}
+
+    @property
+    def wanted(self) -> NDArray[np.int64]:
+        """No frames."""
+        return np.zeros(0, np.int64)
+
+    def take(self, run: FrameRun) -> None:
+        """Never called."""
+        raise AssertionError("no frames were asked for")
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        """Prepare the sound."""
+        with on_the_host():
+            for spec in self.specs:
+                try:
+                    self.sounds[spec] = self._prepare(self.head, spec)
+                except FeatureError as error:
+                    self.errors[spec] = error
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what was prepared."""
+        return sum(sound.nbytes for sound in self.sounds.values())
+
+    @property
+    def inputs(self) -> int:
+        """Sounds."""
+        return len(self.sounds)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from javisbench.clip import ClipHead
 
-_SOUNDS_AT_ONCE = 8
 _POWER_FLOOR = 1e-10
 # Five poolings by two: fewer columns leave nothing.
 _LEAST_COLUMNS = 32
@@ -132,6 +131,8 @@ class _PANNsEncoder(NetworkEncoder["nn.Module"], SoundEncoder):
     (whether the mean of the samples is taken off).
     """
 
+    cpu_batch = 8
+
     def _build(self) -> nn.Module:
         return build(VARIANTS[self.card.name][self.variant])
 
@@ -165,17 +166,15 @@ class _PANNsEncoder(NetworkEncoder["nn.Module"], SoundEncoder):
         """Place to logits and features; sounds of one length go together."""
         import torch
 
-        from javisbench.metrics.encoders.batching import forward_in_batches
-
         network = self._loaded()
         classes = VARIANTS[self.card.name][self.variant].classes
         embedded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         with torch.inference_mode():
             for length in dict.fromkeys(len(sound) for sound in sounds.values()):
                 places = [place for place, sound in sounds.items() if len(sound) == length]
-                stacked = torch.stack([sounds[place] for place in places]).to(self._device)
-                both = forward_in_batches(lambda x: torch.cat(network(x), dim=1), stacked, _SOUNDS_AT_ONCE)
-                for place, row in zip(places, both.cpu().numpy(), strict=True):
+                stacked = self._transfer.up(torch.stack([sounds[place] for place in places]))
+                both = self._transfer.down(self._batches(lambda x: torch.cat(network(x), dim=1), stacked))
+                for place, row in zip(places, both.array(), strict=True):
                     embedded[place] = row[:classes], row[classes:]
         return embedded
 

@@ -96,13 +96,13 @@ def test_clips_through_the_runner(
 @pytest.mark.parametrize(
     "name",
     [
-        "LTX2Pipeline",
-        "Kandinsky6TI2VAPipeline",
-        "Cosmos3OmniPipeline",
-        "LTXPipeline",
-        "WanPipeline",
-        "AudioLDM2Pipeline",
-        "StableAudioPipeline",
+        "LTX2Pipeline",  # picture and sound
+        pytest.param("Kandinsky6TI2VAPipeline", marks=pytest.mark.slow),
+        pytest.param("Cosmos3OmniPipeline", marks=pytest.mark.slow),
+        pytest.param("LTXPipeline", marks=pytest.mark.slow),
+        "WanPipeline",  # picture alone
+        pytest.param("AudioLDM2Pipeline", marks=pytest.mark.slow),
+        "StableAudioPipeline",  # sound alone
     ],
 )
 def test_a_clip_depends_on_prompt_seed_and_weights_alone(name: str, tiny_pipeline: Callable[..., Path]) -> None:

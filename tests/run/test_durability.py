@@ -400,7 +400,7 @@ def test_a_decoding_process_that_dies_costs_its_clip(
     assert result.summary["metrics"]["av_align"]["overall"]["n"] == 4
 
 
-def test_an_encoder_out_of_memory_goes_on_one_by_one(
+def test_an_encoder_out_of_memory_goes_on_with_half_a_batch(
     noise: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = evaluate(noise, suite, tmp_path / "whole").scores
@@ -416,7 +416,7 @@ def test_an_encoder_out_of_memory_goes_on_one_by_one(
     # As a network, which is shown several clips at a time.
     monkeypatch.setattr(FlowEncoder, "card", replace(FlowEncoder.card, host=False))
     result = javisbench.evaluate(noise, suite=suite, out=tmp_path / "run", metrics=METRICS, workers=1, batch_clips=4)
-    assert sizes == [4, 1, 1, 1, 1, 1]
+    assert sizes == [4, 2, 1, 1, 2, 1, 1, 1]
     assert result.scores.equals(expected)
 
 

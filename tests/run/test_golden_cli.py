@@ -135,14 +135,7 @@ def score_desync(folder: Path, golden: Path, *more: str) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def test_desync_of_a_clip(scored: tuple[Path, dict[str, Any]], golden: Path, golden_json: Callable[[str], Any]) -> None:
-    # It takes a third of a minute: all of them are scored in the slow suite.
-    score_desync(scored[0].parent / "one", golden, "--limit", "1")
-    column = pd.read_parquet(scored[0].parent / "one/scores.parquet")["desync"]
-    np.testing.assert_allclose(column, golden_json("evaluator_output")["desync"]["all"][:1], rtol=0, atol=1e-6)
-
-
-@pytest.mark.slow
+@pytest.mark.slow  # A third of a minute a clip; test_synchformer.py has the numbers by stage.
 def test_desync_of_every_clip_and_slice(
     scored: tuple[Path, dict[str, Any]], golden: Path, golden_json: Callable[[str], Any]
 ) -> None:

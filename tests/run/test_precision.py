@@ -8,14 +8,28 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import javisbench
 from javisbench.api import Result
 from javisbench.errors import UsageError
+from javisbench.matching import Item, Matched
+from javisbench.media import ClipSource
+from javisbench.metrics.encoders.i3d import I3DEncoder
+from javisbench.metrics.fvd import FVDMetric
 from javisbench.protocol import V1
+from javisbench.reference.wanted import EncoderChoice
 from javisbench.results.run_folder import load_results
 from javisbench.results.table import run_table
+from javisbench.run.encode import EncodeSession, Precision, hash_sources
+from javisbench.run.features import FeatureStore
+from javisbench.run.plan import ScorePlan
+from javisbench.run.precision import _Rows
+from javisbench.run.progress import Silent
+from javisbench.run.score import ScoreSettings
+from javisbench.suite import Sample
 
 
 @pytest.fixture
@@ -61,7 +75,7 @@ def test_bf16_is_recorded_and_named_by_what_it_moved(score: Callable[..., Result
 def test_fp16_is_finer(score: Callable[..., Result]) -> None:
     exact, coarse, fine = (score(precision).scores["av_ib"] for precision in ("fp32", "bf16", "fp16"))
     assert 0 < (fine - exact).abs().max() < 0.5 * (coarse - exact).abs().max()
-    with pytest.raises(UsageError, match="fp32, bf16, fp16"):
+    with pytest.raises(UsageError, match="fp32, tf32, bf16, fp16"):
         score("fp8")
 
 
@@ -71,5 +85,40 @@ def test_a_wide_tolerance_keeps_the_name_and_a_narrow_one_does_not(score: Callab
     assert narrow.protocol.endswith("+bf16")
     # Where the protocol's name does not say it, the table does.
     notes = {result.protocol: " ".join(run_table(result).notes) for result in load_results(wide.folder)}
-    assert "ImageBind in bf16. On the first 2 clips no score moved by more than 1.0 from" in notes[wide.protocol]
+    assert "networks in bf16. On the first 2 clips nothing moved by more than 1.0 from" in notes[wide.protocol]
     assert "bf16" not in notes[narrow.protocol]
+
+
+def test_tf32_is_no_mode_of_a_cpu(score: Callable[..., Result]) -> None:
+    with pytest.raises(UsageError, match="tf32 is a mode of NVIDIA's GPUs"):
+        score("tf32")
+
+
+def test_features_of_set_metrics_are_compared_clip_by_clip(tmp_path: Path, clips_fake: Path) -> None:
+    """One moves by a thousandth of its length, one is missing in both precisions, or in one."""
+    sources = [
+        ClipSource(f"{i}", path, path.with_suffix(".wav"))
+        for i, path in enumerate(sorted(clips_fake.glob("*.mp4"))[:3])
+    ]
+    items = tuple(Item(Sample(source.sample_id, place, "a"), 0, source) for place, source in enumerate(sources))
+    plan = ScorePlan([], {"i3d": EncoderChoice("i3d", "kinetics400", I3DEncoder, None)})
+    spec = FVDMetric().needs(V1)
+    contents = list(hash_sources(sources, 1, Silent()).hashes.values())
+    row = np.random.default_rng(0).normal(size=400).astype(np.float32)
+
+    def keep(content: str, precision: Precision, features: NDArray[Any]) -> None:
+        store = FeatureStore(tmp_path / "features")
+        session = EncodeSession(plan.encoders, store, "cpu", 1, 1, precision=precision)
+        session.keep(content, {spec: {"embedding": features}})
+        store.flush()
+
+    def deviation() -> float:
+        tried = Matched(items, (), "name")
+        return _Rows(tmp_path, tried, plan, ScoreSettings(precision="bf16")).largest_deviation(spec)
+
+    assert deviation() == 0.0
+    keep(contents[0], "fp32", row)
+    keep(contents[0], "bf16", row * np.float32(1.001))
+    assert deviation() == pytest.approx(1e-3, rel=1e-3)
+    keep(contents[1], "fp32", row)
+    assert deviation() == 1.0

@@ -40,7 +40,7 @@ def measure_cost(
         metric to seconds; without those whose encoders refuse these clips.
     """
     from javisbench.run.device import pick_device
-    from javisbench.run.encode import full_fp32
+    from javisbench.run.encode import arithmetic
 
     clips = list(_readable(samples, options))
     if not clips:
@@ -52,7 +52,7 @@ def measure_cost(
         for name, own in _by_encoder(specs):
             needed.setdefault(name, set()).add(own)
     seconds: dict[tuple[FeatureSpec, ...], float | None] = {}
-    with progress.stage("timing encoders", len(needed), "encoders") as stage, full_fp32():
+    with progress.stage("timing encoders", len(needed), "encoders") as stage, arithmetic("fp32"):
         for name, groups in sorted(needed.items()):
             choice = plan.encoders[name]
             encoder = choice.cls(choice.variant)

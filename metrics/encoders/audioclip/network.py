@@ -89,8 +89,9 @@ class ESResNeXt(nn.Module):
     def image(self, waveform: Tensor, fbsp_dtype: torch.dtype = torch.float32) -> Tensor:
         """``(B, L)`` to the spectrogram in dB, cut into bands: ``(B, bands, bins // bands, frames)``, float32."""
         config = self.config
-        frames = windowed_frames(rescale(waveform), self.window, config.hop, config.n_fft)
-        levels = decibels(self.fbsp(frames, fbsp_dtype)).float().transpose(1, 2)
+        with torch.autocast(waveform.device.type, enabled=False):  # a caller's is meant for what follows
+            frames = windowed_frames(rescale(waveform), self.window, config.hop, config.n_fft)
+            levels = decibels(self.fbsp(frames, fbsp_dtype)).float().transpose(1, 2)
         rows = levels.shape[1] // config.bands
         return levels[:, : rows * config.bands].reshape(levels.shape[0], config.bands, rows, -1)
 

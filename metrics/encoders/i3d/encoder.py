@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
@@ -15,12 +15,10 @@ from javisbench.metrics.encoders.base import (
     FeatureSpec,
     Intake,
     Stream,
-    StreamEncoder,
     timeline_for,
 )
-from javisbench.metrics.encoders.batching import forward_in_batches
-from javisbench.metrics.encoders.intakes import ChosenFrames, on_device
-from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.intakes import ChosenFrames
+from javisbench.metrics.encoders.network_encoder import NetworkEncoder, StartingEncoder
 from javisbench.metrics.encoders.preprocessing.frame_sampling import evenly_spaced_frames
 
 if TYPE_CHECKING:
@@ -29,12 +27,10 @@ if TYPE_CHECKING:
 
     from javisbench.clip import ClipHead, FrameRun, Timeline
     from javisbench.metrics.encoders.i3d.network import I3D
-
-# What the reference evaluation uses; larger batches gain nothing once a GPU is busy.
-_BATCH = 8
+    from javisbench.metrics.encoders.transfer import Returned, Transfer
 
 
-class I3DEncoder(NetworkEncoder["I3D"], StreamEncoder):
+class I3DEncoder(NetworkEncoder["I3D"], StartingEncoder):
     """I3D.
 
     Feature ``logits``: one array ``embedding``, float32, shape ``(400,)``: logits without softmax, averaged over time.
@@ -48,7 +44,11 @@ class I3DEncoder(NetworkEncoder["I3D"], StreamEncoder):
         variants={"kinetics400": "i3d"},
         licence="Apache-2.0",
         source="Carreira and Zisserman, CVPR 2017",
+        reduced_precision=True,
     )
+
+    cpu_batch = 8  # clips, as in the reference evaluation
+    input_bytes = 131_100_000  # 24 frames
 
     def _build(self) -> I3D:
         from javisbench.metrics.encoders.i3d.network import I3D
@@ -65,37 +65,40 @@ class I3DEncoder(NetworkEncoder["I3D"], StreamEncoder):
         for spec in specs:
             if spec.feature != "logits" or spec.subject != "clip":
                 raise UsageError(f"The encoder i3d has the feature 'logits' of clips only, not {spec.feature!r}.")
-        return _I3DIntake(head, specs, self._device)
+        return _I3DIntake(head, specs, self._transfer)
 
-    def features(self, intakes: Sequence[Intake]) -> list[Encoded]:
-        """Logits of each clip for each spec."""
+    def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
+        """Set the logits of each clip for each spec going."""
         import torch
 
-        results: list[Encoded] = [{} for _ in intakes]
+        clips = cast("Sequence[_I3DIntake]", intakes)
         with torch.inference_mode():
-            for spec in intakes[0].specs if intakes else ():
-                for result, logits in zip(results, self._logits(intakes, spec), strict=True):
-                    result[spec] = {"embedding": logits.numpy()}
-        return results
+            made = {spec: self._logits(clips, spec) for spec in (clips[0].specs if clips else ())}
 
-    def _logits(self, intakes: Sequence[Intake], spec: FeatureSpec) -> Tensor:
+        def finished() -> list[Encoded]:
+            logits = {spec: returned.array() for spec, returned in made.items()}
+            return [{spec: {"embedding": rows[i]} for spec, rows in logits.items()} for i in range(len(clips))]
+
+        return finished
+
+    def _logits(self, clips: Sequence[_I3DIntake], spec: FeatureSpec) -> Returned:
         import torch
 
         from javisbench.metrics.encoders.i3d.preparation import network_input
 
         network = self._loaded()
-        prepared = torch.stack([cast("_I3DIntake", intake).input(spec) for intake in intakes])
-        return forward_in_batches(lambda batch: network(network_input(batch)), prepared, _BATCH).cpu()
+        prepared = torch.stack([clip.input(spec) for clip in clips])
+        return self._transfer.down(self._batches(lambda batch: network(network_input(batch)), prepared))
 
 
 class _I3DIntake(Intake):
     """Specs mostly differ in which frames they take, and may differ in how: each has its own."""
 
-    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec], device: str) -> None:
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec], transfer: Transfer) -> None:
         super().__init__(head, specs)
         self._sampled = {spec: sampled_frames(head.timeline, spec) for spec in self.specs}
         self._parts = {
-            spec: ChosenFrames(head, (spec,), chosen, partial(_prepare, spec, device))
+            spec: ChosenFrames(head, (spec,), chosen, partial(_prepare, spec, transfer))
             for spec, chosen in self._sampled.items()
         }
 
@@ -119,11 +122,11 @@ class _I3DIntake(Intake):
         return part.prepared()[part.rows(self._sampled[spec])]
 
 
-def _prepare(spec: FeatureSpec, device: str, pixels: NDArray[np.uint8]) -> Tensor:
+def _prepare(spec: FeatureSpec, transfer: Transfer, pixels: NDArray[np.uint8]) -> Tensor:
     from javisbench.metrics.encoders.i3d.preparation import pad_to_square, quantise
 
     settings = spec.settings
-    squares = pad_to_square(on_device(pixels, device), int(settings["image_size"]))
+    squares = pad_to_square(transfer.up(pixels), int(settings["image_size"]))
     return quantise(squares, cast("Literal['signed', 'unit']", settings["video_range"]))
 
 

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.metrics.encoders.intakes import ChosenFrames
+    from javisbench.metrics.encoders.transfer import Transfer
 
 
 class VideoSegments:
-    """Video segments of many clips. Equal ones (black ones, or those that two settings share) are kept once."""
+    """Video segments of many clips. Equal ones (black ones, or those that two settings share) are kept once.
 
-    def __init__(self) -> None:
+    Args:
+        transfer: leads to the device, to which each picture is sent once.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
         self._pictures: list[Tensor] = []
         self._segments: list[tuple[int, tuple[int, ...]]] = []
 
@@ -43,7 +49,7 @@ class VideoSegments:
         for setting in sources:
             places = np.searchsorted(used, setting).tolist()
             rows_by_setting.append(np.array([self._row(tuple(place), known) for place in places], dtype=np.int64))
-        self._pictures.append(pictures)
+        self._pictures.append(self._transfer.up(pictures))
         return rows_by_setting
 
     def _row(self, places: tuple[int, ...], known: dict[tuple[int, ...], int]) -> int:
@@ -55,14 +61,20 @@ class VideoSegments:
     def chunks(self, size: int) -> Iterator[Tensor]:
         """All segments in order, `size` at a time: uint8, shape ``(n, 3, 16, 224, 224)``."""
         for start in range(0, len(self._segments), size):
-            chosen = [self._pictures[clip][list(places)] for clip, places in self._segments[start : start + size]]
+            some = self._segments[start : start + size]
+            chosen = [self._pictures[clip][self._transfer.up(torch.tensor(places))] for clip, places in some]
             yield torch.stack(chosen).transpose(1, 2)
 
 
 class MelSegments:
-    """Log-mel segments of many clips."""
+    """Log-mel segments of many clips.
 
-    def __init__(self) -> None:
+    Args:
+        transfer: leads to the device.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
         self._mels: list[Tensor] = []
         self._count = 0
 
@@ -74,6 +86,6 @@ class MelSegments:
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """All segments in order, `size` at a time: float32, shape ``(n, 128, 66)``."""
-        mels = torch.cat(self._mels)
+        mels = self._transfer.up(torch.cat(self._mels))
         for start in range(0, len(mels), size):
             yield mels[start : start + size]

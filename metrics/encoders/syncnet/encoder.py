@@ -20,7 +20,7 @@ from javisbench.metrics.encoders.base import (
     StreamEncoder,
     timeline_for,
 )
-from javisbench.metrics.encoders.batching import forward_in_batches, on_cores, one_thread
+from javisbench.metrics.encoders.batching import on_cores, one_thread
 from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.frame_rate import frames_at_rate
@@ -109,7 +109,7 @@ class SyncNetEncoder(NetworkEncoder["LipNetworks"], StreamEncoder):
                 raise WeightsError(f"There is no {name} in {weights}. {self.card.title} needs {self._named_files()}.")
             load_strict(part, _with_counters(part, load_checkpoint(path)), what=what, path=path)
         self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        self._move(device)
 
     def _named_files(self) -> str:
         return " and ".join(FILES[self.variant])
@@ -155,7 +155,7 @@ class SyncNetEncoder(NetworkEncoder["LipNetworks"], StreamEncoder):
 
         # A thread that reads clips has as many threads for PyTorch as were set last anywhere, and sums go by them.
         with torch.inference_mode(), one_thread():
-            found = forward_in_batches(said, s3fd.network_input(pictures, self._device), at_once).cpu().numpy()
+            found = self._batches(said, s3fd.network_input(pictures, self._device), at_most=at_once).cpu().numpy()
         priors = s3fd.anchors(height, width)
         return [s3fd.boxes(each[:, :4], each[:, 4], priors, LEAST_SCORE) for each in found]
 

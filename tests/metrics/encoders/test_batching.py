@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from javisbench.errors import UsageError
-from javisbench.metrics.encoders.batching import forward_in_batches, on_cores
+from javisbench.metrics.encoders.batching import Batches, on_cores
 
 
 class Device:
@@ -25,7 +25,7 @@ class Device:
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         self.batches.append(batch.shape[0])
         if batch.shape[0] > self.capacity:
-            raise torch.cuda.OutOfMemoryError("out of memory")
+            raise torch.OutOfMemoryError("out of memory")
         return 2 * batch
 
 
@@ -33,18 +33,27 @@ class Device:
 @pytest.mark.parametrize("capacity", [1, 3, 100])
 def test_every_input_is_answered_in_order(count: int, capacity: int) -> None:
     inputs = torch.arange(count)[:, None]
-    torch.testing.assert_close(forward_in_batches(Device(capacity), inputs, 8), 2 * inputs)
+    torch.testing.assert_close(Batches(8)(Device(capacity), inputs), 2 * inputs)
 
 
 def test_the_smaller_size_is_kept_once_found() -> None:
-    device = Device(capacity=2)
-    forward_in_batches(device, torch.zeros(9, 1), 8)
+    device, batches = Device(capacity=2), Batches(8)
+    batches(device, torch.zeros(9, 1))
     assert device.batches == [8, 4, 2, 2, 2, 2, 1]
+    batches(device, torch.zeros(3, 1))
+    assert device.batches[7:] == [2, 1] and batches.size == 2
+
+
+def test_a_network_may_have_a_bound_of_its_own() -> None:
+    device, batches = Device(capacity=100), Batches(8)
+    batches(device, torch.zeros(7, 1), at_most=3)
+    batches(device, torch.zeros(9, 1), at_most=30)
+    assert device.batches == [3, 3, 1, 8, 1]
 
 
 def test_a_single_input_that_does_not_fit_is_a_clear_error() -> None:
     with pytest.raises(UsageError, match="no memory left for a single input") as caught:
-        forward_in_batches(Device(capacity=0), torch.zeros(4, 1), 4)
+        Batches(4)(Device(capacity=0), torch.zeros(4, 1))
     assert caught.value.kind == "out_of_memory"
 
 
@@ -53,7 +62,7 @@ def test_other_errors_pass() -> None:
         raise RuntimeError("shape")
 
     with pytest.raises(RuntimeError, match="shape"):
-        forward_in_batches(broken, torch.zeros(2, 1), 2)
+        Batches(2)(broken, torch.zeros(2, 1))
 
 
 @contextmanager

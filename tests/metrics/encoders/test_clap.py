@@ -138,6 +138,36 @@ def test_the_official_numbers_are_transformers_own() -> None:
     assert ours.config.audio_config.num_attention_heads == list(clap.VARIANTS["htsat-unfused"].audio_heads)
 
 
+def test_the_fused_network_is_shown_the_whole_as_its_own_preparation_shows_short_sounds(
+    noise_clip: Callable[..., Clip],
+    tmp_path: Path,
+    save_stand_in_tokenizer: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against transformers' preparation and model of sounds under 10 s, of which it calls none longer."""
+    from transformers import ClapFeatureExtractor
+
+    config = dataclasses.replace(clap.VARIANTS["small"], fused=True)
+    monkeypatch.setitem(clap.VARIANTS, "630k-audioset-fusion", config)
+    model = clap.build_clap(config).eval()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    save_stand_in_tokenizer(tmp_path / "tokenizer.json")
+    encoder = CLAPEncoder("630k-audioset-fusion")
+    encoder.load(tmp_path, "cpu")
+    clips = [noise_clip(seconds, seed, size=(2, 2)) for seed, seconds in enumerate((1, 4))]
+    found = [embedding(result, REPEAT) for result in encoder.encode(clips, [REPEAT])]
+    prepare = ClapFeatureExtractor(truncation="fusion", padding="repeatpad", frequency_min=50)
+    for clip, ours in zip(clips, found, strict=True):
+        made = prepare(clap.resampled(clip), sampling_rate=48000, return_tensors="pt")
+        assert made["input_features"].shape == (1, 4, 1001, 64)
+        with torch.inference_mode():
+            pooled = model.audio_model(
+                input_features=made["input_features"], is_longer=torch.zeros(1, 1, dtype=torch.bool)
+            ).pooler_output
+            theirs = torch.nn.functional.normalize(model.audio_projection(pooled), dim=-1)[0]
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-5)
+
+
 def test_batches_do_not_mix_and_vectors_have_length_one(
     other_seed: CLAPEncoder, noise_clip: Callable[..., Clip]
 ) -> None:

@@ -134,7 +134,7 @@ def test_batches_change_rounding_only(encoder: ImageBindEncoder, noise_clip: Mak
 def test_batch_size_and_splitting_of_frames(weights: Path, noise_clip: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = [noise_clip(1.0, 4), noise_clip(0.5, 5)]
     small, whole = loaded(weights), loaded(weights)
-    small.batch_size_cpu, whole.batch_size_cpu = 5, 1000
+    small._batches.size, whole._batches.size = 5, 1000
     spec = frames_spec()
     for ours, expected in zip(small.encode(clips, [spec]), whole.encode(clips, [spec]), strict=True):
         np.testing.assert_allclose(ours[spec]["embeddings"], expected[spec]["embeddings"], rtol=0, atol=1e-5)

@@ -48,6 +48,7 @@ def fill(module: torch.nn.Module, seed: int) -> None:
             tensor.fill_(1.0 if name.endswith("weight") else 0.0)
 
 
+@pytest.mark.slow
 def test_huge_runs_on_a_frame_and_a_mel() -> None:
     with torch.device("meta"):
         network = ImageBindNetwork(CONFIGS["huge"])

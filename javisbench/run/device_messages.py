@@ -1,0 +1,92 @@
+"""What a run and the processes of its devices tell each other (`javisbench.run.devices`, `.device_process`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from javisbench.errors import JavisbenchError, MediaError, PluginError
+    from javisbench.media import ClipSource, DecodeLimits
+    from javisbench.metrics.encoders.base import FeatureSpec
+    from javisbench.run.encode import Precision
+    from javisbench.system_faults import Places
+    from javisbench.weights import Located
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a process needs to know before its first clips.
+
+    Attributes:
+        folder: of the feature store.
+        writer: part of the names of this process's shards, no other's.
+        encoders: name to variant and weights.
+        device: torch device.
+        threads: of PyTorch on the CPU.
+        workers: decoding processes.
+        batch_clips: as `EncodeSession` has it.
+        limits: of decoding.
+        precision: as `EncodeSession` has it.
+        log_level: of messages that are worth sending.
+        listed: where the clips were listed.
+    """
+
+    folder: Path
+    writer: str
+    encoders: Mapping[str, tuple[str, Located | None]]
+    device: str
+    threads: int
+    workers: int
+    batch_clips: int | None
+    limits: DecodeLimits
+    precision: Precision
+    log_level: int
+    listed: Places
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some clips: content hash, and the features that are wanted of it."""
+
+    clips: Mapping[ClipSource, tuple[str, Sequence[FeatureSpec]]]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """A clip is done, or failed."""
+
+    failed: str | None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """Something for the log."""
+
+    name: str
+    level: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A block is done and its features are on disk.
+
+    Attributes:
+        errors: clips that cannot be read.
+        feature_errors: by key, as `EncodeSession` has them.
+        broken: encoders of other packages that do not load.
+    """
+
+    errors: Mapping[ClipSource, MediaError]
+    feature_errors: Mapping[str, JavisbenchError]
+    broken: Mapping[str, PluginError]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Nothing can be encoded here, and why."""
+
+    error: JavisbenchError | OSError

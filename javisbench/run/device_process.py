@@ -1,0 +1,146 @@
+"""The process of one device: encodes the clips that it is sent, and stores what it makes.
+
+Started by `javisbench.run.devices` as ``python -m javisbench.run.device_process DESCRIPTOR``. It ends with its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from javisbench.errors import JavisbenchError
+from javisbench.metrics.encoders import ENCODERS
+from javisbench.reference.wanted import EncoderChoice
+from javisbench.run.device_messages import Advance, Failed, LogLine, Outcome
+from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips
+from javisbench.run.features import FeatureStore
+from javisbench.run.progress import Stage, Step
+
+if TYPE_CHECKING:
+    from javisbench.run.device_messages import Block, Setup
+
+
+class _Line:
+    """The connection to the parent, for the threads of this process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Advance | LogLine | Outcome | Failed) -> None:
+        with self._lock:
+            self._connection.send(message)
+
+
+class _Sent:
+    """Progress that the parent shows. What a block has left over is encoded in a second stage, which does not count."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        self._stages = 0
+
+    def expect(self, steps: Sequence[Step]) -> None:
+        """The parent knows."""
+
+    def say(self, message: str) -> None:
+        """Nothing is said while clips are encoded."""
+
+    @contextlib.contextmanager
+    def stage(self, title: str, total: int, unit: str = "clips") -> Iterator[Stage]:
+        """The clips of a block."""
+        self._stages += 1
+        yield _SentStage(self._line if self._stages == 1 else None)
+
+
+class _SentStage:
+    def __init__(self, line: _Line | None) -> None:
+        self._line = line
+
+    def advance(self, done: int = 1, failed: str | None = None) -> None:
+        if self._line is not None:
+            for _ in range(done):
+                self._line.send(Advance(failed))
+
+
+class _SentLog(logging.Handler):
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self._line = line
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._line.send(LogLine(record.name, record.levelno, self.format(record)))
+
+
+def serve(connection: Connection) -> None:
+    """Encode block after block until the parent closes the connection."""
+    setup: Setup = connection.recv()
+    line = _Line(connection)
+    logger = logging.getLogger("javisbench")
+    logger.addHandler(_SentLog(line))
+    logger.setLevel(setup.log_level)
+    logger.propagate = False
+    try:
+        _encode(setup, connection, line)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except (JavisbenchError, OSError) as error:
+        line.send(Failed(error))
+
+
+def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
+    import torch
+
+    torch.set_num_threads(setup.threads)
+    if setup.device != "cpu":
+        torch.cuda.set_device(setup.device)
+    session = EncodeSession(
+        {name: EncoderChoice(name, variant, ENCODERS.get(name), w) for name, (variant, w) in setup.encoders.items()},
+        FeatureStore(setup.folder, setup.writer),
+        setup.device,
+        setup.workers,
+        setup.batch_clips,
+        setup.limits,
+        setup.precision,
+        listed=setup.listed,
+    )
+    with arithmetic(setup.precision):
+        while True:
+            block: Block = connection.recv()
+            index = ContentIndex({source: content for source, (content, _) in block.clips.items()})
+            wanted = {source: specs for source, (_, specs) in block.clips.items()}
+            encode_clips(wanted, index, session, _Sent(line))
+            line.send(Outcome(index.errors, dict(session.feature_errors), session.broken))
+            session.feature_errors.clear()  # no other block holds these clips
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """Wait until the other end of the connection is gone, however that came: nothing is wanted of this one then."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # a hang-up is told unasked
+    poll.poll()
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve the connection whose descriptor is the only argument."""
+    # Ctrl-C goes to every process of the terminal; the parent decides what becomes of this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    descriptor = int(sys.argv[1])
+    threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
+    try:
+        serve(Connection(descriptor))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the parent has gone, or has no more clips: nothing of value is left here
+
+
+if __name__ == "__main__":
+    main()
