@@ -44,7 +44,9 @@ ROOMS = (
         "errors",
         "hub",
         "system_faults",
+        "isolated",
         "places",
+        "private",
         "text",
     ),
 )

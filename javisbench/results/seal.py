@@ -22,6 +22,7 @@ from javisbench.results.checked_json import Checker
 from javisbench.results.set_features import FILE_NAME
 
 GENERATION = "generation"
+FILES = "files"
 SEAL = "seal"
 TABLES = ("scores.parquet", "details.parquet", "samples.parquet", FILE_NAME)
 
@@ -29,8 +30,13 @@ TABLES = ("scores.parquet", "details.parquet", "samples.parquet", FILE_NAME)
 def sealed_summary(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A summary that names the files of its folder with their hashes, and its generation."""
     files = {name: _facts(folder / name) for name in TABLES if (folder / name).is_file()}
-    named = {**_without(document, GENERATION), "files": files}
+    named = {**_without(document, GENERATION), FILES: files}
     return {**named, GENERATION: _digest(named)}
+
+
+def unsealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary without what holds it and its files together, for whoever changes it."""
+    return {key: value for key, value in document.items() if key not in (GENERATION, FILES)}
 
 
 def check_summary(document: Mapping[str, Any], path: Path) -> None:
@@ -39,7 +45,9 @@ def check_summary(document: Mapping[str, Any], path: Path) -> None:
     Raises:
         RunError: of kind ``damaged``.
     """
-    if GENERATION in document and document[GENERATION] != _digest(_without(document, GENERATION)):
+    # The names of these members may be what is damaged.
+    sealed = GENERATION in document or FILES in document
+    if sealed and document.get(GENERATION) != _digest(_without(document, GENERATION)):
         raise _damaged(path)
 
 
@@ -50,7 +58,7 @@ def check_tables(document: Mapping[str, Any], folder: Path) -> None:
         RunError: of kind ``mixed``: one is missing, damaged, or of another scoring.
     """
     check = Checker(str(folder / "summary.json"))
-    files = check.mapping(document.get("files", {}), "files")
+    files = check.mapping(document.get(FILES, {}), FILES)
     for name in TABLES:
         there = (folder / name).is_file()
         if name not in files:
@@ -89,7 +97,9 @@ def check_manifest(manifest: Mapping[str, Any], path: Path) -> None:
     Raises:
         RunError: of kind ``damaged``.
     """
-    if SEAL in manifest and manifest[SEAL] != _digest(_without(manifest, SEAL)):
+    # The name of that member may be what is damaged; a job of this version has written the others, too.
+    sealed = SEAL in manifest or not {"begun", "generations"}.isdisjoint(manifest.get("scoring", {}))
+    if sealed and manifest.get(SEAL) != _digest(_without(manifest, SEAL)):
         raise _damaged(path)
 
 
@@ -111,7 +121,8 @@ def _facts(path: Path) -> dict[str, Any]:
 def _damaged(path: Path) -> RunError:
     return RunError(
         f"{path} is not as it was written: a disk has damaged it, or somebody has changed it. Run the command that "
-        f"wrote it again. (What was changed on purpose is read without its member {GENERATION} or {SEAL}.)",
+        f"wrote it again. (What was changed on purpose is read without its members {GENERATION} and {FILES}, or "
+        f"{SEAL}.)",
         kind="damaged",
     )
 

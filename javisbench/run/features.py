@@ -95,7 +95,7 @@ class FeatureStore:
         self._pending_bytes = 0
         self._next = 0
         self._forgotten = 0
-        self._open: dict[Path, Any] = {}
+        self._open: dict[Path, tuple[Any, Mapping[str, str]]] = {}
         self._known: set[Path] = set()
         self.refresh()
 
@@ -106,7 +106,9 @@ class FeatureStore:
             if path not in self._known:
                 self._known.add(path)
                 self._index(path, rotten)
-                self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
+                number = path.stem.removeprefix("shard-")
+                if number.isdecimal():
+                    self._next = max(self._next, int(number) + 1)
 
     def __contains__(self, key: str) -> bool:
         return key in self._pending or key in self._shard_of
@@ -127,10 +129,9 @@ class FeatureStore:
 
         path, names = self._shard_of[key]
         try:
-            shard = self._opened(path)
+            shard, sums = self._opened(path)
             arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
-            sums = shard.metadata() or {}
-        except SafetensorError as error:  # the header was whole when it was indexed
+        except (SafetensorError, TypeError, ValueError) as error:  # a type of number that numpy does not have, say
             raise self._forget(key, path) from error
         for name, array in arrays.items():
             # Shards of earlier versions have none.
@@ -164,14 +165,16 @@ class FeatureStore:
             kind="rotten",
         )
 
-    def _opened(self, path: Path) -> Any:
+    def _opened(self, path: Path) -> tuple[Any, Mapping[str, str]]:
+        """A shard with its checksums."""
         # Opening parses the shard's header; samples are read in the order of shards, so a few open ones suffice.
         from safetensors import safe_open
 
         if path not in self._open:
             if len(self._open) >= _OPEN_SHARDS:
                 del self._open[next(iter(self._open))]
-            self._open[path] = safe_open(path, framework="np")
+            shard: Any = safe_open(path, framework="np")
+            self._open[path] = shard, shard.metadata() or {}
         return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -208,8 +211,9 @@ class FeatureStore:
             with safe_open(path, framework="np") as shard:
                 names: dict[str, list[str]] = {}
                 for full in shard.keys():  # noqa: SIM118 - safe_open is no mapping
-                    key, _, name = full.partition("/")
-                    names.setdefault(key, []).append(name)
+                    key, slash, name = full.partition("/")
+                    if slash and key.isascii() and key.isprintable():  # as all of ours are
+                        names.setdefault(key, []).append(name)
         except (SafetensorError, OSError) as error:
             if fault_of(error) is not None:
                 raise SystemFaultError(f"{path} cannot be read: {error}. Run the same command again.") from error

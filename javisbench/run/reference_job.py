@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from javisbench.errors import FeatureError, ReferenceFeaturesError, UsageError
 from javisbench.reference.real_side import RealClips, open_reference
 from javisbench.reference.stored import Feature, StoredReference
-from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips, hash_sources
+from javisbench.run.devices import encode_on_devices
+from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, hash_sources
 from javisbench.run.features import FeatureStore
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import Progress, Silent
@@ -50,7 +51,7 @@ def build_reference(
     import os
 
     from javisbench.metrics.registry import default_set_metrics
-    from javisbench.run.device import pick_device
+    from javisbench.run.device import pick_devices
     from javisbench.run.plan import warn_of_other_weights
     from javisbench.run.scoring_job import plan_scoring
 
@@ -69,15 +70,21 @@ def build_reference(
         raise UsageError("Nothing can be computed: " + " ".join(sorted(set(unavailable.values()))))
     for name, reason in unavailable.items():
         log.warning("%s will have no features in %s: %s", name, out.name, reason)
-    device = pick_device(options.device)
+    devices = pick_devices(options.device)
     with tempfile.TemporaryDirectory() as folder, arithmetic("fp32"):
         session = EncodeSession(
-            plan.encoders, FeatureStore(Path(folder)), device, options.workers or os.cpu_count() or 1, 1, options.limits
+            plan.encoders,
+            FeatureStore(Path(folder)),
+            devices[0],
+            options.workers or os.cpu_count() or 1,
+            options.batch_clips or (1 if devices[0] == "cpu" else None),
+            options.limits,
+            devices=devices,
         )
         specs = {spec for part in plan.parts for spec in part.set_specs()}
         sources = list(real.sources(suite))
         index = hash_sources(sources, session.workers, progress)
-        encode_clips(dict.fromkeys(sources, specs), index, session, progress)
+        encode_on_devices(dict.fromkeys(sources, specs), index, session, progress)
         for name, error in session.broken.items():
             log.warning("%s has no features in %s: %s", name, out.name, error.message, exc_info=error)
         specs = {spec for spec in specs if spec.encoder not in session.broken}

@@ -170,7 +170,7 @@ class Ending:
     def __call__(self, source: ClipSource, head: ClipHead) -> WholeClip:
         if source.sample_id == self.name and self.left:
             self.left -= 1
-            process = self.reader._workers[0]._process
+            process = self.reader._workers[0].process
             assert process is not None
             self.act(process.pid)
         return WholeClip(head, QUICK)
