@@ -95,7 +95,7 @@ class FeatureStore:
         self._pending_bytes = 0
         self._next = 0
         self._forgotten = 0
-        self._open: dict[Path, tuple[Any, Mapping[str, str]]] = {}
+        self._open: dict[Path, tuple[Any, Mapping[str, Mapping[str, str]]]] = {}
         self._known: set[Path] = set()
         self.refresh()
 
@@ -133,10 +133,9 @@ class FeatureStore:
             arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
         except (SafetensorError, TypeError, ValueError) as error:  # a type of number that numpy does not have, say
             raise self._forget(key, path) from error
-        for name, array in arrays.items():
-            # Shards of earlier versions have none.
-            if sums.get(f"{key}/{name}") not in (None, _checksum(array)):
-                raise self._forget(key, path)
+        # Shards of earlier versions have none. Where there are some, a name without one is damaged itself.
+        if sums and sums.get(key) != {name: _checksum(array) for name, array in arrays.items()}:
+            raise self._forget(key, path)
         return arrays
 
     @property
@@ -165,8 +164,8 @@ class FeatureStore:
             kind="rotten",
         )
 
-    def _opened(self, path: Path) -> tuple[Any, Mapping[str, str]]:
-        """A shard with its checksums."""
+    def _opened(self, path: Path) -> tuple[Any, Mapping[str, Mapping[str, str]]]:
+        """A shard with its checksums: key to name to checksum."""
         # Opening parses the shard's header; samples are read in the order of shards, so a few open ones suffice.
         from safetensors import safe_open
 
@@ -174,7 +173,11 @@ class FeatureStore:
             if len(self._open) >= _OPEN_SHARDS:
                 del self._open[next(iter(self._open))]
             shard: Any = safe_open(path, framework="np")
-            self._open[path] = shard, shard.metadata() or {}
+            sums: dict[str, dict[str, str]] = {}
+            for full, checksum in (shard.metadata() or {}).items():
+                key, _, name = full.partition("/")
+                sums.setdefault(key, {})[name] = checksum
+            self._open[path] = shard, sums
         return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
