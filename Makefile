@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CUDA_VENV ?= .venv-cuda
+CUDA_TORCH ?= 2.11.0
 DEMO_RUN ?= demo-run
 # One BLAS thread a process: with several, two processes on two cores slow each other down by far.
 export OMP_NUM_THREADS ?= 1
@@ -10,14 +12,18 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() o
 PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser docs slow lint types wheel plugin release clean
+.PHONY: help demo test browser docs slow fuzz fake-gpu gpu rehearse lint types wheel plugin release clean
 
 help:
 	@echo "make demo     score a small suite on this machine, in a few minutes"
 	@echo "make test     the default tests"
 	@echo "make browser  leaderboards in Chromium"
 	@echo "make docs     the documentation as a site, in site-docs/"
-	@echo "make slow     the tests that take longer"
+	@echo "make slow     the tests that take longer, and make fake-gpu"
+	@echo "make fake-gpu code for GPUs on a machine without one; needs 5 GB for an environment of its own"
+	@echo "make gpu      what a GPU makes of it, within 8 minutes on an H100"
+	@echo "make rehearse the same at tiny size on a CPU, within a minute"
+	@echo "make fuzz     damaged files for every reader: COUNT=10000 SEED=0"
 	@echo "make lint     ruff"
 	@echo "make types    mypy --strict"
 	@echo "make wheel    build the package, look into it, run it from elsewhere"
@@ -76,6 +82,31 @@ $(VENV)/.installed-slow: $(VENV)/.installed-dev
 
 slow: $(VENV)/.installed-slow
 	$(PYTEST) -m slow
+	$(MAKE) fake-gpu
+
+# Torch for CUDA, which needs no GPU to be imported; the releases of the other packages are those of the constraints.
+$(CUDA_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(CUDA_VENV)
+	grep -v '^torch==' constraints.txt > $(CUDA_VENV)/constraints.txt
+	$(CUDA_VENV)/bin/python -m pip install --quiet --constraint $(CUDA_VENV)/constraints.txt \
+	  torch==$(CUDA_TORCH) pytest hypothesis --editable '.[baselines,clip,clap]'
+	touch $@
+
+gpu: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu.py --out benchmarks/results/gpu.jsonl
+
+rehearse: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu.py --rehearse
+
+fake-gpu: $(CUDA_VENV)/.installed
+	$(CUDA_VENV)/bin/python -m pytest tests/test_fake_gpu.py
+	$(CUDA_VENV)/bin/python benchmarks/fake_gpu.py --out benchmarks/results/fake_gpu.json
+
+# A reader may give a result or one sentence; crashes, hangs, defects and memory beyond what is stated end it with 1.
+COUNT ?= 10000
+SEED ?= 0
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -96,4 +127,4 @@ release: $(VENV)/.installed-dev
 	.ci/release
 
 clean:
-	rm -rf $(VENV) site-docs dist build *.egg-info $(DEMO_RUN)
+	rm -rf $(VENV) $(CUDA_VENV) site-docs dist build *.egg-info $(DEMO_RUN)

@@ -277,7 +277,7 @@ def _read(variant: str | None) -> tuple[dict[str, str], dict[str, str]]:
 def _from_file(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"The cascade {path} cannot be read: {error}") from error
     params = content.pop("params", {})
     flat = {

@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
-from javisbench.baselines.subprocess_guard import Program, ProgramError, ProgramLog, redacted
+from javisbench.baselines.subprocess_guard import Program, ProgramError, ProgramLog
 from javisbench.errors import GenerationError, MediaError, UsageError
+from javisbench.private import redacted
 from javisbench.registry import did_you_mean
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -17,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from javisbench.private import redacted
+
 log = logging.getLogger(__name__)
 LOG_BYTES = 5 * 2**20
 LINE_BYTES = 2**20
@@ -25,7 +26,6 @@ CLOSE_GRACE_S = 10.0
 _TAIL_BYTES = 4096
 # Waits until its stdin says something or closes. It closes when javisbench is gone, however that happened.
 _GUARD = "import os, signal, sys; os.read(0, 1) or os.killpg(int(sys.argv[1]), signal.SIGKILL)"
-_SECRET_NAME = re.compile(r"(?i)(key|token|secret|password|passwd|credential)")
 
 
 class ProgramError(Exception):
@@ -35,14 +35,6 @@ class ProgramError(Exception):
         super().__init__(message)
         self.kind = kind
         self.message = message
-
-
-def redacted(text: str) -> str:
-    """`text` without the values of environment variables that are called like secrets."""
-    for name, value in os.environ.items():
-        if len(value) >= 8 and _SECRET_NAME.search(name):
-            text = text.replace(value, f"<{name}>")
-    return text
 
 
 class ProgramLog:

@@ -40,6 +40,7 @@ from javisbench.suite import Sample
 from javisbench.weights import WeightStore
 
 SHARD_BYTES = 4 * 2**30
+SETTING = ClipSpec(width=426, height=240, duration_s=4.0, fps=Fraction(24), sample_rate=16000)
 PROMPTS = ("A dog barks twice at a passing train", "Rain falls on a tin roof at night", "A bell rings in a tower")
 
 
@@ -81,9 +82,9 @@ _XXL = {
 }
 
 
-def networks(version: Version, sizes: Sizes) -> dict[str, nn.Module]:
-    """Every network of a version on the meta device, by its place in the checkpoint folder."""
-    with torch.device("meta"):
+def networks(version: Version, sizes: Sizes, device: str = "meta") -> dict[str, nn.Module]:
+    """Every network of a version on a device, by its place in the checkpoint folder."""
+    with torch.device(device):
         return {**_sound(sizes), **(_v10(sizes) if version == "v1.0" else _v01(sizes))}
 
 
@@ -157,7 +158,7 @@ def write(folder: Path, version: Version, sizes: Sizes | None = None) -> int:
         elif hasattr(getattr(network, "config", None), "save_pretrained"):
             network.config.save_pretrained(place)
             _name_architecture(place / "config.json", type(network).__name__)
-    _write_tokenizer(folder / ("Wan2.1-T2V-1.3B-Diffusers/tokenizer" if version == "v1.0" else "t5-v1_1-xxl"))
+    write_tokenizer(folder, version)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -210,8 +211,8 @@ def _name_architecture(path: Path, name: str) -> None:
     path.write_text(json.dumps({**content, "architectures": [name]}), encoding="utf-8")
 
 
-def _write_tokenizer(folder: Path) -> None:
-    """A tokenizer of single characters: what the prompts say does not matter here."""
+def write_tokenizer(folder: Path, version: Version) -> None:
+    """A tokenizer of single characters in a version's checkpoint folder: what the prompts say does not matter here."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -221,26 +222,17 @@ def _write_tokenizer(folder: Path) -> None:
     words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", padding_side="right"
-    ).save_pretrained(folder)
+    ).save_pretrained(folder / ("Wan2.1-T2V-1.3B-Diffusers/tokenizer" if version == "v1.0" else "t5-v1_1-xxl"))
 
 
 def run(folder: Path, version: Version, device: str, clips: int, params: Mapping[str, str]) -> dict[str, Any]:
     """Generate clips from a checkpoint folder and tell what each stage took."""
     generator = JavisDiT(version, params)
-    plan = generator.plan(ClipSpec(width=426, height=240, duration_s=4.0, fps=Fraction(24), sample_rate=16000))
+    plan = generator.plan(SETTING)
     started = time.monotonic()
     generator.load(device, "auto", WeightStore([folder]))
     load_s = time.monotonic() - started
-    prompts = [PROMPTS[number % len(PROMPTS)] for number in range(clips)]
-    requests = [
-        Request(Sample(f"clip-{number}", number, prompt), number, 0, number, plan, {"text": prompt})
-        for number, prompt in enumerate(prompts)
-    ]
-    infos = []
-    for answer in generator.generate(requests):
-        if not isinstance(answer, Generated):
-            raise SystemExit(f"No clip was made: {answer.message}")
-        infos.append(answer.info)
+    infos = generated(generator, clips)
     generator.close()
     return {
         "version": version,
@@ -252,6 +244,26 @@ def run(folder: Path, version: Version, device: str, clips: int, params: Mapping
         "stages": {stage: _stage(infos, stage) for stage in ("encode_batch", "denoise", "decode")},
         "versions": versions(),
     }
+
+
+def generated(generator: JavisDiT, clips: int) -> list[Mapping[str, Any]]:
+    """Facts about some clips that a loaded generator makes.
+
+    Raises:
+        SystemExit: one could not be made.
+    """
+    plan = generator.plan(SETTING)
+    prompts = [PROMPTS[number % len(PROMPTS)] for number in range(clips)]
+    requests = [
+        Request(Sample(f"clip-{number}", number, prompt), number, 0, number, plan, {"text": prompt})
+        for number, prompt in enumerate(prompts)
+    ]
+    infos = []
+    for answer in generator.generate(requests):
+        if not isinstance(answer, Generated):
+            raise SystemExit(f"No clip was made: {answer.message}")
+        infos.append(answer.info)
+    return infos
 
 
 def _stage(infos: list[Mapping[str, Any]], stage: str) -> dict[str, Any]:

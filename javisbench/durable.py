@@ -117,17 +117,25 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; torn lines (of a process that was killed) are skipped."""
+def read_jsonl(path: Path, most: int | None = None) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; lines that are no JSON (torn, of a process that was killed) are skipped.
+
+    Args:
+        path: the file; a missing one has no lines.
+        most: objects that are read; None for all.
+    """
     if not path.exists():
         return []
-    rows = []
-    # Not splitlines(): messages may hold the other line breaks of Unicode.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with contextlib.suppress(json.JSONDecodeError):
-            row = json.loads(line)
-            if isinstance(row, dict):
-                rows.append(row)
+    rows: list[dict[str, Any]] = []
+    # By bytes: messages may hold the other line breaks of Unicode.
+    with path.open("rb") as file:
+        for line in file:
+            if most is not None and len(rows) >= most:
+                break
+            with contextlib.suppress(ValueError, RecursionError):
+                row = json.loads(line.decode("utf-8", "replace"))
+                if isinstance(row, dict):
+                    rows.append(row)
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 import urllib.parse
@@ -21,6 +22,28 @@ def hub_errors() -> tuple[type[Exception], ...]:
 
     clients = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception) and base is not Exception]
     return (OSError, *clients)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name, or its address, is that of the machine itself; names that only begin so are others."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def hub_token(url: str) -> str | None:
+    """The user's token for the hub, where `url` is of the hub's own host; None for all others.
+
+    Hosts are compared whole: ``huggingface.co.example`` is another one.
+    """
+    from huggingface_hub import constants, get_token
+
+    hub, asked = urllib.parse.urlsplit(constants.ENDPOINT), urllib.parse.urlsplit(url)
+    same = (hub.scheme, hub.hostname, hub.port) == (asked.scheme, asked.hostname, asked.port)
+    return get_token() if same and asked.hostname else None
 
 
 def hub_reachable() -> bool:

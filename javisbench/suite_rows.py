@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -131,7 +132,8 @@ def read_text(path: Path, most_bytes: int) -> str:
         if not path.is_file():
             raise ValueError("not a plain file")
         with path.open("rb") as file:
-            raw = file.read(most_bytes + 1)
+            # Python sets aside at once what is asked for.
+            raw = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
     if len(raw) > most_bytes:

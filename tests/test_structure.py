@@ -43,7 +43,9 @@ ROOMS = (
         "clip",
         "errors",
         "hub",
+        "isolated",
         "places",
+        "private",
         "text",
     ),
 )

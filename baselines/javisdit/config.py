@@ -251,7 +251,7 @@ def read_config(path: Path, official: Config) -> Config:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"The configuration {path} cannot be read: {error}. Give a TOML file.") from error
     known = {f.name: getattr(official, f.name) for f in fields(official)}
     for name in tables:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from javisbench.cli import options, output
 
+if TYPE_CHECKING:
+    from javisbench.publish.archive import Contents
+
 EPILOG = """\b
 Examples:
   javisbench submit pack runs/mine-1a2b3c4d/javisbench --out mine.zip
+  javisbench submit pack runs/mine-1a2b3c4d/javisbench --show
   javisbench submit verify mine.zip
   javisbench leaderboard build *.zip --out site/
 """
@@ -27,19 +32,40 @@ def command() -> None:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: <model>-<suite>-<protocol>.zip]"
 )
 @click.option("--protocol", help="Which of the run's protocols. [default: its first]")
+@click.option("--show", is_flag=True, help="List what would go into the archive and what would not, and write nothing.")
 @options.verbosity
-def pack(run: Path, out: Path | None, protocol: str | None, quiet: bool, verbose: bool) -> int:
-    """Pack RUN into one archive: scores, features of the set metrics, hashes, environment, card."""
+def pack(run: Path, out: Path | None, protocol: str | None, show: bool, quiet: bool, verbose: bool) -> int:
+    """Pack RUN into one archive: scores, features of the set metrics, hashes, environment, card.
+
+    Paths, commands, names of users and hosts, values of environment variables and what looks like a secret stay here.
+    """
+    from javisbench.publish.archive import contents
     from javisbench.publish.archive import pack as write
-    from javisbench.results.run_folder import load_results
     from javisbench.run.manifest import slug
 
     options.setup_logging(quiet, verbose)
+    if show:
+        _show(contents(run, protocol=protocol))
+        return 0
     if out is None:
-        first = load_results(run)[0]
-        out = Path(f"{slug(first.model)}-{slug(first.suite)}-{slug(protocol or first.protocol)}.zip")
+        manifest = contents(run, protocol=protocol).manifest
+        out = Path("-".join(slug(str(manifest[name])) for name in ("model", "suite", "protocol")) + ".zip")
     output.line(str(write(run, out, protocol=protocol)))
     return 0
+
+
+def _show(found: Contents) -> None:
+    from javisbench.text import json_text
+
+    output.line("manifest.json:")
+    for line in json_text(found.manifest, indent=2).splitlines():
+        output.line(f"  {line}")
+    output.line("Files beside it:")
+    for name, data in found.members.items():
+        output.line(f"  {name}  {len(data):,} bytes")
+    output.line("Rewritten or left out, because it tells of this machine or looks like a secret:")
+    for told in found.hidden or ("nothing",):
+        output.line(f"  {told}")
 
 
 @command.command("verify")

@@ -122,9 +122,11 @@ def verify(entries: tuple[str, ...], weights_dirs: tuple[Path, ...]) -> int:
 @command.command("fetch")
 @click.argument("entries", nargs=-1, required=True, metavar="ENTRY...")
 @click.option("--accept-licence", is_flag=True, help="I have read the licence shown and accept it.")
+@click.option("--allow-http", is_flag=True, help="Fetch from addresses that are not https, too.")
 @options.verbosity
-def fetch(entries: tuple[str, ...], accept_licence: bool, quiet: bool, verbose: bool) -> int:
+def fetch(entries: tuple[str, ...], accept_licence: bool, allow_http: bool, quiet: bool, verbose: bool) -> int:
     """Fetch the weights ENTRY: licence first, resumable, checked against the known SHA-256."""
+    from javisbench.private import shown_address
     from javisbench.weights import WeightStore
     from javisbench.weights.fetch import fetch as download
     from javisbench.weights.fetch import needs_acknowledgement
@@ -135,14 +137,15 @@ def fetch(entries: tuple[str, ...], accept_licence: bool, quiet: bool, verbose: 
         entry = store.entry(name)
         use = ", non-commercial use only" if entry.noncommercial else ""
         of = f" (of the package {entry.package})" if entry.package else ""
-        output.line(
-            f"{entry.title}{of} from {entry.source}; licence {entry.licence}{use} {entry.licence_url}".rstrip(),
-            err=True,
-        )
+        source = shown_address(entry.source)
+        licence = f"{entry.licence}{use} {entry.licence_url}".rstrip()
+        output.line(f"{entry.title}{of} from {source}; licence {licence}", err=True)
         accepted = accept_licence
         if not accepted and needs_acknowledgement(store, entry) and sys.stdin.isatty():
             accepted = click.confirm("Accept the licence and fetch?", err=True)
-        found = download(store, entry, accept_licence=accepted, report=None if quiet else _Meter().show)
+        found = download(
+            store, entry, accept_licence=accepted, allow_http=allow_http, report=None if quiet else _Meter().show
+        )
         output.line(str(found))
     return 0
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes, write_text
 from javisbench.leaderboard.site_extra import FIGURES, require_site_extra
+from javisbench.private import Scrubber
 from javisbench.publish.export import format_value
 from javisbench.results.table import column
 from javisbench.text import printable, printable_lines
@@ -65,6 +66,8 @@ def write_html(found: Inspection, target: Path) -> None:
         lstrip_blocks=True,
     )
     style = (folder / "assets" / "inspect.css").read_text(encoding="utf-8")
+    # A page may be handed on: it says which file, and not where that lies on this machine.
+    scrub = Scrubber.of_this_machine(found.source.video.absolute().parent)
     page = env.get_template("inspect.html.j2").render(
         title=printable(found.source.video.name),
         style=style,
@@ -74,8 +77,8 @@ def write_html(found: Inspection, target: Path) -> None:
         stand_in=found.stand_in,
         picture=_data_url("image/png", draw_png(found)),
         scores=[(column(metric), score_text(metric, value)) for metric, value in found.scores.items()],
-        facts={name: printable(text) for name, text in found.facts().items()},
-        missing=found.missing,
+        facts={name: printable(scrub.text(text)) for name, text in found.facts().items()},
+        missing=[replace(entry, note=scrub.text(entry.note)) for entry in found.missing],
         players=_players(found),
     )
     write_text(target, page)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_text
 from javisbench.leaderboard.plots import Plot
+from javisbench.private import Scrubber
 from javisbench.results.trial import VERDICT_TEXT, Curve, Effect, MetricTrial, RecordedTrial, Trial, title_of
 from javisbench.text import printable
 
@@ -61,6 +62,7 @@ def write_trial_page(
     )
     style = "".join((folder / "assets" / name).read_text(encoding="utf-8") for name in ("inspect.css", "trial.css"))
     kinds = {effect.kind for effect in trial.effects}
+    scrub = Scrubber.of_this_machine()
     page = env.get_template("trial.html.j2").render(
         title="What each metric can see",
         style=style,
@@ -75,8 +77,8 @@ def write_trial_page(
         plots=[_drawn(plot) for plot in dose_plots(trial)],
         damages=[(name, facts) for name, facts in trial.damages.items()],
         reasons=_reasons(trial),
-        missing=_grouped(trial.missing),
-        left_out=[(printable(name), printable(reason)) for name, reason in trial.left_out.items()],
+        missing=_grouped({metric: scrub.text(reason) for metric, reason in trial.missing.items()}),
+        left_out=[(printable(name), printable(scrub.text(reason))) for name, reason in trial.left_out.items()],
         scale=[_Cell(f"{step / _STEPS:.1f}", f"a{step}", "") for step in range(_STEPS + 1)],
     )
     write_text(target, page)

@@ -22,7 +22,7 @@ import av
 import numpy as np
 
 from javisbench.clip import Damage
-from javisbench.media import buffers
+from javisbench.isolated import buffers
 from javisbench.media.container import (
     audio_stream,
     check_pixels,
@@ -207,8 +207,8 @@ class ClipDecoder:
             wanted: for each frame of the timeline whether somebody needs it, shape ``(T,)``.
 
         Yields:
-            indices of frames, and the descriptor of a buffer (see `javisbench.media.buffers`) that holds their pixels;
-            the caller closes it.
+            indices of frames, and the descriptor of a buffer (`javisbench.isolated.buffers`) that holds their pixels,
+            which the caller closes.
         """
         at_once = max(1, self._limits.run_bytes // (self.height * self.width * 3))
         indices: list[int] = []

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,21 +13,21 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from javisbench.clip import ClipHead, Damage, FrameRun, Timeline
 from javisbench.errors import MediaError
-from javisbench.media import buffers
+from javisbench.isolated import buffers
+from javisbench.isolated.process import Launched, launch, machine_load
+from javisbench.isolated.wire import receive, send
 from javisbench.media.errors import media_error
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo
-from javisbench.media.wire import receive, send
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _START_TIMEOUT_S = 120.0
-_END_TIMEOUT_S = 5.0
 _STARTS = 3
 _MESSAGE_TIMEOUT_S = 30.0  # for the rest of a message that has begun
 _MODULE = "javisbench.media.worker"
@@ -64,13 +61,16 @@ class Worker:
 
     def __init__(self, limits: DecodeLimits) -> None:
         self._limits = limits
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: socket.socket | None = None
-        self._errors: IO[bytes] | None = None
+        self._launched: Launched | None = None
         self._talking = False
         # `end` may come from another thread than the one that uses the process.
         self._ended = False
         self._starting = threading.Lock()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The process, where one was started and not ended."""
+        return None if self._launched is None else self._launched.process
 
     def stream(self, source: ClipSource, open_clip: Callable[[ClipHead], C]) -> C:
         """Read one clip into a consumer.
@@ -157,8 +157,8 @@ class Worker:
         """End the process for good; whoever waits for it gets an error. `end` afterwards."""
         with self._starting:
             self._ended = True
-            if self._process is not None:
-                self._process.kill()
+            if self._launched is not None:
+                self._launched.process.kill()
 
     def end(self) -> None:
         """End the process for good and give back what it held."""
@@ -181,12 +181,12 @@ class Worker:
         return connection
 
     def _connected(self) -> socket.socket:
-        if self._process is not None and self._process.poll() is not None:
+        if self._launched is not None and self._launched.process.poll() is not None:
             self._stop()
-        if self._connection is None:
+        if self._launched is None:
             self._start()
-        assert self._connection is not None
-        return self._connection
+        assert self._launched is not None
+        return self._launched.connection
 
     def _start(self) -> None:
         """Start the process; once more where something else has ended it meanwhile (a shortage of memory, say).
@@ -206,42 +206,29 @@ class Worker:
         with self._starting:
             if self._ended:
                 raise media_error("worker_start", "This reader of clips was closed.")
-            self._connection, self._errors, self._process = _launch()
-        self._connection.settimeout(_START_TIMEOUT_S)
+            try:
+                self._launched = launched = launch(_MODULE)
+            except OSError as failure:
+                raise media_error("worker_start", f"No decoding process can be started: {failure}.") from failure
+        launched.connection.settimeout(_START_TIMEOUT_S)
         try:
-            send(self._connection, asdict(self._limits))
-            receive(self._connection)
+            send(launched.connection, asdict(self._limits))
+            receive(launched.connection)
         except (EOFError, OSError, ValueError) as failure:
-            reason = self.cause_of_death()
-            killed = self._process is not None and (self._process.poll() or 0) < 0
+            reason = launched.cause_of_death()
+            killed = (launched.process.poll() or 0) < 0
             self._stop()
             error = _KilledError if killed else MediaError
             raise error(f"The decoding process {reason} before it was ready.", kind="worker_start") from failure
 
     def cause_of_death(self) -> str:
         """How the process ended, with the last line that it wrote, if any."""
-        if self._process is None or self._errors is None:
-            return "was ended"
-        try:
-            code = self._process.wait(_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            return "stopped answering"
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        self._errors.seek(0)
-        lines = self._errors.read()[-4096:].decode("utf-8", "replace").strip().splitlines()
-        return f"{how} ({lines[-1]})" if lines else how
+        return "was ended" if self._launched is None else self._launched.cause_of_death()
 
     def _stop(self) -> None:
-        process, connection, errors = self._process, self._connection, self._errors
-        self._process = self._connection = self._errors = None
-        if process is not None:
-            process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_END_TIMEOUT_S)
-        if connection is not None:
-            connection.close()
-        if errors is not None:
-            errors.close()
+        launched, self._launched = self._launched, None
+        if launched is not None:
+            launched.end()
 
 
 class _Talk:
@@ -296,15 +283,12 @@ class _Talk:
         return media_error("worker_died", f"{self.video}: the decoding process sent nonsense.")
 
     def _await(self, connection: socket.socket) -> None:
-        """Wait until an answer begins, no longer than the clip may take.
-
-        A machine with more to do than it has cores gets the same work done later, which is no fault of the clip.
-        """
+        """Wait until an answer begins, no longer than the clip may take."""
         # Not select, which takes no descriptor beyond 1,023.
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         while True:
-            left = self._limits.time_s(self.pixels) * _load() - self._spent_s
+            left = self._limits.time_s(self.pixels) * machine_load() - self._spent_s
             if left <= 0:
                 raise media_error(
                     "timeout",
@@ -317,48 +301,6 @@ class _Talk:
             if ready:
                 connection.settimeout(_MESSAGE_TIMEOUT_S)
                 return
-
-
-def _load() -> float:
-    """Processes that want a core for each core there is, over the last minute; at least 1."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def _launch() -> tuple[socket.socket, IO[bytes], subprocess.Popen[bytes]]:
-    """Start a process; returns our end of its connection, the file that collects its complaints, and itself."""
-    ours, theirs = socket.socketpair()
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-    with theirs:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _MODULE],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env=_environment(),
-            )
-        except OSError as failure:
-            ours.close()
-            errors.close()
-            raise media_error("worker_start", f"No decoding process can be started: {failure}.") from failure
-    return ours, errors, process
-
-
-def import_path() -> str:
-    """``PYTHONPATH`` for a process that is to import what this one does."""
-    import javisbench
-
-    paths = [entry for entry in sys.path if entry]
-    root = str(Path(javisbench.__file__).parent.parent)
-    if root not in paths:
-        paths.append(root)
-    return os.pathsep.join(paths)
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment, its import path, and one thread for every numeric library."""
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **single, "PYTHONPATH": import_path()}
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """The decoding process: ``python -m javisbench.media.worker``, started by `javisbench.media.pool`.
 
-Standard input is a socket that carries messages as `javisbench.media.wire` says. The process takes its limits first,
+Standard input is a socket that carries messages as `javisbench.isolated.wire` says. The process takes its limits first,
 then one clip after the other, and ends when the socket closes. A clip is a conversation: head, wanted frames, runs,
 end.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from javisbench.errors import MediaError
+from javisbench.isolated.process import confine, leave_signals_to_parent
+from javisbench.isolated.wire import receive, send
 from javisbench.media.source import DecodeLimits
-from javisbench.media.wire import receive, send
 
 _GRACE_S = 5.0
 _BEYOND_DEADLINE = 8.0
@@ -33,13 +33,10 @@ def main() -> None:
     # FFmpeg's complaints go into error messages, and nowhere else: a hostile file can cause millions of them.
     av.logging.set_level(av.logging.ERROR)
     logging.disable()
-    # Such signals reach the whole group of processes; the parent decides what ends. The alarm of `_answer` must end it.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    leave_signals_to_parent()
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as connection:
         limits = DecodeLimits(**receive(connection)[0])
-        _limit_resources(limits)
+        confine(limits.address_space_bytes)
         send(connection, {"ready": True})
         while True:
             try:
@@ -103,7 +100,7 @@ def _stream(connection: socket.socket, video: Path, audio: Path | None, limits: 
 
 
 def _send_head(connection: socket.socket, clip: Any) -> None:
-    from javisbench.media import buffers
+    from javisbench.isolated import buffers
 
     line, sound = clip.timeline, clip.sound
     head = {
@@ -133,7 +130,7 @@ def _wanted(message: dict[str, Any], descriptors: list[int], frames: int) -> Any
     """Which frames the parent wants, as an array of booleans; None when it has given the clip up."""
     import numpy as np
 
-    from javisbench.media import buffers
+    from javisbench.isolated import buffers
 
     if message["wanted"] == "stop":
         return None
@@ -151,7 +148,7 @@ def _send_runs(connection: socket.socket, clip: Any, wanted: Any) -> bool:
 
     While the parent works on one run, the next one is decoded, and no more than that.
     """
-    from javisbench.media import buffers
+    from javisbench.isolated import buffers
 
     waiting = False
     for indices, descriptor in clip.runs(wanted):
@@ -180,17 +177,6 @@ def _info_as_json(info: Any) -> dict[str, Any]:
     values = dict(vars(info))
     values["fps"] = [info.fps.numerator, info.fps.denominator]
     return values
-
-
-def _limit_resources(limits: DecodeLimits) -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    size = limits.address_space_bytes if hard == resource.RLIM_INFINITY else min(limits.address_space_bytes, hard)
-    # macOS knows the limit but refuses to set it.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (size, hard))
 
 
 if __name__ == "__main__":

@@ -13,16 +13,19 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path
 from javisbench.errors import RunError, SubmissionError
 from javisbench.places import held
+from javisbench.publish.public import public_document, public_manifest, scrubber
 from javisbench.results.checked_json import parse_json
 from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
 from javisbench.run.manifest import now_text, versions
+from javisbench.text import json_text
 from javisbench.weights.hashes import SHA256, file_sha256
 
 if TYPE_CHECKING:
@@ -56,8 +59,54 @@ _UNREADABLE = (
 )
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What goes into an archive.
+
+    Attributes:
+        manifest: facts, and size and SHA-256 of every member.
+        members: name to bytes, without the manifest.
+        hidden: what was left out or rewritten because it told of this machine or looked like a secret.
+    """
+
+    manifest: Mapping[str, Any]
+    members: Mapping[str, bytes]
+    hidden: tuple[str, ...]
+
+
+def contents(run: Path, *, protocol: str | None = None) -> Contents:
+    """What `pack` would write of a run.
+
+    Raises:
+        RunError: the run is not scored, or not under that protocol.
+        SubmissionError: boards would refuse it (stand-in weights, a derived protocol).
+    """
+    results = load_results(run)
+    chosen = next((r for r in results if protocol in (None, r.protocol)), None)
+    if chosen is None or chosen.folder is None:
+        raise RunError(f"{run} was not scored under {protocol}; it has {', '.join(r.protocol for r in results)}.")
+    refuse_unrankable(chosen)
+    scrub = scrubber(chosen)
+    document = public_document(chosen.document, scrub)
+    members = {name: (chosen.folder / name).read_bytes() for name in MEMBERS if (chosen.folder / name).is_file()}
+    members["summary.json"] = (json_text(document, indent=1) + "\n").encode()
+    members["clips.json"] = _clip_hashes(chosen)
+    manifest = {
+        "schema": SUBMISSION_SCHEMA,
+        "created": now_text(),
+        "model": document["run"]["model"],
+        "suite": chosen.suite,
+        "suite_hash": chosen.suite_hash,
+        "protocol": chosen.protocol,
+        **public_manifest(chosen.manifest, scrub),
+        "packed_with": versions(),
+        "members": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in sorted(members.items())},
+    }
+    return Contents(manifest, dict(sorted(members.items())), tuple(dict.fromkeys(scrub.changed)))
+
+
 def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
-    """Write a run's submission.
+    """Write a run's submission: what `contents` says, and nothing of the machine (not even its time zone).
 
     Args:
         run: a scored run folder.
@@ -71,31 +120,12 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
         RunError: the run is not scored, or not under that protocol.
         SubmissionError: boards would refuse it (stand-in weights, a derived protocol).
     """
-    results = load_results(run)
-    chosen = next((r for r in results if protocol in (None, r.protocol)), None)
-    if chosen is None or chosen.folder is None:
-        raise RunError(f"{run} was not scored under {protocol}; it has {', '.join(r.protocol for r in results)}.")
-    refuse_unrankable(chosen)
-    members = {name: (chosen.folder / name).read_bytes() for name in MEMBERS if (chosen.folder / name).is_file()}
-    members["clips.json"] = _clip_hashes(chosen)
-    manifest = {
-        "schema": SUBMISSION_SCHEMA,
-        "created": now_text(),
-        "model": chosen.model,
-        "suite": chosen.suite,
-        "suite_hash": chosen.suite_hash,
-        "protocol": chosen.protocol,
-        "generation": chosen.manifest.get("generation"),
-        "identity": chosen.manifest.get("model", {}).get("identity"),
-        "weights": chosen.manifest.get("model", {}).get("weights"),
-        "hardware": chosen.manifest.get("scoring", {}).get("hardware"),
-        "packed_with": versions(),
-        "members": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in sorted(members.items())},
-    }
+    found = contents(run, protocol=protocol)
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
-        for name, data in sorted(members.items()):
-            archive.writestr(name, data)
+        for name, data in {MANIFEST: json_text(found.manifest, indent=1).encode(), **found.members}.items():
+            info = zipfile.ZipInfo(name)  # of no time: that of this machine would be its local one
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(info, data)
     return out
 
 

@@ -135,9 +135,13 @@ def _read_metric(value: Any, where: str) -> dict[str, Any]:
 def _number(value: Any, where: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise RunError(f"{where} is not a finite number but {str(value)[:40]!r}.")
-    return float(value)
+    return number
 
 
 def import_reference(path: Path, out: Path, *, model: str, suite: str) -> Path:

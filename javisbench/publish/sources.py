@@ -1,4 +1,7 @@
-"""Results from wherever they lie: run folders, summaries, and archives, which are verified first."""
+"""Results to publish, from wherever they lie: run folders, summaries, and archives, which are verified first.
+
+None of them tells of this machine (`javisbench.publish.public`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from javisbench.errors import JavisbenchError, SubmissionError, UsageError
+from javisbench.private import Scrubber
 from javisbench.publish.archive import unpack
+from javisbench.publish.public import public_result
 from javisbench.publish.verify import checkable, verify_folder
 from javisbench.results.run_folder import StoredResult, load_results
 
@@ -52,12 +57,13 @@ def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] 
     results: dict[str, StoredResult] = {}
     for source in map(Path, sources):
         try:
-            found = _load(source, work)
+            found = [public_result(result) for result in _load(source, work)]
             _check_new(source, found, results)
         except JavisbenchError as error:
             if refused is None or not _is_archive(source):
                 raise
-            refused.append(Refused(source.name, (error.sentence, *error.details)))
+            told = map(Scrubber.of_this_machine(work).text, (error.sentence, *error.details))
+            refused.append(Refused(source.name, tuple(told)))
             continue
         results.update((result.key, result) for result in found)
     if not results and refused:

@@ -80,7 +80,7 @@ class StoredReference:
                 if facts["schema"] > REFERENCE_SCHEMA:
                     raise ReferenceFeaturesError(f"{path} was written by a newer javisbench. Update this one.")
                 features = tuple(_feature(entry, file.get_tensor(entry["array"])) for entry in facts["features"])
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
             raise ReferenceFeaturesError(
                 f"{path} is no statistics file of `javisbench reference build`: {error}."
             ) from error
@@ -172,4 +172,4 @@ def _feature(entry: Mapping[str, Any], rows: NDArray[Any]) -> Feature:
     encoder = str(entry["encoder"])
     prep = tuple((str(name), value) for name, value in entry["prep"])
     spec = FeatureSpec(encoder.partition("=")[0], str(entry["feature"]), prep)
-    return Feature(spec, encoder, str(entry["weights_sha256"]), tuple(entry["protocols"]), ids, rows)
+    return Feature(spec, encoder, str(entry["weights_sha256"]), tuple(map(str, entry["protocols"])), ids, rows)

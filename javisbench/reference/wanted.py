@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from javisbench.errors import WeightsError
+
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import Encoder, FeatureSpec
     from javisbench.protocol import Protocol
@@ -29,6 +31,26 @@ class EncoderChoice:
     def weights_hash(self) -> str:
         """SHA-256 of the weights, or empty."""
         return self.weights.sha256 if self.weights else ""
+
+    def load(self, device: str) -> Encoder:
+        """The encoder, with its weights, on `device`.
+
+        Raises:
+            WeightsError: the weights are damaged or another network's; the message has the SHA-256 that the file has,
+                and the one that it should have. What an encoder of another package raises passes through.
+        """
+        encoder = self.cls(self.variant)
+        if self.weights is None:
+            encoder.load(None, device)
+            return encoder
+        try:
+            encoder.load(self.weights.path, device)
+        except WeightsError as error:
+            hashes = self.weights.hashes_told
+            if error.details:
+                raise WeightsError(error.sentence, kind=error.kind, details=(*error.details, hashes)) from error
+            raise WeightsError(f"{error.sentence} {hashes}", kind=error.kind) from error
+        return encoder
 
 
 @dataclass(frozen=True)

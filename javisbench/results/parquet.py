@@ -1,20 +1,33 @@
-"""Reading the tables of a run, which somebody else may have written: sizes and types are checked before cells are."""
+"""Reading the tables of a run, which somebody else may have written: in a process of its own, under limits."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+import re
+import select
+import socket
+import threading
+import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from javisbench.errors import RunError
+from javisbench.isolated import buffers
+from javisbench.isolated.process import Launched, launch, machine_load
+from javisbench.isolated.wire import receive, send
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_PARQUET_BYTES = 2**30
-MAX_PARQUET_UNPACKED = 4 * 2**30
-MAX_ROWS = 5_000_000
-MAX_CELL_BYTES = 100_000
+_MODULE = "javisbench.results.parquet_worker"
+_MESSAGE_TIMEOUT_S = 30.0
+# pandas writes an index of its own as such a column.
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
 # Column to what its cells must be, for the tables of a run.
 SCORES = {"sample_id": "text", "repeat": "whole numbers"}
 SAMPLES = {"sample_id": "text", "text": "text", "categories": "lists of text"}
@@ -27,108 +40,171 @@ DETAILS = {
 }
 
 
-def read_parquet(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """A table of a run, after what it would unpack to was found sane and its columns to be what they should.
+@dataclass(frozen=True)
+class TableLimits:
+    """How large a table may be, and how much reading it may cost.
 
-    Text is read as dictionaries first: one long prompt that a small file repeats a million times is found before it
-    fills the memory.
+    Attributes:
+        file_bytes: of the file.
+        metadata_bytes: of its footer: schema, row groups, what pandas noted.
+        rows: in all.
+        columns: leaves of the schema.
+        parts: row groups times columns.
+        cell_bytes: of one text.
+        cell_values: of one list.
+        unpacked_bytes: of all cells as Python holds them: 8 a number, 64 and its length a text, 128 a list.
+        memory_bytes: address space of the process that reads (Linux; other systems may not enforce it).
+        deadline_s: seconds for one table; on a machine with more to do than it has cores, in proportion longer.
+    """
+
+    file_bytes: int = 2**30
+    metadata_bytes: int = 16 * 2**20
+    rows: int = 5_000_000
+    columns: int = 1_000
+    parts: int = 200_000
+    cell_bytes: int = 100_000
+    cell_values: int = 1_000_000
+    unpacked_bytes: int = 2 * 2**30
+    memory_bytes: int = 2**30
+    deadline_s: float = 120.0
+
+
+LIMITS = TableLimits()
+"""Those of every table that is read."""
+
+
+def read_parquet(path: Path, columns: Mapping[str, str], *, advice: str = "Score the run again.") -> pd.DataFrame:
+    """A table of a run: numbers, text and lists of these.
+
+    The file is read by another process with little address space, in batches, and what a batch would unpack to is
+    counted before it does: what the file says of its own sizes is not believed. A file that takes too much or brings
+    the process down is refused.
 
     Args:
         path: the file.
-        columns: those that must be there, with what their cells must be (see `SCORES`); others may hold anything.
+        columns: those that must be there, with what their cells must be (see `SCORES`).
+        advice: last sentence of an error.
 
     Raises:
         RunError: too large, damaged, or without one of `columns`, or with cells of another type.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.stat().st_size > MAX_PARQUET_BYTES:
-        raise RunError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_PARQUET_BYTES:,} are read.")
+    if path.stat().st_size > LIMITS.file_bytes:
+        raise RunError(f"{path} has {path.stat().st_size:,} bytes; at most {LIMITS.file_bytes:,} are read.")
     try:
-        with path.open("rb") as opened, pq.ParquetFile(opened) as file:
-            reason = _parquet_size(file.metadata) or _parquet_types(file.schema_arrow, columns)
-            if reason:
-                raise RunError(f"{path} {reason}. Score the run again.")
-            leaves = [file.schema.column(i) for i in range(len(file.schema))]
-            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-        with path.open("rb") as opened, pq.ParquetFile(opened, read_dictionary=texts) as file:
-            table = file.read()
-            reason = _parquet_cells(table, columns)
-            if reason:
-                raise RunError(f"{path} {reason}. Score the run again.")
-            return cast("pd.DataFrame", table.cast(_plain_schema(table.schema)).to_pandas())
-    except (pa.ArrowException, OSError) as error:
-        raise RunError(f"{path} is not a readable Parquet file ({error}). Score the run again.") from error
+        with path.open("rb") as file:
+            return _READER.read(file.fileno(), columns, LIMITS)
+    except _RefusedError as refused:
+        raise RunError(f"{path} {refused}. {advice}") from refused
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error}). {advice}") from error
 
 
-def _parquet_size(meta: Any) -> str:
-    """Why a file is too large to read, from its own facts; empty when it is not."""
-    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
-    chunks = [group.column(k) for group in groups for k in range(group.num_columns)]
-    rows = sum(group.num_rows for group in groups)
-    unpacked = sum(group.total_byte_size for group in groups) + sum(8 * chunk.num_values for chunk in chunks)
-    if rows > MAX_ROWS or rows != meta.num_rows:
-        return f"has {rows:,} rows; at most {MAX_ROWS:,} are read"
-    return f"unpacks to {unpacked:,} bytes" if unpacked > MAX_PARQUET_UNPACKED else ""
+class _RefusedError(Exception):
+    """A table that is not read; the argument says why, as the rest of a sentence that begins with the file's name."""
 
 
-def _parquet_types(schema: Any, columns: Mapping[str, str]) -> str:
-    """What is wrong with the names and types of a file's columns; empty when nothing is."""
-    missing = [name for name in columns if name not in schema.names]
-    if missing:
-        return f"lacks the columns {', '.join(missing)}"
-    if len(set(schema.names)) < len(schema.names):
-        return "has a column twice"
-    wrong = [name for name, kind in columns.items() if not _is_of_kind(schema.field(name).type, kind)]
-    return f"does not hold {columns[wrong[0]]} in its column {wrong[0]}" if wrong else ""
+class _Reader:
+    """The process that reads this program's tables: started with the first one, replaced when lost, and one at a time.
+
+    It costs two tenths of a second to start, and a board reads a hundred tables.
+    """
+
+    def __init__(self) -> None:
+        self._launched: Launched | None = None
+        self._owner = 0
+        self._turn = threading.Lock()
+
+    def read(self, descriptor: int, columns: Mapping[str, str], limits: TableLimits) -> pd.DataFrame:
+        """The table in the open file `descriptor`.
+
+        Raises:
+            _RefusedError: it cannot be had.
+            OSError: no process can be started.
+        """
+        request = {"columns": dict(columns), "limits": asdict(limits)}
+        with self._turn:
+            reply, found = self._ask(request, descriptor, limits)
+        if "reason" in reply:
+            raise _RefusedError(str(reply["reason"]))
+        return _frame(found)
+
+    def _ask(
+        self, request: dict[str, Any], descriptor: int, limits: TableLimits
+    ) -> tuple[dict[str, Any], tuple[int, ...]]:
+        for again in (True, False):
+            launched = self._ready()
+            try:
+                send(launched.connection, request, [descriptor])
+                _await(launched.connection, limits)
+                reply, found = receive(launched.connection)
+                return reply, tuple(found)
+            except (EOFError, OSError, ValueError) as failure:
+                how = launched.cause_of_death()
+                left = launched.process.poll() == 0
+                self._end()
+                # One that has left by itself, after a while without work, has not seen this table.
+                if not (again and left):
+                    raise _RefusedError(f"cannot be read: the process that reads tables {how}") from failure
+            except BaseException:
+                # What it would answer next is about this table.
+                self._end()
+                raise
+        raise AssertionError
+
+    def _ready(self) -> Launched:
+        if self._owner != os.getpid():
+            # A fork has a copy of its parent's; speaking with it too would mix up both.
+            self._launched = None
+        if self._launched is not None and self._launched.process.poll() is not None:
+            self._end()
+        if self._launched is None:
+            self._launched, self._owner = launch(_MODULE), os.getpid()
+            atexit.register(self._end)
+        return self._launched
+
+    def _end(self) -> None:
+        launched, self._launched = self._launched, None
+        atexit.unregister(self._end)
+        if launched is not None and self._owner == os.getpid():
+            launched.end()
 
 
-def _is_of_kind(type_: Any, kind: str) -> bool:
-    import pyarrow.types as t
-
-    if kind.startswith("lists of"):
-        inner = type_.value_type if t.is_list(type_) or t.is_large_list(type_) else None
-        return inner is not None and (t.is_null(inner) or _is_of_kind(inner, kind.removeprefix("lists of ")))
-    if kind == "text or nothing":
-        return bool(t.is_null(type_)) or _is_of_kind(type_, "text")
-    if kind == "whole numbers":
-        return bool(t.is_integer(type_))
-    if kind == "numbers":
-        return bool(t.is_floating(type_))
-    return bool(t.is_string(type_) or t.is_large_string(type_))
+_READER = _Reader()
 
 
-def _parquet_cells(table: Any, columns: Mapping[str, str]) -> str:
-    """What is wrong with the cells of a table whose text is in dictionaries; empty when nothing is."""
-    import pyarrow.compute as pc
+def _await(connection: socket.socket, limits: TableLimits) -> None:
+    """Wait until an answer begins.
 
-    empty = [name for name, kind in columns.items() if "nothing" not in kind and table.column(name).null_count]
-    if empty:
-        return f"has empty cells in its column {empty[0]}"
-    total = 0
-    for name in table.column_names:
-        for chunk in table.column(name).chunks:
-            leaf = chunk
-            while hasattr(leaf, "flatten") and hasattr(leaf.type, "value_type") and not hasattr(leaf, "indices"):
-                leaf = leaf.flatten()
-            if hasattr(leaf, "indices") and len(leaf.dictionary):
-                lengths = pc.binary_length(leaf.dictionary)
-                if (pc.max(lengths).as_py() or 0) > MAX_CELL_BYTES:
-                    return f"has more than {MAX_CELL_BYTES:,} bytes in one cell of its column {name}"
-                total += pc.sum(lengths.take(leaf.indices)).as_py() or 0
-    return f"unpacks to {total:,} bytes of text" if total > MAX_PARQUET_UNPACKED else ""
+    Raises:
+        _RefusedError: it took too long.
+    """
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    begun = time.monotonic()
+    while not poll.poll(1000):
+        spent_s = time.monotonic() - begun
+        if spent_s > limits.deadline_s * machine_load():
+            raise _RefusedError(f"was not read within {spent_s:.0f} s")
+    connection.settimeout(_MESSAGE_TIMEOUT_S)
 
 
-def _plain_schema(schema: Any) -> Any:
-    """The schema with text instead of dictionaries of text."""
+def _frame(descriptors: tuple[int, ...]) -> pd.DataFrame:
+    """The table that a buffer holds.
+
+    Raises:
+        _RefusedError: it holds none.
+    """
     import pyarrow as pa
 
-    def plain(type_: Any) -> Any:
-        if pa.types.is_dictionary(type_):
-            return pa.large_string() if type_.value_type == pa.string() else type_.value_type
-        if pa.types.is_list(type_) or pa.types.is_large_list(type_):
-            return pa.list_(plain(type_.value_type))
-        return type_
-
-    return pa.schema([field.with_type(plain(field.type)) for field in schema], metadata=schema.metadata)
+    try:
+        (descriptor,) = descriptors
+        mapping = buffers.map_for_reading(descriptor)
+        table = pa.ipc.open_stream(pa.py_buffer(mapping)).read_all()
+        kept = [name for name in table.column_names if not _PANDAS_INDEX.fullmatch(name)]
+        return cast("pd.DataFrame", table.select(kept).to_pandas())
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise _RefusedError(f"cannot be read: the process that reads tables sent nonsense ({error})") from error
+    finally:
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)

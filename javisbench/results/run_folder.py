@@ -6,6 +6,7 @@ for its type, and text is bounded in length. Unknown keys are ignored, so that n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -294,7 +295,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     check_size(path, MAX_FAILURES_BYTES)
-    rows = read_jsonl(path)
+    rows = read_jsonl(path, MAX_FAILURES + 1)
     _failures(Checker(str(path)), rows)
     return rows
 
@@ -433,8 +434,9 @@ def _clip_folder(run_folder: Path | None, told: Mapping[str, Any], follow_clips:
     if (run_folder / "clips").is_dir():
         return run_folder / "clips"
     elsewhere = told.get("clips")
-    if follow_clips and isinstance(elsewhere, str) and Path(elsewhere).is_dir():
-        return Path(elsewhere)
+    if follow_clips and isinstance(elsewhere, str):
+        with contextlib.suppress(OSError):  # a name that no file system takes
+            return Path(elsewhere) if Path(elsewhere).is_dir() else None
     return None
 
 

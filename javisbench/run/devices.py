@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
-from javisbench.media.process import import_path
+from javisbench.isolated.process import import_path
 from javisbench.run.device_messages import Advance, Block, Failed, LogLine, Outcome, Setup
 from javisbench.run.encode import BLOCK_CLIPS, encode_clips, missing_of_clips, spread_errors
 from javisbench.run.progress import ENCODING

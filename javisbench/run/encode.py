@@ -218,9 +218,7 @@ class EncodeSession:
         if name not in self._loaded:
             choice = self.encoders[name]
             with ENCODERS.guarded(name, "load"):
-                encoder = choice.cls(choice.variant)
-                encoder.load(choice.weights.path if choice.weights else None, self.device)
-            self._loaded[name] = encoder
+                self._loaded[name] = choice.load(self.device)
         return self._loaded[name]
 
     def load(self, names: Iterable[str]) -> None:

@@ -103,7 +103,9 @@ class FeatureStore:
             if path not in self._known:
                 self._known.add(path)
                 self._index(path, rotten)
-                self._next = max(self._next, int(path.stem.split("-")[1]) + 1)
+                number = path.stem.removeprefix("shard-")
+                if number.isdecimal():
+                    self._next = max(self._next, int(number) + 1)
 
     def __contains__(self, key: str) -> bool:
         return key in self._pending or key in self._shard_of
@@ -120,9 +122,14 @@ class FeatureStore:
         """
         if key in self._pending:
             return self._pending[key]
+        from safetensors import SafetensorError
+
         path, names = self._shard_of[key]
         shard, sums = self._opened(path)
-        arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
+        try:
+            arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
+        except (SafetensorError, TypeError, ValueError) as error:  # a type of number that numpy does not have, say
+            raise self._forget(key, path) from error
         for name, array in arrays.items():
             # Shards of earlier versions have none.
             if sums.get(f"{key}/{name}") not in (None, _checksum(array)):
@@ -194,8 +201,9 @@ class FeatureStore:
             with safe_open(path, framework="np") as shard:
                 names: dict[str, list[str]] = {}
                 for full in shard.keys():  # noqa: SIM118 - safe_open is no mapping
-                    key, _, name = full.partition("/")
-                    names.setdefault(key, []).append(name)
+                    key, slash, name = full.partition("/")
+                    if slash and key.isascii() and key.isprintable():  # as all of ours are
+                        names.setdefault(key, []).append(name)
         except (SafetensorError, OSError) as error:
             log.warning("The feature shard %s is damaged (%s); its features are made again.", path, error)
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
-from javisbench.results.run_folder import read_manifest
+from javisbench.results.run_folder import MAX_NAME, read_manifest
 from javisbench.run.manifest import default_run_folder, slug, update_manifest
 from javisbench.run.progress import Progress
 
@@ -67,7 +67,7 @@ class GenerationJob:
         }
         decided = [{**identity, "model": model}, settings.seed, settings.repeats, settings.conform]
         run = Path(out) if out else default_run_folder(name or model, decided, suite.name, settings.shard)
-        title = name or model
+        title = name or (model if len(model) <= MAX_NAME else f"{model[: MAX_NAME - 1]}…")
         facts = {"name": title, "slug": slug(title), "spec": model, "card": generator.card_id, "identity": identity}
         return cls(generator, suite, settings, run, facts, dict(params or {}))
 

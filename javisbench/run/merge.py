@@ -118,12 +118,7 @@ class _Part:
     def _read_scored(self) -> None:
         if not (self.folder / "scores.parquet").is_file():
             raise _not_scored(self.folder)
-        try:
-            rows = read_parquet(self.folder / "scores.parquet", SCORES)
-        except RunError as error:
-            raise RunError(
-                f"{self.folder / 'scores.parquet'} cannot be read ({error.__cause__ or error}). Score the part again."
-            ) from error
+        rows = read_parquet(self.folder / "scores.parquet", SCORES, advice="Score the part again.")
         self.clips = {(str(name), int(repeat)): {} for name, repeat in rows[["sample_id", "repeat"]].to_numpy()}
 
     @property

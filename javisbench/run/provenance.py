@@ -18,15 +18,20 @@ def made_with(manifest: Mapping[str, Any], sidecars: Iterable[Mapping[str, Any]]
     """
     found: MadeWith = {}
     for facts in (manifest, *sidecars):
-        for component, version in facts.get("versions", {}).items():
+        for component, version in _mapping(facts.get("versions")).items():
             found.setdefault(component, set()).add(str(version))
         if facts.get("device"):
             found.setdefault("device", set()).add(str(facts["device"]).partition(":")[0])
-    hardware = manifest.get("scoring", {}).get("hardware") or {}
+    hardware = _mapping(_mapping(manifest.get("scoring")).get("hardware"))
     if hardware:
         found.setdefault("device", set()).add("cuda" if hardware.get("gpu") else "cpu")
         found["processor"] = {str(hardware.get("gpu") or hardware.get("machine"))}
     return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """What a file says, where it is of the form expected; these facts are for reading, and stand in for nothing."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def differences(parts: Mapping[str, MadeWith]) -> Differences:

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import http.client
 import logging
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from javisbench import __version__
 from javisbench.durable import locked, read_json, write_json
 from javisbench.errors import RunError, UsageError, WeightsError
-from javisbench.hub import reachable
+from javisbench.weights.download import Remote, Report, download, not_fetched
 from javisbench.weights.hashes import file_sha256
 from javisbench.weights.store import WeightsEntry, WeightsFile, WeightStore, content_files
 
 log = logging.getLogger(__name__)
 _RECORD = "fetched.json"
 _HUB_FOLDER = ".hub"
-_CHUNK = 1 << 20
-_TIMEOUT_S = 60.0
 _POLL_S = 0.5
-_GOES_ON = "What came so far is kept; the same command goes on there."
-
-Report = Callable[[str, int, int | None], None]
 
 
 def needs_acknowledgement(store: WeightStore, entry: WeightsEntry) -> bool:
@@ -38,7 +29,14 @@ def needs_acknowledgement(store: WeightStore, entry: WeightsEntry) -> bool:
     return record.get("licence") != entry.licence
 
 
-def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, report: Report | None = None) -> Path:
+def fetch(
+    store: WeightStore,
+    entry: WeightsEntry,
+    *,
+    accept_licence: bool,
+    allow_http: bool = False,
+    report: Report | None = None,
+) -> Path:
     """Fetch an entry's files into the cache and check them.
 
     Files go to ``<cache>/<entry id>/``, under a temporary name until they are whole; an interrupted download goes on
@@ -49,13 +47,14 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
         store: knows the cache and whether connections are allowed.
         entry: what to fetch.
         accept_licence: the user has seen and accepted the licence.
+        allow_http: the user accepts an address that is not https; this machine's own may be so anyhow.
         report: called with file name, bytes done and bytes in all (None if unknown).
 
     Returns:
         the local file or folder.
 
     Raises:
-        WeightsError: offline, refused, no such file, or a wrong hash (the file is then removed).
+        WeightsError: offline, refused, no such file, not https, or a wrong size or hash (the file is then removed).
         UsageError: the licence is not accepted, or the weights cannot be fetched at all.
     """
     if not entry.fetchable:
@@ -81,7 +80,10 @@ def fetch(store: WeightStore, entry: WeightsEntry, *, accept_licence: bool, repo
             hashes |= _fetch_folder(store, entry, folder, hashes)
         else:
             for file in entry.files:
-                hashes[file.path] = _fetch_file(entry, file, folder, hashes.get(file.path), report)
+                known = hashes.get(file.path)
+                address = f"{entry.source}/{file.path}" if entry.loose else entry.source
+                remote = Remote(address, file.bytes, bool(file.sha256 or known), allow_http)
+                hashes[file.path] = _fetch_file(entry, file, folder, known, remote, report)
         write_json(folder / _RECORD, {"licence": entry.licence, "source": entry.source, "sha256": hashes})
     return store.find(entry.id)
 
@@ -208,18 +210,18 @@ def _snapshot(entry: WeightsEntry, target: Path) -> None:
 
     log.info("fetching %s of %s", ", ".join(file.path for file in entry.files), entry.source)
     if not hub_reachable():
-        raise _not_fetched(entry.source, OSError("the hub cannot be reached"))
+        raise not_fetched(entry.source, OSError("the hub cannot be reached"))
     try:
         # The hub's library resumes, locks and checks by itself.
         snapshot_download(
             entry.source, revision=entry.revision, allow_patterns=[file.path for file in entry.files], local_dir=target
         )
     except hub_errors() as error:
-        raise _not_fetched(entry.source, error) from error
+        raise not_fetched(entry.source, error) from error
 
 
 def _fetch_file(
-    entry: WeightsEntry, file: WeightsFile, folder: Path, recorded: str | None, report: Report | None
+    entry: WeightsEntry, file: WeightsFile, folder: Path, recorded: str | None, remote: Remote, report: Report | None
 ) -> str:
     target = folder / (file.path if entry.loose else entry.local_names[0])
     expected = file.sha256 or recorded
@@ -228,7 +230,7 @@ def _fetch_file(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     if entry.is_url:
-        _download(f"{entry.source}/{file.path}" if entry.loose else entry.source, part, report)
+        download(remote, part, report)
     else:
         _from_hub(entry, file, part)
     digest = _checked(part, file_sha256(part), entry, file, recorded)
@@ -260,74 +262,11 @@ def _from_hub(entry: WeightsEntry, file: WeightsFile, part: Path) -> None:
 
     log.info("fetching %s of %s", file.path, entry.source)
     if not hub_reachable():
-        raise _not_fetched(f"{file.path} of {entry.source}", OSError("the hub cannot be reached"))
+        raise not_fetched(f"{file.path} of {entry.source}", OSError("the hub cannot be reached"))
     try:
         # The hub's library resumes and locks by itself. It has a folder of our own: from its cache, a file that was
         # refused for its hash would come again.
         fetched = hf_hub_download(entry.source, file.path, revision=entry.revision, local_dir=part.parent / _HUB_FOLDER)
     except hub_errors() as error:
-        raise _not_fetched(f"{file.path} of {entry.source}", error) from error
+        raise not_fetched(f"{file.path} of {entry.source}", error) from error
     Path(fetched).replace(part)
-
-
-def _not_fetched(what: str, error: Exception) -> WeightsError:
-    """Where a server has answered with a refusal, the same command would get the same answer."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    refused = isinstance(error, (urllib.error.HTTPError, HfHubHTTPError))
-    return WeightsError(f"{what} could not be fetched: {error}" + ("" if refused else f". {_GOES_ON}"))
-
-
-def _download(url: str, part: Path, report: Report | None) -> None:
-    """Download to `part`, from where an earlier attempt stopped if the server still has the same file."""
-    log.info("fetching %s", url)
-    try:
-        if not reachable(url):
-            raise OSError("the server cannot be reached")
-        if _download_rest(url, part, report):
-            return
-        part.unlink()
-        _download_rest(url, part, report)
-    except (OSError, http.client.HTTPException) as error:
-        raise _not_fetched(url, error) from error
-
-
-def _download_rest(url: str, part: Path, report: Report | None) -> bool:
-    """Append to `part` what it lacks; False when the server's file is not one that begins with it."""
-    start = part.stat().st_size if part.exists() else 0
-    seen = part.with_name(f"{part.name}.etag")
-    headers = {"User-Agent": f"javisbench/{__version__}"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-        if seen.exists():
-            # The whole file comes instead where it has changed since.
-            headers["If-Range"] = seen.read_text(encoding="latin-1")
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S) as response:
-            if response.status != 206:
-                start = 0
-                seen.unlink(missing_ok=True)
-            tag = response.headers.get("ETag", "")
-            if tag.startswith('"'):  # weak tags say nothing of bytes
-                seen.write_text(tag, encoding="latin-1")
-            _copy(response, part, start, None if response.length is None else start + response.length, report)
-    except urllib.error.HTTPError as error:
-        if error.code != 416 or not start:
-            raise
-        # Nothing is left to send: the part is whole, or longer than the file and so of another one.
-        if error.headers.get("Content-Range") != f"bytes */{start}":
-            return False
-    seen.unlink(missing_ok=True)
-    return True
-
-
-def _copy(response: Any, part: Path, start: int, total: int | None, report: Report | None) -> None:
-    done = start
-    with part.open("ab" if start else "wb") as file:
-        while chunk := response.read(_CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            if report is not None:
-                report(part.name.removesuffix(".part"), done, total)
-    if total is not None and done != total:
-        raise WeightsError(f"The connection ended after {done} of {total} bytes. {_GOES_ON}", kind="short_download")

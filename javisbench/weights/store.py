@@ -115,7 +115,7 @@ class WeightsEntry:
     @property
     def is_url(self) -> bool:
         """Whether the source is the address of the file itself, or of the folder that holds several."""
-        return self.source.startswith(("https://", "http://127.0.0.1", "http://localhost"))
+        return self.source.startswith(("https://", "http://"))
 
     @property
     def fetchable(self) -> bool:
@@ -145,6 +145,21 @@ class Located:
     sha256: str
     official: bool | None
     difference: str = ""
+
+    @property
+    def hashes_told(self) -> str:
+        """The SHA-256 that the file (or folder) has, and the ones that it should have, in a sentence."""
+        known = [str(file.sha256) for file in self.entry.hashed]
+        if not known:
+            return f"Its SHA-256 is {self.sha256}; none is recorded for {self.entry.title}."
+        if self.path.is_dir():
+            return f"{self.difference or 'All its recorded files are as they should be'}."
+        if self.sha256 in known:
+            return f"Its SHA-256 is {self.sha256}, as it should be."
+        return (
+            f"Its SHA-256 is {self.sha256}; that of {self.entry.title} is {' or '.join(known)}: "
+            f"{self.entry.fetch_command}"
+        )
 
 
 def weights_registry() -> dict[str, WeightsEntry]:

@@ -91,8 +91,8 @@ class EncoderCard:
         source: paper or project.
         extra: the optional dependency group of its package that it needs (``clip``), or None.
         module: what that group brings, as it is imported (``transformers``); None where nothing need be looked for.
-        host: True when it computes on the CPU without torch: the runner then makes its features as the frames come, in
-            the threads that read clips.
+        host: True when it has no network: the runner then makes its features as the frames come, in the threads that
+            read clips. Optical flow hands clips on to a GPU from there.
         reduced_precision: True when its network may run in a faster precision where the user asks for it
             (`--precision`).
         revision: raised when the computation changes, so that stored features of an older one are not used.

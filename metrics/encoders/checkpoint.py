@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
@@ -15,6 +18,24 @@ from javisbench.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+_SMALL_BYTES = 2**16
+# What torch's readers raise for damaged files, in their unpickler for the most part.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 
 @contextmanager
@@ -68,7 +89,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         ) from error
     except KeyError as error:
         raise WeightsError(f"{path} is no checkpoint: fetch it again, or check what lies there.") from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         raise WeightsError(
             f"{path} cannot be read as a checkpoint ({_first_line(error)}). It may be cut short: fetch it again."
         ) from error
@@ -156,7 +177,20 @@ def _read_torch(path: Path) -> object:
                 raise ValueError("its parts are compressed, which torch.save does not do")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        if mapped:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with _WithinFile(io.FileIO(path)) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+
+
+class _WithinFile(io.BufferedReader):
+    """A file that is never asked for more than it has: a damaged pickle may call for a text of 4 GiB, and Python would
+    set that much memory aside."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _SMALL_BYTES:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
 
 
 def _named_code(error: pickle.UnpicklingError) -> str:

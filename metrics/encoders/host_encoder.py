@@ -1,4 +1,4 @@
-"""Encoders that compute on the CPU, without a network, while a clip's frames come."""
+"""Encoders without a network, which compute while a clip's frames come."""
 
 from __future__ import annotations
 

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError
-from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec, Stream
-from javisbench.metrics.encoders.host_encoder import HostEncoder, HostIntake
+from javisbench.metrics.encoders.base import EncoderCard, Features, FeatureSpec
+from javisbench.metrics.encoders.pair_flows import (
+    FlowDevice,
+    FlowIntake,
+    FlowMeasure,
+    HostPairFlows,
+    PairFlows,
+    SharedFlowEncoder,
+)
+from javisbench.metrics.encoders.preprocessing.farneback import Farneback
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from javisbench.clip import ClipHead
 
@@ -69,23 +77,52 @@ def _alive(dead: NDArray[np.bool_], axis: int) -> slice:
     return slice(int(alive[0]), int(alive[-1]) + 1) if len(alive) else slice(0, dead.shape[1 - axis])
 
 
+def cell_means(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of a flow ``(H, W, 2)`` over 8 x 8 cells of equal size, ``(8, 8, 2)``."""
+    import cv2
+
+    return cast("NDArray[np.float32]", cv2.resize(flow, (CELLS, CELLS), interpolation=cv2.INTER_AREA))
+
+
+def cell_means_of_pairs(flows: Tensor) -> Tensor:
+    """`cell_means` of flows ``(N, 2, H, W)`` on a device, ``(N, 8, 8, 2)``."""
+    down, right = (_shares(side).to(flows.device) for side in flows.shape[2:])
+    return (down @ flows.double() @ right.T).permute(0, 2, 3, 1).float()
+
+
+def _shares(length: int) -> Tensor:
+    """What each pixel of a side adds to each cell's mean, float64 ``(8, length)``."""
+    import torch
+
+    edges = torch.arange(length + 1, dtype=torch.float64) * (CELLS / length)
+    cells = torch.arange(CELLS, dtype=torch.float64)[:, None]
+    within = (edges - cells).clamp(0, 1)
+    return within.diff(dim=1)
+
+
+CELL_MEANS = FlowMeasure(Farneback(window=11, iterations=2), cell_means, cell_means_of_pairs)
+
+
 class CellMotion:
     """Mean optical flow of 8 x 8 cells of the picture, frame by frame.
 
     The picture without its bars, reduced to 160 pixels on its long side and blurred by 1 pixel; Farnebäck flow between
     neighbouring frames (pyramid 0.5 with 3 levels, window 11, 2 iterations, polynomial 5 with sigma 1.2).
 
+    Args:
+        flows: where the flow of this clip is found; None for OpenCV.
+
     Source:
         Farnebäck, "Two-frame motion estimation based on polynomial expansion", SCIA 2003, as in OpenCV.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, flows: PairFlows | None = None) -> None:
+        self._flows = HostPairFlows(CELL_MEANS) if flows is None else flows
         self._box = PictureBox()
         self._place: tuple[slice, slice] | None = None
+        self._moved = True
         self._earlier: NDArray[np.uint8] | None = None
-        self._earlier_small: NDArray[np.uint8] | None = None
         self._seen = 0
-        self._flows: list[NDArray[np.float32]] = []
         self._thumb: NDArray[np.uint8] | None = None
         self._differences: list[float] = []
         self._distances: list[float] = []
@@ -97,14 +134,15 @@ class CellMotion:
         luma = cast("NDArray[np.uint8]", cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
         self._find_picture(luma)
         small = self._small(luma)
-        if self._earlier is not None:
-            if self._earlier_small is None:
-                self._earlier_small = self._small(self._earlier)
-            self._flows.append(_cell_flow(self._earlier_small, small))
-            self._compare(small)
-        else:
+        if self._earlier is None:
+            self._flows.begin(small)
             self._thumb = _thumb(small)
-        self._earlier, self._earlier_small = luma, small
+        else:
+            if self._moved:
+                self._flows.begin(self._small(self._earlier))
+            self._flows.add(small)
+            self._compare(small)
+        self._earlier, self._moved = luma, False
         self._seen += 1
 
     def cells(self) -> NDArray[np.float32]:
@@ -112,9 +150,10 @@ class CellMotion:
 
         The first frame repeats the second. At a cut the flow means nothing: it is taken from the frames around it.
         """
-        if not self._flows:
+        made = self._flows.made()
+        if not made:
             return np.zeros((self._seen, CELLS, CELLS, 2), np.float32)
-        flows = np.stack([self._flows[0], *self._flows])
+        flows = cast("NDArray[np.float32]", np.stack([made[0], *made]))
         cuts = find_cuts(np.array([0.0, *self._differences]), np.array([0.0, *self._distances]))
         return bridged(flows, cuts)
 
@@ -123,7 +162,7 @@ class CellMotion:
         """Bytes of what is kept."""
         # Of whole pictures: the last one, and the darkest and brightest of each pixel.
         pictures = 0 if self._earlier is None else 3 * self._earlier.nbytes
-        return pictures + sum(flow.nbytes for flow in self._flows)
+        return pictures + self._flows.held_bytes
 
     def _find_picture(self, luma: NDArray[np.uint8]) -> None:
         # Bars do not come and go: after the first frames, looking now and then is enough.
@@ -133,7 +172,7 @@ class CellMotion:
         place = self._box.box()
         if place != self._place:
             # Both frames of a pair must be cropped alike.
-            self._place, self._earlier_small = place, None
+            self._place, self._moved = place, True
 
     def _small(self, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
         import cv2
@@ -163,24 +202,6 @@ def _thumb(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
     return cast("NDArray[np.uint8]", cv2.resize(small, _THUMB, interpolation=cv2.INTER_AREA))
-
-
-def _cell_flow(earlier: NDArray[np.uint8], later: NDArray[np.uint8]) -> NDArray[np.float32]:
-    import cv2
-
-    flow = cv2.calcOpticalFlowFarneback(
-        earlier,
-        later,
-        None,  # type: ignore[call-overload,unused-ignore]
-        pyr_scale=0.5,
-        levels=3,
-        winsize=11,
-        iterations=2,
-        poly_n=5,
-        poly_sigma=1.2,
-        flags=0,
-    )
-    return cast("NDArray[np.float32]", cv2.resize(flow, (CELLS, CELLS), interpolation=cv2.INTER_AREA))
 
 
 def find_cuts(differences: NDArray[np.float64], distances: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -216,24 +237,19 @@ def bridged(flows: NDArray[np.float32], cuts: NDArray[np.bool_]) -> NDArray[np.f
     return made
 
 
-class _CellIntake(HostIntake):
-    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> None:
-        super().__init__(head, specs)
-        self._motion = CellMotion()
+class _CellIntake(FlowIntake):
+    measure = CELL_MEANS
+
+    def __init__(self, head: ClipHead, specs: Sequence[FeatureSpec], device: FlowDevice | None) -> None:
+        super().__init__(head, specs, device)
+        self._motion = CellMotion(self.flows)
 
     @property
     def held_bytes(self) -> int:
         return self._motion.held_bytes
 
-    def see(self, index: int, frame: NDArray[np.uint8]) -> None:
-        import cv2
-
-        try:
-            self._motion.add(frame)
-        except cv2.error as error:
-            head = self.head
-            message = f"No optical flow for {head.name} ({head.width}x{head.height} pixels): {error}."
-            raise FeatureError(message, kind="flow") from error
+    def look(self, frame: NDArray[np.uint8]) -> None:
+        self._motion.add(frame)
 
     def make(self, spec: FeatureSpec) -> Features:
         line = self.head.timeline
@@ -241,8 +257,10 @@ class _CellIntake(HostIntake):
         return {"cells": self._motion.cells(), "times_s": np.array(times)}
 
 
-class MotionAccelerationEncoder(HostEncoder):
+class MotionAccelerationEncoder(SharedFlowEncoder):
     """Motion of a clip's picture in 8 x 8 cells, from all frames.
+
+    On a CUDA device clips are shared between it and the CPU's threads, whose flows differ by rounding.
 
     Features:
         ``cells``: ``cells``, float32 ``(T, 8, 8, 2)``, mean flow of each cell (row, column) from frame i - 1 to i, to
@@ -259,8 +277,3 @@ class MotionAccelerationEncoder(HostEncoder):
     )
 
     intake_type = _CellIntake
-
-    @classmethod
-    def stream(cls, spec: FeatureSpec) -> Stream:
-        """The picture alone."""
-        return "picture"

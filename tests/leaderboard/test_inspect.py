@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -143,6 +144,7 @@ def test_the_page_holds_everything_and_runs_nothing(short: Path, tmp_path: Path)
     found = inspected(short, prompt='<script>alert("x")</script> {{ 7 * 7 }}')
     write_html(found, tmp_path / "clip.html")
     page = (tmp_path / "clip.html").read_text(encoding="utf-8")
+    assert str(short.parent) not in page and f"<td>{escape(short.name)}</td>" in page, "which file, and not where"
     assert "<script" not in page
     assert "a<b>" not in page
     assert "{{ 7 * 7 }}" in page

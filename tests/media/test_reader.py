@@ -87,7 +87,7 @@ def test_leaving_early_leaves_no_processes(clips_fake: Path) -> None:
     with ClipReader(2) as reader:
         for _, _ in reader.read(_sources(clips_fake)):
             break
-        pids = [worker._process.pid for worker in reader._workers if worker._process is not None]
+        pids = [worker.process.pid for worker in reader._workers if worker.process is not None]
     assert pids
     for pid in pids:
         with pytest.raises(ProcessLookupError):
@@ -113,7 +113,7 @@ def test_a_killed_process_costs_its_own_clip_alone(clips_fake: Path, bad_clips: 
 def _kill_when_busy(reader: ClipReader) -> None:
     """Kill the process once it has spent two seconds of processor time, which the good clips never take."""
     while True:
-        process = reader._workers[0]._process
+        process = reader._workers[0].process
         if process is not None and _processor_seconds(process.pid) > 2:
             os.kill(process.pid, signal.SIGKILL)
             return
@@ -129,7 +129,7 @@ def test_a_process_that_dies_between_clips_costs_nothing(clips_fake: Path) -> No
     sources = _sources(clips_fake)[:2]
     with ClipReader(1) as reader:
         assert all(isinstance(clip, Clip) for _, clip in reader.read(sources))
-        process = reader._workers[0]._process
+        process = reader._workers[0].process
         assert process is not None
         process.kill()
         process.wait()
@@ -187,7 +187,7 @@ def test_processes_import_neither_torch_nor_the_callers_script(tmp_path: Path, e
         "with ClipReader(2) as reader:\n"
         "    for _, clip in reader.read([ClipSource('x', Path(sys.argv[1]))] * 4):\n"
         "        print(clip.frames.shape)\n"
-        "    pid = reader._workers[0]._process.pid\n"
+        "    pid = reader._workers[0].process.pid\n"
         "    print('torch' in Path(f'/proc/{pid}/maps').read_text())\n"
     )
     done = subprocess.run(
@@ -216,7 +216,7 @@ def test_ctrl_c_ends_a_script_and_its_processes(tmp_path: Path, bad_clips: tuple
         "with ClipReader(1) as reader:\n"
         "    clips = reader.read([ClipSource('x', Path(sys.argv[1]))])\n"
         "    reader._workers[0]._connected()\n"
-        "    print(reader._workers[0]._process.pid, flush=True)\n"
+        "    print(reader._workers[0].process.pid, flush=True)\n"
         "    next(clips)\n"
     )
     process = subprocess.Popen(
@@ -274,7 +274,7 @@ def test_a_process_that_sends_nonsense(
     """What a decoder taken over by a hostile file may send must not get further than its own clip."""
     (tmp_path / "impostor.py").write_text(
         "import os, socket\n"
-        "from javisbench.media.wire import receive, send\n"
+        "from javisbench.isolated.wire import receive, send\n"
         "connection = socket.socket(fileno=os.dup(0))\n"
         "receive(connection), send(connection, {'ready': True}), receive(connection)\n"
         f"data = {reply!r}.encode()\n"

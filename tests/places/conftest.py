@@ -47,3 +47,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         (folder / f"a{number}.txt").write_text(f"prompt {number}")
     return folder
+
+
+@pytest.fixture
+def url(memory: Any, clips: Path) -> str:
+    """The URL of a folder with the tiny clips, which is ``/b/clips`` in memory."""
+    for path in clips.iterdir():
+        memory.pipe_file(f"/b/clips/{path.name}", path.read_bytes())
+    return "memory://b/clips"

@@ -11,15 +11,18 @@ from javisbench import api
 from javisbench.cli import run
 from javisbench.errors import MediaError
 from javisbench.places.remote import Remote
-from tests.places.test_places import upload
 
 METRICS = ["health_silence"]
 
 
 def test_scores_of_a_bucket_are_those_of_the_folder(
-    memory: Any, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    memory: Any,
+    url: str,
+    clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    url = upload(memory, clips)
     here = api.score(clips, out=tmp_path / "run", metrics=METRICS, workers=1)
     there = api.score(url, out="memory://b/run", metrics=METRICS, workers=1)
     assert there.scores.equals(here.scores)
@@ -48,8 +51,7 @@ def test_scores_of_a_bucket_are_those_of_the_folder(
     assert api.score(url, out="memory://b/run", metrics=METRICS, workers=1).failed_samples == 0
 
 
-def test_a_broken_clip_elsewhere_is_named_by_its_url(memory: Any, clips: Path, tmp_path: Path) -> None:
-    url = upload(memory, clips)
+def test_a_broken_clip_elsewhere_is_named_by_its_url(memory: Any, url: str, tmp_path: Path) -> None:
     memory.pipe_file("/b/clips/a2.mp4", b"no clip")
     result = api.score(url, out=tmp_path / "run", metrics=METRICS, workers=1)
     (row,) = result.failures.to_dict("records")

@@ -29,6 +29,7 @@ from javisbench.protocol import V1, V2
 from javisbench.publish.archive import MEMBERS, pack, unpack
 from javisbench.publish.sources import loaded_results, unpack_verified
 from javisbench.publish.verify import verify_folder
+from javisbench.results.parquet import TableLimits
 from javisbench.results.table import board_table
 from javisbench.suite import load_suite
 
@@ -313,7 +314,7 @@ TAMPERED: dict[str, tuple[Callable[[Members], None], str]] = {
     ),
     "scores of a metric that nobody knows": (edit_scores(lambda f: f.assign(super_score=1.0)), "metric"),
     "scores in single precision": (edit_scores(lambda f: f.assign(av_align=f.av_align.astype("float32"))), "types"),
-    "scores as objects": (edit_scores(lambda f: f.assign(av_align=[{"a": 1}] * N)), "types"),
+    "scores as objects": (edit_scores(lambda f: f.assign(av_align=[{"a": 1}] * N)), "run"),
     "categories as numbers": (edit_samples(lambda f: f.assign(categories=1)), "run"),
     "no categories": (edit_samples(lambda f: f.assign(categories=[None] * N)), "run"),
     "a doubled place in the suite": (edit_samples(lambda f: f.assign(index=0)), "rows"),
@@ -475,7 +476,7 @@ def test_a_small_table_of_endless_text_is_refused_before_it_fills_the_memory(arc
 
 
 def test_a_table_of_endless_rows_is_refused(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("javisbench.results.parquet.MAX_ROWS", N - 1)
+    monkeypatch.setattr("javisbench.results.parquet.LIMITS", TableLimits(rows=N - 1))
     with pytest.raises(SubmissionError, match="at most 23 are read"):
         unpack_verified(archive, tmp_path)
 

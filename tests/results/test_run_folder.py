@@ -18,6 +18,7 @@ from javisbench.api import Result
 from javisbench.errors import RunError
 from javisbench.results import checked_json, parquet
 from javisbench.results.cell import OVERALL, STATUSES, Cell, slice_name
+from javisbench.results.parquet import TableLimits
 from javisbench.results.run_folder import load_result, load_results, read_failures, read_manifest
 from javisbench.results.summary import nested
 
@@ -139,10 +140,10 @@ def test_what_is_not_json(write_run, text, words):
 
 def test_sizes_are_bounded_before_reading(write_run, monkeypatch):
     path = write_run()
-    monkeypatch.setattr(parquet, "MAX_PARQUET_UNPACKED", 10)
+    monkeypatch.setattr(parquet, "LIMITS", TableLimits(unpacked_bytes=10))
     with pytest.raises(RunError, match="unpacks to"):
         load_result(path).scores()
-    monkeypatch.setattr(parquet, "MAX_PARQUET_BYTES", 10)
+    monkeypatch.setattr(parquet, "LIMITS", TableLimits(file_bytes=10))
     with pytest.raises(RunError, match="at most 10 are read"):
         load_result(path).scores()
     monkeypatch.setattr(checked_json, "MAX_JSON_BYTES", 10)
@@ -223,7 +224,7 @@ def test_the_front_door_has_the_reader_s_guards(write_run, monkeypatch):
         Result(path)
     (path / "summary.json").write_text(summary)
     result = Result(path)
-    monkeypatch.setattr(parquet, "MAX_ROWS", 10)
+    monkeypatch.setattr(parquet, "LIMITS", TableLimits(rows=10))
     with pytest.raises(RunError, match="at most 10 are read"):
         result.scores  # noqa: B018
     (path / "details.parquet").unlink()

@@ -379,8 +379,8 @@ def test_a_decoding_process_that_dies_costs_its_clip(
         if source.sample_id != "sample_0003":
             return original(self, source, open_clip)
         self._connected()
-        assert self._process is not None
-        pid = self._process.pid
+        assert self.process is not None
+        pid = self.process.pid
 
         def send_and_kill(*arguments: Any) -> None:
             send(*arguments)

@@ -157,7 +157,7 @@ def test_other_metrics_overlap_and_unfinished_parts_are_refused(
     with pytest.raises(RunError, match="not scored to its end"):
         merge([first, second], tmp_path / "merged")
     (second / "scores.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(RunError, match=r"scores\.parquet cannot be read .*Score the part again"):
+    with pytest.raises(RunError, match=r"scores\.parquet is not a readable .*Score the part again"):
         merge([first, second], tmp_path / "merged")
     shutil.copy(first / "scores.parquet", second / "scores.parquet")
     with pytest.raises(RunError, match="sample_0000 is in more than one part"):

@@ -19,6 +19,8 @@ import pytest
 
 from javisbench.cli import run as cli
 from javisbench.errors import MissingWeightsError, UsageError, WeightsError
+from javisbench.metrics.encoders import ENCODERS
+from javisbench.reference.wanted import EncoderChoice
 from javisbench.weights import WeightsEntry, WeightsFile, WeightStore, weights_registry
 from javisbench.weights.fetch import Verdict, fetch, needs_acknowledgement, verify
 
@@ -51,6 +53,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.etag:
             self.send_header("ETag", self.etag)
         body = self.content[start:]
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
         if self.chunked:
             self.send_header("Transfer-Encoding", "chunked")
         else:
@@ -97,7 +101,7 @@ def test_fetching_checks_the_hash_and_records_it(store: WeightStore, server: str
 
 def test_a_broken_download_goes_on_where_it_stopped(store: WeightStore, server: str) -> None:
     Handler.cut = 1
-    weights = entry(store, server)
+    weights = entry(store, server, hashlib.sha256(CONTENT).hexdigest())
     with pytest.raises(WeightsError, match="goes on there"):
         fetch(store, weights, accept_licence=True)
     with pytest.raises(MissingWeightsError):
@@ -119,7 +123,7 @@ def test_a_file_that_changed_in_between_is_fetched_whole(store: WeightStore, ser
 
 @pytest.mark.parametrize("more", [0, 7])
 def test_a_part_that_lacks_nothing_is_the_file_unless_it_is_longer(store: WeightStore, server: str, more: int) -> None:
-    weights = entry(store, server)
+    weights = entry(store, server, hashlib.sha256(CONTENT).hexdigest())
     folder = store.cache / "w"
     folder.mkdir(parents=True)
     (folder / "w.pth.part").write_bytes(CONTENT + bytes(more))
@@ -129,7 +133,7 @@ def test_a_part_that_lacks_nothing_is_the_file_unless_it_is_longer(store: Weight
 
 def test_a_connection_that_breaks_inside_a_chunk_is_said(store: WeightStore, server: str) -> None:
     Handler.chunked, Handler.cut = True, 1
-    with pytest.raises(WeightsError, match=r"could not be fetched.*goes on there"):
+    with pytest.raises(WeightsError, match=r"could not be fetched.*fetches it from its beginning"):
         fetch(store, entry(store, server), accept_licence=True)
 
 
@@ -333,12 +337,17 @@ def test_known_hashes_are_hashes_and_belong_to_files_of_known_size() -> None:
 
 
 def test_every_metric_of_javisbench_has_weights_of_known_hash() -> None:
-    """Those of VideoReward excepted, which a program of the user's reads."""
+    """Of those computed without being asked for; VideoReward's excepted, which a program of the user's reads."""
+    from javisbench.metrics.base import needed_features
     from javisbench.metrics.encoders import ENCODERS
+    from javisbench.metrics.registry import METRICS
+    from javisbench.protocol import V1
 
-    cards = [ENCODERS.get(name).card for name in ENCODERS]
+    metrics = [METRICS.get(metric_id) for metric_id in METRICS.own]
+    encoders = {spec.encoder for cls in metrics if cls.card.by_default for spec in needed_features(cls(), V1)}
+    cards = [ENCODERS.get(name).card for name in encoders]
     entries = {card.variants[card.default_variant] for card in cards} - {None, "videoreward"}
-    assert len(entries) == 10
+    assert len(entries) == 8
     assert all(weights_registry()[str(name)].hashed for name in entries), entries
 
 
@@ -349,6 +358,27 @@ def test_every_encoder_variant_has_its_entry() -> None:
     for name in ENCODERS:
         for variant, weights in ENCODERS.get(name).card.variants.items():
             assert weights is None or weights in registry, (name, variant)
+
+
+NO_CHECKPOINTS = [b"", b"PK\x03\x04 and then nothing", b"<html>not found</html>", b"\x80\x02}q\x00."]
+
+
+@pytest.mark.parametrize("content", NO_CHECKPOINTS)
+def test_damaged_weights_are_one_sentence_with_both_hashes(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "weights" / "ImageBind.pth"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    store = WeightStore([file.parent])
+    entry = store.entry("imagebind_huge")
+    file.rename(file.with_name(entry.local_names[0]))
+    located = store.locate("imagebind_huge")
+    choice = EncoderChoice("imagebind", "huge", ENCODERS.get("imagebind"), located)
+    with pytest.raises(WeightsError) as caught:
+        choice.load("cpu")
+    told = caught.value.message
+    assert str(located.path) in told and hashlib.sha256(content).hexdigest() in told
+    assert all(str(known.sha256) in told for known in entry.hashed) and entry.hashed
+    assert "\n" not in caught.value.sentence and "weights fetch imagebind_huge" in told
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_files_without_a_repository_are_fetched_one_by_one(
     store: WeightStore, loose: WeightsEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = {"https://example.org/data/one.model": b"first", "https://example.org/data/two.pth": b"tampered"}
-    monkeypatch.setattr(fetching, "_download", lambda url, part, report: part.write_bytes(served[url]))
+    monkeypatch.setattr(fetching, "download", lambda remote, part, report: part.write_bytes(served[remote.url]))
     with pytest.raises(WeightsError, match=r"two\.pth .* has SHA-256"):
         fetch(store, loose, accept_licence=True)
     with pytest.raises(MissingWeightsError):

@@ -79,11 +79,14 @@ class Cluster:
             RunError: the cluster fails.
         """
         import ray.data
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         # Ray restarts actors and gives them their groups again for ever, which is right for machines that are lost.
-        tries = ray.remote(_Tries).options(num_cpus=0).remote()
+        # Counted on this machine: if that is lost, so is the job.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        tries = ray.remote(_Tries).options(num_cpus=0, scheduling_strategy=here).remote()
         rows = [{"number": number, "data": pickle.dumps((group, []))} for number, group in enumerate(groups)]
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         for pool in pools:
@@ -152,7 +155,11 @@ class _Actor:
 
         if self._inner is None or isinstance(group, JavisbenchError):
             return self._problem or group
-        if ray.get(self._tries.begin.remote(self._inner.kind, number)) > _MOST_TRIES:
+        try:
+            tries = ray.get(self._tries.begin.remote(self._inner.kind, number))
+        except ray.exceptions.RayError:
+            tries = 1  # nobody counts any more; that stops no work
+        if tries > _MOST_TRIES:
             return RunError(
                 f"Processes of the Ray cluster ended {_MOST_TRIES} times while they worked on "
                 f"{self._inner.told(group)}: too little memory, or a defect. What came back before is kept.",
@@ -288,9 +295,9 @@ def _explained() -> Iterator[None]:
         cause = error.cause if isinstance(getattr(error, "cause", None), Exception) else None
         if isinstance(cause, JavisbenchError):
             raise cause from error
-        if isinstance(cause, ray_errors.RayError | OSError):
+        if isinstance(cause, ray_errors.RayError) and type(cause).__name__ != "UserCodeException":
             raise _failed(str(cause), error) from error
-        raise
+        raise  # a defect of this package
     except ray_errors.RayActorError as error:
         raise _failed("its actors, or their machines, are gone", error) from error
     except ray_errors.RayError as error:

@@ -54,9 +54,7 @@ def measure_cost(
     seconds: dict[tuple[FeatureSpec, ...], float | None] = {}
     with progress.stage("timing encoders", len(needed), "encoders") as stage, arithmetic("fp32"):
         for name, groups in sorted(needed.items()):
-            choice = plan.encoders[name]
-            encoder = choice.cls(choice.variant)
-            encoder.load(choice.weights.path if choice.weights else None, device)
+            encoder = plan.encoders[name].load(device)
             seconds |= {specs: _timed(encoder, clips, specs) for specs in sorted(groups, key=repr)}
             encoder.close()
             stage.advance()

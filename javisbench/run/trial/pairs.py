@@ -144,7 +144,11 @@ def _source(folder: Path, video: str, audio: str) -> ClipSource:
         if "\0" in name:
             raise ValueError("a file's name holds a NUL character")
         paths.append(folder / name)
-        if not paths[-1].is_file():
+        try:
+            found = paths[-1].is_file()
+        except OSError as error:  # a name that no file system takes
+            raise ValueError(f"{name[:80]!r} is no name of a file ({error.strerror})") from error
+        if not found:
             raise ValueError(f"there is no file {name}")
     sound = paths[1] if audio else sidecar_for(paths[0])
     return ClipSource(video, paths[0], sound)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from javisbench.media import buffers
+from javisbench.isolated import buffers
 
 
 @pytest.mark.parametrize("memfd", [True, False])
