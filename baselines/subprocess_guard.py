@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from javisbench.private import redacted
+from javisbench.system_faults import awake_s, fault_of
 
 log = logging.getLogger(__name__)
 LOG_BYTES = 5 * 2**20
@@ -24,6 +25,8 @@ LINE_BYTES = 2**20
 TERM_GRACE_S = 2.0
 CLOSE_GRACE_S = 10.0
 _TAIL_BYTES = 4096
+# Time-outs are counted in steps, so that a machine that sleeps or a run that is stopped costs one step at most.
+_STEP_S = 0.5
 # Waits until its stdin says something or closes. It closes when javisbench is gone, however that happened.
 _GUARD = "import os, signal, sys; os.read(0, 1) or os.killpg(int(sys.argv[1]), signal.SIGKILL)"
 
@@ -79,6 +82,7 @@ class Program:
 
     Raises:
         ProgramError: it cannot be started.
+        OSError: the system has no room for it.
     """
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], log_file: ProgramLog, *, talks: bool):
@@ -92,6 +96,8 @@ class Program:
                 start_new_session=True,
             )
         except OSError as error:
+            if fault_of(error) is not None:  # no process or descriptor to be had is no fault of a clip
+                raise
             raise ProgramError("crash", f"The program {argv[0]} cannot be started: {error.strerror}.") from error
         self._guard = _guard(self._process.pid)
         self._log = log_file
@@ -135,13 +141,15 @@ class Program:
             ):
                 os.set_blocking(pipe.fileno(), False)
                 selector.register(pipe, event)
-            begun = time.monotonic()
+            spent_s = 0.0
             while True:
                 allowed = timeout_s if self._answered else timeout_s + start_timeout_s
-                left = begun + allowed - time.monotonic()
+                left = allowed - spent_s
                 if left <= 0:
                     raise ProgramError("timeout", f"The program gave no answer within {allowed:g} s and was ended.")
-                ready = {key.fileobj for key, _ in selector.select(min(left, 0.5))}
+                begun, at_most_s = time.monotonic(), min(left, _STEP_S)
+                ready = {key.fileobj for key, _ in selector.select(at_most_s)}
+                spent_s += awake_s(at_most_s, time.monotonic() - begun)
                 if self._process.stdin in ready:
                     payload = self._write(payload)
                     if not payload:
@@ -150,8 +158,8 @@ class Program:
                     for answer in self._read():
                         self._answered = True
                         yield answer
-                        # Counted from here: the time that the caller took is not the program's.
-                        begun = time.monotonic()
+                        # The time that the caller took is not the program's.
+                        spent_s = 0.0
                 elif not self.alive:
                     raise ProgramError("crash", f"The program ended before it answered ({self.cause()}).")
 
@@ -187,10 +195,14 @@ class Program:
         Raises:
             ProgramError: ``crash`` (exit status other than 0) or ``timeout``.
         """
-        try:
-            code = self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise ProgramError("timeout", f"The program did not end within {timeout_s:g} s and was ended.") from error
+        spent_s, code = 0.0, None
+        while code is None:
+            begun, at_most_s = time.monotonic(), min(timeout_s - spent_s, _STEP_S)
+            if at_most_s <= 0:
+                raise ProgramError("timeout", f"The program did not end within {timeout_s:g} s and was ended.")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(at_most_s)
+            spent_s += awake_s(at_most_s, time.monotonic() - begun)
         if code != 0:
             raise ProgramError("crash", f"The program failed ({self.cause()}).")
 

@@ -8,14 +8,18 @@ import fcntl
 import json
 import logging
 import os
+import re
 import secrets
+import shutil
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from javisbench.errors import RunError
+from javisbench.errors import RunError, SystemFaultError
+from javisbench.system_faults import SYSTEMS
 from javisbench.text import json_text
 
 log = logging.getLogger(__name__)
@@ -29,9 +33,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that replaces it, whole or not at all, when the block ends well.
 
     Raises:
-        RunError: no space, no permission, or a read-only file system; `target` is as it was.
+        SystemFaultError: no space, no permission, a file system that is read-only or gone; `target` is as it was.
     """
-    temporary = target.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
+    temporary = target.with_name(f"{_TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
     try:
         with _explained(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,19 +60,30 @@ def _explained(target: Path) -> Iterator[None]:
 
 
 def disk_trouble(error: BaseException | None, target: Path) -> RunError | None:
-    """What to tell the user when `error` says that the disk is full or `target` may not be written; None otherwise."""
-    code = getattr(error, "errno", None)
+    """What to tell the user when `error` says that `target` cannot be written, for a reason that is not its content.
+
+    Returns:
+        a `SystemFaultError` of kind ``no_space``, ``not_writable`` or ``system``; None for any other error.
+    """
+    code: int | None = getattr(error, "errno", None)
+    if code is None:
+        return None
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
+        return SystemFaultError(
             f"No space left to write {target}. Nothing written so far is lost: free space and run the same command "
             f"again.",
             kind="no_space",
         )
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return RunError(
+        return SystemFaultError(
             f"{target} cannot be written ({os.strerror(code)}). Nothing written so far is lost: make the folder "
             f"writable, or choose another with --out, and run the same command again.",
             kind="not_writable",
+        )
+    if code in SYSTEMS:
+        return SystemFaultError(
+            f"{target} cannot be written ({os.strerror(code)}). Nothing written so far is lost: run the same command "
+            f"again when the system has recovered."
         )
     return None
 
@@ -83,6 +98,29 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def sweep_earlier(target: Path) -> None:
+    """Remove what processes of this machine that are gone left of writing `target`, in a folder that has no lock."""
+    mine = re.compile(rf"{re.escape(_TEMPORARY)}{_host()}-([0-9]+)-[0-9a-f]{{8}}-{re.escape(target.name)}")
+    with contextlib.suppress(OSError):
+        for path in target.parent.iterdir():
+            if (found := mine.fullmatch(path.name)) and not _runs(int(found[1])):
+                path.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_bytes(target: Path, data: bytes) -> None:
@@ -177,16 +215,86 @@ def stale_files(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """A new, empty folder that takes the place of `target`, with all that is in it, when the block ends well.
+
+    The two change places in one step where the system can (Linux): whoever looks sees the old folder or the new one.
+    What a killed process left of an earlier try is removed.
+
+    Raises:
+        RunError: another process is about to replace it.
+        SystemFaultError: the disk is full or cannot be written.
+    """
+    work = target.with_name(f".{target.name}.new")
+    mine = False
+    try:
+        with locked(work), _explained(target):
+            mine = True
+            for left in work.iterdir():
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                elif left.name != ".lock":
+                    left.unlink()
+            fresh = work / "fresh"
+            fresh.mkdir()
+            try:
+                yield fresh
+                _exchange(fresh, target)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
+    finally:
+        if mine:
+            with contextlib.suppress(OSError):
+                (work / ".lock").unlink()
+                work.rmdir()
+
+
+def _exchange(fresh: Path, target: Path) -> None:
+    if not target.exists():
+        fresh.rename(target)
+    elif not _renameat2(fresh, target):
+        earlier = fresh.with_name("earlier")
+        target.rename(earlier)
+        fresh.rename(target)
+        shutil.rmtree(earlier, ignore_errors=True)
+    _sync(target.parent)
+
+
+def _renameat2(one: Path, other: Path) -> bool:
+    """Let two names change places; False where the system or the file system cannot."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+
+
+def is_temporary(path: Path, name: str) -> bool:
+    """Whether a file is what a killed process left of writing `name`."""
+    return path.name.startswith(_TEMPORARY) and path.name.endswith(f"-{name}")
+
+
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the operating system frees it when this process goes, however it goes.
 
     Raises:
-        RunError: another process holds it; the message says which, where and since when.
+        RunError: another process holds it; the message says which, where and since when. Or it cannot be written to.
+        SystemFaultError: at the end, the folder is not the one that was locked: its file system is gone.
     """
-    with _explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: what a full disk refuses must not come back when the file is closed.
-        file = (folder / ".lock").open("ab+", buffering=0)
+    try:
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what a full disk refuses must not come back when the file is closed.
+            file = (folder / ".lock").open("ab+", buffering=0)
+    except SystemFaultError as error:
+        if error.kind != "not_writable":
+            raise
+        # Before anything was done, it is the choice of the folder that is wrong.
+        raise RunError(error.sentence, kind=error.kind) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -207,9 +315,25 @@ def locked(folder: Path) -> Iterator[None]:
             file.write(json.dumps(holder).encode())
         try:
             yield
+        except (OSError, RunError) as error:
+            _check_still_there(folder, file, error)
+            raise
+        else:
+            _check_still_there(folder, file, None)
         finally:
             with contextlib.suppress(OSError):
                 file.truncate(0)
+
+
+def _check_still_there(folder: Path, file: IO[bytes], error: Exception | None) -> None:
+    """Nothing must be taken for done that went to where the folder's file system was mounted before it vanished."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat((folder / ".lock").stat(), os.fstat(file.fileno())):
+            return
+    raise SystemFaultError(
+        f"{folder} is not the folder any more that this process began to work in: its file system is gone, or it was "
+        f"moved. Run the same command again when it is back."
+    ) from error
 
 
 def _holder(file: IO[bytes]) -> str:

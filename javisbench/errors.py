@@ -115,6 +115,16 @@ class RunError(JavisbenchError):
     kind = "run"
 
 
+class SystemFaultError(RunError):
+    """The system failed: a file system is gone, memory or disk is full. The same command goes on later.
+
+    ``kind`` is ``system``, or ``no_space`` or ``not_writable`` where a disk is full or has become read-only.
+    """
+
+    kind = "system"
+    exit_code = 3
+
+
 class ReferenceFeaturesError(JavisbenchError):
     """Reference statistics that do not fit the run."""
 

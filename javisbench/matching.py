@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from javisbench.errors import UsageError
+from javisbench.errors import SystemFaultError, UsageError
 from javisbench.media import ClipSource, sidecar_for
 from javisbench.media.source import VIDEO_SUFFIXES
 from javisbench.places import Cache, PlaceError, gather, named
 from javisbench.suite import Sample, Suite
 from javisbench.suite_folder import REPEAT_NAME, videos_in
 from javisbench.suite_rows import read_table
+from javisbench.system_faults import Places
 
 _REPEAT = re.compile(r"[0-9]{0,4}")
 
@@ -40,11 +41,16 @@ class Matched:
         items: one a sample and repeat, in suite order.
         extra: video files that belong to no sample.
         how: ``id``, ``index``, ``manifest`` or ``suite``.
+        places: the folders of the files as they were found, to tell later whether one has gone.
     """
 
     items: tuple[Item, ...]
     extra: tuple[Path, ...]
     how: str
+    places: Places = field(default_factory=Places, compare=False)
+
+    def __post_init__(self) -> None:
+        self.places.add(file for item in self.items if item.source is not None for file in item.source.files)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -72,10 +78,18 @@ def match_clips(
     """Match clips made elsewhere: those of a folder, or of the suite's ``pred_video_path`` column for None.
 
     Arguments and errors are those of `match_folder` and `match_paths`.
+
+    Raises:
+        SystemFaultError: the folder vanished meanwhile: clips seem to be missing, or to have no sound beside them.
     """
     if folder is None:
         return match_paths(suite, "pred_video_path")
-    return match_folder(folder, suite, manifest=manifest, repeats=repeats)
+    listed = folder / "listed"
+    places = Places([listed])
+    matched = match_folder(folder, suite, manifest=manifest, repeats=repeats)
+    if fault := places.lost(listed):
+        raise SystemFaultError(f"Clips cannot be matched: {fault.reason}. Run the same command again when it is back.")
+    return matched
 
 
 def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, repeats: int | None = None) -> Matched:

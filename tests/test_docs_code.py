@@ -26,7 +26,9 @@ import pytest
 import javisbench
 from javisbench.cli import run
 from javisbench.clip import Clip, ClipSpec
+from javisbench.durable import write_json
 from javisbench.media import write_clip
+from javisbench.results.seal import sealed_manifest, sealed_summary
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/*.md"))
@@ -158,8 +160,14 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rename(run_folder: Path, name: str, other: str) -> None:
     """Another model's name: boards refuse two runs of one."""
-    for path in (run_folder / "run.json", run_folder / "summary.json"):
-        path.write_text(path.read_text(encoding="utf-8").replace(f'"{name}"', f'"{other}"'), encoding="utf-8")
+
+    def renamed(file: str) -> Any:
+        return json.loads((run_folder / file).read_text(encoding="utf-8").replace(f'"{name}"', f'"{other}"'))
+
+    summary, manifest = sealed_summary(renamed("summary.json"), run_folder), renamed("run.json")
+    write_json(run_folder / "summary.json", summary)
+    manifest["scoring"]["generations"] = {summary["run"]["protocol"]: summary["generation"]}
+    write_json(run_folder / "run.json", sealed_manifest(manifest))
 
 
 SCRIPTS = {

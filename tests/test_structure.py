@@ -43,6 +43,7 @@ ROOMS = (
         "clip",
         "errors",
         "hub",
+        "system_faults",
         "isolated",
         "places",
         "private",

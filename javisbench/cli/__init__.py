@@ -13,8 +13,9 @@ import click
 from javisbench import __version__
 from javisbench.cli import output
 from javisbench.cli.signals import end_in_order, exit_code
-from javisbench.errors import JavisbenchError
+from javisbench.errors import JavisbenchError, SystemFaultError
 from javisbench.registry import did_you_mean
+from javisbench.system_faults import fault_of
 
 # Command to its module (whose `command` it is) and its line in the overview.
 COMMANDS = {
@@ -79,8 +80,8 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Exit codes: 0 done, 1 samples failed under --strict, 2 bad usage or input; 130, 143 and 129 after Ctrl-C, SIGTERM
-    and SIGHUP.
+    Exit codes: 0 done, 1 samples failed under --strict, 2 bad usage or input, 3 stopped by the system (the same command
+    goes on); 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
     """
     sys.excepthook = output.defect
     end_in_order()
@@ -106,3 +107,11 @@ def run(args: Sequence[str] | None = None) -> int:
         logging.getLogger(__name__).debug("stopped", exc_info=True)
         output.error(error)
         return error.exit_code
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        named = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        output.error(SystemFaultError(f"Stopped by the system: {fault.reason}{named}. Run the same command again."))
+        return SystemFaultError.exit_code

@@ -32,6 +32,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "batch_clips",
         "clip_memory",
         "clip_deadline",
+        "patience",
         "weights_dirs",
     ),
     "Output": ("out", "html", "effects", "list_damages", "drop_clips", "strict", "as_json", "quiet", "verbose", "help"),

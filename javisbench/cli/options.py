@@ -220,6 +220,14 @@ scoring_options = compose(
         help="Time that reading one clip may take, beside a second for each four million pixels.",
     ),
     click.option(
+        "--patience",
+        type=click.FloatRange(min=0, max=86400),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
+    ),
+    click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a batch. [default: 1 on a CPU; what fills a GPU]"
     ),
 )

@@ -96,6 +96,7 @@ def scoring_options(given: dict[str, Any]) -> Any:
         precision=given["precision"],
         clip_memory_mib=given["clip_memory"],
         clip_deadline_s=given["clip_deadline"],
+        patience_s=given["patience"],
         slice_by=given["slice_by"],
         engine=given.get("engine", "local"),
         engine_address=given.get("engine_address"),

@@ -55,8 +55,12 @@ def launch(module: str) -> Launched:
         OSError: no process can be started.
     """
     ours, theirs = socket.socketpair()
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     with theirs:
+        try:
+            errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        except OSError:
+            ours.close()
+            raise
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module],

@@ -6,6 +6,7 @@ hostile files sends. A decoded clip's buffer travels with its message as a file 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -28,11 +29,14 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     Raises:
         EOFError: the other side has closed the connection.
         TimeoutError: the connection's timeout has passed.
+        OSError: this process may have no more descriptors (EMFILE).
         ValueError: what came is not a message.
     """
-    head, descriptors, _, _ = socket.recv_fds(connection, 4, 1, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+    head, descriptors, flags, _ = socket.recv_fds(connection, 4, 1, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     complete = False
     try:
+        if flags & socket.MSG_CTRUNC:  # the kernel drops a descriptor that has no place, without an error
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         head += _receive_exactly(connection, 4 - len(head))
         size = int.from_bytes(head, "big")
         if size > _MAX_MESSAGE_BYTES:

@@ -8,7 +8,6 @@ lets no page run a script that is not a file of the site.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from javisbench.durable import replaced_folder
 from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
 from javisbench.leaderboard.about import About, about_suites, about_weights
@@ -142,18 +142,10 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     refused: list[Refused] = []
-    # Built beside its place and moved there whole, so that an error leaves the earlier site as it was.
-    with (
-        loaded_results(sources, refused) as results,
-        tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work,
-    ):
-        fresh = Path(work) / "site"
-        fresh.mkdir()
+    # Built beside its place and put there whole, so that an error leaves the earlier site as it was.
+    with loaded_results(sources, refused) as results, replaced_folder(out) as fresh:
         site = _Site(results, fresh, options, about, refused)
         site.build()
-        if out.exists():
-            out.rename(Path(work) / "earlier")
-        fresh.rename(out)
     return SiteReport(out / "index.html", site.pages, len(results), tuple(refused))
 
 

@@ -5,12 +5,17 @@ They stand in ``failures.jsonl`` and are part of the public interface: a kind is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from javisbench.errors import MediaError
+from javisbench.system_faults import Fault, Places, fault_of
 
 KINDS: dict[str, str] = {
     "not_found": "there is no such file, or a link leads nowhere",
     "not_a_file": "a folder, pipe, socket or device where a media file should be",
     "no_permission": "the file may not be read",
+    "unreadable": "the system gives an error when this file is read, and not for others (a bad sector, say)",
     "empty_file": "the file has no bytes",
     "unsupported_format": "the content is none of the accepted container formats, whatever the name says",
     "bad_container": "the container's own structure is damaged or incomplete (no index, broken header)",
@@ -30,6 +35,32 @@ KINDS: dict[str, str] = {
 
 STOPPING = frozenset(("worker_start", "unreachable"))
 """Kinds that say nothing of a clip: the job stops, and goes on with the same command."""
+
+
+OF_CONTENT = (
+    "bad_container",
+    "no_video_stream",
+    "no_frames",
+    "short_read",
+    "decode_error",
+    "bad_audio",
+    "bad_sidecar",
+)
+"""Kinds of bytes that are not what they should be; FFmpeg takes a disk that fails for damage, or for a file's end."""
+
+MAYBE_PASSED = (*OF_CONTENT, "not_found", "no_permission", "unreadable")
+"""Kinds that a trouble of the system looks like which is over when it is asked for: such a clip is looked at twice."""
+
+
+OWN = ("not_a_file", "empty_file", "too_large", "unsupported_format")
+"""Kinds of a file's type, size or first bytes alone, which no trouble of the system looks like."""
+
+
+def fault_of_reading(failure: Exception, files: Iterable[Path], places: Places) -> Fault | None:
+    """Whether it is the system's fault that the files of a clip could not be read (`javisbench.system_faults`)."""
+    if isinstance(failure, MediaError) and failure.kind in OWN:
+        return None
+    return fault_of(failure) or next(filter(None, map(places.lost, files)), None)
 
 
 def media_error(kind: str, message: str) -> MediaError:

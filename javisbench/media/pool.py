@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,16 +13,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from javisbench.clip import Clip, ClipHead, Damage, FrameRun
-from javisbench.errors import JavisbenchError, MediaError
-from javisbench.media.errors import STOPPING, media_error
-from javisbench.media.process import C, Consumer, Worker
+from javisbench.errors import JavisbenchError, MediaError, SystemFaultError
+from javisbench.media.errors import MAYBE_PASSED, STOPPING, fault_of_reading, media_error
+from javisbench.media.process import C, Consumer, DisturbedError, Worker
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, sidecar_for
+from javisbench.system_faults import Fault, Places, can_be_read, tried_again
 
 if TYPE_CHECKING:
     from typing import Self
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+log = logging.getLogger(__name__)
 
 
 class HeldConsumer(Consumer, Protocol):
@@ -166,22 +171,48 @@ def _whole(limits: DecodeLimits) -> Callable[[ClipHead], WholeClip]:
     return lambda head: WholeClip(head, limits)
 
 
+class _Nothing:
+    """Wants no frame; that a clip can be read to its end is all."""
+
+    held_bytes = 0
+
+    def __init__(self, head: ClipHead) -> None:
+        import numpy as np
+
+        self.wanted: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def take(self, run: FrameRun) -> None:
+        """None comes."""
+
+    def end(self, damage: tuple[Damage, ...]) -> None:
+        """It can be read."""
+
+
 class ClipReader:
     """Reads many clips in worker processes, in order, a little ahead of the caller.
 
     Use it as a context manager. A clip that cannot be read comes back as its `MediaError` in its place; a process that
     dies or exceeds the deadline costs its own clip and is replaced. The result does not depend on the number of
-    processes.
+    processes. What is the system's fault (`javisbench.system_faults`) is tried again, and costs no clip: if it lasts,
+    reading ends.
 
     Args:
         workers: number of decoding processes, one thread each.
-        limits: what one clip may cost.
+        limits: what one clip may cost, and how long the system may take to recover.
+        places: where the clips were listed; None: where they are when they are to be read.
         lookahead: how many clips may be decoded or in work before the caller asks for them; ``4 * workers`` by
             default, 8 at least. Besides, no clip is begun ahead of time while those that wait hold
             ``limits.max_decoded_bytes`` or more.
     """
 
-    def __init__(self, workers: int = 1, limits: DecodeLimits | None = None, *, lookahead: int | None = None) -> None:
+    def __init__(
+        self,
+        workers: int = 1,
+        limits: DecodeLimits | None = None,
+        *,
+        lookahead: int | None = None,
+        places: Places | None = None,
+    ) -> None:
         if workers < 1:
             raise ValueError("workers must be 1 or more")
         if lookahead is not None and lookahead < 1:
@@ -190,6 +221,10 @@ class ClipReader:
         self._lookahead = lookahead or max(8, 4 * workers)
         self._workers = [Worker(self._limits) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
+        self._places = places or Places()
+        # By folder, the clip that was read last without trouble; and how many in a row were lost in spite of that.
+        self._good: dict[Path, ClipSource] = {}
+        self._lost: list[ClipSource] = []
         # Guards everything below: the jobs nobody has begun, and the bytes of clips that wait for the caller.
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
@@ -235,6 +270,7 @@ class ClipReader:
         Raises:
             MediaError: ``worker_start``: no decoding process can be started at all; ``unreachable``: the place of the
                 clips.
+            SystemFaultError: the system failed, and did not recover within ``limits.patience_s``.
         """
         whole = _whole(self._limits)
         for source, outcome in self.stream(sources, lambda _, head: whole(head)):
@@ -256,6 +292,7 @@ class ClipReader:
         Raises:
             MediaError: ``worker_start``: no decoding process can be started at all; ``unreachable``: the place of the
                 clips.
+            SystemFaultError: the system failed, and did not recover within ``limits.patience_s``.
         """
         self._start_threads()
         pending: deque[_Job] = deque()
@@ -266,8 +303,14 @@ class ClipReader:
                     pending.append(self._submit(source, open_clip))
                 if not pending:
                     return
+                source = pending[0].source
                 outcome = self._result(pending[0])
-                source = pending.popleft().source
+                if isinstance(outcome, Exception):
+                    outcome = self._settled(outcome, pending)
+                else:
+                    self._good[self._places.folder(source.video)] = source
+                    self._lost.clear()
+                pending.popleft()
                 yield source, outcome
         finally:
             self._cancel(pending)
@@ -283,8 +326,72 @@ class ClipReader:
             for thread in self._threads:
                 thread.start()
 
+    def _settled(self, failure: Exception, pending: deque[_Job]) -> Any:
+        """What becomes of a clip that could not be read: its consumer after all, or the `MediaError` that it keeps.
+
+        Raises:
+            SystemFaultError: the system is at fault.
+        """
+        source = pending[0].source
+
+        def again() -> Any:
+            pending[0] = self._enqueue(_Job(source, pending[0].open_clip))
+            return self._result(pending[0])
+
+        if isinstance(failure, SystemFaultError) or (isinstance(failure, MediaError) and failure.kind == "unreachable"):
+            raise failure
+        if isinstance(failure, MediaError) and failure.kind in MAYBE_PASSED and self._fault(source, failure) is None:
+            outcome = again()
+            if not isinstance(outcome, Exception):
+                log.warning("%s was read at the second try; at the first: %s", source.video, failure.message)
+                return outcome
+            failure = outcome
+        outcome, fault = tried_again(
+            failure, again, lambda error: self._fault(source, error), self._limits.patience_s, source.video
+        )
+        if fault is None:
+            if isinstance(outcome, OSError) or (isinstance(outcome, MediaError) and outcome.kind in STOPPING):
+                raise outcome
+            return outcome
+        assert isinstance(outcome, Exception)
+        return self._alone(source, outcome, fault)
+
+    def _fault(self, source: ClipSource, failure: Exception) -> Fault | None:
+        if isinstance(failure, DisturbedError):
+            return Fault(failure.message.rstrip("."), certain=failure.kind == "worker_start")
+        return fault_of_reading(failure, source.files, self._places)
+
+    def _alone(self, source: ClipSource, failure: Exception, fault: Fault) -> MediaError:
+        """The error of a clip that is alone in its trouble: another one of its folder can be read even now.
+
+        Raises:
+            SystemFaultError: it is not, or nothing can be said for it.
+        """
+        works = self._another_can_be_read(source)
+        if works is None and not fault.certain and not self._lost:
+            works = True
+        self._lost.append(source)
+        if not works:
+            raise SystemFaultError(f"{source.video} cannot be read: {fault.reason}") from failure
+        if isinstance(failure, DisturbedError):
+            return failure
+        return media_error("unreadable", f"{source.video}: {fault.reason}, for this file alone.")
+
+    def _another_can_be_read(self, source: ClipSource) -> bool | None:
+        """Whether a clip of the same folder that was read before is read again; None where there is none."""
+        good = self._good.get(self._places.folder(source.video))
+        if good is None:
+            return None
+        if good.cache is None and not can_be_read(good.video):
+            return False
+        job = self._enqueue(_Job(good, _Nothing))
+        return not isinstance(self._result(job), Exception)
+
     def _submit(self, source: ClipSource, open_clip: Callable[[ClipSource, ClipHead], HeldConsumer]) -> _Job:
-        job = _Job(source, partial(open_clip, source))
+        self._places.add(source.files)
+        return self._enqueue(_Job(source, partial(open_clip, source)))
+
+    def _enqueue(self, job: _Job) -> _Job:
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
@@ -301,12 +408,9 @@ class ClipReader:
             self._waiting_bytes -= job.size
             job.size = 0
             self._changed.notify_all()
-        outcome = job.outcome
-        if outcome is None:
+        if job.outcome is None:
             raise JavisbenchError(f"{job.source.title}: reading failed inside javisbench; see the traceback above.")
-        if isinstance(outcome, OSError) or (isinstance(outcome, MediaError) and outcome.kind in STOPPING):
-            raise outcome
-        return outcome
+        return job.outcome
 
     def _cancel(self, pending: Iterable[_Job]) -> None:
         with self._changed:
@@ -321,10 +425,10 @@ class ClipReader:
     def _serve(self, worker: Worker) -> None:
         """One thread per process: take a job, wait for its clip."""
         while (job := self._take()) is not None:
-            outcome: HeldConsumer | MediaError | OSError | None = None
+            outcome: HeldConsumer | Exception | None = None
             try:
                 outcome = worker.stream(job.source, job.open_clip)
-            except (MediaError, OSError) as failure:
+            except (MediaError, SystemFaultError, OSError) as failure:
                 outcome = failure
             finally:
                 self._finish(job, outcome)
@@ -342,7 +446,7 @@ class ClipReader:
                 self._changed.wait()
         return None
 
-    def _finish(self, job: _Job, outcome: HeldConsumer | MediaError | OSError | None) -> None:
+    def _finish(self, job: _Job, outcome: HeldConsumer | Exception | None) -> None:
         with self._changed:
             job.done = True
             if not job.cancelled:
@@ -361,5 +465,5 @@ class _Job:
     wanted: bool = False
     done: bool = False
     cancelled: bool = False
-    outcome: HeldConsumer | MediaError | OSError | None = None
+    outcome: HeldConsumer | Exception | None = None
     size: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from javisbench.isolated.process import Launched, launch, machine_load
 from javisbench.isolated.wire import receive, send
 from javisbench.media.errors import media_error
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo
+from javisbench.system_faults import SYSTEMS, awake_s
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +54,18 @@ C = TypeVar("C", bound=Consumer)
 T = TypeVar("T")
 
 
-class _KilledError(MediaError):
-    """A signal has ended the process before it was ready."""
+class DisturbedError(MediaError):
+    """The process was killed from outside, stopped, or did not come to work: this need not be the clip's fault.
+
+    Besides, no process could be started (``worker_start``), which never is.
+    """
+
+
+# Sent by the system when memory is short, or by a person; and by the process's own alarm, which rings only when nobody
+# has kept the deadline, because the machine slept or both processes were stopped.
+_SIGNALS_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGALRM)
+# A process that has taken less than this share of its time on a processor was waiting: for a disk, or to be woken.
+_LEAST_WORK = 0.1
 
 
 class Worker:
@@ -192,12 +204,12 @@ class Worker:
         """Start the process; once more where something else has ended it meanwhile (a shortage of memory, say).
 
         Raises:
-            MediaError: ``worker_start``: it does not come up.
+            MediaError: ``worker_start``: it does not come up. A `DisturbedError` where that is the system's doing.
         """
         for _ in range(_STARTS - 1):
             try:
                 self._start_once()
-            except _KilledError:
+            except DisturbedError:
                 continue
             return
         self._start_once()
@@ -209,17 +221,37 @@ class Worker:
             try:
                 self._launched = launched = launch(_MODULE)
             except OSError as failure:
-                raise media_error("worker_start", f"No decoding process can be started: {failure}.") from failure
+                told = f"No decoding process can be started: {failure}."
+                raise DisturbedError(told, kind="worker_start") from failure
         launched.connection.settimeout(_START_TIMEOUT_S)
         try:
             send(launched.connection, asdict(self._limits))
             receive(launched.connection)
         except (EOFError, OSError, ValueError) as failure:
             reason = launched.cause_of_death()
-            killed = (launched.process.poll() or 0) < 0
+            late = isinstance(failure, TimeoutError)
+            # Of itself it can only end with an exit status; and what it says then is the last line of a traceback.
+            disturbed = late or (launched.process.poll() or 0) < 0 or _tells_fault(reason)
             self._stop()
-            error = _KilledError if killed else MediaError
-            raise error(f"The decoding process {reason} before it was ready.", kind="worker_start") from failure
+            error = DisturbedError if disturbed else MediaError
+            raise error(f"The decoding process {reason} before it was ready.", kind="worker_start") from _told_by(
+                failure
+            )
+
+    @property
+    def ended_from_outside(self) -> bool:
+        """Whether something else than the process itself has ended it."""
+        code = None if self.process is None else self.process.poll()
+        return code is not None and -code in _SIGNALS_FROM_OUTSIDE
+
+    def processor_s(self) -> float | None:
+        """Seconds that the process has worked; None where the system does not tell."""
+        try:
+            assert self.process is not None
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, IndexError, AssertionError):
+            return None
 
     def cause_of_death(self) -> str:
         """How the process ended, with the last line that it wrote, if any."""
@@ -245,6 +277,7 @@ class _Talk:
         self._worker = worker
         self._limits = limits
         self._spent_s = 0.0
+        self._worked_before_s: float | None = None
         self._connection: socket.socket | None = None
 
     def say(self, message: dict[str, Any], descriptors: list[int] | None = None) -> dict[str, Any]:
@@ -256,20 +289,23 @@ class _Talk:
         try:
             if self._connection is None:
                 self._connection = self._worker.begin(message)
+                self._worked_before_s = self._worker.processor_s()
             else:
                 send(self._connection, message, descriptors)
             self._await(self._connection)
             reply, buffers_of_reply = receive(self._connection)
         except (EOFError, OSError) as failure:
             reason = self._worker.cause_of_death()
-            raise media_error("worker_died", f"{self.video}: the decoding process {reason}.") from failure
+            disturbed = isinstance(failure, TimeoutError) or self._worker.ended_from_outside
+            kind = DisturbedError if disturbed else MediaError
+            raise kind(f"{self.video}: the decoding process {reason}.", kind="worker_died") from _told_by(failure)
         except ValueError as failure:
             raise self._nonsense() from failure
         if not reply.keys() & {"head", "run"}:
             self._worker.settle()
         if "kind" in reply:
             _close(buffers_of_reply)
-            raise MediaError(str(reply["message"]), kind=str(reply["kind"]))
+            raise _refusal(reply)
         return {**reply, "buffers": buffers_of_reply}
 
     def understood(self, parse: Callable[..., T], *arguments: Any) -> T:
@@ -290,17 +326,44 @@ class _Talk:
         while True:
             left = self._limits.time_s(self.pixels) * machine_load() - self._spent_s
             if left <= 0:
-                raise media_error(
-                    "timeout",
-                    f"{self.video}: not read within {self._spent_s:.0f} s; the decoding process was ended "
+                waited = self._only_waited()
+                raise (DisturbedError if waited else MediaError)(
+                    f"{self.video}: not read within {self._spent_s:.0f} s; the decoding process "
+                    f"{'waited for the disk or was stopped, and ' if waited else ''}was ended "
                     "(--clip-deadline allows more).",
+                    kind="timeout",
                 )
-            begun = time.monotonic()
-            ready = poll.poll(1000 * min(left, 1.0))
-            self._spent_s += time.monotonic() - begun
+            begun, at_most_s = time.monotonic(), min(left, 1.0)
+            ready = poll.poll(1000 * at_most_s)
+            self._spent_s += awake_s(at_most_s, time.monotonic() - begun)
             if ready:
                 connection.settimeout(_MESSAGE_TIMEOUT_S)
                 return
+
+    def _only_waited(self) -> bool:
+        """Whether the process has not worked for most of the time that it had."""
+        now_s, before_s = self._worker.processor_s(), self._worked_before_s
+        if now_s is None or before_s is None:
+            return False
+        return now_s - before_s < _LEAST_WORK * self._spent_s / machine_load()
+
+
+def _refusal(reply: dict[str, Any]) -> MediaError:
+    """Why a clip cannot be read, as the process says it, with the error of the system behind it, if any."""
+    failure = MediaError(str(reply["message"]), kind=str(reply["kind"]))
+    if isinstance(reply.get("errno"), int):
+        failure.__cause__ = OSError(reply["errno"], os.strerror(reply["errno"]))
+    return failure
+
+
+def _told_by(failure: Exception) -> Exception | None:
+    """What a failed exchange tells of the system: nothing where the other side has gone or is silent."""
+    return None if isinstance(failure, EOFError | ConnectionError | TimeoutError | ValueError) else failure
+
+
+def _tells_fault(line: str) -> bool:
+    """Whether the last words of a process tell of an error that is the system's: it may import nothing, say."""
+    return any(os.strerror(code) in line for code in SYSTEMS) or "MemoryError" in line
 
 
 @contextmanager

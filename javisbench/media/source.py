@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from javisbench.errors import MediaError
 from javisbench.media.errors import media_error
 from javisbench.places import Cache, PlaceError
+from javisbench.system_faults import fault_of
 
 SIDECAR_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -45,6 +46,8 @@ class DecodeLimits:
             with more to do than it has cores, in proportion longer. Then the decoding process is ended and replaced.
         address_space_bytes: address space of a decoding process (Linux; other systems may not enforce it).
             By default ``memory_bytes`` and 3 GiB for the decoder itself.
+        patience_s: seconds that the system (file systems, memory) may take to recover before reading ends; it is tried
+            after waits that grow.
     """
 
     memory_bytes: int = 2**30
@@ -52,10 +55,13 @@ class DecodeLimits:
     max_pixels: int = 2**36
     deadline_s: float = 60.0
     address_space_bytes: int = 0
+    patience_s: float = 60.0
 
     def __post_init__(self) -> None:
         if min(self.memory_bytes, self.max_decoded_bytes, self.max_pixels, self.deadline_s) <= 0:
             raise ValueError("memory_bytes, max_decoded_bytes, max_pixels and deadline_s must be above 0")
+        if not 0 <= self.patience_s < float("inf"):
+            raise ValueError("patience_s must be 0 or more")
         if self.address_space_bytes <= 0:
             object.__setattr__(self, "address_space_bytes", self.memory_bytes + _ADDRESS_SPACE_BESIDES)
 
@@ -124,7 +130,12 @@ class ClipSource:
                 message = error.message.replace(str(video), self.title)
                 if audio is not None and self.audio is not None:
                     message = message.replace(str(audio), self.cache.title(self.audio))
-                raise MediaError(message, kind=error.kind) from error
+                raise type(error)(message, kind=error.kind) from error
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return (self.video,) if self.audio is None else (self.video, self.audio)
 
 
 @dataclass(frozen=True)
@@ -211,7 +222,9 @@ def _names_by_stem(folder: Path) -> Mapping[str, Sequence[PurePath]]:
         if time.time_ns() - changed_ns > grain_ns:
             return _remembered_by_stem(folder, changed_ns)
         return _list_by_stem(folder)
-    except OSError:
+    except OSError as error:
+        if fault_of(error) is not None:  # else a sound that is there would be taken for none
+            raise
         return {}
 
 

@@ -18,7 +18,9 @@ from typing import Any
 from javisbench.errors import MediaError
 from javisbench.isolated.process import confine, leave_signals_to_parent
 from javisbench.isolated.wire import receive, send
+from javisbench.media.errors import OF_CONTENT
 from javisbench.media.source import DecodeLimits
+from javisbench.system_faults import errno_of, read_failure
 
 _GRACE_S = 5.0
 _BEYOND_DEADLINE = 8.0
@@ -59,7 +61,14 @@ def _answer(connection: socket.socket, request: dict[str, Any], limits: DecodeLi
         else:
             _stream(connection, video, audio, limits, decode)
     except MediaError as failure:
-        send(connection, {"kind": failure.kind, "message": failure.message})
+        code = errno_of(failure)
+        if code is None and failure.kind in OF_CONTENT:
+            # FFmpeg takes a disk that fails for the end of the file, or for damage.
+            code = next(filter(None, map(read_failure, filter(None, (video, audio)))), None)
+        send(connection, {"kind": failure.kind, "message": failure.message, "errno": code})
+    except OSError as failure:
+        message = f"{failure.filename or video}: {failure.strerror or failure}."
+        send(connection, {"kind": "unreadable", "message": message, "errno": failure.errno})
     except MemoryError:
         size = limits.address_space_bytes / 2**30
         message = f"{video}: decoding needs more memory than the {size:.1f} GiB that the process may have."

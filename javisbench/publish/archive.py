@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path
+from javisbench.durable import atomic_path, sweep_earlier
 from javisbench.errors import RunError, SubmissionError
 from javisbench.places import held
 from javisbench.publish.public import public_document, public_manifest, scrubber
 from javisbench.results.checked_json import parse_json
 from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
+from javisbench.results.seal import check_tables, unsealed
 from javisbench.run.manifest import now_text, versions
 from javisbench.text import json_text
 from javisbench.weights.hashes import SHA256, file_sha256
@@ -87,8 +88,11 @@ def contents(run: Path, *, protocol: str | None = None) -> Contents:
         raise RunError(f"{run} was not scored under {protocol}; it has {', '.join(r.protocol for r in results)}.")
     refuse_unrankable(chosen)
     scrub = scrubber(chosen)
-    document = public_document(chosen.document, scrub)
+    # What is left out of it breaks its seal, and an archive has hashes of its own.
+    document = public_document(unsealed(chosen.document), scrub)
     members = {name: (chosen.folder / name).read_bytes() for name in MEMBERS if (chosen.folder / name).is_file()}
+    # A job that scores the run anew may have written since it was read.
+    check_tables(chosen.document, chosen.folder)
     members["summary.json"] = (json_text(document, indent=1) + "\n").encode()
     members["clips.json"] = _clip_hashes(chosen)
     manifest = {
@@ -121,6 +125,7 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
         SubmissionError: boards would refuse it (stand-in weights, a derived protocol).
     """
     found = contents(run, protocol=protocol)
+    sweep_earlier(out)
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in {MANIFEST: json_text(found.manifest, indent=1).encode(), **found.members}.items():
             info = zipfile.ZipInfo(name)  # of no time: that of this machine would be its local one

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import write_bytes
+from javisbench.durable import sweep_earlier, write_bytes
 from javisbench.errors import JavisbenchError, MediaError, ReferenceFeaturesError
 from javisbench.metrics.encoders.base import FeatureSpec
 
@@ -104,6 +104,7 @@ class StoredReference:
         ]
         facts = {**self.facts, "schema": REFERENCE_SCHEMA, "features": entries}
         arrays = {f.name: f.rows for f in self.features}
+        sweep_earlier(self.path)
         write_bytes(self.path, save(arrays, metadata={"javisbench_reference": json.dumps(facts)}))
 
     def sources(self, suite: Suite) -> Sequence[ClipSource]:

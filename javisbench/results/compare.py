@@ -30,6 +30,8 @@ _IGNORED_FACTS = (
     "clips",
     "first_protocol",
     "aspects",
+    "begun",
+    "generations",
 )
 
 

@@ -21,6 +21,7 @@ from javisbench.protocol import protocol_label, recorded_revision
 from javisbench.results.cell import NOT_APPLICABLE, OVERALL, STATUSES, Cell, slice_name
 from javisbench.results.checked_json import Checker, check_size
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
+from javisbench.results.seal import check_generation, check_manifest, check_summary, check_tables
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect, Category
 from javisbench.text import printable
 
@@ -282,6 +283,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
         raise RunError(f"{run} was written by a newer javisbench ({manifest.get('versions')}). Update this one.")
     for part in _MANIFEST_PARTS:
         check.mapping(manifest.get(part, {}), part)
+    check_manifest(manifest, path)
     return manifest
 
 
@@ -320,10 +322,11 @@ def load_results(path: Path | str, *, follow_clips: bool = True) -> list[StoredR
     Args:
         path: a run folder (or one ``protocols/NAME`` folder of it), or a summary.json.
         follow_clips: whether clips may be looked for where run.json says they lie, outside the run folder. False for
-            folders that somebody else wrote.
+            folders that somebody else wrote, whose seals say nothing either.
 
     Raises:
-        RunError: there is no result there, or it is damaged; the message says which file and field.
+        RunError: there is no result there, or it is damaged or of two scorings (`javisbench.results.seal`); the message
+            says which file and field.
     """
     path = Path(path)
     first = load_result(path, follow_clips=follow_clips)
@@ -373,7 +376,7 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
     told = manifest.get("model", {})
     own_aspects = tuple(_own_aspects(check, run.get("aspects", [])))
     rows = _failures(check, data.get("failures", []))
-    return StoredResult(
+    result = StoredResult(
         path=summary if folder is None else folder,
         folder=folder,
         clips=_clip_folder(run_folder, told, follow_clips),
@@ -395,6 +398,13 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
         revision=_revision(check, run),
         plugins=dict(_stored_cards(check, run.get("plugins", {}))),
     )
+    # Last, since what is wrong with a value says more than that something is.
+    if follow_clips:
+        check_summary(data, summary)
+        if folder is not None:
+            check_tables(data, folder)
+            check_generation(data, manifest, protocol, folder)
+    return result
 
 
 def _stored_cards(check: Checker, value: Any) -> Iterator[tuple[str, StoredCard]]:

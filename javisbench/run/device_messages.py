@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from javisbench.media import ClipSource, DecodeLimits
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.run.encode import Precision
+    from javisbench.system_faults import Places
     from javisbench.weights import Located
 
 
@@ -30,6 +31,7 @@ class Setup:
         limits: of decoding.
         precision: as `EncodeSession` has it.
         log_level: of messages that are worth sending.
+        listed: where the clips were listed.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class Setup:
     limits: DecodeLimits
     precision: Precision
     log_level: int
+    listed: Places
 
 
 @dataclass(frozen=True)

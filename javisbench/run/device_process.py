@@ -110,6 +110,7 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
         setup.batch_clips,
         setup.limits,
         setup.precision,
+        listed=setup.listed,
     )
     with arithmetic(setup.precision):
         while True:

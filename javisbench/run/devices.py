@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import RunError
+from javisbench.errors import RunError, SystemFaultError
 from javisbench.isolated.process import import_path
 from javisbench.run.device_messages import Advance, Block, Failed, LogLine, Outcome, Setup
 from javisbench.run.encode import BLOCK_CLIPS, encode_clips, missing_of_clips, spread_errors
@@ -154,7 +154,8 @@ class _DeviceProcess:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
         self.end()
         if task.tries >= _TRIES:
-            raise RunError(
+            # A signal that nobody here has sent is most often the system's, for want of memory.
+            raise (SystemFaultError if code < 0 else RunError)(
                 f"The process of {self.device} {how} on the same {len(task.block.clips)} clips twice. Run the same "
                 "command again: it goes on after what is stored; --device takes a single device.",
                 kind="device_process",
@@ -199,4 +200,5 @@ class _DeviceProcess:
             limits=session.limits,
             precision=session.precision,
             log_level=logging.getLogger("javisbench").getEffectiveLevel(),
+            listed=session.listed,
         )

@@ -8,17 +8,19 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
-from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError
+from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError, SystemFaultError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, content_hash
-from javisbench.media.errors import STOPPING
+from javisbench.media.errors import STOPPING, fault_of_reading
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
 from javisbench.run.progress import ENCODING, READING
+from javisbench.system_faults import Fault, Places, can_be_read, fault_of, tried_again
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,12 +45,37 @@ _PROMPTS_AT_ONCE = 256
 _BATCHES_AHEAD = 2
 
 
+def _stopped(what: str, done: str) -> SystemFaultError:
+    return SystemFaultError(
+        f"{what.rstrip('.')}. The system stopped this run, no clip did: {done}. What is done is kept; run the same "
+        f"command again."
+    )
+
+
 @dataclass
 class ContentIndex:
     """What is known of each source: its content hash, where its sound came from, or why it cannot be read."""
 
     hashes: dict[ClipSource, str] = field(default_factory=dict)
     errors: dict[ClipSource, MediaError] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
+
+    def fault(self, source: ClipSource, failure: Exception) -> Fault | None:
+        """Whether it is the system's fault that a source could not be read."""
+        return fault_of_reading(failure, source.files, self.places)
+
+    def alone(self, source: ClipSource, failure: Exception, fault: Fault, done: str) -> MediaError:
+        """The error of a source that is alone in its trouble: one of its folder that was read can be read even now.
+
+        Raises:
+            SystemFaultError: none can.
+        """
+        folder = self.places.folder(source.video)
+        others = (other.video for other in reversed(self.hashes) if self.places.folder(other.video) == folder)
+        other = next(others, None)
+        if other is not None and can_be_read(other):
+            return MediaError(f"{source.title}: {fault.reason}, for this file alone.", kind="unreadable")
+        raise _stopped(f"{source.title} cannot be read: {fault.reason}", done) from failure
 
 
 @dataclass
@@ -67,6 +94,7 @@ class EncodeSession:
         feature_errors: by key, why a clip or prompt has no feature.
         broken: encoders of other packages that do not load: they are left out.
         devices: torch devices that share the clips (`javisbench.run.devices`).
+        listed: where the clips were listed, to tell later whether a folder has gone (`javisbench.system_faults`).
     """
 
     encoders: Mapping[str, EncoderChoice]
@@ -79,9 +107,14 @@ class EncodeSession:
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
     broken: dict[str, PluginError] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu",)
+    listed: Places = field(default_factory=Places)
     _loaded: dict[str, Encoder] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    # Encoders that have made something here; and those whose last item found no memory: one may be too large, two in a
+    # row are the machine's trouble.
+    _worked: set[str] = field(default_factory=set)
+    _starved: set[str] = field(default_factory=set)
 
     def with_store(self, store: FeatureStore) -> EncodeSession:
         """A session with the same networks that knows nothing but what is in `store`."""
@@ -148,9 +181,11 @@ class EncodeSession:
 
         def finished() -> list[Encoded]:
             try:
-                return _checked(going(), intakes, specs)
+                made = _checked(going(), intakes, specs)
             except Exception as error:  # noqa: BLE001 - a defect of an encoder costs its clips, not the run
                 return self._apart(encoder, intakes, specs, encoder.features, error)
+            self._has_worked(encoder)
+            return made
 
         return finished
 
@@ -179,9 +214,15 @@ class EncodeSession:
     ) -> list[Encoded]:
         try:
             with self.precise(encoder):
-                return _checked(make(items), items, specs)
+                made = _checked(make(items), items, specs)
         except Exception as error:  # noqa: BLE001 - a defect of an encoder costs its clips, not the run
             return self._apart(encoder, items, specs, make, error)
+        self._has_worked(encoder)
+        return made
+
+    def _has_worked(self, encoder: Encoder) -> None:
+        self._worked.add(encoder.card.name)
+        self._starved.discard(encoder.card.name)
 
     def _apart(
         self,
@@ -191,15 +232,40 @@ class EncodeSession:
         make: Callable[[Sequence[T]], list[Encoded]],
         error: Exception,
     ) -> list[Encoded]:
-        """What can be made of a batch that failed: of its halves where memory ran out, else of each item by itself."""
-        if len(items) == 1:
-            if self.is_new(encoder, error):
-                log.error("%s failed", encoder.card.name, exc_info=error)
-            return [dict.fromkeys(specs, _defect(encoder, error))]
-        log.warning("%s failed on a batch of %d (%s); trying it in parts", encoder.card.name, len(items), error)
-        size = -(-len(items) // 2) if _ran_out_of_memory(error) else 1
-        parts = [items[start : start + size] for start in range(0, len(items), size)]
-        return [made for part in parts for made in self._guarded(encoder, part, specs, make)]
+        """What can be made of a batch that failed: of its halves where memory ran out, else of each item by itself.
+
+        Raises:
+            SystemFaultError: the system failed, and does not recover.
+        """
+        if len(items) > 1:
+            log.warning("%s failed on a batch of %d (%s); trying it in parts", encoder.card.name, len(items), error)
+            size = -(-len(items) // 2) if _ran_out_of_memory(error) else 1
+            parts = [items[start : start + size] for start in range(0, len(items), size)]
+            return [made for part in parts for made in self._guarded(encoder, part, specs, make)]
+
+        def again() -> list[Encoded] | Exception:
+            try:
+                with self.precise(encoder):
+                    return _checked(make(items), items, specs)
+            except Exception as failure:  # noqa: BLE001 - as above
+                return failure
+
+        name = encoder.card.name
+        # One that has never had room here does not fit, which is no passing trouble. And what runs on the host runs in
+        # a thread of the reader, where nobody could end a wait.
+        hopeless = name in self._starved - self._worked
+        patience_s = 0.0 if encoder.card.host or hopeless else self.limits.patience_s
+        outcome, fault = tried_again(error, again, fault_of, patience_s, name)
+        if not isinstance(outcome, Exception):
+            self._has_worked(encoder)
+            return outcome
+        if fault is not None and (fault.certain or name in self._starved & self._worked):
+            raise SystemFaultError(f"{encoder.card.title} failed: {fault.reason}")
+        if fault is not None:
+            self._starved.add(name)
+        if self.is_new(encoder, outcome):
+            log.error("%s failed", encoder.card.name, exc_info=outcome)
+        return [dict.fromkeys(specs, _defect(encoder, outcome))]
 
     def is_new(self, encoder: Encoder, error: Exception) -> bool:
         """Whether a defect is another than those seen before: of thousands of clips with one, one traceback is told."""
@@ -296,28 +362,72 @@ def arithmetic(precision: Precision) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-def hash_sources(sources: Sequence[ClipSource], workers: int, progress: Progress) -> ContentIndex:
-    """Content hashes of all files; unreadable ones become errors."""
-    index = ContentIndex()
+def hash_sources(
+    sources: Sequence[ClipSource],
+    workers: int,
+    progress: Progress,
+    *,
+    places: Places | None = None,
+    limits: DecodeLimits | None = None,
+) -> ContentIndex:
+    """Content hashes of all files; unreadable ones become errors.
 
-    def work(source: ClipSource) -> str | MediaError:
-        try:
-            return content_hash(source)
-        except MediaError as error:
-            if error.kind in STOPPING:
-                raise
-            return error
-        except OSError as error:
-            return MediaError(f"{source.title}: {error.strerror or error}", kind="unreadable")
+    Args:
+        sources: the files.
+        workers: threads that read.
+        progress: shown to the user.
+        places: where they were listed; None: where they are now.
+        limits: how long the system may take to recover.
 
+    Raises:
+        SystemFaultError: files cannot be read, and that is not theirs to blame.
+    """
+    index = ContentIndex(places=places or Places())
+    index.places.add(file for source in sources for file in source.files)
+    patience_s = (limits or DecodeLimits()).patience_s
     with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
-        for source, outcome in zip(sources, threads.map(work, sources), strict=True):
+        for source, first in zip(sources, threads.map(_content, sources), strict=True):
+            outcome = first if isinstance(first, str) else _settled(first, source, index, patience_s, len(sources))
             if isinstance(outcome, str):
                 index.hashes[source] = outcome
             else:
                 index.errors[source] = outcome
             stage.advance(failed=None if isinstance(outcome, str) else source.title)
     return index
+
+
+def _settled(
+    failure: MediaError, source: ClipSource, index: ContentIndex, patience_s: float, total: int
+) -> str | MediaError:
+    """What becomes of a source that could not be read: its hash after all, or the error that it keeps."""
+    if index.fault(source, failure) is None:
+        # It was read ahead of time; what the system failed at then may be over.
+        second = _content(source)
+        if isinstance(second, str):
+            return second
+        failure = second
+    outcome, fault = tried_again(
+        failure, partial(_content, source), partial(index.fault, source), patience_s, source.video
+    )
+    if isinstance(outcome, str):
+        return outcome
+    if fault is not None:
+        return index.alone(source, outcome, fault, f"{len(index.hashes)} of {total} clips are read")
+    assert isinstance(outcome, MediaError)
+    return outcome
+
+
+def _content(source: ClipSource) -> str | MediaError:
+    try:
+        return content_hash(source)
+    except MediaError as error:
+        if error.kind in STOPPING:
+            raise
+        return error
+    except OSError as error:
+        failure = MediaError(f"{source.title}: {error.strerror or error}", kind="unreadable")
+        failure.__cause__ = error
+        return failure
 
 
 def encode_prompts(
@@ -358,12 +468,12 @@ def encode_clips(
     session.load(name for missing in todo.values() for name in missing)
     # A clip of which nothing can be made is decoded all the same: that it can be read is a fact of its own.
     todo = {source: session.whole(missing) for source, missing in todo.items()}
-    with progress.stage(ENCODING, len(todo)) as stage, ClipReader(session.workers, session.limits) as reader:
+    with progress.stage(ENCODING, len(todo)) as stage, _reader(session) as reader:
         _ClipLoop(todo, index, session, stage, _Claims(session)).run(reader)
     # What was left to another clip of the same picture or sound, which then failed for a reason of its own.
     again = missing_of_clips({source: wanted[source] for source in todo if source not in index.errors}, index, session)
     if left := {source: able for source, missing in again.items() if (able := session.whole(missing))}:
-        with progress.stage(ENCODING, len(left)) as stage, ClipReader(session.workers, session.limits) as reader:
+        with progress.stage(ENCODING, len(left)) as stage, _reader(session) as reader:
             _ClipLoop(left, index, session, stage, None).run(reader)
     session.store.flush()
     spread_errors(wanted, index)
@@ -375,6 +485,10 @@ def spread_errors(wanted: Iterable[ClipSource], index: ContentIndex) -> None:
     for source in wanted:
         if index.hashes.get(source) in broken:
             index.errors.setdefault(source, broken[index.hashes[source]])
+
+
+def _reader(session: EncodeSession) -> ClipReader:
+    return ClipReader(session.workers, session.limits, places=session.listed)
 
 
 def missing_of_clips(
@@ -398,7 +512,8 @@ class _Claims:
 
     def __init__(self, session: EncodeSession) -> None:
         self._session = session
-        self._taken: set[str] = set()
+        # A clip that is read a second time, for whatever reason, keeps what it has taken.
+        self._taken: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def first(self, head: ClipHead, todo: Mapping[str, list[FeatureSpec]]) -> dict[str, list[FeatureSpec]]:
@@ -413,9 +528,7 @@ class _Claims:
         if not digest:
             return True
         key = self._session.key(stream_content(stream, digest), spec)
-        free = key not in self._taken and key not in self._session.store
-        self._taken.add(key)
-        return free
+        return self._taken.setdefault(key, head.name) == head.name and key not in self._session.store
 
 
 class _Visit:
@@ -484,6 +597,8 @@ class _Visit:
         except FeatureError as error:
             self._give_up(name, specs, error)
         except Exception as error:
+            if (fault := fault_of(error)) is not None and fault.certain:
+                raise SystemFaultError(f"{encoder.card.title} failed: {fault.reason}") from error
             if self._session.is_new(encoder, error):
                 log.exception("%s failed on %s", encoder.card.name, self.head.name)
             self._give_up(name, specs, _defect(encoder, error))
@@ -570,18 +685,24 @@ class _ClipLoop:
             return _Visit(head, todo if self.claims is None else self.claims.first(head, todo), self.session)
 
         batching = _Batching(self.session, self.index, self.stage)
-        for number, (source, outcome) in enumerate(reader.stream(self.todo, visit), 1):
-            if isinstance(outcome, MediaError):
-                self.index.errors[source] = outcome
-                self.stage.advance(failed=source.title)
-            else:
-                self._keep_facts(source, outcome.head)
-                for encoded in outcome.made:
-                    self.session.keep(self.index.hashes[source], encoded)
-                batching.add(source, outcome)
-            if number % BLOCK_CLIPS == 0:
-                batching.close_batches()
-        batching.finish()
+        number = 0
+        try:
+            for number, (source, outcome) in enumerate(reader.stream(self.todo, visit), 1):
+                if isinstance(outcome, MediaError):
+                    self.index.errors[source] = outcome
+                    self.stage.advance(failed=source.title)
+                else:
+                    self._keep_facts(source, outcome.head)
+                    for encoded in outcome.made:
+                        self.session.keep(self.index.hashes[source], encoded)
+                    batching.add(source, outcome)
+                if number % BLOCK_CLIPS == 0:
+                    batching.close_batches()
+            batching.finish()
+        except SystemFaultError as error:
+            with suppress(SystemFaultError):
+                batching.finish()
+            raise _stopped(error.sentence, f"{number} of the {len(self.todo)} clips left to encode are read") from error
 
     def _keep_facts(self, source: ClipSource, head: ClipHead) -> None:
         import numpy as np

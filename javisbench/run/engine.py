@@ -13,8 +13,9 @@ from javisbench.run.encode import ContentIndex, EncodeSession, encode_prompts, h
 from javisbench.run.features import FeatureStore, feature_key
 
 if TYPE_CHECKING:
-    from javisbench.media import ClipSource
+    from javisbench.media import ClipSource, DecodeLimits
     from javisbench.run.progress import Progress
+    from javisbench.system_faults import Places
 
 # Of the room for clips that lie elsewhere; the rest is for those that are read ahead.
 _SHARE_OF_CACHE = 0.8
@@ -61,7 +62,9 @@ class LocalEngine:
         index = ContentIndex()
         for sources in _parts(work.clips):
             part = work.of(sources)
-            found = hash_with_memory(list(part.clips), session.store, session.workers, progress)
+            found = hash_with_memory(
+                list(part.clips), session.store, session.workers, progress, places=session.listed, limits=session.limits
+            )
             index.hashes |= found.hashes
             index.errors |= found.errors
             for specs, prompts in part.texts:
@@ -91,13 +94,20 @@ def _parts(sources: Iterable[ClipSource]) -> Iterator[list[ClipSource]]:
 
 
 def hash_with_memory(
-    sources: Sequence[ClipSource], store: FeatureStore, workers: int, progress: Progress
+    sources: Sequence[ClipSource],
+    store: FeatureStore,
+    workers: int,
+    progress: Progress,
+    *,
+    places: Places | None = None,
+    limits: DecodeLimits | None = None,
 ) -> ContentIndex:
     """`hash_sources`; of clips elsewhere that have not changed since the store remembers the content."""
     import numpy as np
 
     known = remembered(sources, store).hashes
-    index = hash_sources([source for source in sources if source not in known], workers, progress)
+    unknown = [source for source in sources if source not in known]
+    index = hash_sources(unknown, workers, progress, places=places, limits=limits)
     for source, content in index.hashes.items():
         if (key := _memory_key(source)) is not None:
             store.put(key, {"sha256": np.frombuffer(bytes.fromhex(content), np.uint8)})

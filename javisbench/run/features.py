@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes
-from javisbench.errors import FeatureError
+from javisbench.errors import FeatureError, SystemFaultError
 from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.system_faults import fault_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +94,8 @@ class FeatureStore:
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
         self._pending_bytes = 0
         self._next = 0
-        self._open: dict[Path, tuple[Any, Mapping[str, str]]] = {}
+        self._forgotten = 0
+        self._open: dict[Path, tuple[Any, Mapping[str, Mapping[str, str]]]] = {}
         self._known: set[Path] = set()
         self.refresh()
 
@@ -125,16 +128,20 @@ class FeatureStore:
         from safetensors import SafetensorError
 
         path, names = self._shard_of[key]
-        shard, sums = self._opened(path)
         try:
+            shard, sums = self._opened(path)
             arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
         except (SafetensorError, TypeError, ValueError) as error:  # a type of number that numpy does not have, say
             raise self._forget(key, path) from error
-        for name, array in arrays.items():
-            # Shards of earlier versions have none.
-            if sums.get(f"{key}/{name}") not in (None, _checksum(array)):
-                raise self._forget(key, path)
+        # Shards of earlier versions have none. Where there are some, a name without one is damaged itself.
+        if sums and sums.get(key) != {name: _checksum(array) for name, array in arrays.items()}:
+            raise self._forget(key, path)
         return arrays
+
+    @property
+    def forgotten(self) -> int:
+        """How many keys were found rotten since the store was opened."""
+        return self._forgotten
 
     def find(self, key: str) -> dict[str, NDArray[np.generic]]:
         """The arrays stored under `key`; none where there are none, or where they have rotted."""
@@ -147,7 +154,9 @@ class FeatureStore:
     def _forget(self, key: str, path: Path) -> FeatureError:
         """From now on, and in later jobs, these arrays count as not made."""
         self._shard_of.pop(key, None)
-        with (self.folder / _ROTTEN).open("a", encoding="ascii") as file:
+        self._forgotten += 1
+        # What cannot be noted is found again.
+        with contextlib.suppress(OSError), (self.folder / _ROTTEN).open("a", encoding="ascii") as file:
             file.write(f"{path.name} {key}\n")
         return FeatureError(
             f"What was stored of this clip in {path} has rotted on the disk: its checksum does not fit. Run the same "
@@ -155,8 +164,8 @@ class FeatureStore:
             kind="rotten",
         )
 
-    def _opened(self, path: Path) -> tuple[Any, Mapping[str, str]]:
-        """A shard with its checksums."""
+    def _opened(self, path: Path) -> tuple[Any, Mapping[str, Mapping[str, str]]]:
+        """A shard with its checksums: key to name to checksum."""
         # Opening parses the shard's header; samples are read in the order of shards, so a few open ones suffice.
         from safetensors import safe_open
 
@@ -164,7 +173,11 @@ class FeatureStore:
             if len(self._open) >= _OPEN_SHARDS:
                 del self._open[next(iter(self._open))]
             shard: Any = safe_open(path, framework="np")
-            self._open[path] = shard, shard.metadata() or {}
+            sums: dict[str, dict[str, str]] = {}
+            for full, checksum in (shard.metadata() or {}).items():
+                key, _, name = full.partition("/")
+                sums.setdefault(key, {})[name] = checksum
+            self._open[path] = shard, sums
         return self._open[path]
 
     def put(self, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -205,6 +218,8 @@ class FeatureStore:
                     if slash and key.isascii() and key.isprintable():  # as all of ours are
                         names.setdefault(key, []).append(name)
         except (SafetensorError, OSError) as error:
+            if fault_of(error) is not None:
+                raise SystemFaultError(f"{path} cannot be read: {error}. Run the same command again.") from error
             log.warning("The feature shard %s is damaged (%s); its features are made again.", path, error)
             return
         for key, members in names.items():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
 from javisbench.durable import append_jsonl, read_json, write_bytes, write_json, write_jsonl
-from javisbench.errors import GenerationError, JavisbenchError, RunError
+from javisbench.errors import GenerationError, JavisbenchError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
 from javisbench.run.conform import conform_clip
@@ -27,6 +27,7 @@ from javisbench.run.device import EngineName
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import GENERATING
 from javisbench.run.store_clip import place_clip
+from javisbench.system_faults import fault_of
 from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
@@ -558,6 +559,14 @@ def _after_error(
         yield from answers(generator, left[:half], attempt)
         yield from answers(generator, left[half:], attempt)
         return
+    if isinstance(error, SystemFaultError):
+        raise error
+    fault = fault_of(error)
+    if fault is not None and fault.certain:
+        raise SystemFaultError(
+            f"{generator.card_id} failed: {fault.reason}. No clip is listed for it, and what is made is kept. Run the "
+            f"same command again."
+        ) from error
     kind = "out_of_memory" if _is_out_of_memory(error) else getattr(error, "kind", "exception")
     log.debug("generation failed", exc_info=error)
     if attempt == 1:

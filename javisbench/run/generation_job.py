@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import RunError
 from javisbench.results.run_folder import MAX_NAME, read_manifest
-from javisbench.run.manifest import default_run_folder, slug, update_manifest
+from javisbench.run.manifest import default_run_folder, set_aside_if_damaged, slug, update_manifest
 from javisbench.run.progress import Progress
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class GenerationJob:
         from javisbench.run.generate import generate_clips
         from javisbench.weights import WeightStore
 
+        set_aside_if_damaged(self.run)
         settings = self.settings
         check_engine(settings.engine, settings.engine_address, settings.device)
         if settings.engine == "local":

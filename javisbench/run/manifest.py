@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import re
@@ -15,8 +16,12 @@ from typing import Any
 
 from javisbench import __version__
 from javisbench.durable import write_json
+from javisbench.errors import RunError
 from javisbench.results.run_folder import MANIFEST_SCHEMA, read_manifest
+from javisbench.results.seal import sealed_manifest
 
+log = logging.getLogger(__name__)
+DAMAGED = "run.json.damaged"
 _PACKAGES = (
     "torch",
     "numpy",
@@ -77,9 +82,25 @@ def hardware(devices: Sequence[str]) -> dict[str, Any]:
 
 def update_manifest(run: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Merge `changes` into the run's manifest and write it."""
-    manifest = {"schema": MANIFEST_SCHEMA, **read_manifest(run), **changes}
+    manifest = sealed_manifest({"schema": MANIFEST_SCHEMA, **read_manifest(run), **changes})
     write_json(run / "run.json", manifest)
     return manifest
+
+
+def set_aside_if_damaged(run: Path) -> None:
+    """Move a manifest that a disk has damaged out of the way of a job that writes it anew, and say so.
+
+    Raises:
+        RunError: it is whole, and of a newer version of javisbench.
+    """
+    try:
+        read_manifest(run)
+    except RunError as error:
+        if error.kind != "damaged":
+            raise
+        kept = run / DAMAGED
+        (run / "run.json").replace(kept)
+        log.warning("%s It is made anew; the damaged one is kept as %s.", error.sentence, kept.name)
 
 
 def now_text() -> str:

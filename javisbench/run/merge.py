@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench import __version__
 from javisbench.baselines.fingerprint import Hashes, difference
-from javisbench.durable import atomic_path, locked, read_json, sweep_temporaries, write_jsonl
+from javisbench.durable import atomic_path, is_temporary, locked, read_json, sweep_temporaries, write_jsonl
 from javisbench.errors import RunError, UsageError
 from javisbench.matching import Matched, clip_name, match_clips, match_generated
 from javisbench.places import Cache, gather, holds_clips, is_url
@@ -23,7 +23,7 @@ from javisbench.results.parquet import SCORES, read_parquet
 from javisbench.results.run_folder import load_protocol, load_result, protocol_folder, read_failures, read_manifest
 from javisbench.run.generate import sample_seed
 from javisbench.run.log import run_log
-from javisbench.run.manifest import now_text, update_manifest, versions
+from javisbench.run.manifest import now_text, set_aside_if_damaged, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
 from javisbench.run.provenance import Differences, differences, made_with, told
 from javisbench.run.scoring_job import ScoringOptions, score_matched
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _SHARD_NAME = re.compile(r"(.+)\.shard-\d+-of-\d+")
 Place = tuple[str, int]
 MAX_PATH = 4096
+_GATHERING = "gathering clips"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,10 @@ class _Part:
     @property
     def requests(self) -> dict[str, dict[str, Any]]:
         """Protocol to how its scores were asked for; empty when it was not scored."""
-        found: dict[str, dict[str, Any]] = self.manifest.get("scoring", {}).get("requests", {})
+        scoring = self.manifest.get("scoring", {})
+        if scoring.get("begun"):
+            raise _not_scored(self.folder)
+        found: dict[str, dict[str, Any]] = scoring.get("requests", {})
         return found
 
 
@@ -366,11 +370,26 @@ def _choose(parts: Sequence[_Part], suite: Suite, *, allow_missing: bool) -> dic
 def _check_target(target: Path, parts: Sequence[_Part]) -> None:
     if any(target.resolve() == part.folder.resolve() for part in parts):
         raise UsageError(f"{target} is one of the parts; choose another folder with --out.")
+    merging = _was_merged(target)
+    if merging:
+        set_aside_if_damaged(target)
     earlier = read_manifest(target)
-    if not earlier and any(path.name not in (".lock", "log.txt") for path in target.iterdir()):
+    # A merge that was killed at once leaves no more than these.
+    begun = (".lock", "log.txt")
+    others = (path for path in target.iterdir() if path.name not in begun and not is_temporary(path, "run.json"))
+    if not earlier and not merging and any(others):
         raise RunError(f"{target} is not empty. Choose another folder with --out.")
     if earlier and [fact["folder"] for fact in earlier.get("merged", ())] != _folders(parts):
         raise RunError(f"{target} is another run. Choose another folder with --out.")
+
+
+def _was_merged(target: Path) -> bool:
+    """Whether the folder's log tells of a merge, where its manifest can tell nothing."""
+    try:
+        with (target / "log.txt").open(encoding="utf-8", errors="replace") as log:
+            return any(f"{_GATHERING}: " in line for line in log)
+    except OSError:
+        return False
 
 
 def _folders(parts: Sequence[_Part]) -> list[str]:
@@ -398,7 +417,7 @@ def _begin(target: Path, parts: Sequence[_Part], unlike: Differences) -> None:
 
 
 def _copy(target: Path, parts: Sequence[_Part], chosen: Mapping[Place, _Part], progress: Progress) -> None:
-    with progress.stage("gathering clips", len(chosen)) as stage:
+    with progress.stage(_GATHERING, len(chosen)) as stage:
         for place, part in chosen.items():
             if part.generated and place in part.clips:
                 # The sidecar last: it is what makes a clip count as finished.

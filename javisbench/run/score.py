@@ -22,6 +22,7 @@ from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
 from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
+from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
 from javisbench.run.encode import (
@@ -87,6 +88,7 @@ class ProtocolScores:
         detailed: metric id to position to details.
         cells: metric id to flat slice name to cell.
         set_rows: name to the paired rows of the set metrics.
+        generation: of the files that were written (`javisbench.results.seal`); empty before.
     """
 
     name: str
@@ -97,6 +99,7 @@ class ProtocolScores:
     detailed: dict[str, dict[int, Mapping[str, tuple[float, ...]]]] = field(default_factory=dict)
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     set_rows: dict[str, SetRows] = field(default_factory=dict)
+    generation: str = ""
 
     @property
     def failed(self) -> int:
@@ -168,10 +171,16 @@ class _Job:
             self.settings.limits,
             precision=self.settings.precision,
             devices=self.settings.devices,
+            listed=self.matched.places,
         )
         try:
             self._encode()
-            return [self._score(part) for part in self.plan.parts]
+            results = [self._score(part) for part in self.plan.parts]
+            if self.session.store.forgotten:
+                self.progress.say(f"{self.session.store.forgotten} stored features have rotted: they are made anew")
+                self._encode()
+                results = [self._score(part) for part in self.plan.parts]
+            return results
         finally:
             self.session.close()
 
@@ -197,6 +206,7 @@ class _Job:
         return {source: prompt for source, prompt in prompts.items() if prompt}
 
     def _count_audio(self) -> None:
+        self.audio = dict.fromkeys(self.audio, 0)
         for item in self.items:
             key = media_facts_key(self.index.hashes.get(item.source, "")) if item.source else ""
             if facts := self.session.store.find(key):
@@ -495,7 +505,9 @@ def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, fac
     _write_parquet(folder / "samples.parquet", samples_frame(job.items))
     write_set_features(folder, result.set_rows)
     write_jsonl(folder / "failures.jsonl", failures)
-    write_json(folder / "summary.json", _summary(part, result, failures, job, facts))
+    summary = sealed_summary(_summary(part, result, failures, job, facts), folder)
+    result.generation = summary[GENERATION]
+    write_json(folder / "summary.json", summary)
 
 
 def _summary(

@@ -17,7 +17,15 @@ from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
 from javisbench.run.device import EngineName, check_engine, pick_device, pick_devices
 from javisbench.run.held import held
-from javisbench.run.manifest import default_run_folder, hardware, now_text, slug, update_manifest, versions
+from javisbench.run.manifest import (
+    default_run_folder,
+    hardware,
+    now_text,
+    set_aside_if_damaged,
+    slug,
+    update_manifest,
+    versions,
+)
 from javisbench.run.progress import GENERATING, Progress, Step
 
 if TYPE_CHECKING:
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LEAST_CLIP_MEMORY_MIB = 64
+_MOST_PATIENCE_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class ScoringOptions:
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
+        patience_s: seconds that the system (file systems, memory) may take to recover before the job stops with a
+            `SystemFaultError`.
         engine: ``local``, or ``ray``: features are made by the machines of a Ray cluster (``javisbench[ray]``). Workers
             and batches are then those of each of its actors.
         engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
@@ -71,6 +82,7 @@ class ScoringOptions:
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
+    patience_s: float = 60.0
     engine: EngineName = "local"
     engine_address: str | None = None
 
@@ -85,7 +97,7 @@ class ScoringOptions:
         """What one clip may cost.
 
         Raises:
-            UsageError: less than 64 MiB, or no time at all.
+            UsageError: less than 64 MiB, no time at all, or less patience than none.
         """
         from javisbench.media import DecodeLimits
 
@@ -94,7 +106,11 @@ class ScoringOptions:
                 f"A clip needs {_LEAST_CLIP_MEMORY_MIB} MiB or more and more than 0 s; got {self.clip_memory_mib} MiB "
                 f"and {self.clip_deadline_s:g} s."
             )
-        return DecodeLimits(memory_bytes=self.clip_memory_mib * 2**20, deadline_s=self.clip_deadline_s)
+        if not 0 <= self.patience_s <= _MOST_PATIENCE_S:
+            raise UsageError(f"The patience is 0 to {_MOST_PATIENCE_S} s; got {self.patience_s:g}.")
+        return DecodeLimits(
+            memory_bytes=self.clip_memory_mib * 2**20, deadline_s=self.clip_deadline_s, patience_s=self.patience_s
+        )
 
 
 @dataclass(frozen=True)
@@ -170,6 +186,8 @@ class ScoringJob:
         _refuse_early(options)
         plan_scoring(self.suite, options)
         with held(self.run, progress) as shown:
+            if self.matching is not None:  # what made clips that are scored in place can only be told by making them
+                set_aside_if_damaged(self.run)
             earlier = read_manifest(self.run)
             _check_shard(self.run, earlier, self.shard)
             known = earlier.get("model", {})
@@ -322,28 +340,29 @@ def score_matched(
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
         progress.expect([*tried, *tried, *steps])
         precisions = try_precision(run, suite, matched, plan, settings, progress)
-    made_by = {"hardware": hardware(devices), "matched_by": matched.how, "engine": options.engine}
-    facts = _record(run, suite, plan, options, made_by)
+    facts = _begin(run, suite, plan, options)
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
+    generations = {result.name: result.generation for result in scores}
+    made_by = {"hardware": hardware(devices), "matched_by": matched.how, "engine": options.engine}
+    _end(run, options, generations, made_by)
     return scores[0].name
 
 
-def _record(
-    run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions, circumstances: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write into the manifest what is scored and how; returns what summaries say of the run."""
+def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) -> dict[str, Any]:
+    """Write into the manifest what is to be scored and how; returns what summaries say of the run.
+
+    It stands under ``begun``, and what the scores that are there were asked for stands as before, until all is written.
+    """
     manifest = read_manifest(run)
     model = manifest.get("model", {})
     first = manifest.get("first_protocol") or plan.parts[0].protocol.name
-    requests = _requests(manifest, plan, suite, options)
     update_manifest(
         run,
         {
             "first_protocol": first,
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
-            "scoring": {"seed": options.seed, "created": now_text(), **circumstances, "requests": requests},
-            "versions": versions(),
+            "scoring": {**manifest.get("scoring", {}), "begun": _requests(plan, suite, options)},
         },
     )
     return {
@@ -355,10 +374,26 @@ def _record(
     }
 
 
-def _requests(
-    manifest: Mapping[str, Any], plan: ScorePlan, suite: Suite, options: ScoringOptions
-) -> dict[str, dict[str, Any]]:
-    """Protocol to how its scores were asked for last, so that they can be made again."""
+def _end(run: Path, options: ScoringOptions, generations: Mapping[str, str], circumstances: Mapping[str, Any]) -> None:
+    """Write into the manifest what was scored, how, and with what result; the last thing that a job writes."""
+    scoring = read_manifest(run).get("scoring", {})
+    update_manifest(
+        run,
+        {
+            "scoring": {
+                "seed": options.seed,
+                "created": now_text(),
+                **circumstances,
+                "requests": {**scoring.get("requests", {}), **scoring.get("begun", {})},
+                "generations": {**scoring.get("generations", {}), **generations},
+            },
+            "versions": versions(),
+        },
+    )
+
+
+def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[str, dict[str, Any]]:
+    """Protocol to how its scores are asked for, so that they can be made again."""
     asked = {
         "metrics": None if options.metrics is None else list(options.metrics),
         "encoders": dict(options.encoders),
@@ -369,11 +404,10 @@ def _requests(
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],
     }
     named = resolve_protocols(options.protocols, suite)
-    now = {
+    return {
         part.protocol.name: {"protocol": protocol.name, **asked}
         for part, protocol in zip(plan.parts, named, strict=True)
     }
-    return {**manifest.get("scoring", {}).get("requests", {}), **now}
 
 
 def _model_card(card_id: str | None) -> dict[str, Any] | None:

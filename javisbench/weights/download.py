@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from javisbench import __version__
+from javisbench.durable import disk_trouble
 from javisbench.errors import WeightsError
 from javisbench.hub import hub_token, is_this_machine, reachable
 from javisbench.private import shown_address
@@ -95,6 +96,9 @@ def download(remote: Remote, part: Path, report: Report | None) -> None:
         if not _rest(remote, part, report):
             raise OSError("the server sends a part where it was asked for all")
     except (OSError, http.client.HTTPException) as error:
+        trouble = disk_trouble(error, part)
+        if trouble is not None and trouble.kind != "system":  # what else is the system's fault is the network's here
+            raise trouble from error
         joined = remote.hash_known or _tag_file(part).exists()
         raise not_fetched(remote.url, error, goes_on=joined) from error
 

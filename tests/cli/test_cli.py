@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from javisbench.cli import COMMANDS, run
+from javisbench.errors import SystemFaultError
 
 HEAVY = ("numpy", "torch", "pandas", "av", "cv2", "scipy", "PIL", "transformers", "datasets", "rich.table")
 
@@ -124,3 +126,31 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("javisbench.suite.known_suites", defect)
     with pytest.raises(ZeroDivisionError):
         run(["suites", "list"])
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ESTALE, "stale", "/mnt/x"), "Stopped by the system: Stale file handle (/mnt/x). Run the same"),
+        (MemoryError(), "Stopped by the system: out of memory"),
+        (SystemFaultError("a.mp4 cannot be read: Stale file handle."), "a.mp4 cannot be read"),
+    ],
+)
+def test_what_the_system_fails_at_exits_with_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, message: str
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("javisbench.api.score", failing)
+    assert run(["score", "clips"]) == 3
+    assert message in capsys.readouterr().err
+
+
+def test_a_defect_is_no_fault_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "no such file")
+
+    monkeypatch.setattr("javisbench.api.score", failing)
+    with pytest.raises(FileNotFoundError):
+        run(["score", "clips"])

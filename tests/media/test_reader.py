@@ -99,7 +99,7 @@ def test_leaving_early_leaves_no_processes(clips_fake: Path) -> None:
 def test_a_killed_process_costs_its_own_clip_alone(clips_fake: Path, bad_clips: tuple[Path, dict[str, str]]) -> None:
     good = _sources(clips_fake)[:4]
     endless = ClipSource("victim", bad_clips[0] / "stalls.mp4")
-    with ClipReader(1) as reader:
+    with ClipReader(1, DecodeLimits(patience_s=0)) as reader:
         killer = threading.Thread(target=_kill_when_busy, args=(reader,))
         killer.start()
         results = dict(reader.read([*good[:2], endless, *good[2:]]))

@@ -34,7 +34,11 @@ def statuses(report: Report) -> dict[str, str]:
     return {row.name: row.status for row in report.rows}
 
 
-@pytest.mark.parametrize("metric_id", METRICS.own)
+# With its real networks, which come with its package, a contract takes half a minute.
+SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in [*METRICS.own, *ENCODERS.own] if "dnsmos" in name}
+
+
+@pytest.mark.parametrize("metric_id", [SLOW.get(name, name) for name in METRICS.own])
 def test_metrics_keep_it(metric_id: str, store: WeightStore) -> None:
     report = check("metric", metric_id, store)
     assert failures(report) == {}
@@ -46,7 +50,7 @@ def test_metrics_keep_it(metric_id: str, store: WeightStore) -> None:
     assert len(made) >= (10 if everything else 4), report.rows
 
 
-@pytest.mark.parametrize("name", ENCODERS.own)
+@pytest.mark.parametrize("name", [SLOW.get(name, name) for name in ENCODERS.own])
 def test_encoders_keep_it(name: str, store: WeightStore) -> None:
     report = check("encoder", name, store)
     assert failures(report) == {} and statuses(report)["card"] == "ok"

@@ -38,9 +38,13 @@ def test_leftovers_and_features_go_and_results_stay(scored: Path, capsys: pytest
     result = javisbench.Result(scored)
     (scored / "clips/.tmp-x").write_bytes(b"x" * 1000)
     (scored / "features/shard-000099.safetensors").write_bytes(b"y" * 100)
+    (scored / "staging/batch").mkdir(parents=True)
+    (scored / "staging/batch/half.mp4").write_bytes(b"z" * 10)
+    (scored / "run.json.damaged").write_bytes(b"{")
     names = [path.name for path in scored.rglob("*")]
     leftover = shown(capsys, str(scored), "--leftovers")
-    assert leftover["leftovers_bytes"] == leftover["freed_bytes"] == 1100, names
+    assert leftover["leftovers_bytes"] == leftover["freed_bytes"] == 1111, names
+    assert not (scored / "staging").exists()
     features = shown(capsys, str(scored), "--features")
     assert features["freed_bytes"] == features["features_bytes"] > 0
     assert not (scored / "features").exists()

@@ -23,10 +23,11 @@ import pytest
 
 import javisbench
 from javisbench.api import Result
-from javisbench.durable import locked, read_json, read_jsonl
-from javisbench.errors import RunError
+from javisbench.durable import locked, read_json, read_jsonl, write_json
+from javisbench.errors import RunError, SystemFaultError
 from javisbench.media import process
 from javisbench.metrics.encoders.flow import FlowEncoder
+from javisbench.results.run_folder import load_result
 from javisbench.run.features import FeatureStore
 from javisbench.suite import Suite
 
@@ -280,7 +281,7 @@ def test_a_disk_in_trouble_stops_the_run_and_loses_nothing(
         tried = failing(patch, code, name)
         with pytest.raises(RunError, match="Nothing written so far is lost") as caught:
             evaluate(noise, suite, run)
-    assert caught.value.kind == kind
+    assert (caught.value.kind, caught.value.exit_code) == (kind, 3)
     assert tried
     assert leftovers(run) == []
     made = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
@@ -393,7 +394,7 @@ def test_a_decoding_process_that_dies_costs_its_clip(
             return original(self, source, open_clip)
 
     monkeypatch.setattr(process.Worker, "stream", stream)
-    result = evaluate(noise, suite, tmp_path / "run")
+    result = javisbench.evaluate(noise, suite=suite, out=tmp_path / "run", metrics=METRICS, workers=1, patience_s=0)
     listed = [(f["sample_id"], f["stage"], f["kind"]) for f in result.summary["failures"]]
     assert listed == [("sample_0002", "generate", "refused"), ("sample_0003", "decode", "worker_died")]
     assert result.summary["metrics"]["av_align"]["overall"]["n"] == 4
@@ -467,6 +468,33 @@ def test_damaged_feature_shards_are_made_again(noise: str, suite: Suite, tmp_pat
     evaluate(noise, suite, run)
     assert files(run) == expected
     assert len(FeatureStore(run / "features")) > 0
+
+
+def test_what_a_disk_spoils_is_named_and_put_right_by_the_same_command(
+    noise: str, suite: Suite, tmp_path: Path, every_message: logging.Logger
+) -> None:
+    run = evaluate(noise, suite, tmp_path / "run").folder
+    expected = files(run)
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"seed": 0', '"seed": 1'))
+    (run / "summary.json").write_text((run / "summary.json").read_text().replace('"n": 5', '"n": 4'))
+    for path in (run / "scores.parquet", *(run / "features").glob("shard-*")):
+        data = bytearray(path.read_bytes())
+        data[-9] ^= 4
+        path.write_bytes(data)
+    with pytest.raises(RunError, match=r"run\.json is not as it was written"):
+        load_result(run)
+    evaluate(noise, suite, run)
+    assert files(run) == expected
+    assert load_result(run).manifest["generation"]["seed"] == 0
+    assert (run / "run.json.damaged").exists()
+    assert "has rotted" in (run / "log.txt").read_text()
+
+
+def test_a_folder_that_vanishes_under_a_job_is_told_and_no_result(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(SystemFaultError, match="not the folder any more"), locked(run):
+        run.rename(tmp_path / "away")
+        write_json(run / "summary.json", {"where": "on the disk that the file system was mounted on"})
 
 
 def test_a_damaged_sidecar_costs_one_clip(noise: str, suite: Suite, tmp_path: Path) -> None:

@@ -137,3 +137,21 @@ def test_arrays_of_any_shape_have_a_checksum(array: Any, tmp_path: Path) -> None
     store.put("k", {"x": array})
     store.flush()
     np.testing.assert_array_equal(FeatureStore(tmp_path).get("k")["x"], array)
+
+
+def test_any_bit_of_a_shard_that_turns_over_costs_what_it_touches_and_no_more(tmp_path: Path) -> None:
+    """Also one of a name: what is left of a feature is none."""
+    arrays = {"a": np.arange(3, dtype=np.float32), "b": np.asarray(1)}
+    whole = FeatureStore(tmp_path)
+    for key in "0", "1":
+        whole.put(key * 32, arrays)
+    whole.flush()
+    (shard,) = tmp_path.glob("shard-*")
+    data = shard.read_bytes()
+    for place in range(0, len(data), 3):
+        shard.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        (tmp_path / "rotten.txt").unlink(missing_ok=True)
+        store = FeatureStore(tmp_path)
+        for key in "0", "1":
+            found = store.find(key * 32)
+            assert not found or all(np.array_equal(found[name], array) for name, array in arrays.items())

@@ -17,6 +17,7 @@ from javisbench.api import Result, merge
 from javisbench.durable import locked, read_json, read_jsonl, write_json
 from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.metrics.encoders.flow import FlowEncoder
+from javisbench.results.seal import sealed_manifest
 from javisbench.run.generate import GenerateSettings
 from javisbench.run.merge import MergeOptions
 from javisbench.suite import Suite
@@ -109,7 +110,8 @@ def test_parts_that_others_wrote_are_checked(
     halves: list[Path], suite: Suite, name: str, changes: dict[str, Any], message: str
 ) -> None:
     (part,) = (half for half in halves if (half / "clips/sample_0000.json").is_file())
-    write_json(part / name, {**read_json(part / name), **changes})
+    written = {**read_json(part / name), **changes}
+    write_json(part / name, sealed_manifest(written) if name == "run.json" else written)
     with pytest.raises(RunError, match=message):
         merge(halves, options=MergeOptions(suite=suite))
 
@@ -117,8 +119,13 @@ def test_parts_that_others_wrote_are_checked(
 def test_a_merged_run_goes_on_like_any_other(
     evaluate: Callable[..., Path], halves: list[Path], suite: Suite, noise: str
 ) -> None:
+    # What a merge leaves that is killed at once.
+    target = Path(str(halves[0]).partition(".shard-")[0])
+    target.mkdir()
+    for left in (".lock", "log.txt", ".tmp-1-abcd-run.json"):
+        (target / left).write_text("")
     merged = merge(halves, options=MergeOptions(suite=suite))
-    assert merged is not None
+    assert merged is not None and merged.folder == target.resolve()
     before = files(merged.folder)
     again = merge(halves, options=MergeOptions(suite=suite))
     assert again is not None
@@ -181,7 +188,7 @@ def test_parts_that_do_not_fit_are_refused(
 ) -> None:
     manifest = read_json(halves[1] / "run.json")
     change(manifest)
-    write_json(halves[1] / "run.json", manifest)
+    write_json(halves[1] / "run.json", sealed_manifest(manifest))
     with pytest.raises(RunError, match=told):
         merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
     assert not (tmp_path / "merged" / "clips").exists()
@@ -190,6 +197,7 @@ def test_parts_that_do_not_fit_are_refused(
 def test_other_weights_do_not_fit(halves: list[Path], suite: Suite, tmp_path: Path) -> None:
     summary = read_json(halves[1] / "summary.json")
     summary["run"]["encoders"]["flow"]["weights_sha256"] = "0" * 64
+    del summary["generation"], summary["files"]
     write_json(halves[1] / "summary.json", summary)
     with pytest.raises(RunError, match="encoders and their weights differs"):
         merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite))
@@ -239,7 +247,7 @@ def test_what_else_computed_the_parts_is_compared_told_and_kept(
     assert "Warning" not in capsys.readouterr().err
     manifest = read_json(halves[1] / "run.json")
     change(manifest)
-    write_json(halves[1] / "run.json", manifest)
+    write_json(halves[1] / "run.json", sealed_manifest(manifest))
     merged = merge(halves, tmp_path / "merged", options=MergeOptions(suite=suite), progress=Lines())
     assert merged is not None
     kept = read_json(merged.folder / "run.json")["differences"]

@@ -19,6 +19,7 @@ from javisbench.durable import read_json, write_json
 from javisbench.errors import RunError, UsageError
 from javisbench.media.write import write_clip
 from javisbench.metrics.encoders.flow import FlowEncoder
+from javisbench.results.seal import sealed_manifest
 from javisbench.run.generate import GenerateSettings
 from javisbench.run.merge import MergeOptions
 
@@ -136,7 +137,7 @@ def test_scored_parts_that_do_not_fit_are_refused(
 ) -> None:
     both = parts("0-of-2", "1-of-2")
     manifest = read_json(both[1] / "run.json")
-    write_json(both[1] / "run.json", {**manifest, section: {**manifest[section], **change}})
+    write_json(both[1] / "run.json", sealed_manifest({**manifest, section: {**manifest[section], **change}}))
     with pytest.raises(RunError, match=told):
         merge(both, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
@@ -149,7 +150,7 @@ def test_other_metrics_overlap_and_unfinished_parts_are_refused(
     before = read_json(second / "run.json")
     request = {**before["scoring"]["requests"]["javisbench-v1"], "metrics": ["health_silence"]}
     scoring = {**before["scoring"], "requests": {"javisbench-v1": request}}
-    write_json(second / "run.json", {**before, "scoring": scoring})
+    write_json(second / "run.json", sealed_manifest({**before, "scoring": scoring}))
     with pytest.raises(RunError, match="what was scored and how differs"):
         merge([first, second], tmp_path / "merged")
     write_json(second / "run.json", before)
@@ -160,6 +161,11 @@ def test_other_metrics_overlap_and_unfinished_parts_are_refused(
     with pytest.raises(RunError, match=r"scores\.parquet is not a readable .*Score the part again"):
         merge([first, second], tmp_path / "merged")
     shutil.copy(first / "scores.parquet", second / "scores.parquet")
+    with pytest.raises(RunError, match="not of one scoring"):
+        merge([first, second], tmp_path / "merged")
+    # As one of an earlier version, whose summary names no files.
+    summary = read_json(second / "summary.json")
+    write_json(second / "summary.json", {k: v for k, v in summary.items() if k not in ("files", "generation")})
     with pytest.raises(RunError, match="sample_0000 is in more than one part"):
         merge([first, second], tmp_path / "merged")
 

@@ -237,7 +237,9 @@ class RayEngine:
         """Send what is missing to the cluster and store what comes back, group by group."""
         index = remembered(work.clips, session.store)
         here = [source for source in work.clips if source.cache is None]
-        found = hash_with_memory(here, session.store, session.workers, progress)
+        found = hash_with_memory(
+            here, session.store, session.workers, progress, places=session.listed, limits=session.limits
+        )
         index.hashes |= found.hashes
         index.errors |= found.errors
         clips, texts = _missing(work, index, session)
