@@ -38,7 +38,7 @@ CHAIN = (
     "so that clips of 4 s count; the authors' 100 leaves them out, others take 30 or 50)."
 )
 BLIND = (
-    "Faces from the side, small (up to 100 pixels) or shorter in sight than the shortest track, offsets beyond 0.6 s, "
+    "Small faces (up to 100 pixels) and such as are in sight for less than the shortest track, offsets beyond 0.6 s, "
     "what is said, and the voice's fit to the face. Clips without a face, without sound or with silence have no value, "
     "neither good nor bad: their count stands beside the mean, and models for which it differs are not ranked. Of "
     "several faces the one with the largest confidence less distance counts (several_faces=mean: all of them). Beyond "

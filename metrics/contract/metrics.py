@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,13 +110,11 @@ class _SampleChecks:
         with row("features"):
             self._clips = self._features(list(ordinary_clips().values()))
         with row("pure"):
-            self._pure()
+            self._applying(self._unchanged)
         with row("values in range") as notes:
-            notes.append(", ".join(f"{self._value(features):.4g}" for features in self._have()))
+            notes.append(", ".join(f"{value:.4g}" for value in self._applying(self._value)))
         with row("determinism"):
-            for features in self._have():
-                if self._value(features) != self._value(features):
-                    raise BrokenError("the same features give another value at the second call")
+            self._applying(self._same_again)
         with row("NaN in features") as notes:
             notes += self._nan()
         with row("odd clips") as notes:
@@ -162,10 +160,36 @@ class _SampleChecks:
             raise BrokenError(f"the value {value} lies outside the range {low} to {high} of the card")
         return value
 
-    def _pure(self) -> None:
+    def _applying(self, check: Callable[[Mapping[str, Features]], float]) -> list[float]:
+        """What `check` gives of each clip that the metric applies to.
+
+        Raises:
+            NotApplicableError: it applies to none of them.
+        """
+        found: list[float] = []
+        told = ""
         for features in self._have():
-            before = {role: {name: array.copy() for name, array in made.items()} for role, made in features.items()}
-            self._value(features)
+            try:
+                found.append(check(features))
+            except MetricError as error:
+                if error.kind not in self._metric.not_applicable:
+                    raise
+                told = error.message
+        if not found:
+            raise NotApplicableError(f"it does not apply to the small made clips: {told}")
+        return found
+
+    def _same_again(self, features: Mapping[str, Features]) -> float:
+        value = self._value(features)
+        if value != self._value(features):
+            raise BrokenError("the same features give another value at the second call")
+        return value
+
+    def _unchanged(self, features: Mapping[str, Features]) -> float:
+        before = {role: {name: array.copy() for name, array in made.items()} for role, made in features.items()}
+        try:
+            return self._value(features)
+        finally:
             for role, made in before.items():
                 for name, array in made.items():
                     if not np.array_equal(array, features[role][name], equal_nan=array.dtype.kind == "f"):

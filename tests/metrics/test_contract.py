@@ -34,7 +34,11 @@ def statuses(report: Report) -> dict[str, str]:
     return {row.name: row.status for row in report.rows}
 
 
-@pytest.mark.parametrize("metric_id", METRICS.own)
+# With its real networks, which come with its package, a contract takes half a minute.
+SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in [*METRICS.own, *ENCODERS.own] if "dnsmos" in name}
+
+
+@pytest.mark.parametrize("metric_id", [SLOW.get(name, name) for name in METRICS.own])
 def test_metrics_keep_it(metric_id: str, store: WeightStore) -> None:
     report = check("metric", metric_id, store)
     assert failures(report) == {}
@@ -46,7 +50,7 @@ def test_metrics_keep_it(metric_id: str, store: WeightStore) -> None:
     assert len(made) >= (10 if everything else 4), report.rows
 
 
-@pytest.mark.parametrize("name", ENCODERS.own)
+@pytest.mark.parametrize("name", [SLOW.get(name, name) for name in ENCODERS.own])
 def test_encoders_keep_it(name: str, store: WeightStore) -> None:
     report = check("encoder", name, store)
     assert failures(report) == {} and statuses(report)["card"] == "ok"
@@ -218,6 +222,27 @@ def test_the_example_package_keeps_it(example_package: Any, tmp_path: Path) -> N
         assert failures(report) == {} and report.package == "javisbench-example 1.0"
         assert list(statuses(report).values()).count("ok") >= 10
     assert weights.locate("example_palette").official is True
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status"), [('{"no_face": "without a face"}', "not applicable"), ('{"silent": "silent"}', "failed")]
+)
+def test_a_metric_that_does_not_apply_to_the_made_clips_is_not_broken(
+    kinds: str, status: str, packages: Any, store: WeightStore
+) -> None:
+    source = SOURCE.replace(
+        "    settings = Levels\n    card", f"    settings = Levels\n    not_applicable = {kinds}\n    card"
+    )
+    source = source.replace(
+        SCORE, "raise MetricError('There is no face.', kind='no_face')\n        return SampleScore("
+    )
+    source = source.replace("import numpy as np", "import numpy as np\nfrom javisbench.errors import MetricError")
+    packages.install("levels", ENTRIES, source)
+    report = check("metric", "mean_level", store)
+    rows = {row.name: row for row in report.rows}
+    for name in ("pure", "values in range", "determinism"):
+        assert rows[name].status == status and "There is no face" in rows[name].note, rows[name]
+    assert rows["odd clips"].status == "ok"
 
 
 def test_the_command_tells_and_counts(packages: Any, store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def test_clips_have_numbers_or_are_counted_by_what_they_lack(
     weights = lip_inputs.save_weights(
         tmp_path / "weights", "small", stored, seeded_weights, 0, lip_inputs.one_face("small")
     )
-    frames, sound = lip_inputs.reference_frames(0, 30), lip_inputs.reference_sound(0)[:19200]
+    frames, sound = lip_inputs.reference_frames(0, 24), lip_inputs.reference_sound(0)[:15360]
     for name, pixels, samples in (
         ("speaks", frames, sound),
         ("mute", frames, None),

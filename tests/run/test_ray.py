@@ -200,3 +200,24 @@ def test_groups_go_through_pools_one_after_the_other() -> None:
         pools = [Pool(Encoder, how, cpus=0.5), Pool(Encoder, how, cpus=0.5)]
         answers = list(cluster.mapped(groups, pools))
     assert sorted(key for answer in answers for key in answer.made) == ["0", "1", "2"]
+
+
+def test_a_group_that_ends_its_process_again_and_again_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+
+    from javisbench.errors import RunError
+    from javisbench.run.cluster.connect import Pool, connected
+
+    (tmp_path / "deadly_worker.py").write_text(
+        "import os\n\n\nclass Deadly:\n    kind = 'deadly'\n\n    def __init__(self, how):\n        pass\n\n"
+        "    def told(self, group):\n        return group\n\n    def __call__(self, group):\n"
+        "        if group == 'poison':\n            os._exit(1)\n        return group\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    deadly = importlib.import_module("deadly_worker").Deadly
+    with connected(None) as cluster, pytest.raises(RunError, match=r"ended 6 times.*poison") as error:
+        list(cluster.mapped(["harmless", "poison"], [Pool(deadly, None, cpus=0.5)]))
+    assert error.value.exit_code == 3

@@ -45,7 +45,7 @@ FURTHEST_PX = 1e6
 #: Half an hour.
 MOST_FRAMES = 30 * 60 * FPS
 #: Pixels that S3FD sees at once, and pictures.
-_PIXELS_AT_ONCE, _PICTURES_AT_ONCE = 2**20, 16
+_PIXELS_AT_ONCE, _PICTURES_AT_ONCE = 2**18, 16
 _SOUNDS_AT_ONCE = 256
 #: Pieces of faces that a CPU's cores work on at once.
 _PIECES_AT_ONCE = 4
@@ -118,6 +118,10 @@ class SyncNetEncoder(NetworkEncoder["LipNetworks"], StreamEncoder):
     def stream(cls, spec: FeatureSpec) -> Stream:
         """The picture alone, or the sound alone."""
         return FEATURES.get(spec.feature, "both")
+
+    def full_batch(self, specs: Sequence[FeatureSpec]) -> int:
+        """One clip: its own frames and windows fill the device."""
+        return 1
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """Faces are found and followed as frames come."""

@@ -58,12 +58,17 @@ class S3FD(nn.Module):
         for block, (official, count) in enumerate(_BLOCKS):
             width = official // scale
             for _ in range(count):
-                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True)]
                 before = width
             self._ends.append(len(layers))
             layers.append(nn.MaxPool2d(2, 2, ceil_mode=block == _CEIL_BLOCK))
         wide = 1024 // scale
-        layers += [nn.Conv2d(before, wide, 3, padding=6, dilation=6), nn.ReLU(), nn.Conv2d(wide, wide, 1), nn.ReLU()]
+        layers += [
+            nn.Conv2d(before, wide, 3, padding=6, dilation=6),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(wide, wide, 1),
+            nn.ReLU(inplace=True),
+        ]
         self._ends.append(len(layers))
         self.vgg = nn.ModuleList(layers)
         third, later = 256 // scale, 512 // scale
@@ -95,7 +100,7 @@ class S3FD(nn.Module):
         norms = (self.L2Norm3_3, self.L2Norm4_3, self.L2Norm5_3)
         found[:3] = [norm(seen) for norm, seen in zip(norms, found, strict=False)]
         for place, layer in enumerate(self.extras):
-            x = F.relu(layer(x))
+            x = F.relu(layer(x), inplace=True)
             if place % 2:
                 found.append(x)
         return found
