@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,13 @@ from javisbench.places.urls import PlaceError, explained, file_system, shown
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
+MAX_METADATA_BYTES = 64 * 2**20
+MAX_ROWS = 5_000_000
+MAX_PARTS = 200_000
+MAX_TEXT_BYTES = 2**17
+"""Of the names and the prompt of a row."""
+
+_BATCH_ROWS = 64
 _VIDEO_NAMES = ("video", "clip", "mp4")
 _ID_NAMES = ("id", "sample_id", "__key__", "key")
 _TEXT_NAMES = ("text", "prompt", "caption")
@@ -32,7 +39,7 @@ def cells(url: str, *, prompts: bool) -> Iterator[Entry]:
         UsageError: it has no column of videos, or rows without a name that can name a file.
     """
     system, path = file_system(url)
-    with explained(url, "read"):
+    with explained(url, "read"), _whole(url):
         version = version_of(system.info(path))
         with system.open(path, "rb") as file, _table(file, url) as table:
             column = _video_column(table, url)
@@ -41,7 +48,7 @@ def cells(url: str, *, prompts: bool) -> Iterator[Entry]:
             text_column = next((name for name in _TEXT_NAMES if name in names), None) if prompts else None
             wanted = [f"{column}.path", *filter(None, (id_column, text_column))]
             for group in range(table.num_row_groups):
-                for row, facts in enumerate(table.read_row_group(group, columns=wanted).to_pylist()):
+                for row, facts in enumerate(_rows(table, group, wanted, url)):
                     told = (facts.get(column) or {}).get("path") or ""
                     name = _name(facts.get(id_column) if id_column else None, str(told), f"{shown(url)}, row {row}")
                     remote = Remote(url, None, version, None, name, (group, row, column))
@@ -53,14 +60,66 @@ def cells(url: str, *, prompts: bool) -> Iterator[Entry]:
                         yield Entry(f"{Path(name).stem}{PROMPT}", said, text)
 
 
-def _table(file: Any, url: str) -> pq.ParquetFile:
+@contextmanager
+def _whole(url: str) -> Iterator[None]:
+    """What Arrow says of a damaged table, as a sentence."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(file)
-    except pa.ArrowInvalid as error:
-        raise PlaceError(f"{shown(url)} is no Parquet table ({str(error)[:100]}).", kind="damaged") from error
+        yield
+    except (pa.ArrowException, MemoryError, ValueError, TypeError, OSError) as error:
+        # What goes wrong with a file or a connection has a number, or a class of its own; Arrow's has neither.
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise
+        told = " ".join(str(error).split())[:100]
+        raise PlaceError(f"{shown(url)} is no Parquet table that can be read ({told}).", kind="damaged") from error
+
+
+def _table(file: Any, url: str) -> pq.ParquetFile:
+    """An open table, whose metadata is small enough, and which does not say that it is larger than may be.
+
+    What it says need not be true: it is read a few rows at a time, and text that is too long is refused where it comes.
+    """
+    import pyarrow.parquet as pq
+
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 8))
+    end = file.read(8)
+    file.seek(0)
+    if end[4:] != b"PAR1":
+        raise PlaceError(f"{shown(url)} is no Parquet table (it does not end as one).", kind="damaged")
+    metadata = int.from_bytes(end[:4], "little")
+    if metadata > MAX_METADATA_BYTES:
+        raise _too_large(url, f"{metadata:,} bytes of metadata", f"{MAX_METADATA_BYTES:,}")
+    table = pq.ParquetFile(
+        file, pre_buffer=False, thrift_string_size_limit=MAX_METADATA_BYTES, thrift_container_size_limit=1_000_000
+    )
+    parts = table.metadata.num_row_groups * table.metadata.num_columns
+    names = table.schema_arrow.names
+    if len(set(names)) < len(names):
+        raise PlaceError(f"{shown(url)} has a column twice.", kind="damaged")
+    if table.metadata.num_rows > MAX_ROWS:
+        raise _too_large(url, f"{table.metadata.num_rows:,} rows", f"{MAX_ROWS:,}")
+    if parts > MAX_PARTS:
+        raise _too_large(url, f"{parts:,} parts (row groups times columns)", f"{MAX_PARTS:,}")
+    return table
+
+
+def _too_large(url: str, has: str, most: str) -> PlaceError:
+    return PlaceError(f"{shown(url)} has {has}; at most {most} are read.", kind="too_large")
+
+
+def _rows(table: pq.ParquetFile, group: int, columns: list[str], url: str) -> Iterator[dict[str, Any]]:
+    """The rows of a group, a few at a time."""
+    found = 0
+    for batch in table.iter_batches(_BATCH_ROWS, [group], columns=columns, use_threads=False):
+        if batch.nbytes > _BATCH_ROWS * MAX_TEXT_BYTES:
+            has = f"{batch.nbytes:,} bytes of names and prompts in a few rows"
+            raise _too_large(url, has, f"{MAX_TEXT_BYTES:,} each")
+        found += batch.num_rows
+        if found > MAX_ROWS:
+            raise _too_large(url, f"{found:,} rows or more", f"{MAX_ROWS:,}")
+        yield from batch.to_pylist()
 
 
 def _video_column(table: pq.ParquetFile, url: str) -> str:
@@ -98,18 +157,15 @@ def bring_row_group(remote: Remote, written: Callable[[Remote], AbstractContextM
         remote: a cell.
         written: where to write what a cell holds; None when it is there.
     """
-    import pyarrow.parquet as pq
-
     assert remote.cell is not None
     group, wanted, column = remote.cell
     system, path = file_system(remote.url)
-    with explained(remote.url, "read"), system.open(path, "rb") as file:
-        table = pq.ParquetFile(file)
+    with explained(remote.url, "read"), _whole(remote.url), system.open(path, "rb") as file:
+        table = _table(file, remote.url)
         names = set(table.schema_arrow.names)
         id_column = next((name for name in _ID_NAMES if name in names), None)
-        batches = table.iter_batches(
-            1, [group], columns=[f"{column}.bytes", f"{column}.path", *filter(None, [id_column])]
-        )
+        columns = [f"{column}.bytes", f"{column}.path", *filter(None, [id_column])]
+        batches = table.iter_batches(1, [group], columns=columns, use_threads=False)
         for row, batch in enumerate(batches):
             cell = batch.column(column)[0].as_py() or {}
             data = cell.get("bytes")

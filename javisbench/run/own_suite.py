@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from javisbench.cards import CARDS
 from javisbench.errors import UsageError
 from javisbench.matching import clips_of
 from javisbench.places import named
@@ -55,8 +56,10 @@ def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suit
 def recorded_source(facts: Mapping[str, Any]) -> str:
     """Name or path by which the suite that a run's manifest names can be loaded."""
     name, source = str(facts["name"]), str(facts["source"])
-    # A file that is called like a known suite is meant where it is still there.
-    return name if name in known_suites() and not Path(source).exists() else source
+    # A file that is called like a known suite is meant where it is still there; the card of a packaged one tells more
+    # than its file does (the setting of its clips).
+    packaged = Path(source).resolve().is_relative_to(CARDS.resolve())
+    return name if name in known_suites() and (packaged or not Path(source).exists()) else source
 
 
 def recorded_suite(facts: Mapping[str, Any]) -> Suite:

@@ -43,7 +43,7 @@ def mean_magnitudes(flows: Tensor) -> Tensor:
 
     # Sums of whole numbers are the same in any order, which on a GPU may depend on where in the batch a flow lies.
     lengths = (flows.square().sum(dim=1).sqrt().clamp(max=1 / _SHARE).double() / _SHARE).round().to(torch.int64)
-    return lengths.sum(dim=(1, 2)) * (_SHARE / flows[0, 0].numel())
+    return lengths.sum(dim=(1, 2)).double() * (_SHARE / flows[0, 0].numel())
 
 
 MAGNITUDE = FlowMeasure(FLOW, mean_magnitude, mean_magnitudes)

@@ -10,8 +10,9 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -157,6 +158,7 @@ class FlowDevice:
         self._device = device
         self._places = threading.BoundedSemaphore(_CLIPS_AT_ONCE)
         self._busy = threading.Lock()
+        self._stream: Any = None
 
     def enter(self) -> bool:
         """Take a place for one clip, if one is free."""
@@ -166,12 +168,23 @@ class FlowDevice:
         """Give it back."""
         self._places.release()
 
+    def _own_stream(self) -> AbstractContextManager[Any]:
+        """Beside the networks: on their stream, flow would wait for all batches that they were given ahead."""
+        import torch
+
+        # Not even every CUDA tensor has streams: those that only stand for one, to check code without a GPU.
+        if torch.device(self._device).type != "cuda" or not torch.cuda.is_available():
+            return nullcontext()
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call,unused-ignore]
+        return torch.cuda.stream(self._stream)
+
     def measured(self, lumas: list[NDArray[np.uint8]], measure: FlowMeasure) -> list[NDArray[np.generic]]:
         """Measures of all pairs of neighbours; by OpenCV those for which the GPU has no memory."""
         import torch
 
         try:
-            with self._busy, torch.inference_mode():
+            with self._busy, torch.inference_mode(), self._own_stream():
                 frames = torch.from_numpy(np.stack(lumas)).to(self._device)
                 return list(measure.of_pairs(measure.flow.of_frames(frames)).cpu().numpy())
         except torch.cuda.OutOfMemoryError:

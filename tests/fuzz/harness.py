@@ -45,13 +45,13 @@ class Report:
     Attributes:
         counts: outcome to number.
         findings: number of the input and what happened, of the bad ones.
-        peak_bytes: resident memory of the process, and of the largest process that it started.
+        peak_bytes: resident memory of the process; those that it starts have limits of their own.
         seconds: in all.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[tuple[int, str]] = field(default_factory=list)
-    peak_bytes: tuple[int, int] = (0, 0)
+    peak_bytes: int = 0
     seconds: float = 0.0
 
     @property
@@ -109,9 +109,9 @@ def _watch(left: dict[str, range], seed: int, module: str, reports: Mapping[str,
                 name, _, number = rest.rpartition(":")
                 left[name], within = range(int(number), left[name].stop), True
             elif word == "done":
-                figures = dict(zip(("mine", "children", "ms"), map(int, rest.split()), strict=True))
-                report.peak_bytes = figures["mine"], figures["children"]
-                report.seconds += figures["ms"] / 1000
+                peak, milliseconds = map(int, rest.split())
+                report.peak_bytes = max(report.peak_bytes, peak)
+                report.seconds += milliseconds / 1000
                 del left[name]
                 name, within = next(iter(left), ""), False
             elif within:
@@ -169,8 +169,8 @@ def main(arguments: Sequence[str], targets: Mapping[str, Target] = TARGETS) -> N
         name, start, stop = job.rsplit(":", 2)
         begun = time.monotonic()
         _one(targets[name], range(int(start), int(stop)), seed, out)
-        peaks = (resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        print("done", *peaks, round(1000 * (time.monotonic() - begun)), file=out)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print("done", peak, round(1000 * (time.monotonic() - begun)), file=out)
     out.flush()
     os._exit(0)  # what is left is not waited for
 

@@ -10,7 +10,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -336,6 +336,36 @@ def _read_weights(folder: Path) -> Read:
     return read
 
 
+def _clip_table_files(folder: Path) -> dict[str, bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    clips = [{"bytes": bytes([i]) * 50, "path": f"{i}.mp4"} for i in range(6)]
+    table = pa.table({"id": [f"s{i}" for i in range(6)], "text": [f"prompt {i}" for i in range(6)], "video": clips})
+    out = io.BytesIO()
+    pq.write_table(table, out, row_group_size=3)
+    return {"t.parquet": out.getvalue()}
+
+
+def _read_clip_table(folder: Path) -> Read:
+    from contextlib import contextmanager
+
+    from javisbench.places.tables import bring_row_group, cells
+
+    @contextmanager
+    def written(remote: object) -> Iterator[Path]:
+        yield folder / "cell"
+
+    def read(path: Path) -> object:
+        found = [entry.remote for entry in cells(f"file://{path}", prompts=True)]
+        for remote in found[:2]:
+            if remote is not None and remote.cell is not None:
+                bring_row_group(remote, written)
+        return len(found)
+
+    return read
+
+
 # Archives
 
 
@@ -508,6 +538,7 @@ TARGETS: dict[str, Target] = {
         Target("weights safetensors", _weights_files("safetensors"), _read_weights, mutate.safetensors, cost=2),
         Target("weights torch", _weights_files("zip"), _read_weights, mutate.stored_zip, cost=2),
         Target("weights pickle", _weights_files("old"), _read_weights, mutate.any_bytes, cost=2),
+        Target("clip table", _clip_table_files, _read_clip_table, mutate.parquet, cost=2),
         Target("archive", _archive_files, _read_archive, _archive, memory_bytes=1024 * MIB, cost=10),
         Target("clip", _clip_files(14), _read_clip, _clip, patience_s=60.0, cost=20),
         Target("sound", _sound_files, _read_sound, mutate.any_bytes, patience_s=60.0, cost=20),

@@ -77,7 +77,9 @@ def check_flow(flow: Farneback, lumas: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 def test_measures_are_those_of_opencvs_flow(measure: FlowMeasure) -> None:
     lumas = scene(90, 160)
-    np.testing.assert_allclose(by_torch(measure, lumas), by_opencv(measure, lumas), rtol=0, atol=TRAJECTORY_PX)
+    ours, theirs = by_torch(measure, lumas), by_opencv(measure, lumas)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TRAJECTORY_PX)
 
 
 def test_another_setting_is_another_flow() -> None:
@@ -152,8 +154,12 @@ def test_no_peak_of_procedural_clips_changes(model: str) -> None:
     generator = create_generator(model)
     generator.load("cpu", "auto", None)
     plan = generator.plan(ClipSpec(duration_s=2.0))
-    samples = [Sample(f"clip-{n}", n, f"A dog barks at train {n}") for n in range(4)]
-    requests = [Request(sample, n, 0, 100 + n, plan, {"text": sample.prompt}) for n, sample in enumerate(samples)]
+    families = ("bounces", "struck_thing", "panning_camera", "scrubbing")
+    samples = [
+        Sample(f"clip-{n}", n, f"A dog barks at train {n}", extra={"family": family})
+        for n, family in enumerate(families)
+    ]
+    requests = [Request(sample, n, 0, 100 + n, plan, sample.prompts) for n, sample in enumerate(samples)]
     for answer in generator.generate(requests):
         assert isinstance(answer, Generated), answer
         check_trajectory(lumas_of(answer.clip.frames))
