@@ -178,7 +178,7 @@ def read_failure(file: Path, most: int | None = None) -> int | None:
                 os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             left = most
             while left is None or left > 0:
-                chunk = opened.read(2**20 if left is None else min(left, 2**20))
+                chunk = opened.read(_PROBE_BYTES if left is None else min(left, _PROBE_BYTES))
                 if not chunk:
                     return None
                 left = None if left is None else left - len(chunk)

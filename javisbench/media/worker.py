@@ -7,6 +7,7 @@ end.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -64,7 +65,8 @@ def _answer(connection: socket.socket, request: dict[str, Any], limits: DecodeLi
         code = errno_of(failure)
         if code is None and failure.kind in OF_CONTENT:
             # FFmpeg takes a disk that fails for the end of the file, or for damage.
-            code = next(filter(None, map(read_failure, filter(None, (video, audio)))), None)
+            with contextlib.suppress(MemoryError):
+                code = next(filter(None, map(read_failure, filter(None, (video, audio)))), None)
         send(connection, {"kind": failure.kind, "message": failure.message, "errno": code})
     except OSError as failure:
         message = f"{failure.filename or video}: {failure.strerror or failure}."
