@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from javisbench.errors import UsageError
+from javisbench.errors import JavisbenchError, PluginError, UsageError
 from javisbench.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,6 +54,28 @@ def create_generator(spec: str, params: Mapping[str, str] | None = None) -> Gene
     cls = GENERATORS.get(name)
     with GENERATORS.guarded(name, "its constructor"):
         return cls(rest or None, params)
+
+
+def defect_of(generator: Generator, doing: str, error: Exception) -> str | None:
+    """A sentence on a defect of another package's generator, with that package; None for this package's own."""
+    for name in GENERATORS:
+        if GENERATORS.plugin(name) is not None and GENERATORS.get(name) is type(generator):
+            return GENERATORS.defect(name, doing, error)
+    return None
+
+
+@contextmanager
+def naming_package(generator: Generator, doing: str) -> Iterator[None]:
+    """Inside, a defect of another package's generator becomes a `PluginError` that names the package."""
+    try:
+        yield
+    except JavisbenchError:
+        raise
+    except Exception as error:
+        told = defect_of(generator, doing, error)
+        if told is None:
+            raise
+        raise PluginError(told) from error
 
 
 def _from_python(target: str) -> type[Generator]:

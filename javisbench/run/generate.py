@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
+from javisbench.baselines.registry import defect_of, naming_package
 from javisbench.durable import append_jsonl, read_json, write_bytes, write_json, write_jsonl
 from javisbench.errors import GenerationError, JavisbenchError, RunError, SystemFaultError
 from javisbench.matching import clip_name
@@ -188,7 +189,8 @@ def generate_clips(
         MissingWeightsError: the model's weights are not here.
     """
     check_suite(generator, suite, settings.repeats)
-    plan = generator.plan(suite.setting_to_make)
+    with naming_package(generator, "plan"):
+        plan = generator.plan(suite.setting_to_make)
     hashes, absent = _hashes(generator, weights, progress)
     job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress)
     todo = job.todo()
@@ -208,7 +210,8 @@ def generate_clips(
     generator.staging = run / "staging"
     # Of a process that was killed; the caller holds the lock.
     shutil.rmtree(generator.staging, ignore_errors=True)
-    generator.load(settings.device or "cpu", settings.dtype, weights)
+    with naming_package(generator, "load"):
+        generator.load(settings.device or "cpu", settings.dtype, weights)
     try:
         job.forget_failures(todo)
         job.forget_clips(todo)
@@ -574,7 +577,10 @@ def _after_error(
         for request in left:
             yield from answers(generator, [request], attempt=2)
         return
-    message = error.message if isinstance(error, JavisbenchError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, JavisbenchError):
+        message = error.message
+    else:
+        message = defect_of(generator, "generate", error) or f"{type(error).__name__}: {error}"
     for request in left:
         yield Failed(request, "generate", kind, message)
 

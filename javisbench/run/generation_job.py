@@ -73,6 +73,7 @@ class GenerationJob:
 
     def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
         """Make what is missing; the caller holds the folder's lock."""
+        from javisbench.baselines.registry import naming_package
         from javisbench.run.device import check_engine, pick_device
         from javisbench.run.generate import generate_clips
         from javisbench.weights import WeightStore
@@ -82,7 +83,8 @@ class GenerationJob:
         check_engine(settings.engine, settings.engine_address, settings.device)
         if settings.engine == "local":
             settings = replace(settings, device=pick_device(settings.device))
-        plan = self.generator.plan(self.suite.setting_to_make)
+        with naming_package(self.generator, "plan"):
+            plan = self.generator.plan(self.suite.setting_to_make)
         progress.say(
             f"Generating {self.suite.name} with {self.model['name']}: {plan.width}x{plan.height} pixels, {plan.frames} "
             f"frames at {plan.fps} fps, {plan.audio_samples} samples at {plan.sample_rate} Hz"

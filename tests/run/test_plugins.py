@@ -293,3 +293,45 @@ def test_a_plain_score_goes_on_beside_a_broken_package(packages: Any, clips: Pat
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["metrics"]["health_black"]["overall"]["n"] == N
     assert "luminous 1.0 does not import" in summary["metrics"]["brightness"]["overall"]["note"]
+
+
+MODEL = """
+from fractions import Fraction
+import numpy as np
+from javisbench.baselines.base import Generated, Generator, Plan
+from javisbench.clip import Clip
+
+
+class Model(Generator):
+    card_id = "broken"
+
+    def plan(self, spec):
+        BREAK_PLAN
+        return Plan(spec.width, spec.height, 4, Fraction(4), 16000, 16000)
+
+    def load(self, device, dtype, weights):
+        BREAK_LOAD
+
+    def generate(self, batch):
+        BREAK_GENERATE
+        for request in batch:
+            yield Generated(request, Clip(np.zeros((4, 32, 48, 3), np.uint8), Fraction(4), None, None))
+"""
+
+
+@pytest.mark.parametrize("where", ["plan", "load", "generate"])
+def test_a_defect_of_a_model_is_told_with_its_package(
+    packages: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    source = MODEL
+    for place in ("plan", "load", "generate"):
+        source = source.replace(f"BREAK_{place.upper()}", "raise ZeroDivisionError('no')" if place == where else "pass")
+    packages.install("maker", "[javisbench.generators]\nbroken = maker:Model\n", source)
+    (tmp_path / "s.csv").write_text("text\na cat\n")
+    code = cli(["generate", "--model", "broken", "--suite", str(tmp_path / "s.csv"), "--out", str(tmp_path / "run")])
+    told = capsys.readouterr().err
+    if where == "generate":
+        told = (tmp_path / "run/failures.jsonl").read_text()
+    else:
+        assert code == 2
+    assert "maker" in told and f"failed in {where}: ZeroDivisionError: no" in told
