@@ -34,6 +34,8 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "clip_deadline",
         "patience",
         "weights_dirs",
+        "cache_dir",
+        "cache_size",
     ),
     "Output": ("out", "html", "effects", "list_damages", "drop_clips", "strict", "as_json", "quiet", "verbose", "help"),
 }

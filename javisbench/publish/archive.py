@@ -26,7 +26,7 @@ from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
 from javisbench.results.seal import check_tables, unsealed
 from javisbench.run.manifest import now_text, versions
-from javisbench.text import json_text
+from javisbench.text import json_text, printable
 from javisbench.weights.hashes import SHA256, file_sha256
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def contents(run: Path, *, protocol: str | None = None) -> Contents:
     manifest = {
         "schema": SUBMISSION_SCHEMA,
         "created": now_text(),
-        "model": document["run"]["model"],
+        "model": printable(document["run"]["model"]),  # as readers of the summary show it
         "suite": chosen.suite,
         "suite_hash": chosen.suite_hash,
         "protocol": chosen.protocol,

@@ -97,6 +97,7 @@ def generate(checkout: Path, out: Path, settings: GenerateSettings | None = None
     return folder
 
 
+@pytest.mark.slow
 def test_clips_of_both_checkpoints_depend_on_their_seeds_alone(checkout: Path, tmp_path: Path) -> None:
     levels = {}
     for checkpoint in ("landscape", "aist++"):

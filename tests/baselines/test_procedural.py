@@ -334,6 +334,7 @@ def test_three_times_real_time_on_one_core() -> None:
     assert max(spent) < 4 / 3
 
 
+@pytest.mark.slow
 def test_av_align_tells_true_from_shifted_and_shuffled_sound() -> None:
     """Calibration over prompts of the demo suite: moving or shuffling the sound costs most of the score."""
     metric, rng = AVAlign(), np.random.default_rng(0)

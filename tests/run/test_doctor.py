@@ -68,6 +68,7 @@ def test_headers_that_only_look_right_are_found(suite: Suite, tmp_path: Path) ->
     assert "1 clips will fail with bad_container" in told(report, "problem")
 
 
+@pytest.mark.slow
 def test_a_forecast_is_measured_on_the_models_own_clips(noise: str, suite: Suite, tmp_path: Path) -> None:
     chosen = DoctorOptions(suite=suite, model=noise, scoring=SCORING, sample=3, repeats=100, out=tmp_path / "out")
     report = examine(suite.source, chosen)

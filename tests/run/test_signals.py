@@ -69,7 +69,11 @@ def begin(clips: Path, out: Path, *, ignoring: signal.Signals | None = None) -> 
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        preexec_fn=None if ignoring is None else lambda: signal.signal(ignoring, signal.SIG_IGN),
+        # Whoever runs the tests may ignore signals (nohup), and hands that on.
+        preexec_fn=lambda: [
+            signal.signal(number, signal.SIG_IGN if number == ignoring else signal.SIG_DFL)
+            for number in (signal.SIGHUP, signal.SIGTERM)
+        ],
     )
     assert job.stderr is not None
     assert any("kept one" in line for line in job.stderr), "it ended before it kept anything"

@@ -97,7 +97,7 @@ def test_a_picture_that_breaks_off_in_the_clip_that_came_first_is_made_from_the_
 
     def broken_once(self: Any, damage: Any) -> None:
         visits.append(Path(self.head.name).stem)
-        if len(visits) == 1:
+        if visits[-1] == visits[0]:  # each time: what fails once is read again
             raise encode.MediaError("the disk went away", kind="decode_error")
         original(self, damage)
 

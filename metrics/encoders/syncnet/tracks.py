@@ -245,9 +245,12 @@ def cut_out(frame: NDArray[np.uint8], half: float, x: float, y: float) -> NDArra
     pad = int(half * BELOW)
     top, bottom = int(y + pad - half) - pad, int(y + pad + half * BELOW) - pad
     left, right = int(x + pad - half * ASIDE) - pad, int(x + pad + half * ASIDE) - pad
+    height, width = frame.shape[:2]
+    if x <= width and y <= height:
+        # The authors' picture has no more grey than that: a centre at its very edge can lack a row by rounding.
+        bottom, right = min(bottom, height + pad), min(right, width + pad)
     if max(bottom - top, right - left) > MOST_REGION_PX:
         return _sampled(frame, (top, bottom), (left, right))
-    height, width = frame.shape[:2]
     rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
     if (rows.start, rows.stop, columns.start, columns.stop) == (top, bottom, left, right):
         region = frame[rows, columns]
