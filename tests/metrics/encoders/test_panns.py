@@ -135,7 +135,7 @@ def test_numbers_of_the_32_khz_network(
     tmp_path: Path,
 ) -> None:
     path = save(tmp_path / "w.pth", seeded_weights, panns.VARIANTS["panns_32k"]["cnn14"], 0)
-    checkpoint = torch.load(path)
+    checkpoint = torch.load(path, weights_only=True)
     checkpoint["model"]["fc_audioset.weight"] *= 0.1  # as the numbers were made: else a class is as good as certain
     torch.save(checkpoint, path)
     encoder = PANNs32kEncoder()
