@@ -144,3 +144,9 @@ def test_monotony_needs_three_doses() -> None:
     assert monotony([1, 2, 3], [0.1, 0.2, 0.2]) == pytest.approx(2 / 6**0.5)
     assert monotony([1, 2], [0.1, 0.2]) is None
     assert monotony([1, 2, 3], [0.0, 0.0, 0.0]) is None
+
+
+def test_many_clips_of_one_source_have_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    found = auroc_estimate(rng.normal(size=9) + 1, rng.normal(size=9), np.zeros(9, int))
+    assert found.value is not None and (found.ci_low, found.n, found.status) == (None, 9, "small_n")

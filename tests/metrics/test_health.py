@@ -149,3 +149,10 @@ def test_every_protocol_shares_the_features() -> None:
     for name in HEALTH:
         metric = METRICS.get(name)()
         assert metric.needs(V1) == metric.needs(V2)
+
+
+@pytest.mark.parametrize(("certain", "value"), [([], 0.0), ([0.0], 0.5), ([0.0, 1.0], 1.0)])
+def test_an_open_end_is_half_of_damage(certain: list[float], value: float) -> None:
+    arrays = {"lost_frames": np.zeros(len(certain)), "lost_s": np.zeros(len(certain)), "certain": np.array(certain)}
+    metric = METRICS.get("health_damaged")()
+    assert metric.score({"health": arrays}, SampleContext(V1)).value == value  # type: ignore[union-attr]

@@ -68,3 +68,9 @@ def test_a_category_without_a_value_says_so() -> None:
     assert found["event_scenario/natural_scenario"].n == PROMPTS
     assert (found["event_scenario/urban_scenario"].status, found["event_scenario/urban_scenario"].n) == ("failed", 0)
     assert found["event_scenario/urban_scenario"].note == f"none of {PROMPTS} clips has a value; see failures"
+
+
+def test_a_category_without_clips_is_empty_and_not_one_that_nothing_applies_to() -> None:
+    found = cells(list(range(PROMPTS)))
+    assert {cell.status for name, cell in found.items() if cell.n == 0} == {"small_n"}
+    assert sum(cell.n == 0 for cell in found.values()) > 3
