@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from typing import Literal, TypeAlias, get_args
 
 from javisbench.errors import UsageError
@@ -16,7 +17,7 @@ def check_engine(name: str, address: str | None, device: str | None) -> None:
     """Refuse an engine that there is not.
 
     Raises:
-        UsageError: there is none of this name, it has no address, or no such device.
+        UsageError: there is none of this name, it is not installed, it has no address, or no such device.
     """
     if name not in ENGINES:
         raise UsageError(f"The engine is one of {', '.join(ENGINES)}; got {name!r}.")
@@ -26,6 +27,8 @@ def check_engine(name: str, address: str | None, device: str | None) -> None:
         raise UsageError(
             f"With --engine ray, --device is cpu or cuda (each actor has a GPU of its own); got {device!r}."
         )
+    if name == "ray" and find_spec("ray") is None:
+        raise UsageError("--engine ray needs Ray Data: pip install 'javisbench[ray]'", kind="missing_extra")
 
 
 def pick_device(name: str | None) -> str:

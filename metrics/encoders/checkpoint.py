@@ -91,7 +91,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is no checkpoint: fetch it again, or check what lies there.") from error
     except _UNREADABLE as error:
         raise WeightsError(
-            f"{path} cannot be read as a checkpoint ({_first_line(error)}). It may be cut short: fetch it again."
+            f"{path} cannot be read as a checkpoint ({first_line(error)}). It may be cut short: fetch it again."
         ) from error
     for entry in ("state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(entry), Mapping):
@@ -208,7 +208,8 @@ def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(tensor.sum().isfinite() or tensor.isfinite().all())
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or what kind of error it is."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 

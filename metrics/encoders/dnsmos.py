@@ -13,6 +13,7 @@ import numpy as np
 from javisbench.errors import FeatureError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, Features, FeatureSpec, SoundEncoder
 from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
+from javisbench.metrics.encoders.preprocessing.mono import mono
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -178,16 +179,10 @@ def audible(clip: ClipHead) -> NDArray[np.float32]:
 
     from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
 
-    if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
-        raise FeatureError(f"{clip.name} has no sound, so there is no speech to rate.", kind="no_audio")
-    if clip.audio.shape[1] > _LONGEST_S * clip.sample_rate:
-        raise FeatureError(f"The sound of {clip.name} is longer than an hour.", kind="too_large")
-    mono = clip.audio.mean(axis=0, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise FeatureError(f"The sound of {clip.name} holds values that are not numbers.", kind="non_finite")
-    if _loudest_dbfs(mono, clip.sample_rate) < SILENT_DBFS:
+    samples, rate = mono(clip, "there is no speech to rate", longest_s=_LONGEST_S)
+    if _loudest_dbfs(samples, rate) < SILENT_DBFS:
         raise FeatureError(f"{clip.name} is silent, so there is no speech to rate.", kind="silent")
-    sound: NDArray[np.float32] = resample(torch.from_numpy(mono), clip.sample_rate, SAMPLE_RATE).numpy()
+    sound: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
     return sound
 
 

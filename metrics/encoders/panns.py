@@ -12,6 +12,7 @@ import numpy as np
 from javisbench.errors import FeatureError, UsageError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
+from javisbench.metrics.encoders.preprocessing.mono import mono
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -224,15 +225,12 @@ def heard(clip: ClipHead, config: Cnn14Config, spec: FeatureSpec) -> Tensor:
 
     from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
 
-    if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
-        raise FeatureError(f"{clip.name} has no sound, so PANNs has nothing to hear.", kind="no_audio")
-    mono = torch.from_numpy(np.ascontiguousarray(clip.audio)).mean(dim=0)
-    if not mono.isfinite().all():
-        raise FeatureError(f"The sound of {clip.name} holds values that are not numbers.", kind="non_finite")
+    samples, rate = mono(clip, "PANNs has nothing to hear")
+    sound = torch.from_numpy(samples)
     if spec.settings["centred"]:
-        mono = mono - mono.mean()
+        sound = sound - sound.mean()
     total = round(config.sample_rate * float(spec.settings["seconds"]))
-    sound = resample(mono, clip.sample_rate, config.sample_rate)[:total]
+    sound = resample(sound, rate, config.sample_rate)[:total]
     if spec.settings["fill"]:
         sound = torch.nn.functional.pad(sound, (0, total - len(sound)))
     least = (_LEAST_COLUMNS - 1) * config.hop

@@ -13,6 +13,8 @@ import numpy as np
 
 from javisbench.errors import FeatureError, UsageError, WeightsError
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, Features, FeatureSpec, SoundEncoder
+from javisbench.metrics.encoders.checkpoint import first_line
+from javisbench.metrics.encoders.preprocessing.mono import mono
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,9 +123,7 @@ class WhisperEncoder(SoundEncoder):
             self._hearing = transformers.WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
             self._tokenizer = transformers.WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # whatever a damaged JSON file makes the library raise
-            raise WeightsError(
-                f"{folder} holds no tokenizer or preparation of Whisper: {_first_line(error)}"
-            ) from error
+            raise WeightsError(f"{folder} holds no tokenizer or preparation of Whisper: {first_line(error)}") from error
         self._vad = load_silero_vad(onnx=True)
         self._device = device
 
@@ -141,7 +141,7 @@ class WhisperEncoder(SoundEncoder):
         except WeightsError:
             raise
         except Exception as error:  # as above
-            raise WeightsError(f"{folder} cannot be read as Whisper {self.variant}: {_first_line(error)}") from error
+            raise WeightsError(f"{folder} cannot be read as Whisper {self.variant}: {first_line(error)}") from error
         # The last layer shares its weights with the first, and files leave it out.
         lacking = sorted(set(told["missing_keys"]) - {"proj_out.weight"})
         if lacking or told["unexpected_keys"] or told["mismatched_keys"]:
@@ -248,16 +248,6 @@ def _mono(clip: ClipHead) -> NDArray[np.float32]:
 
     from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
 
-    if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
-        raise FeatureError(f"{clip.name} has no sound, so nothing is said.", kind="no_audio")
-    if clip.audio.shape[1] > _LONGEST_S * clip.sample_rate:
-        raise FeatureError(f"The sound of {clip.name} is longer than an hour.", kind="too_large")
-    mono = clip.audio.mean(axis=0, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise FeatureError(f"The sound of {clip.name} holds values that are not numbers.", kind="non_finite")
-    sound: NDArray[np.float32] = resample(torch.from_numpy(mono), clip.sample_rate, SAMPLE_RATE).numpy()
+    samples, rate = mono(clip, "nothing is said", longest_s=_LONGEST_S)
+    sound: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
     return sound
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

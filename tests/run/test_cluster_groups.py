@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from javisbench.cli import run as cli
 from javisbench.clip import Clip
 from javisbench.errors import RunError, UsageError, WeightsError
 from javisbench.media import ClipSource, DecodeLimits, sidecar_for
@@ -195,3 +196,16 @@ def test_an_engine_without_its_package_names_the_extra(monkeypatch: pytest.Monke
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'javisbench\[ray\]'"), connected(None):
         pass
+
+
+def test_without_ray_a_start_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("javisbench.run.device.find_spec", lambda name: None)
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/a.mp4").write_bytes(b"no clip")
+    (tmp_path / "clips/a.txt").write_text("a cat")
+    args = ["score", str(tmp_path / "clips"), "--engine", "ray", "--out", str(tmp_path / "run")]
+    assert cli(args) == 2
+    assert "pip install 'javisbench[ray]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
