@@ -41,6 +41,8 @@ PLACEHOLDERS = ("{requests}", "{out}")
 _SCRIPT_SUFFIXES = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".lua", ".jl", ".R")
 _MAX_INFO_BYTES = 64 * 2**10
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+# Samples in a packet of AAC.
+_ENCODER_FRAME = 1024
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class CommandOptions:
         batch: requests a call (batch mode), or requests that wait for an answer at a time (serve mode).
         unconditional: whether the program makes clips without prompts.
         revision: of the model, as the user calls it; clips of another revision are made again.
+        exact: whether clips that are not as asked (size, rate, length, sound) are failures; otherwise they are kept,
+            and how they differ is recorded.
     """
 
     timeout_s: float = 600.0
@@ -60,6 +64,7 @@ class CommandOptions:
     batch: int = 1
     unconditional: bool = False
     revision: str = ""
+    exact: bool = False
 
 
 class ExternalCommand(Generator):
@@ -246,8 +251,11 @@ class ExternalCommand(Generator):
             return _failed(request, refusal.kind, str(refusal), retryable=False)
         except MediaError as error:
             return _failed(request, error.kind, error.message)
-        differs = [] if self.sound_alone else _differences(request.plan, clip)
-        facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": differs}
+        differs = {} if self.sound_alone else _differences(request.plan, clip)
+        if differs and self._options.exact:
+            kind = next((kind for kind in ("no_sound", "silent") if kind in differs), "shape")
+            return _failed(request, kind, f"Not as asked: {'; '.join(differs.values())}.", retryable=False)
+        facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": list(differs.values())}
         if info:
             facts["program"] = info
         files = {"video": str(video)} if video.suffix == ".mp4" else {}
@@ -512,13 +520,29 @@ def _check_claims(answer: Mapping[str, Any], clip: Clip) -> None:
             raise _RefusedError("shape", f"The program said {name} {claimed!r:.40}; the file has {measured}.")
 
 
-def _differences(plan: Plan, clip: Clip) -> list[str]:
+def _differences(plan: Plan, clip: Clip) -> dict[str, str]:
+    """What differs from what was asked: ``width 64 -> 32``, by its name."""
     asked = {
         "width": plan.width,
         "height": plan.height,
         "frames": plan.frames,
         "fps": round(float(plan.fps), 6),
-        "sample_rate": plan.sample_rate,
     }
     made = _measures(clip)
-    return [f"{name} {asked[name]} -> {made[name]}" for name in asked if asked[name] != made[name]]
+    if plan.audio_samples and clip.audio is None:
+        return {**_changed(asked, made), "no_sound": "sound -> none"}
+    if clip.audio is not None:
+        asked["sample_rate"] = plan.sample_rate
+    found = _changed(asked, made)
+    if plan.audio_samples and clip.audio is not None and clip.sample_rate:
+        asked_s, made_s = plan.audio_samples / plan.sample_rate, clip.audio.shape[1] / clip.sample_rate
+        # Less than a frame of a common encoder is its padding.
+        if abs(asked_s - made_s) > _ENCODER_FRAME / clip.sample_rate:
+            found["sound_s"] = f"sound {asked_s:g} s -> {made_s:g} s"
+        if not clip.audio.any():
+            found["silent"] = "sound -> silence"
+    return found
+
+
+def _changed(asked: Mapping[str, float], made: Mapping[str, float | None]) -> dict[str, str]:
+    return {name: f"{name} {asked[name]} -> {made[name]}" for name in asked if asked[name] != made[name]}
