@@ -200,6 +200,11 @@ class ExternalCommand(Generator):
             folder = self._staging()
             self._log = ProgramLog((folder.parent.parent if self.staging else folder) / "command.log")
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, "JAVISBENCH_DEVICE": self._device}
+        if self.staging is not None:
+            # Staging goes with the run; what a program must remember for the next one lies beside it.
+            state = (self.staging.parent / "program").absolute()
+            state.mkdir(parents=True, exist_ok=True)
+            environment["JAVISBENCH_STATE"] = str(state)
         return Program(argv, environment, self._log, talks=talks)
 
     # Batch: one process a batch
@@ -251,7 +256,7 @@ class ExternalCommand(Generator):
             return _failed(request, refusal.kind, str(refusal), retryable=False)
         except MediaError as error:
             return _failed(request, error.kind, error.message)
-        differs = {} if self.sound_alone else _differences(request.plan, clip)
+        differs = {} if self.sound_alone else differences(request.plan, clip)
         if differs and self._options.exact:
             kind = next((kind for kind in ("no_sound", "silent") if kind in differs), "shape")
             return _failed(request, kind, f"Not as asked: {'; '.join(differs.values())}.", retryable=False)
@@ -520,7 +525,7 @@ def _check_claims(answer: Mapping[str, Any], clip: Clip) -> None:
             raise _RefusedError("shape", f"The program said {name} {claimed!r:.40}; the file has {measured}.")
 
 
-def _differences(plan: Plan, clip: Clip) -> dict[str, str]:
+def differences(plan: Plan, clip: Clip) -> dict[str, str]:
     """What differs from what was asked: ``width 64 -> 32``, by its name."""
     asked = {
         "width": plan.width,

@@ -31,6 +31,7 @@ GENERATORS: Registry[type[Generator]] = Registry(
         "cascade": "javisbench.baselines.cascade:Cascade",
         "diffusers": "javisbench.baselines.diffusers_pipelines:DiffusersPipeline",
         "command": "javisbench.baselines.command:ExternalCommand",
+        "hosted": "javisbench.baselines.hosted:Hosted",
     },
     _wrong,
 )
