@@ -55,13 +55,14 @@ class GenerationJob:
             UsageError: an unknown model or parameter.
             GenerationError: model and suite do not fit.
         """
-        from javisbench.baselines.registry import create_generator
+        from javisbench.baselines.registry import create_generator, resolved_spec
         from javisbench.run.generate import check_suite
 
         generator = create_generator(model, params)
         check_suite(generator, suite, settings.repeats)
         identity = {
-            "model": generator.key_name(model),
+            # A card's id and what it stands for are one model.
+            "model": generator.key_name(resolved_spec(model)),
             "card": generator.card_id,
             "parameters": dict(generator.resolved()),
         }
