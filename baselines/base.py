@@ -210,6 +210,7 @@ class Generator(ABC):
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
         uses_columns: the suite's own columns that the clip depends on; their cells are then part of its key.
+        condition_columns: likewise for tasks that give something besides the prompt: columns that tell more of it.
         staging: a folder for files on their way, inside the run's; the runner sets it before `load` and removes it
             after `close`. None outside a run.
 
@@ -225,6 +226,7 @@ class Generator(ABC):
     needs_text: ClassVar[bool] = True
     uses_categories: bool = False
     uses_columns: tuple[str, ...] = ()
+    condition_columns: tuple[str, ...] = ()
     staging: Path | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:

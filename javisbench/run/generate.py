@@ -302,7 +302,8 @@ class _Job:
             _plan_json(self.plan),
         ]
         if self.suite.task_facts.condition is not None:
-            facts.append({"task": request.task, "given": self._given.digests(request.conditions)})
+            told = {column: request.sample.extra.get(column) for column in self.generator.condition_columns}
+            facts.append({"task": request.task, "given": self._given.digests(request.conditions), "columns": told})
         if self.settings.dtype != "auto":
             facts.append(self.settings.dtype)
         if self.generator.uses_columns:
