@@ -8,6 +8,7 @@ depend on the other clips of its batch.
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from javisbench.baselines.javisdit.checkpoints import from_library, read_network
-from javisbench.baselines.javisdit.config import V01Config, V10Config
+from javisbench.baselines.javisdit.config import PriorConfig, V01Config, V10Config
 from javisbench.baselines.javisdit.options import Options
 from javisbench.baselines.javisdit.planning import VAE_STRIDE, JavisDiTPlan
 from javisbench.baselines.javisdit.prior import PriorEstimator, PriorText
@@ -34,6 +35,7 @@ from javisbench.errors import GenerationError
 from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
 
+log = logging.getLogger(__name__)
 Config = TypeVar("Config", V10Config, V01Config)
 
 _OTHER_MODALITIES = tuple(
@@ -300,11 +302,7 @@ class V01Pipeline(Pipeline[V01Config]):
     ) -> None:
         super().__init__(config, options, paths, device, dtype)
         self._prior_states: dict[str, Tensor] = {}
-        with without_values():
-            self.prior = PriorEstimator(config.prior)
-        # The released file may hold a copy of the text tower; it is read from ImageBind's own file.
-        _fill(self.prior, paths["prior"], "JavisDiT v0.1's prior estimator", ignore=("text_encoder.",))
-        self.prior.to(device)
+        self.prior = _prior_of(config.prior, paths["prior"]).to(device)
 
     def _load_network(self) -> FactorisedDiT:
         with without_values():
@@ -324,7 +322,7 @@ class V01Pipeline(Pipeline[V01Config]):
         return prepare_v01(prompt, self.options.score_suffix)
 
     def _knows(self, prompts: Sequence[str]) -> bool:
-        return super()._knows(prompts) and all(prompt in self._prior_states for prompt in prompts)
+        return super()._knows(prompts) and all(self.text(prompt) in self._prior_states for prompt in prompts)
 
     def _forget(self) -> None:
         super()._forget()
@@ -332,15 +330,16 @@ class V01Pipeline(Pipeline[V01Config]):
 
     def _encode(self, prompts: Sequence[str]) -> None:
         super()._encode(prompts)
-        new = [prompt for prompt in prompts if prompt not in self._prior_states]
+        # The prior reads what the denoiser reads: cleaned, with the score.
+        new = [text for text in dict.fromkeys(map(self.text, prompts)) if text not in self._prior_states]
         with without_values():
             tower = PriorText(self.config.prior_text)
         path = self.paths["prior_text"]
         load_strict(tower, load_checkpoint(path), what="ImageBind's text tower", path=path, ignore=_IMAGEBIND_UNUSED)
         tower.to(self.device).eval()
-        for prompt in new:
-            ids = torch.tensor([clip_tokenizer().encode(prompt, keep_end=False)], device=self.device)
-            self._prior_states[prompt] = tower(ids)[0].cpu()
+        for text in new:
+            ids = torch.tensor([clip_tokenizer().encode(text, keep_end=False)], device=self.device)
+            self._prior_states[text] = tower(ids)[0].cpu()
 
     def _latent_frames(self, frames: int) -> int:
         return latent_frames(frames)
@@ -383,7 +382,7 @@ class V01Pipeline(Pipeline[V01Config]):
         numbers = self.config.prior
         tokens = numbers.spatial_priors + numbers.temporal_priors
         draw = torch.randn(1, tokens, numbers.prior_dim, generator=noise).to(self.device)
-        spatial, temporal = self.prior.draw(self._prior_states[prompt][None].to(self.device), draw)
+        spatial, temporal = self.prior.draw(self._prior_states[self.text(prompt)][None].to(self.device), draw)
         null = self.network.st_prior_embedder.y_embedding.to(spatial)[None]
         return (
             torch.cat([spatial, null[:, : numbers.spatial_priors]]),
@@ -392,6 +391,23 @@ class V01Pipeline(Pipeline[V01Config]):
 
     def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
         return self.video_vae.decode(latent, plan.frames)
+
+
+def _prior_of(config: PriorConfig, path: Path) -> PriorEstimator:
+    """The prior estimator from its file, whose other tensors are named in the log.
+
+    The released file is a training checkpoint: it may hold a copy of ImageBind's text tower (read here from ImageBind's
+    own file) and parts that serve the training losses alone. What belongs to the estimator is taken strictly.
+    """
+    with without_values():
+        prior = PriorEstimator(config)
+    state = read_network(path)
+    parts = {name.partition(".")[0] for name in prior.state_dict()}
+    others = sorted(name for name in state if name.partition(".")[0] not in parts)
+    if others:
+        log.info("%s: %d tensors are not the estimator's and are left out: %s", path, len(others), ", ".join(others))
+    load_strict(prior, state, what="JavisDiT v0.1's prior estimator", path=path, ignore=others)
+    return prior.eval().requires_grad_(False)
 
 
 def _fill(network: nn.Module, path: Path, what: str, ignore: tuple[str, ...] = ()) -> None:
