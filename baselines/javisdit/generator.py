@@ -51,8 +51,8 @@ _OWN_NETWORKS = {"v1.0": ("network",), "v0.1": ("network", "prior", "prior_text"
 class JavisDiT(Generator):
     """JavisDiT: text to sounding video; v1.0 (JavisDiT++) unless the variant is ``v0.1``.
 
-    Prompts are encoded first, then the text encoder is freed and clips are sampled one by one, so that a clip depends on
-    its prompt, seed and parameters alone. Parameters: `javisbench.baselines.javisdit.options`.
+    Prompts are encoded first, then the text encoder is freed and clips are sampled one by one: a clip depends on its
+    prompt, seed and parameters alone. Parameters: `javisbench.baselines.javisdit.options`.
 
     Args:
         variant: ``v1.0``, ``v0.1`` or None.

@@ -246,12 +246,12 @@ def generate_clips(
 
 
 def _prepare(generator: Generator, todo: Sequence[Request]) -> None:
-    """Let the generator encode all prompts at once; what goes wrong with that is told of each clip, if it still does."""
+    """Let the generator encode all prompts at once; what goes wrong is told of each clip, if it still does."""
     try:
         generator.prepare(todo)
     except JavisbenchError:
         raise
-    except Exception as error:  # noqa: BLE001 - as in `answers`
+    except Exception as error:
         log.warning("%s cannot prepare all clips at once (%s)", generator.card_id, error)
         log.debug("preparing failed", exc_info=error)
         _free_memory()
