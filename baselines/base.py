@@ -284,7 +284,11 @@ class Generator(ABC):
 
     @abstractmethod
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
-        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch."""
+        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch.
+
+        Raises:
+            RunError: nothing more can be made (a budget is spent, say); the run stops. Any other error costs its clips.
+        """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing but memory
         """Free what `load` took; end child processes."""
