@@ -190,7 +190,7 @@ class _Votes:
 
     def among(self, inside: Integers) -> tuple[_Votes, Integers]:
         """Votes on some models alone, which are renumbered, and their rows."""
-        kept = np.isin(self.pairs, inside).all(axis=1)
+        kept = np.asarray(np.isin(self.pairs, inside).all(axis=1)).reshape(-1)
         rows = np.flatnonzero(kept[self.pair]) if len(self.pairs) else np.empty(0, dtype=np.intp)
         number = np.cumsum(kept) - 1
         return _Votes(np.searchsorted(inside, self.pairs[kept]), number[self.pair[rows]], self.outcome[rows]), rows
