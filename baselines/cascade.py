@@ -162,12 +162,29 @@ class Cascade(Generator):
                     self._load(stage)
                     self._free(stage)
 
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Let each stage prepare all its clips, so that no prompt is encoded in one batch after another."""
+        plans = self._stage_plans(requests[0])
+        for stage, plan in zip(self.stages, plans, strict=True):
+            if type(stage.generator).prepare is not Generator.prepare:
+                self._load(stage)
+                try:
+                    with _named(stage):
+                        stage.generator.prepare([_request(stage, request, plan, None) for request in requests])
+                finally:
+                    if not self.keep_loaded:
+                        self._free(stage)
+
+    def _stage_plans(self, request: Request) -> tuple[Plan, Plan]:
+        plans = self._by_plan.get(request.plan)
+        if plans is None:
+            raise GenerationError("The request's plan is not this cascade's. Make it with this generator's plan().")
+        return plans
+
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """Make the batch's clips with the first stage, then with the second."""
         first, second = self.stages
-        plans = self._by_plan.get(batch[0].plan)
-        if plans is None:
-            raise GenerationError("The request's plan is not this cascade's. Make it with this generator's plan().")
+        plans = self._stage_plans(batch[0])
         half: dict[int, Generated] = {}
         asked = [_request(first, request, plans[0], NO_CONDITIONS) for request in batch]
         by_stage = {id(inner): outer for inner, outer in zip(asked, batch, strict=True)}
@@ -226,6 +243,7 @@ class Cascade(Generator):
         if self._where is None:
             raise GenerationError("The cascade was asked to generate before it was loaded. Call load first.")
         stage.generator.staging = self.staging
+        stage.generator.prompt_folder = self.prompt_folder
         started = time.monotonic()
         stage.generator.load(*self._where)
         self._loaded.add(stage.role)
