@@ -170,7 +170,7 @@ class Cascade(Generator):
                 self._load(stage)
                 try:
                     with _named(stage):
-                        stage.generator.prepare([_request(stage, request, plan, None) for request in requests])
+                        stage.generator.prepare([_request(stage, request, plan, NO_CONDITIONS) for request in requests])
                 finally:
                     if not self.keep_loaded:
                         self._free(stage)
@@ -316,6 +316,7 @@ def _checked(specs: dict[str, str]) -> dict[str, str]:
 
 
 def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
+    from javisbench.baselines.command import ExternalCommand
     from javisbench.baselines.model_cards import aliases
     from javisbench.baselines.registry import GENERATORS, create_generator
 
@@ -329,7 +330,7 @@ def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
     generator = create_generator(spec, own)
     if hasattr(generator, "part_of_cascade"):
         generator.part_of_cascade = True
-    if hasattr(generator, "sound_alone"):
+    if isinstance(generator, ExternalCommand):
         generator.sound_alone = role not in _PICTURE
         generator.picture_alone = role in _PICTURE
     return Stage(role, spec, generator)

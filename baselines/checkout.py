@@ -54,7 +54,8 @@ class Recipe:
     @classmethod
     def of(cls, card: Mapping[str, Any]) -> Recipe:
         """The table of a model card."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in card["recipe"].items()})
+        told: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in card["recipe"].items()}
+        return cls(**told)
 
 
 class Checkout(ExternalCommand):

@@ -32,9 +32,10 @@ def load(options: argparse.Namespace) -> Make:
     model = tools.all_model_cfg[options.variant]
     model.download_if_needed()
     cuda = torch.cuda.is_available()
-    place = {"device": "cuda" if cuda else "cpu", "dtype": torch.bfloat16 if cuda else torch.float32}
+    device = "cuda" if cuda else "cpu"
+    place: dict[str, Any] = {"device": device, "dtype": torch.bfloat16 if cuda else torch.float32}
     network = networks.get_my_mmaudio(model.model_name).to(**place).eval()
-    network.load_weights(torch.load(model.model_path, map_location=place["device"], weights_only=True))
+    network.load_weights(torch.load(model.model_path, map_location=device, weights_only=True))
     parts = features.FeaturesUtils(
         tod_vae_ckpt=model.vae_path,
         synchformer_ckpt=model.synchformer_ckpt,
