@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.api import Result, ScoringOptions, evaluate, generate, score
+    from javisbench.api import Result, ScoringOptions, evaluate, generate, reproduce, score
     from javisbench.clip import Clip, ClipSpec
     from javisbench.media import read_clip, write_clip
 
@@ -18,6 +18,7 @@ _LAZY = {
     "ScoringOptions": "javisbench.api",
     "evaluate": "javisbench.api",
     "generate": "javisbench.api",
+    "reproduce": "javisbench.api",
     "score": "javisbench.api",
     "ClipSpec": "javisbench.clip",
     "read_clip": "javisbench.media",
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate",
     "generate",
     "read_clip",
+    "reproduce",
     "score",
     "write_clip",
 ]
