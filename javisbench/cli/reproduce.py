@@ -118,16 +118,24 @@ def _print_expected(recipe: Recipe) -> None:
     from rich.table import Table
 
     table = Table(box=None)
-    for heading in ("value", "published", "n", "tolerance", "tolerance from", "source"):
+    for heading in ("value", "published", "n", "tolerance", "source"):
         table.add_column(heading, overflow="fold", justify="right" if heading in ("published", "n") else "left")
     for value in recipe.expected:
         name = value.name if value.slice == "overall" else f"{value.name}, {value.slice}"
         n = "" if value.n is None else f"{value.n:,}"
-        table.add_row(*output.cells(name, value.printed, n, f"±{value.margin:.3g}", value.tolerance_from, value.source))
+        table.add_row(*output.cells(name, value.printed, n, f"±{value.margin:.3g}", value.source))
     output.console().print(table)
-    notes = {value.note: value.name for value in recipe.expected if value.note}
-    for note, name in notes.items():
-        output.line(f"{name}: {note}")
+    _section("Tolerances", _by_names((value.tolerance_from, value.name) for value in recipe.expected))
+    _section("Of these values", _by_names((value.note, value.name) for value in recipe.expected))
+
+
+def _by_names(told: Iterable[tuple[str, str]]) -> Iterable[str]:
+    """``FD-PASST, KL-PASST: javisbench has no PaSST.``: each text once, with the names that it is of."""
+    names: dict[str, dict[str, None]] = {}
+    for text, name in told:
+        if text:
+            names.setdefault(text, {})[name] = None
+    return (f"{', '.join(found)}: {text}" for text, found in names.items())
 
 
 def _section(heading: str, lines: Iterable[str]) -> None:
@@ -323,12 +331,13 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _reasons(rows: Iterable[Row]) -> Iterable[str]:
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        if row.reason:
-            told = f"{row.reason}; about {row.needed:,} clips would tell" if row.needed else row.reason
-            reasons.setdefault(told, []).append(row.expected.name)
-    return (f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in reasons.items())
+    told = [
+        (f"{row.reason}; about {row.needed:,} clips would tell" if row.needed else row.reason, row.expected.name)
+        for row in rows
+    ]
+    # How a value was computed otherwise explains what deviates, whatever the verdict.
+    noted = [(row.expected.note, row.expected.name) for row in rows if row.verdict in ("differs", "cannot tell")]
+    return _by_names([*told, *noted])
 
 
 def print_causes(causes: Iterable[Cause], heading: str) -> None:

@@ -197,10 +197,11 @@ def _common_columns(frames: Frames) -> list[str]:
 
 def _joined(frames: Frames, metric: str) -> pd.DataFrame:
     """Rows of samples that both have: ``sample_id``, ``repeat``, ``a``, ``b``, NaN where one has no value."""
-    assert frames[0] is not None and frames[1] is not None
+    first, second = frames
+    assert first is not None and second is not None
     keys = ["sample_id", "repeat"]
-    sides = [frame[[*keys, metric]].rename(columns={metric: side}) for side, frame in zip("ab", frames, strict=True)]
-    joined = sides[0].merge(sides[1], on=keys, how="inner")
+    sides = [side[[*keys, metric]] for side in (first, second)]
+    joined = sides[0].rename(columns={metric: "a"}).merge(sides[1].rename(columns={metric: "b"}), on=keys, how="inner")
     return joined.astype({"a": "float64", "b": "float64"})
 
 

@@ -33,6 +33,10 @@ _NOT_TOLD = (
 """Facts that say nothing of how numbers were made, or are told under another name."""
 
 
+NO_FILES = "none"
+"""What stands for the files of a model that reads none."""
+
+
 @dataclass(frozen=True)
 class Topic:
     """What differences are gathered under.
@@ -186,6 +190,8 @@ def made_with(result: StoredResult) -> dict[str, Any]:
         facts["generation files"] = told.get("weights")
         scoring = manifest.get("scoring") or {}
         facts["scoring"] = {name: value for name, value in scoring.items() if name not in _NOT_TOLD}
+        if told.get("weights") == {}:
+            facts["generation files"] = NO_FILES
     found = {name: value for name, value in flat(facts).items() if value is not None}
     return {**found, **_protocol_facts(result), **_precision(result)}
 
@@ -332,7 +338,10 @@ def _cause(topic: Topic, parts: Sequence[Difference], deviations: Sequence[Devia
     elif not everything_measured and share is not None and share < ENOUGH:
         share = None  # what was not measured may be the larger part
     told = sorted(shares, key=lambda effect: -shares[effect])[:MAX_TOLD]
-    return Cause(topic.id, topic.title, tuple(parts), share, tuple(effect.sentence for effect in told))
+    # What acts on values that deviate stands first; before it, a protocol's name.
+    acting_names = {part.name for part, _ in touched}
+    ordered = sorted(parts, key=lambda part: (part.name != "protocol", part.name not in acting_names, part.name))
+    return Cause(topic.id, topic.title, tuple(ordered), share, tuple(effect.sentence for effect in told))
 
 
 def acts_on(name: str, metric: str) -> bool:
@@ -382,7 +391,8 @@ def _seen_by(metric: str) -> tuple[frozenset[str], frozenset[str], bool] | None:
 
 def unknown_topics(here: Facts, there: Facts, metrics: Iterable[str]) -> Iterator[Topic]:
     """Topics that values of these metrics usually depend on, of which nothing is known on both sides."""
-    known = {topic_of(name).id for name in here.keys() & there.keys()}
+    either = {**here, **there}.items()
+    known = {topic_of(name).id for name, value in either if value == NO_FILES or name in here.keys() & there.keys()}
     seen = [_seen_by(metric) for metric in metrics]
     for topic in TOPICS:
         if topic.usual and topic.id not in known and any(_may_act(topic, of) for of in seen):

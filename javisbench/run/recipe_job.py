@@ -94,11 +94,11 @@ class RecipeJob:
             seed=seed,
         )
         wanted = limit if limit is not None else _int(generation.get("limit"))
-        places = {"clips": None if clips is None else str(clips), "out": None if out is None else str(out)}
+        folder, where = (None if place is None else str(place) for place in (clips, out))
         if recipe.kind == "trial":
-            return cls(recipe, "validate-metrics", "", options, limit=limit, **places)
+            return cls(recipe, "validate-metrics", "", options, clips=folder, out=where, limit=limit)
         if clips is not None:
-            return cls(recipe, "score", prompts, options, limit=wanted, **places)
+            return cls(recipe, "score", prompts, options, clips=folder, out=where, limit=wanted)
         settings = GenerateSettings(
             seed=seed,
             repeats=int(generation.get("repeats", 1)),
@@ -107,7 +107,7 @@ class RecipeJob:
             device=device,
         )
         params = {name: _text(value) for name, value in recipe.parameters.items()}
-        return cls(recipe, "eval", prompts, options, settings, recipe.spec, params, limit=wanted, **places)
+        return cls(recipe, "eval", prompts, options, settings, recipe.spec, params, out=where, limit=wanted)
 
     @property
     def name(self) -> str | None:

@@ -56,6 +56,8 @@ def test_two_protocols_differ_in_exactly_their_settings(write_run: Any) -> None:
     told = {difference.name: (difference.here, difference.there) for difference in cause.differences}
     assert told.pop("protocol") == ("javisbench-v1", "javisbench-v2")
     first, other = flat(V1.settings(), "protocol_settings"), flat(V2.settings(), "protocol_settings")
+    # Those that act on values that deviate stand before the others.
+    assert list(told)[-1] == "protocol_settings.text.clap_padding"
     assert told == {name: (first[name], other[name]) for name in first if first[name] != other[name]}
     assert len(told) == 18 and told["protocol_settings.fvd.kvd_centred"] == (True, False)
     assert {value.metric for value in found.values} == set(METRICS)

@@ -204,7 +204,7 @@ def test_distances_of_sets_are_compared_at_one_n_alone() -> None:
 
 
 def simulated(reps: int, n: int, published_n: int, away: float, margin: float, values: int = 4) -> list[set[Verdict]]:
-    """Verdicts of recipes of some values: skewed scores, ours in pairs of a prompt, the published ones by themselves."""
+    """Verdicts of recipes of some values: skewed scores, ours in pairs of a prompt, the others not."""
     rng = np.random.default_rng(n + published_n)
     found = []
     for _ in range(reps):
