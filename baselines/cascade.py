@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.base import NO_CONDITIONS, Conditions, Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.fingerprint import deciding_files
 from javisbench.clip import Clip, ClipSpec
-from javisbench.errors import GenerationError, JavisbenchError, UsageError
+from javisbench.errors import GenerationError, JavisbenchError, RunError, UsageError
 from javisbench.registry import did_you_mean
+from javisbench.tasks import Task
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore
@@ -39,6 +40,7 @@ _ROLES = ("t2v", "v2a", "t2a", "a2v")
 _PICTURE = ("t2v", "a2v")
 # What each role may be given to: families of models. Programs may be anything.
 _FAMILIES = {"t2v": ("t2v", "t2av"), "t2a": ("t2a", "t2av"), "v2a": ("v2a",), "a2v": ("a2v",)}
+_TASKS: Mapping[str, Task] = {"v2a": "v2a", "a2v": "a2v"}
 _NEXT_ROLE = re.compile(rf",(?=(?:{'|'.join(_ROLES)})=)")
 
 
@@ -163,14 +165,31 @@ class Cascade(Generator):
                     self._load(stage)
                     self._free(stage)
 
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Let each stage prepare all its clips, so that no prompt is encoded in one batch after another."""
+        plans = self._stage_plans(requests[0])
+        for stage, plan in zip(self.stages, plans, strict=True):
+            if type(stage.generator).prepare is not Generator.prepare:
+                self._load(stage)
+                try:
+                    with _named(stage):
+                        stage.generator.prepare([_request(stage, request, plan, None) for request in requests])
+                finally:
+                    if not self.keep_loaded:
+                        self._free(stage)
+
+    def _stage_plans(self, request: Request) -> tuple[Plan, Plan]:
+        plans = self._by_plan.get(request.plan)
+        if plans is None:
+            raise GenerationError("The request's plan is not this cascade's. Make it with this generator's plan().")
+        return plans
+
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """Make the batch's clips with the first stage, then with the second."""
         first, second = self.stages
-        plans = self._by_plan.get(batch[0].plan)
-        if plans is None:
-            raise GenerationError("The request's plan is not this cascade's. Make it with this generator's plan().")
+        plans = self._stage_plans(batch[0])
         half: dict[int, Generated] = {}
-        asked = [_request(first, request, plans[0], None) for request in batch]
+        asked = [_request(first, request, plans[0], NO_CONDITIONS) for request in batch]
         by_stage = {id(inner): outer for inner, outer in zip(asked, batch, strict=True)}
         for answer in self._run(first, asked):
             outer = by_stage[id(answer.request)]
@@ -179,7 +198,7 @@ class Cascade(Generator):
             else:
                 half[id(outer)] = answer
         open_requests = [request for request in batch if id(request) in half]
-        conditions = {id(r): _condition(first, second, half[id(r)].clip) for r in open_requests}
+        conditions = {id(r): _conditions(first, second, half[id(r)].clip) for r in open_requests}
         asked = [_request(second, request, plans[1], conditions[id(request)]) for request in open_requests]
         by_stage = {id(inner): outer for inner, outer in zip(asked, open_requests, strict=True)}
         for answer in self._run(second, asked):
@@ -227,6 +246,7 @@ class Cascade(Generator):
         if self._where is None:
             raise GenerationError("The cascade was asked to generate before it was loaded. Call load first.")
         stage.generator.staging = self.staging
+        stage.generator.prompt_folder = self.prompt_folder
         started = time.monotonic()
         stage.generator.load(*self._where)
         self._loaded.add(stage.role)
@@ -302,13 +322,9 @@ def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
     from javisbench.baselines.registry import GENERATORS, create_generator
 
     own = {key.partition(".")[2]: value for key, value in params.items() if key.partition(".")[0] == role}
-    name, _, rest = spec.partition(":")
-    if name == "mmaudio":
-        from javisbench.baselines.mmaudio import MMAudio
-
-        return Stage(role, spec, MMAudio(rest or None, own))
+    name = spec.partition(":")[0]
     if (spec not in SHORT_NAMES and name != "python" and name not in GENERATORS) or name == "cascade":
-        known = sorted((*SHORT_NAMES, "mmaudio", *(entry for entry in GENERATORS if entry != "cascade")))
+        known = sorted((*SHORT_NAMES, *(entry for entry in GENERATORS if entry != "cascade")))
         raise UsageError(
             f"{role}={spec}: there is no such model for a stage.{did_you_mean(name, known)} Known: {', '.join(known)}."
         )
@@ -317,6 +333,7 @@ def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
         generator.part_of_cascade = True
     if hasattr(generator, "sound_alone"):
         generator.sound_alone = role not in _PICTURE
+        generator.picture_alone = role in _PICTURE
     return Stage(role, spec, generator)
 
 
@@ -364,26 +381,27 @@ def _column(stage: Stage, request: Request) -> str:
     return stage.column if stage.column in request.prompts else "text"
 
 
-def _request(stage: Stage, request: Request, plan: Plan, condition: Clip | None) -> Request:
+def _request(stage: Stage, request: Request, plan: Plan, conditions: Conditions) -> Request:
     text = request.prompts.get(_column(stage, request), "")
     return replace(
         request,
         seed=stage_seed(request.seed, stage.role),
         plan=plan,
         prompts={**request.prompts, "text": text},
-        conditions=condition,
+        conditions=conditions,
+        task=_TASKS.get(stage.role, "t2av"),
     )
 
 
-def _condition(first: Stage, second: Stage, clip: Clip) -> Clip | None:
+def _conditions(first: Stage, second: Stage, clip: Clip) -> Conditions:
     """What the second stage is given of the first one's clip: the half that was wanted, nothing from text alone."""
     import numpy as np
 
     if second.role == "t2a":
-        return None
+        return NO_CONDITIONS
     if first.makes_picture:
-        return replace(clip, audio=None, sample_rate=None)
-    return clip.with_frames(np.zeros((0, 0, 0, 3), np.uint8))
+        return Conditions(clip=replace(clip, audio=None, sample_rate=None))
+    return Conditions(clip=clip.with_frames(np.zeros((0, 0, 0, 3), np.uint8)))
 
 
 def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | Failed]:
@@ -392,6 +410,8 @@ def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | 
         for answer in stage.generator.generate(requests):
             if waiting.pop(id(answer.request), None) is not None:
                 yield _complete(stage, answer)
+    except RunError:
+        raise
     except Exception as error:
         if len(waiting) > 1 and type(error).__name__ == "OutOfMemoryError":
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from javisbench.errors import MetricError
 from javisbench.metrics.distance import Distance, distance_error
 from javisbench.stats import Estimate
+from javisbench.tasks import ALL_TASKS, Task
 
 __all__ = [
     "Distance",
@@ -52,6 +53,8 @@ class MetricCard:
         by_default: False for metrics that are computed only when asked for by name.
         formula: how the value follows from the features, in a line.
         group: a name by which `--metrics` asks for it together with others (``speech``), or empty.
+        tasks: for which tasks of suites it says something of the model: a metric of the picture alone says nothing
+            where the suite gives the picture.
     """
 
     id: str
@@ -67,6 +70,7 @@ class MetricCard:
     by_default: bool = True
     formula: str = ""
     group: str = ""
+    tasks: frozenset[Task] = ALL_TASKS
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,13 @@ class SampleContext:
         setting: what clips should be, if the suite states it.
         sample: the row of the suite; None outside of a run. Metrics that ask for columns of it name them in
             `SampleMetric.needs_columns`.
+        answers: of a judge, for metrics of `javisbench.metrics.judges` alone: question to answer, one entry a repeat.
     """
 
     protocol: Protocol
     setting: ClipSpec | None = None
     sample: Sample | None = None
+    answers: Sequence[Mapping[str, int]] = ()
 
 
 @dataclass(frozen=True)
