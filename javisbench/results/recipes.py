@@ -38,6 +38,8 @@ MAX_BYTES = 2**20
 MAX_TEXT = 4000
 MAX_ENTRIES = 500
 MAX_REPEATS = 10_000
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
+"""Suites beside which a file of the same name is their card."""
 SOUNDS = {"sidecar": "files beside the clips", "container": "tracks in the clips"}
 _ID = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 _METRIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
@@ -570,10 +572,14 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as TOML that `read_recipe` reads back as the same recipe.
 
     Raises:
-        RecipeError: there is a file already.
+        RecipeError: there is a file already, or a suite of the same name beside it, whose card it would be taken for.
     """
     if path.exists():
         raise RecipeError(f"{path} is there already. Give another name with --out.")
+    for suffix in TABLES:
+        if path.with_suffix(suffix).exists():
+            suite = path.with_suffix(suffix).name
+            raise RecipeError(f"{path} would be read as the card of the suite {suite}. Give another name with --out.")
     write_text(path, recipe_text(recipe))
 
 

@@ -108,7 +108,7 @@ def test_an_author_ships_a_recipe_and_a_reader_repeats_it(tmp_path: Path, capsys
         tmp_path / "clips", suite=str(suite), metrics=["av_align", "health_*"], name="Mine", out=run, workers=1,
         device="cpu",
     )  # fmt: skip
-    recipe = tmp_path / "mine.toml"
+    recipe = tmp_path / "paper.toml"
     told(capsys, "new", str(run), "--out", str(recipe))
     assert read_recipe(recipe).kind == "score" and read_recipe(recipe).sound == "sidecar"
     archive = pack(run, tmp_path / "run.zip")
@@ -125,3 +125,50 @@ def test_an_author_ships_a_recipe_and_a_reader_repeats_it(tmp_path: Path, capsys
     changed = javisbench.reproduce(recipe, tmp_path / "clips", suite=suite, out=tmp_path / "again", device="cpu")
     assert changed.causes[0].topic == "sound"
     assert "sound: tracks in the clips / files beside the clips" in [d.line for d in changed.causes[0].differences]
+
+
+@pytest.mark.slow
+def test_known_changes_of_made_runs_are_named_first(tmp_path: Path) -> None:
+    """Clips that are really made and scored: another protocol, length, size, seed, and the sound of the mp4."""
+    from dataclasses import replace
+
+    from javisbench.results.reproduction import check, recipe_of
+    from javisbench.results.run_folder import load_protocol, load_result
+    from javisbench.run.generate import GenerateSettings
+    from javisbench.suite import load_suite
+
+    setting = javisbench.ClipSpec(width=64, height=36, duration_s=2.0, fps=Fraction(12), sample_rate=16000)
+
+    def made(name: str, seed: int = 0, protocols: tuple[str, ...] = ("javisbench-v1",), **changes: Any) -> Path:
+        suite = replace(load_suite("demo"), setting=replace(setting, **changes))
+        javisbench.evaluate(
+            "procedural", suite=suite, limit=24, out=tmp_path / name, metrics=["av_align", "health_*"], workers=1,
+            protocols=protocols, device="cpu", settings=GenerateSettings(seed=seed),
+        )  # fmt: skip
+        return tmp_path / name
+
+    base = made("base", protocols=("javisbench-v1", "javisbench-v2"))
+    recipe = recipe_of(load_result(base), "base")
+    assert check(load_result(base), recipe).verdict == "equal"
+    found = {
+        "protocol": check(load_protocol(base, "javisbench-v2"), recipe),
+        "frames": check(load_result(made("short", duration_s=1.0)), recipe),
+        "resolution": check(load_result(made("small", width=32, height=18)), recipe),
+        "seed": check(load_result(made("seed", seed=1)), recipe),
+    }
+    (tmp_path / "tracks").mkdir()
+    for clip in (base / "clips").glob("*.mp4"):
+        shutil.copy(clip, tmp_path / "tracks")
+    suite = replace(load_suite("demo"), setting=setting)
+    javisbench.score(
+        tmp_path / "tracks", suite=suite, limit=24, out=tmp_path / "sound", metrics=["av_align", "health_*"],
+        workers=1, device="cpu",
+    )  # fmt: skip
+    found["sound"] = check(load_result(tmp_path / "sound"), recipe)
+    assert {topic: reproduction.causes[0].topic for topic, reproduction in found.items()} == {t: t for t in found}
+    assert all(reproduction.rows[0].deviation for topic, reproduction in found.items() if topic != "resolution")
+    # So few clips have a wide margin; where it is none, two protocols differ.
+    none = replace(
+        recipe, expected=tuple(replace(v, tolerance=0.0, ci_low=v.value, ci_high=v.value) for v in recipe.expected)
+    )
+    assert check(load_protocol(base, "javisbench-v2"), none).verdict == "differs"

@@ -289,6 +289,9 @@ def test_a_recipe_is_never_written_over_a_file(tmp_path: Path) -> None:
     assert read_recipe(tmp_path / "mine.toml").expected == recipe.expected
     with pytest.raises(RecipeError, match="there already"):
         write_recipe(recipe, tmp_path / "mine.toml")
+    (tmp_path / "prompts.csv").touch()
+    with pytest.raises(RecipeError, match=r"card of the suite prompts\.csv"):
+        write_recipe(recipe, tmp_path / "prompts.toml")
 
 
 # Jobs
