@@ -211,6 +211,7 @@ class Generator(ABC):
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
         uses_columns: the suite's own columns that the clip depends on; their cells are then part of its key.
+        condition_columns: likewise for tasks that give something besides the prompt: columns that tell more of it.
         staging: a folder for files on their way, inside the run's; the runner sets it before `load` and removes it
             after `close`. None outside a run.
         prompt_folder: where encoded prompts are kept (`javisbench.baselines.prompt_store`), inside the run's folder;
@@ -229,6 +230,7 @@ class Generator(ABC):
     needs_text: ClassVar[bool] = True
     uses_categories: bool = False
     uses_columns: tuple[str, ...] = ()
+    condition_columns: tuple[str, ...] = ()
     staging: Path | None = None
     prompt_folder: Path | None = None
 
@@ -284,7 +286,11 @@ class Generator(ABC):
 
     @abstractmethod
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
-        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch."""
+        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch.
+
+        Raises:
+            RunError: nothing more can be made (a budget is spent, say); the run stops. Any other error costs its clips.
+        """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing but memory
         """Free what `load` took; end child processes."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 from javisbench.baselines.base import NO_CONDITIONS, Conditions, Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.fingerprint import deciding_files
 from javisbench.clip import Clip, ClipSpec
-from javisbench.errors import GenerationError, JavisbenchError, UsageError
+from javisbench.errors import GenerationError, JavisbenchError, RunError, UsageError
 from javisbench.registry import did_you_mean
 from javisbench.tasks import Task
 
@@ -333,6 +333,7 @@ def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
         generator.part_of_cascade = True
     if hasattr(generator, "sound_alone"):
         generator.sound_alone = role not in _PICTURE
+        generator.picture_alone = role in _PICTURE
     return Stage(role, spec, generator)
 
 
@@ -410,6 +411,8 @@ def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | 
         for answer in stage.generator.generate(requests):
             if waiting.pop(id(answer.request), None) is not None:
                 yield _complete(stage, answer)
+    except RunError:
+        raise
     except Exception as error:
         if len(waiting) > 1 and type(error).__name__ == "OutOfMemoryError":
             raise

@@ -319,7 +319,8 @@ class _Job:
             _plan_json(self.plan),
         ]
         if self.suite.task_facts.condition is not None:
-            facts.append({"task": request.task, "given": self._given.digests(request.conditions)})
+            told = {column: request.sample.extra.get(column) for column in self.generator.condition_columns}
+            facts.append({"task": request.task, "given": self._given.digests(request.conditions), "columns": told})
         if self.settings.dtype != "auto":
             facts.append(self.settings.dtype)
         if self.generator.uses_columns:
@@ -577,7 +578,8 @@ class _Job:
         with self._counting:
             append_jsonl(self.folder / "failures.jsonl", row)
             self.outcome.failed += 1
-            self._in_a_row += of_model
+            # A prompt that was refused says nothing of the next one.
+            self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
 
     def _check_limits(self) -> None:
@@ -642,7 +644,8 @@ def _after_error(
         yield from _answers(generator, left[:half], attempt)
         yield from _answers(generator, left[half:], attempt)
         return
-    if isinstance(error, SystemFaultError):
+    if isinstance(error, RunError):
+        # Nothing more can be made: a budget is spent, a key is not taken, the system failed.
         raise error
     fault = fault_of(error)
     if fault is not None and fault.certain:
