@@ -15,6 +15,7 @@ from typing import Any
 from javisbench.clip import ClipSpec
 from javisbench.errors import PluginError, SuiteError, UsageError
 from javisbench.registry import Plugin, Registry
+from javisbench.tasks import Task, task_named
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class SuiteCard:
         title: one line.
         samples: how many.
         setting: what its clips should be.
+        task: what it gives to a model, and what the model makes of it.
         file: name of the CSV, beside the card (packaged suites) or in the hub dataset.
         hub: hub dataset id, or None for a packaged suite.
         revision: of the hub dataset, or None for the newest.
@@ -129,6 +131,7 @@ class SuiteCard:
     title: str
     samples: int
     setting: ClipSpec = field(default_factory=ClipSpec)
+    task: Task = "t2av"
     file: str | None = None
     hub: str | None = None
     revision: str | None = None
@@ -212,5 +215,6 @@ def _suite_card(name: str, file: CardFile) -> SuiteCard:
     if "fps" in setting:
         setting["fps"] = Fraction(str(setting["fps"]))
     known = {key: card[key] for key in SuiteCard.__dataclass_fields__ if key in card and key != "setting"}
+    known["task"] = task_named(card.get("task", "t2av"))
     known |= {"name": name, "setting": ClipSpec(**setting), "folder": file.path.parent}
     return SuiteCard(**known)
