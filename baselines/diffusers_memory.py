@@ -101,12 +101,3 @@ def decode_one_by_one(pipeline: Any) -> None:
     vae = getattr(pipeline, "vae", None)
     if hasattr(vae, "enable_slicing"):
         vae.enable_slicing()
-
-
-def device_kind(device: str) -> str:
-    """What computes: the name of the GPU, or the device."""
-    if not device.startswith("cuda"):
-        return device
-    import torch
-
-    return str(torch.cuda.get_device_name(device))

@@ -32,7 +32,6 @@ from javisbench.baselines.diffusers_memory import (
     Batches,
     decode_in_tiles,
     decode_one_by_one,
-    device_kind,
     free_memory,
     is_out_of_memory,
 )
@@ -78,7 +77,6 @@ class DiffusersPipeline(Generator):
         known = REPOSITORIES.get(self.source.repository)
         self.card_id = known.card if known else "diffusers"  # type: ignore[misc]
         self._pipeline: Any = None
-        self._device = "cpu"
         self._batches = Batches("cpu", 1, 1)
         self._tiled = False
         rules = self._rules_if_known()
@@ -104,6 +102,7 @@ class DiffusersPipeline(Generator):
         else:
             raise self._missing()
         self.family = rules.family  # type: ignore[misc]
+        self.tasks = rules.tasks
         return rules
 
     def _rules_if_known(self) -> Rules | None:
@@ -188,7 +187,7 @@ class DiffusersPipeline(Generator):
         pipeline.set_progress_bar_config(disable=True)
         self._place(pipeline, device)
         most = self.max_batch if rules.known.together else 1
-        self._device, self._batches = device, Batches(device, self.options.batch, most)
+        self._batches = Batches(device, self.options.batch, most)
         if most > 1:
             decode_one_by_one(pipeline)
         self._tiled = self.options.vae == "tiled" and decode_in_tiles(pipeline)
@@ -216,7 +215,8 @@ class DiffusersPipeline(Generator):
         rules = self.rules()
         waiting = list(batch)
         while waiting:
-            part = waiting[: self._batches.size()]
+            # Pictures of one call would have to be of one size.
+            part = waiting[: 1 if waiting[0].conditions.image else self._batches.size()]
             answers = self._answers(rules, part)
             if answers is not None:
                 waiting = waiting[len(part) :]
@@ -259,7 +259,7 @@ class DiffusersPipeline(Generator):
                 arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(part)
             arguments |= {"prompt": prompts, "generator": noise}
         else:
-            arguments |= {"prompt": prompts[0], "generator": noise[0]}
+            arguments |= {"prompt": prompts[0], "generator": noise[0], **_given(rules, part[0])}
         started = time.monotonic()
         output = self._pipeline(**arguments)
         seconds = round((time.monotonic() - started) / len(part), 3)
@@ -268,7 +268,6 @@ class DiffusersPipeline(Generator):
             "seconds": seconds,
             **settings,
             "clips_a_call": len(part),
-            "computed_on": device_kind(self._device),
             **({"vae": "tiled"} if self._tiled else {}),
             **({"compiled": True} if self.options.compile else {}),
         }
@@ -321,3 +320,13 @@ class DiffusersPipeline(Generator):
             f"{self.source.repository}{revision}. Or put its folder, called {Path(self.source.repository).name}, into "
             f"a folder given with --weights-dir, or name the folder itself: --model diffusers:FOLDER."
         )
+
+
+def _given(rules: Rules, request: Request) -> dict[str, Any]:
+    """What the suite gives besides the prompt, as a call takes it."""
+    still = request.conditions.still() if rules.takes_image else None
+    if still is None:
+        return {}
+    from PIL import Image
+
+    return {"image": Image.fromarray(still)}

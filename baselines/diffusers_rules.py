@@ -22,6 +22,7 @@ from javisbench.baselines.diffusers_signature import (
 )
 from javisbench.baselines.diffusers_table import NOT_DRIVEN, Checkpoint, Constant, PipelineClass, known
 from javisbench.errors import GenerationError, UsageError
+from javisbench.tasks import Task
 
 if TYPE_CHECKING:
     from javisbench.baselines.diffusers_options import PipelineOptions
@@ -132,6 +133,13 @@ class Rules:
     def takes_image(self) -> bool:
         """Whether it can start from a picture."""
         return "image" in self.signature.call
+
+    @cached_property
+    def tasks(self) -> frozenset[Task]:
+        """The tasks of suites that it takes."""
+        if self.needs_image:
+            return frozenset({"i2av"})
+        return frozenset({"t2av", "i2av"}) if self.takes_image else frozenset({"t2av"})
 
     @property
     def why_not(self) -> str | None:

@@ -18,7 +18,7 @@ from javisbench.errors import JavisbenchError, RunError
 from javisbench.matching import clip_name
 from javisbench.run.cluster.connect import Pool, connected
 from javisbench.run.conform import conform_clip
-from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, answers
+from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, answers, making_facts
 from javisbench.run.store_clip import place_clip
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ class Maker:
                     raise
                 return Failed(answer.request, "generate", error.kind, error.message)
             files = {s: stem.with_suffix(s).read_bytes() for s in FILE_SUFFIXES if stem.with_suffix(s).exists()}
-        return MadeFiles(answer.request, files, dict(answer.info), time.monotonic() - started, self._how.device)
+        how = making_facts(answer.clip, time.monotonic() - started, self._how.device)
+        return MadeFiles(answer.request, files, dict(answer.info), how)
 
 
 @dataclass(frozen=True)
