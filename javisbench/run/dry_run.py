@@ -247,7 +247,8 @@ def _time(made: Sequence[Mapping[str, Any]], cards: Sequence[Mapping[str, Any]],
         return Estimate(0, "none: every clip is made")
     measured = [seconds for facts in made[:_READ_CLIPS] if (seconds := _seconds(facts)) is not None]
     if measured:
-        each = statistics.fmean(measured)
+        # The files of a clip are written while the next one is made.
+        each = max(statistics.fmean(part) for part in zip(*measured, strict=True))
         where = made[0].get("device_kind") or made[0].get("device") or "this machine"
         told = f"{each:.2f} s a clip, measured on {len(measured)} of this run, {where}"
         return Estimate(each * clips, f"{_hours(each * clips)} ({told})")
@@ -259,13 +260,10 @@ def _time(made: Sequence[Mapping[str, Any]], cards: Sequence[Mapping[str, Any]],
     return Estimate(None, "not known: nobody has measured this model here. `javisbench doctor SUITE --model ...` does")
 
 
-def _seconds(facts: Mapping[str, Any]) -> float | None:
-    """Seconds that a clip took, as its sidecar says: in the model, or stage by stage, and for writing its files."""
-    taken = facts.get("info", {}).get("seconds")
-    if isinstance(taken, Mapping):
-        taken = sum(value for value in taken.values() if isinstance(value, int | float))
-    written = facts.get("encode_s", 0)
-    return taken + written if isinstance(taken, int | float) and isinstance(written, int | float) else None
+def _seconds(facts: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Seconds that a clip took in the model and for writing its files, as its sidecar says."""
+    made, written = facts.get("made_s"), facts.get("encode_s")
+    return (made, written) if isinstance(made, int | float) and isinstance(written, int | float) else None
 
 
 def _disk(made: Sequence[Mapping[str, Any]], plan: Plan | None, job: GenerationJob, clips: int) -> Estimate:

@@ -431,11 +431,13 @@ class _Job:
             for start in range(0, len(todo), size):
                 batch = list(todo[start : start + size])
                 failed = False
+                asked = time.monotonic()
                 for answer in answers(self.generator, batch):
+                    asked, made_s = time.monotonic(), time.monotonic() - asked
                     # Encoding one batch overlaps with the making of the next. Failures take the same way, so that
                     # those in a row are counted in the order of the answers.
                     if isinstance(answer, Generated):
-                        pending.append(writer.submit(self._store, answer, stage))
+                        pending.append(writer.submit(self._store, answer, stage, made_s))
                     else:
                         pending.append(writer.submit(self._fail, answer, stage))
                         failed = True
@@ -478,7 +480,7 @@ class _Job:
         write_json(self.clips / f"{name}.json", facts)
         self._count_made(stage)
 
-    def _store(self, answer: Generated, stage: Stage) -> None:
+    def _store(self, answer: Generated, stage: Stage, made_s: float) -> None:
         request = answer.request
         name = clip_name(request.sample.id, request.repeat)
         started = time.monotonic()
@@ -497,7 +499,7 @@ class _Job:
             for s in FILE_SUFFIXES
             if (self.clips / f"{name}{s}").exists()
         }
-        how = making_facts(answer.clip, time.monotonic() - started, self.settings.device or "cpu")
+        how = making_facts(answer.clip, made_s, time.monotonic() - started, self.settings.device or "cpu")
         facts = self._sidecar(request, answer.info, files, how)
         write_json(self.clips / f"{name}.json", facts)
         self._count_made(stage)
@@ -642,12 +644,13 @@ def _after_error(
         yield Failed(request, "generate", kind, message)
 
 
-def making_facts(clip: Clip, encode_s: float, device: str) -> dict[str, Any]:
+def making_facts(clip: Clip, made_s: float, encode_s: float, device: str) -> dict[str, Any]:
     """What a sidecar tells of a clip's making.
 
     Args:
         clip: as the model made it, before it was brought to the suite's setting.
-        encode_s: seconds that writing its files took.
+        made_s: seconds that the model took since its last answer.
+        encode_s: seconds that writing the files took.
         device: torch device that it was made on. Its kind changes roundings, and is in no key.
     """
     frames, audio = clip.frames, clip.audio
@@ -660,7 +663,8 @@ def making_facts(clip: Clip, encode_s: float, device: str) -> dict[str, Any]:
         "sample_rate": clip.sample_rate or 0,
         "channels": 0 if audio is None else int(audio.shape[0]),
     }
-    return {"made": made, "device": device, "device_kind": device_kind(device), "encode_s": round(encode_s, 3)}
+    seconds = {"made_s": round(made_s, 3), "encode_s": round(encode_s, 3)}
+    return {"made": made, "device": device, "device_kind": device_kind(device), **seconds}
 
 
 def _asked_json(spec: ClipSpec) -> dict[str, Any]:

@@ -89,12 +89,15 @@ class Maker:
 
     def __call__(self, group: list[Request]) -> list[MadeFiles | Failed]:
         """One answer a request."""
-        return [
-            self._files(answer) if isinstance(answer, Generated) else answer
-            for answer in answers(self._generator, group)
-        ]
+        finished: list[MadeFiles | Failed] = []
+        asked = time.monotonic()
+        for answer in answers(self._generator, group):
+            made_s = time.monotonic() - asked
+            finished.append(self._files(answer, made_s) if isinstance(answer, Generated) else answer)
+            asked = time.monotonic()
+        return finished
 
-    def _files(self, answer: Generated) -> MadeFiles | Failed:
+    def _files(self, answer: Generated, made_s: float) -> MadeFiles | Failed:
         started = time.monotonic()
         clip, finished = answer.clip, answer.files
         with tempfile.TemporaryDirectory(dir=self._staging.name) as folder:
@@ -108,7 +111,7 @@ class Maker:
                     raise
                 return Failed(answer.request, "generate", error.kind, error.message)
             files = {s: stem.with_suffix(s).read_bytes() for s in FILE_SUFFIXES if stem.with_suffix(s).exists()}
-        how = making_facts(answer.clip, time.monotonic() - started, self._how.device)
+        how = making_facts(answer.clip, made_s, time.monotonic() - started, self._how.device)
         return MadeFiles(answer.request, files, dict(answer.info), how)
 
 
