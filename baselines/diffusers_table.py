@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from javisbench.baselines.javisdit.text import NEGATIVE_PROMPT
+from javisbench.baselines.javisdit.text import WAN_NEGATIVE_PROMPT
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ _WAN = {
     "frame_step": 4,
     "fps": Fraction(16),
     # The model's own command line always sends it.
-    "negative_prompt": NEGATIVE_PROMPT,
+    "negative_prompt": WAN_NEGATIVE_PROMPT,
     "float32_parts": ("vae",),
     "source": "the model's own command line",
 }
