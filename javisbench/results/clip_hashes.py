@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from javisbench.media.source import SIDECAR_SUFFIXES, VIDEO_SUFFIXES
 from javisbench.places import held
 from javisbench.results.checked_json import Checker
 from javisbench.weights.hashes import SHA256, file_sha256
@@ -11,7 +12,6 @@ from javisbench.weights.hashes import SHA256, file_sha256
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".flac")
 PACKED = "clips.json"
 """Where an archive keeps them."""
 
@@ -25,7 +25,7 @@ def clip_hashes(result: StoredResult) -> dict[str, str]:
     hashes: dict[str, str] = {}
     if result.clips is not None and result.clips.is_dir():
         for path in sorted(result.clips.iterdir()):
-            if path.is_file() and path.suffix.lower() in SUFFIXES:
+            if path.is_file() and path.suffix.lower() in (*VIDEO_SUFFIXES, *SIDECAR_SUFFIXES):
                 with held(path) as here:
                     hashes[path.name] = file_sha256(here)
     elif result.folder is not None and (result.folder / PACKED).is_file():

@@ -63,7 +63,7 @@ _GIVEN = r"generation model\.parameters"
 TOPICS = (
     Topic("model", "Model", rf"model|generation model\.(?:model|card)|{_GIVEN}\.variant", usual=False),
     Topic("protocol", "Protocol", r"protocol|protocol_settings\..*", "setting"),
-    Topic("suite", "Suite", r"suite|suite_hash|suite_total"),
+    Topic("suite", "Suite", r"suite|suite_hash|suite_total|task|given"),
     Topic("frames", "Frames and rate", rf"clips\.(?:frames|fps|duration_s)|{_GIVEN}\.(?:{_LENGTH})"),
     Topic("resolution", "Resolution", rf"clips\.(?:width|height)|{_GIVEN}\.(?:{_SIZE})", "picture"),
     Topic("metric_weights", "Weights of the metrics' networks", r"encoders\..*|stand_in", "encoder"),
