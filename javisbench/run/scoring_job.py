@@ -420,8 +420,10 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
 
 def _told_from_anywhere(metric: str) -> str:
     """A metric as asked for; of a judge's file the whole path."""
-    prefix, colon, path = metric.partition(":")
-    return f"{prefix}:{Path(path).expanduser().resolve()}" if colon and path.endswith(".toml") else metric
+    from javisbench.metrics.judges.family import is_file
+
+    prefix, _, path = metric.partition(":")
+    return f"{prefix}:{Path(path).expanduser().resolve()}" if is_file(metric) else metric
 
 
 def _model_card(card_id: str | None) -> dict[str, Any] | None:

@@ -105,12 +105,17 @@ class JudgeMetric(SampleMetric):
 
     def remark(self, facts: Mapping[str, float]) -> str | None:
         """The groups, and the agreement of repeats, in words."""
-        means = [f"{name.removeprefix('mean_')} {mean:.3f}" for name, mean in facts.items() if name.startswith("mean_")]
-        told = [", ".join(means)] if means else []
-        if "repeat_agreement" in facts:
-            alpha = f" (alpha {facts['repeat_alpha']:.2f})" if "repeat_alpha" in facts else ""
-            told.append(f"repeats agree on {100 * facts['repeat_agreement']:.3g} % of the answers{alpha}")
-        return "; ".join(told) or None
+        return remark_on(facts)
+
+
+def remark_on(facts: Mapping[str, float]) -> str | None:
+    """What a judge's facts say, in words; the question set need not be at hand."""
+    means = [f"{name.removeprefix('mean_')} {mean:.3f}" for name, mean in facts.items() if name.startswith("mean_")]
+    told = [", ".join(means)] if means else []
+    if "repeat_agreement" in facts:
+        alpha = f" (alpha {facts['repeat_alpha']:.2f})" if "repeat_alpha" in facts else ""
+        told.append(f"repeats agree on {100 * facts['repeat_agreement']:.3g} % of the answers{alpha}")
+    return "; ".join(told) or None
 
 
 def _mean(questions: Sequence[Question], shares: Mapping[str, Sequence[float]]) -> float:
@@ -152,8 +157,8 @@ def judge_metric(questions: QuestionSet) -> type[JudgeMetric]:
         measures=f"What a multimodal model answers about a clip. {questions.about}".strip(),
         blind_to=(
             "What the model cannot see in a few frames or hear, and what it takes for granted: it may favour clips "
-            "like those that it was trained on, read text in the picture as a claim, and differ from people. Compare values "
-            "of one model and question set alone, and look at the agreement of its repeats."
+            "like those that it was trained on, read text in the picture as a claim, and differ from people. Compare "
+            "values of one model and question set alone, and look at the agreement of its repeats."
         ),
         source=questions.source or "a question set of one's own",
         by_default=False,

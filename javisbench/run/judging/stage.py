@@ -238,13 +238,13 @@ class Judging:
                 f"--protocol NAME+judge:SET.repeats=1."
             )
 
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """For the summary: of each judge its set, model, and what answering took, over all answers that count."""
+    def facts(self, protocol: str) -> dict[str, dict[str, Any]]:
+        """For a protocol's summary: of each judge its set, model, and what answering took, tries out of form too."""
         if self._answers is None:
             return {}
         found: dict[str, dict[str, Any]] = {}
-        for (_, metric_id, _, _), case in self._cases.items():
-            if isinstance(case, JavisbenchError):
+        for (name, metric_id, _, _), case in self._cases.items():
+            if isinstance(case, JavisbenchError) or name != protocol:
                 continue
             questions, own = case.metric.questions, case.settings
             fact = found.setdefault(
@@ -308,7 +308,7 @@ def forecasts(tasks: Sequence[Task], options: JudgeOptions) -> list[JudgeForecas
     return found
 
 
-def forecast_suite(plan: ScorePlan, clips: Sequence[tuple[Sample, int]], options: JudgeOptions) -> list[JudgeForecast]:
+def forecast_clips(plan: ScorePlan, clips: Sequence[tuple[Sample, int]], options: JudgeOptions) -> list[JudgeForecast]:
     """What judging all of some clips would take, before there are any.
 
     Args:
