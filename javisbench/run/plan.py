@@ -37,12 +37,15 @@ class ProtocolPlan:
         sample_metrics: id to metric.
         set_metrics: id to metric.
         unavailable: id to a cell without a value, which says why.
+        of_given: ids of metrics that nobody asked for by name and that say nothing of a model where the suite gives
+            what they look at: no table has them.
     """
 
     protocol: Protocol
     sample_metrics: dict[str, SampleMetric] = field(default_factory=dict)
     set_metrics: dict[str, SetMetric] = field(default_factory=dict)
     unavailable: dict[str, Cell] = field(default_factory=dict)
+    of_given: list[str] = field(default_factory=list)
 
     def specs(self, metric_id: str) -> dict[str, FeatureSpec]:
         """Role to feature of one metric; set metrics have the single role ``row``."""
@@ -148,6 +151,14 @@ def make_plan(
     for protocol in protocols:
         part = ProtocolPlan(protocol)
         for metric_id in select_metrics(requested, protocol):
+            card = card_of(metric_id)
+            if card is not None and suite.task not in card.tasks:
+                if metric_id in (requested or ()):
+                    note = f"{suite.task} gives what it looks at: it would say nothing of the model"
+                    part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+                else:
+                    part.of_given.append(metric_id)
+                continue
             try:
                 _place(part, metric_id, suite, has_reference, encoders, variants, weights)
             except PluginError as error:

@@ -451,16 +451,20 @@ def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
 
     for notice in suite.notices():
         progress.say(f"Suite {suite.name}: {notice}")
-    for line in plan_lines(plan):
+    for line in plan_lines(plan, suite):
         progress.say(line)
     warn_of_other_weights(plan)
     for notice in (*METRICS.notices(), *ENCODERS.notices()):
         log.warning("%s", notice)
 
 
-def plan_lines(plan: ScorePlan) -> list[str]:
-    """The plan in lines: protocols, metrics, what is missing and how to get it, stand-in weights."""
+def plan_lines(plan: ScorePlan, suite: Suite) -> list[str]:
+    """The plan in lines: protocols, metrics, what is left out or missing and how to get it, stand-in weights."""
     lines = []
+    facts = suite.task_facts
+    if left_out := list(dict.fromkeys(metric_id for part in plan.parts for metric_id in part.of_given)):
+        given = "sound" if facts.makes_picture else "picture"
+        lines.append(f"Left out, because the {given} is the suite's ({facts.title}): {', '.join(left_out)}")
     for part in plan.parts:
         computed = [*part.sample_metrics, *part.set_metrics]
         lines.append(f"Protocol {part.protocol.name}: {len(computed)} metrics ({', '.join(computed)})")
