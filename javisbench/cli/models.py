@@ -111,6 +111,7 @@ def _plan(
     spec: str, params: tuple[str, ...], setting: ClipSpec, cards: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, str]:
     from javisbench.baselines.registry import create_generator
+    from javisbench.tasks import TASKS
 
     generator = create_generator(spec, options.parse_pairs("-M", params))
     try:
@@ -128,6 +129,7 @@ def _plan(
         "differs": list(plan.notes) or ["nothing: as the suite asks"],
         "downloads": [line for card in used for line in _downloads(card)],
         "memory_and_time": [f"{card['title']}: {line}" for card in used for line in _needs(card)],
+        "tasks": [f"{task} ({told.title})" for task, told in TASKS.items() if task in generator.tasks],
         "parameters": dict(generator.resolved()),
     }
     if not generator.needs_text:
