@@ -133,6 +133,19 @@ NO_CONDITIONS = Conditions()
 
 
 @dataclass(frozen=True)
+class Default:
+    """What a generator does unless told otherwise.
+
+    Attributes:
+        value: as ``-M`` would give it.
+        source: where it comes from: a paper, a command line, a class of a library.
+    """
+
+    value: Json
+    source: str
+
+
+@dataclass(frozen=True)
 class Request:
     """One clip to make.
 
@@ -254,6 +267,10 @@ class Generator(ABC):
     def resolved(self) -> Mapping[str, Json]:
         """Every parameter that changes the clips, with its resolved value; part of a sample's key."""
         return {"variant": self.variant, **self.params}
+
+    def defaults(self) -> Mapping[str, Default]:
+        """What is done unless ``-M`` says otherwise, by parameter; empty when the model card tells it."""
+        return {}
 
     def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
         """The local files that decide the clips, by component; their content is part of a clip's key.
