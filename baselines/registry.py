@@ -28,6 +28,7 @@ GENERATORS: Registry[type[Generator]] = Registry(
     {
         "procedural": "javisbench.baselines.procedural:Procedural",
         "javisdit": "javisbench.baselines.javisdit:JavisDiT",
+        "opensora": "javisbench.baselines.javisdit:OpenSora",
         "mm-diffusion": "javisbench.baselines.mm_diffusion:MMDiffusion",
         "cascade": "javisbench.baselines.cascade:Cascade",
         "mmaudio": "javisbench.baselines.mmaudio:MMAudio",
@@ -54,11 +55,13 @@ def models_for(task: Task) -> list[str]:
         if name == "checkout":  # its cards are among the ids
             continue
         try:
-            takes = task in GENERATORS.get(name).tasks
+            cls = GENERATORS.get(name)
         except (JavisbenchError, ImportError):
             continue
-        if takes:
+        if task in cls.tasks:
             found.append(f"{name}:..." if name in _OF_A_PROGRAM else name)
+        else:
+            found += [f"{name}:{variant}" for variant, takes in cls.tasks_by_variant.items() if task in takes]
     cards = read_cards("models")
     ids = [name for name, card in cards.items() if "run" in card and name not in GENERATORS and task in tasks(card)]
     return [*found, *ids, "python:module:Class"]

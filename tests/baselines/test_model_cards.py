@@ -5,18 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import javisbench.api
 from javisbench.baselines.checkout import RECIPES
-from javisbench.baselines.diffusers_table import CARDS, PIPELINES, REPOSITORIES
+from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
+from javisbench.baselines.diffusers_table import REPOSITORIES
 from javisbench.baselines.registry import GENERATORS, create_generator, resolved_spec
 from javisbench.cards import CARDS as FOLDER
 from javisbench.cards import read_cards
-from javisbench.clip import ClipSpec
+from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, UsageError
+from javisbench.media import write_clip
 from javisbench.run.generate import GenerateSettings
 from javisbench.run.generation_job import GenerationJob
 from javisbench.suite import load_suite
@@ -55,21 +62,36 @@ def test_every_published_model_has_one_card() -> None:
 
 
 def test_every_generator_and_card_of_the_table_exists() -> None:
-    assert set(CARDS.values()) <= set(ALL)
+    assert {known.card for known in REPOSITORIES.values()} <= set(ALL)
     assert {"cascade", "diffusers", "mm-diffusion", "mmaudio", "command", "javisdit"} <= set(ALL)
 
 
-@pytest.mark.parametrize(("repository", "name"), CARDS.items())
-def test_cards_of_pipelines_say_what_the_table_says(repository: str, name: str) -> None:
-    rules, card = PIPELINES[REPOSITORIES[repository]], ALL[name]
+def described() -> list[tuple[str, str]]:
+    """Repositories whose cards are of them alone: other checkpoints of a card may have settings of their own."""
+    return [
+        (repository, known.card)
+        for repository, known in REPOSITORIES.items()
+        if known.card != "diffusers" and ALL[known.card].get("run", "").startswith(f"diffusers:{repository}")
+    ]
+
+
+def test_cards_name_the_repositories_that_they_describe() -> None:
+    assert len(described()) >= 4
+
+
+@pytest.mark.parametrize(("repository", "name"), described())
+def test_cards_of_pipelines_say_what_is_done(repository: str, name: str) -> None:
+    rules, card = DiffusersPipeline(repository).rules(), ALL[name]
+    defaults = {key: default.value for key, default in rules.defaults.items()}
     assert card["family"] == rules.family
-    assert (card["defaults"]["steps"], card["defaults"]["guidance"]) == (rules.steps, rules.guidance)
-    if rules.native is not None:
-        assert f"{rules.native[0]}x{rules.native[1]}" in card["limits"]["native"]
-        assert f"multiples of {rules.multiple}" in card["limits"]["size"]
-        assert card["limits"]["frames"] == f"{rules.frame_step}k + 1"
-    if rules.rate is not None and name != "ltx-2.3":
-        assert f"{rules.rate.usual / 1000:g} kHz" in card["limits"]["audio"]
+    assert (card["defaults"]["steps"], card["defaults"]["guidance"]) == (defaults["steps"], defaults["guidance"])
+    if rules.frames is not None:
+        assert f"at {defaults['fps']} fps, {defaults['width']}x{defaults['height']}" in card["limits"]["native"]
+        assert f"multiples of {rules.known.multiple}" in card["limits"]["size"]
+        assert card["limits"]["frames"].startswith(f"{rules.known.frame_step}k + 1")
+    if rules.known.sample_rate is not None and name != "ltx-2.3":
+        assert f"{rules.known.sample_rate / 1000:g} kHz" in card["limits"]["audio"]
+    assert card["max_batch"] == (DiffusersPipeline.max_batch if rules.known.together else 1)
 
 
 def test_recipes_and_cards_name_each_other() -> None:
@@ -181,14 +203,26 @@ def test_list_has_a_row_for_every_card(monkeypatch: pytest.MonkeyPatch) -> None:
 def suites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A suite of every task, by task."""
     folder = tmp_path_factory.mktemp("suites")
+    sound = (0.1 * np.sin(np.arange(4000) / 9)).astype(np.float32)[None]
+    write_clip(Clip(np.full((4, 48, 64, 3), 90, np.uint8), Fraction(8), sound, 8000), folder / "given.mp4")
+    Image.new("RGB", (64, 48)).save(folder / "given.png")
     found = {"t2av": "demo", "av": "landscape"}
     for task, column, suffix in (("v2a", "video", "mp4"), ("a2v", "audio", "wav"), ("i2av", "image", "png")):
         (folder / task).mkdir()
-        (folder / f"{task}/given.{suffix}").write_bytes(b"")
+        shutil.copy(folder / f"given.{suffix}", folder / task)
         (folder / f"{task}/suite.csv").write_text(f"text,{column}\nrain,given.{suffix}\n")
         (folder / f"{task}/suite.toml").write_text(f'task = "{task}"\n')
         found[task] = str(folder / task / "suite.csv")
     return found
+
+
+WAYS = {
+    "cascade": "cascade:t2v=wan2.1-1.3b,v2a=mmaudio",
+    "checkout": "checkout:foleycrafter",
+    "command": "command:./my_model --flag",
+    "diffusers": "diffusers:Lightricks/LTX-2",
+    "hosted": "hosted:kling",
+}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -197,30 +231,25 @@ def test_every_row_is_shown_and_planned_or_says_why_not(
 ) -> None:
     row = rows(monkeypatch)[name]
     assert ALL[name]["title"] in show(monkeypatch, "show", name)
-    model, settings = name, GenerateSettings()
-    if name in ("cascade", "checkout", "command", "diffusers", "hosted"):
-        model = {"cascade": "cascade:t2v=wan2.1-1.3b,v2a=mmaudio", "checkout": "checkout:foleycrafter"}.get(name, "")
-        model = model or {"command": "command:./model", "diffusers": "diffusers:Lightricks/LTX-2"}.get(
-            name, "hosted:kling"
-        )
-        with pytest.raises(UsageError):
-            create_generator(name)
+    model = WAYS.get(name, name)
     if not row["runs_here"]:
         with pytest.raises(UsageError, match=re.escape(f"cannot be run: {row['why_not']}")):
-            create_generator(model)
+            javisbench.api.look_ahead(model, suite="demo")
         return
+    if name in WAYS:
+        with pytest.raises(UsageError):  # what it needs is told
+            create_generator(name)
     generator = create_generator(model)
     task = next(task for task in ("t2av", "v2a", "a2v", "i2av") if task in generator.tasks)
-    suite = load_suite(suites["av" if not generator.needs_text else task])
-    job = GenerationJob.prepare(model, None, suite, settings, tmp_path / "run", None)
-    assert job.model["identity"]["card"]
-    try:
-        plan = generator.plan(suite.setting_to_make)
-        assert plan.frames or plan.audio_samples
-    except GenerationError as error:
+    suite = suites["av" if not generator.needs_text else task]
+    if row["family"] == "t2a":
         # A sound alone is no clip of a suite of prompts: what it is good for is told.
-        assert row["family"] == "t2a"
-        assert "cascade:" in error.message
+        with pytest.raises(GenerationError, match="cascade:"):
+            javisbench.api.look_ahead(model, suite=suite, out=tmp_path / "run")
+        model = row["how_to_run"].removeprefix("--model ")
+    found = javisbench.api.look_ahead(model, suite=suite, limit=1, out=tmp_path / "run")
+    assert found.as_json()
+    assert not (tmp_path / "run").exists()
 
 
 def test_ids_of_cards_are_names_of_models_and_of_stages() -> None:
