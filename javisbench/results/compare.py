@@ -253,12 +253,23 @@ def refuse_unlike(a: StoredResult, b: StoredResult) -> None:
     """Refuse two results whose difference would not be the models' alone, before anything is computed.
 
     Raises:
-        UsageError: different suites, protocols or revisions of a protocol, by name.
+        UsageError: different suites, tasks, given files, protocols or revisions of a protocol, by name.
     """
     if a.suite != b.suite:
         raise UsageError(
             f"{a.model} was scored on the suite {a.suite}, {b.model} on {b.suite}: nothing can be compared. Score both "
             "on one suite."
+        )
+    if a.task != b.task:
+        raise UsageError(
+            f"{a.suite} was a suite of {a.task} for {a.model} and of {b.task} for {b.model}: they made different things."
+        )
+    # Over a part of the suite, the given files are fewer, and not for that others.
+    same_part = (a.suite_hash, a.run.get("prompts")) == (b.suite_hash, b.run.get("prompts"))
+    if same_part and a.given != b.given:
+        raise UsageError(
+            f"What {a.suite} gives had other contents for {a.model} than for {b.model}: a difference would not be the "
+            f"models' alone. Score both over the same files."
         )
     if a.protocol_label != b.protocol_label:
         raise UsageError(
