@@ -43,6 +43,7 @@ NOT_RUN = {
     r"^(pip|sbatch|torchrun) ": "installs, or starts processes elsewhere",
     r"^PYTHONPATH=": "javisbench's tests of generators run a python: model",
     r"--model (javisdit|diffusers:|cascade:|mm-diffusion)": "needs weights",
+    r"--model (foleycrafter|veo-3\.1|wan2\.5|hosted:)": "needs a checkout of another author, or a service",
     r"\$SLURM": "needs Slurm",
     r"judge:": "asks a model; tests/run/test_judges.py has one",
     r"--engine ray": "needs Ray; tests/run/test_ray.py runs a cluster",
