@@ -219,6 +219,7 @@ class Generator(ABC):
         family: what the model is; decides `tasks` unless the class names them.
         tasks: the tasks of suites that it takes; by default ``v2a`` or ``a2v`` for such a family, else ``t2av``. The
             class or the object may say others.
+        tasks_by_variant: variants that take other tasks than the class, for lists of models.
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
@@ -237,6 +238,7 @@ class Generator(ABC):
     card_id: ClassVar[str]
     family: ClassVar[Family] = "t2av"
     tasks: frozenset[Task] = frozenset({"t2av"})
+    tasks_by_variant: ClassVar[Mapping[str, frozenset[Task]]] = {}
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
     uses_categories: bool = False
