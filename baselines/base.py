@@ -133,6 +133,19 @@ NO_CONDITIONS = Conditions()
 
 
 @dataclass(frozen=True)
+class Default:
+    """What a generator does unless told otherwise.
+
+    Attributes:
+        value: as ``-M`` would give it.
+        source: where it comes from: a paper, a command line, a class of a library.
+    """
+
+    value: Json
+    source: str
+
+
+@dataclass(frozen=True)
 class Request:
     """One clip to make.
 
@@ -206,12 +219,16 @@ class Generator(ABC):
         family: what the model is; decides `tasks` unless the class names them.
         tasks: the tasks of suites that it takes; by default ``v2a`` or ``a2v`` for such a family, else ``t2av``. The
             class or the object may say others.
+        tasks_by_variant: variants that take other tasks than the class, for lists of models.
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
         uses_columns: the suite's own columns that the clip depends on; their cells are then part of its key.
+        condition_columns: likewise for tasks that give something besides the prompt: columns that tell more of it.
         staging: a folder for files on their way, inside the run's; the runner sets it before `load` and removes it
             after `close`. None outside a run.
+        prompt_folder: where encoded prompts are kept (`javisbench.baselines.prompt_store`), inside the run's folder;
+            the runner sets it before `load`, and removes it once every clip is made. None outside a run.
 
     Args:
         variant: what stands behind the colon of ``name:variant``, or None.
@@ -221,11 +238,14 @@ class Generator(ABC):
     card_id: ClassVar[str]
     family: ClassVar[Family] = "t2av"
     tasks: frozenset[Task] = frozenset({"t2av"})
+    tasks_by_variant: ClassVar[Mapping[str, frozenset[Task]]] = {}
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
     uses_categories: bool = False
     uses_columns: tuple[str, ...] = ()
+    condition_columns: tuple[str, ...] = ()
     staging: Path | None = None
+    prompt_folder: Path | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -247,6 +267,10 @@ class Generator(ABC):
     def resolved(self) -> Mapping[str, Json]:
         """Every parameter that changes the clips, with its resolved value; part of a sample's key."""
         return {"variant": self.variant, **self.params}
+
+    def defaults(self) -> Mapping[str, Default]:
+        """What is done unless ``-M`` says otherwise, by parameter; empty when the model card tells it."""
+        return {}
 
     def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
         """The local files that decide the clips, by component; their content is part of a clip's key.
@@ -270,9 +294,20 @@ class Generator(ABC):
             MissingWeightsError: what would be fetched, from where, how large, under which licence.
         """
 
+    def prepare(self, requests: Sequence[Request]) -> None:  # noqa: B027 - most have nothing to prepare
+        """Do once what all requests of a run need, such as encoding their prompts; called after `load`, if at all.
+
+        Args:
+            requests: every clip that is still to be made, in any number; `generate` gets them batch by batch.
+        """
+
     @abstractmethod
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
-        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch."""
+        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch.
+
+        Raises:
+            RunError: nothing more can be made (a budget is spent, say); the run stops. Any other error costs its clips.
+        """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing but memory
         """Free what `load` took; end child processes."""

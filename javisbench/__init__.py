@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.api import Result, ScoringOptions, evaluate, generate, score
+    from javisbench.api import JudgeOptions, Result, ScoringOptions, evaluate, generate, reproduce, score
     from javisbench.clip import Clip, ClipSpec
     from javisbench.media import read_clip, write_clip
 
@@ -14,10 +14,12 @@ __version__ = "0.2.0"
 # Everything is imported where it is used, so that `import javisbench` and `javisbench --help` stay instant.
 _LAZY = {
     "Clip": "javisbench.clip",
+    "JudgeOptions": "javisbench.api",
     "Result": "javisbench.api",
     "ScoringOptions": "javisbench.api",
     "evaluate": "javisbench.api",
     "generate": "javisbench.api",
+    "reproduce": "javisbench.api",
     "score": "javisbench.api",
     "ClipSpec": "javisbench.clip",
     "read_clip": "javisbench.media",
@@ -27,12 +29,14 @@ _LAZY = {
 __all__ = [
     "Clip",
     "ClipSpec",
+    "JudgeOptions",
     "Result",
     "ScoringOptions",
     "__version__",
     "evaluate",
     "generate",
     "read_clip",
+    "reproduce",
     "score",
     "write_clip",
 ]

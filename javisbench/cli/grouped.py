@@ -21,8 +21,17 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "slice_by",
         "allow_outside",
     ),
-    "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype"),
+    "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype", "dry_run"),
     "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "precision", "seed"),
+    "Judges": (
+        "judge_url",
+        "judge_alias",
+        "judge_parallel",
+        "judge_rate",
+        "judge_budget",
+        "judge_price",
+        "judge_timeout",
+    ),
     "Machine": (
         "engine",
         "engine_address",

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.matching import Item
+from javisbench.media.source import SIDECAR_SUFFIXES
 from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import StoredResult, load_result
 from javisbench.suite import Sample, Suite, suite_hash
+from javisbench.tasks import TASKS
 from javisbench.taxonomy import ASPECTS
 from javisbench.text import printable
 from javisbench.weights.hashes import SHA256
@@ -188,13 +190,19 @@ def _check_protocol(result: StoredResult) -> Iterator[Finding]:
 
 def _check_plugin_settings(protocol: Protocol) -> Iterator[Finding]:
     """Of an underived name they are the defaults; those of what is not installed here belong to values not shown."""
+    from javisbench.metrics.registry import METRICS
     from javisbench.settings import plugin_settings
 
     for plugin, values in protocol.plugins:
         try:
             cls = plugin_settings(plugin)
-            mounted: object = protocol.mounted(plugin, cls)
         except UsageError:
+            continue
+        try:
+            mounted: object = protocol.mounted(plugin, cls)
+        except UsageError as error:
+            if METRICS.has_parameter(plugin):  # a judge that is here, and asks something else
+                yield Finding("protocol", error.message)
             continue
         if mounted != cls():
             told = ", ".join(f"{name}={value}" for name, value in values)
@@ -217,11 +225,15 @@ def _plain(value: Any) -> Any:
 
 def _check_metrics(result: StoredResult, scores: pd.DataFrame) -> Iterator[Finding]:
     """Metrics that are not installed here: not shown, and refused where not even a package is said to have them."""
+    from javisbench.metrics.registry import METRICS
+
     for name in {**result.metrics, **dict.fromkeys(_metric_columns(scores))}:
         if not checkable(name):
             stored = result.plugins.get(name)
             whose = f" of {stored.package}" if stored and stored.package else ""
             message = f"{name}{whose} is not installed here, so its values can be neither checked nor shown"
+            if METRICS.has_parameter(name):
+                message += ": score without it, or put its question set into a package (docs/judges.md)"
             yield Finding("metric", message, refuses=not whose)
 
 
@@ -305,7 +317,10 @@ def _check_suite(result: StoredResult, suite: Suite) -> Iterator[Finding]:
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
-    if len(suite) == suite.total and suite_hash(suite.samples) != result.suite_hash:
+    if TASKS[result.task].condition is not None:
+        # Where the given files lie is a part of the hash, and no part of an archive.
+        yield Finding("suite", "what the suite gives is not in the archive: its hash was not made anew", refuses=False)
+    elif len(suite) == suite.total and suite_hash(suite.samples) != result.suite_hash:
         yield Finding("suite", "prompts, ids or categories are not those that the suite's hash was made of")
     card = suite_cards().get(result.suite)
     if card is None:
@@ -531,7 +546,10 @@ def _check_clips(folder: Path, result: StoredResult, scores: pd.DataFrame) -> It
     if not isinstance(hashes, dict) or not all(isinstance(h, str) and SHA256.fullmatch(h) for h in hashes.values()):
         yield Finding("clips", "clips.json must give the SHA-256 of each clip by its name")
         return
-    videos = [digest for name, digest in hashes.items() if not name.endswith((".wav", ".flac"))]
+    sounds = [digest for name, digest in hashes.items() if name.lower().endswith(SIDECAR_SUFFIXES)]
+    videos = [digest for name, digest in hashes.items() if not name.lower().endswith(SIDECAR_SUFFIXES)]
+    if sounds and not TASKS[result.task].makes_picture:
+        videos = sounds
     gone = {(f.sample_id, f.repeat) for f in result.failures if f.metric is None}
     scored = len(scores) - len(gone)
     if len(videos) < scored:

@@ -23,8 +23,9 @@ from javisbench.durable import append_jsonl, read_json, write_bytes, write_json,
 from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
+from javisbench.run.clean import PROMPTS
 from javisbench.run.conform import conform_clip
-from javisbench.run.device import EngineName
+from javisbench.run.device import EngineName, device_kind
 from javisbench.run.given import GivenFiles, brought
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import GENERATING
@@ -34,7 +35,7 @@ from javisbench.tasks import TASKS
 from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
-    from javisbench.clip import ClipSpec
+    from javisbench.clip import Clip, ClipSpec
     from javisbench.run.progress import Progress, Stage
     from javisbench.suite import Sample, Suite
     from javisbench.weights import WeightStore
@@ -85,15 +86,13 @@ class MadeFiles:
         request: what it answers.
         files: suffix (``.mp4``, ``.wav``) to bytes.
         info: as for `Generated`.
-        encode_s: seconds that writing the files took.
-        device: torch device that it was made on.
+        how: see `making_facts`.
     """
 
     request: Request
     files: Mapping[str, bytes]
     info: Mapping[str, Any]
-    encode_s: float
-    device: str
+    how: Mapping[str, Any]
 
 
 class RemoteMaker(Protocol):
@@ -225,6 +224,7 @@ def generate_clips(
         job.sort_failures()
         return job.outcome
     generator.staging = run / "staging"
+    generator.prompt_folder = run / PROMPTS
     # Of a process that was killed; the caller holds the lock.
     shutil.rmtree(generator.staging, ignore_errors=True)
     with naming_package(generator, "load"):
@@ -232,12 +232,27 @@ def generate_clips(
     try:
         job.forget_failures(todo)
         job.forget_clips(todo)
+        _prepare(generator, todo)
         job.run(todo)
         job.sort_failures()
+        if not job.outcome.failed:
+            shutil.rmtree(generator.prompt_folder, ignore_errors=True)
     finally:
         generator.close()
         shutil.rmtree(generator.staging, ignore_errors=True)
     return job.outcome
+
+
+def _prepare(generator: Generator, todo: Sequence[Request]) -> None:
+    """Let the generator encode all prompts at once; what goes wrong is told of each clip, if it still does."""
+    try:
+        generator.prepare(todo)
+    except JavisbenchError:
+        raise
+    except Exception as error:
+        log.warning("%s cannot prepare all clips at once (%s)", generator.card_id, error)
+        log.debug("preparing failed", exc_info=error)
+        _free_memory()
 
 
 def _hashes(
@@ -302,7 +317,8 @@ class _Job:
             _plan_json(self.plan),
         ]
         if self.suite.task_facts.condition is not None:
-            facts.append({"task": request.task, "given": self._given.digests(request.conditions)})
+            told = {column: request.sample.extra.get(column) for column in self.generator.condition_columns}
+            facts.append({"task": request.task, "given": self._given.digests(request.conditions), "columns": told})
         if self.settings.dtype != "auto":
             facts.append(self.settings.dtype)
         if self.generator.uses_columns:
@@ -433,11 +449,13 @@ class _Job:
             for start in range(0, len(todo), size):
                 batch = list(todo[start : start + size])
                 failed = False
+                asked = time.monotonic()
                 for answer in answers(self.generator, batch):
+                    asked, made_s = time.monotonic(), time.monotonic() - asked
                     # Encoding one batch overlaps with the making of the next. Failures take the same way, so that
                     # those in a row are counted in the order of the answers.
                     if isinstance(answer, Generated):
-                        pending.append(writer.submit(self._store, answer, stage))
+                        pending.append(writer.submit(self._store, answer, stage, made_s))
                     else:
                         pending.append(writer.submit(self._fail, answer, stage))
                         failed = True
@@ -476,11 +494,11 @@ class _Job:
             else:
                 path.unlink(missing_ok=True)
         files = {f"{name}{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in made.files.items()}
-        facts = self._sidecar(made.request, made.info, files, made.encode_s, made.device)
+        facts = self._sidecar(made.request, made.info, files, made.how)
         write_json(self.clips / f"{name}.json", facts)
         self._count_made(stage)
 
-    def _store(self, answer: Generated, stage: Stage) -> None:
+    def _store(self, answer: Generated, stage: Stage, made_s: float) -> None:
         request = answer.request
         name = clip_name(request.sample.id, request.repeat)
         started = time.monotonic()
@@ -499,7 +517,8 @@ class _Job:
             for s in FILE_SUFFIXES
             if (self.clips / f"{name}{s}").exists()
         }
-        facts = self._sidecar(request, answer.info, files, time.monotonic() - started, self.settings.device)
+        how = making_facts(answer.clip, made_s, time.monotonic() - started, self.settings.device or "cpu")
+        facts = self._sidecar(request, answer.info, files, how)
         write_json(self.clips / f"{name}.json", facts)
         self._count_made(stage)
 
@@ -510,12 +529,7 @@ class _Job:
             stage.advance()
 
     def _sidecar(
-        self,
-        request: Request,
-        info: Mapping[str, Any],
-        files: Mapping[str, str],
-        encode_s: float,
-        device: str | None,
+        self, request: Request, info: Mapping[str, Any], files: Mapping[str, str], how: Mapping[str, Any]
     ) -> dict[str, Any]:
         return {
             "schema": 1,
@@ -527,14 +541,14 @@ class _Job:
             "prompts": dict(request.prompts),
             "model": self.identity,
             "weights": self.hashes or {},
+            "asked": _asked_json(self.suite.setting_to_make),
             "plan": _plan_json(self.plan),
             **({"task": request.task, "given": given} if (given := self._given_facts(request)) else {}),
             "conform": self.settings.conform,
-            "device": device,
+            **how,
             "dtype": self.settings.dtype,
             "versions": versions(),
             "created": now_text(),
-            "encode_s": round(encode_s, 3),
             "info": dict(info),
             "files": dict(files),
         }
@@ -560,7 +574,8 @@ class _Job:
         with self._counting:
             append_jsonl(self.folder / "failures.jsonl", row)
             self.outcome.failed += 1
-            self._in_a_row += of_model
+            # A prompt that was refused says nothing of the next one.
+            self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
 
     def _check_limits(self) -> None:
@@ -625,7 +640,8 @@ def _after_error(
         yield from _answers(generator, left[:half], attempt)
         yield from _answers(generator, left[half:], attempt)
         return
-    if isinstance(error, SystemFaultError):
+    if isinstance(error, RunError):
+        # Nothing more can be made: a budget is spent, a key is not taken, the system failed.
         raise error
     fault = fault_of(error)
     if fault is not None and fault.certain:
@@ -646,6 +662,33 @@ def _after_error(
         message = defect_of(generator, "generate", error) or f"{type(error).__name__}: {error}"
     for request in left:
         yield Failed(request, "generate", kind, message)
+
+
+def making_facts(clip: Clip, made_s: float, encode_s: float, device: str) -> dict[str, Any]:
+    """What a sidecar tells of a clip's making.
+
+    Args:
+        clip: as the model made it, before it was brought to the suite's setting.
+        made_s: seconds that the model took since its last answer.
+        encode_s: seconds that writing the files took.
+        device: torch device that it was made on. Its kind changes roundings, and is in no key.
+    """
+    frames, audio = clip.frames, clip.audio
+    made = {
+        "width": int(frames.shape[2]) if len(frames) else 0,
+        "height": int(frames.shape[1]) if len(frames) else 0,
+        "frames": len(frames),
+        "fps": str(clip.fps),
+        "audio_samples": 0 if audio is None else int(audio.shape[1]),
+        "sample_rate": clip.sample_rate or 0,
+        "channels": 0 if audio is None else int(audio.shape[0]),
+    }
+    seconds = {"made_s": round(made_s, 3), "encode_s": round(encode_s, 3)}
+    return {"made": made, "device": device, "device_kind": device_kind(device), **seconds}
+
+
+def _asked_json(spec: ClipSpec) -> dict[str, Any]:
+    return {**asdict(spec), "fps": str(spec.fps)}
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:

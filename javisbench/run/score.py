@@ -25,6 +25,7 @@ from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_
 from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
+from javisbench.results.table import metric_order
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -34,6 +35,10 @@ from javisbench.run.encode import (
 )
 from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
+from javisbench.run.given import GivenFiles
+from javisbench.run.given_features import GivenFeatures, given_hash, given_stream
+from javisbench.run.judging.options import JudgeOptions
+from javisbench.run.judging.stage import JUDGING, Judging, judges_of, served_otherwise
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.text import encodable
@@ -64,6 +69,7 @@ class ScoreSettings:
         precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
         limits: what one clip may cost.
         engine: where features are made.
+        judge: how judges are asked.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -73,6 +79,7 @@ class ScoreSettings:
     precision: Precision = "fp32"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     engine: Engine = field(default_factory=LocalEngine)
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
 
 
 @dataclass
@@ -159,6 +166,7 @@ class _Job:
     progress: Progress
     reference: Reference
     index: ContentIndex = field(default_factory=ContentIndex)
+    given: GivenFiles = field(default_factory=GivenFiles)
     audio: dict[str, int] = field(default_factory=lambda: {"sidecar": 0, "container": 0, "none": 0})
 
     def run(self) -> list[ProtocolScores]:
@@ -173,12 +181,16 @@ class _Job:
             devices=self.settings.devices,
             listed=self.matched.places,
         )
+        limits, devices = self.settings.limits, self.settings.devices
+        self.judging = Judging(self.folder, self.plan, self.settings.judge, limits.patience_s, devices[0])
         try:
             self._encode()
+            self._judge()
             results = [self._score(part) for part in self.plan.parts]
             if self.session.store.forgotten:
                 self.progress.say(f"{self.session.store.forgotten} stored features have rotted: they are made anew")
                 self._encode()
+                self._judge()
                 results = [self._score(part) for part in self.plan.parts]
             return results
         finally:
@@ -194,9 +206,25 @@ class _Job:
         set_specs = frozenset(spec for part in self.plan.parts for spec in part.set_specs())
         clips = dict.fromkeys(sources, frozenset(self.plan.clip_specs())) | dict.fromkeys(real, set_specs)
         texts = [(specs, self._prompts(kind)) for kind in ("text", "audio_text") if (specs := self._text_specs(kind))]
+        stream = given_stream(self.suite)
+        given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
+        if given is not None:
+            given.bring((item.sample for item in self.items), self.plan.clip_specs())
         self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
         self.session.leave_device()
+        if given is not None:
+            given.keep(self.items, self.index, self.plan.clip_specs())
         self._count_audio()
+
+    def _judge(self) -> None:
+        """Ask judges about the clips that can be shown to them."""
+        for item in self.items:
+            if item.source is not None and item.source not in self.index.errors:
+                self.judging.add(item.sample, _name(item), item.repeat, self.index.hashes[item.source])
+        self.judging.ask(self.session.stored, self.progress)
+        for part in self.plan.parts:
+            for notice in served_otherwise(self.judging.facts(part.protocol.name)):
+                log.warning("%s", notice)
 
     def _text_specs(self, kind: str) -> frozenset[FeatureSpec]:
         return frozenset(spec for spec in self.plan.text_specs() if spec.subject == kind)
@@ -285,8 +313,9 @@ class _Job:
             metric = part.sample_metrics[metric_id]
             try:
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
+                answers = self.judging.answers(result.name, metric_id, metric, item.sample.id, item.repeat)
                 with METRICS.guarded(metric_id, f"score of {item.label}"):
-                    score = _checked(metric.score(features, replace(context, sample=item.sample)))
+                    score = _checked(metric.score(features, replace(context, sample=item.sample, answers=answers)))
             except PluginError as error:
                 result.failures.append(_failure(item, "metric", metric_id, error))
                 self._fail(metric_id, error, result)
@@ -440,7 +469,9 @@ def _rows_name(part: ProtocolPlan, spec: FeatureSpec, needs_real: bool) -> str:
 def scoring_steps(plan: ScorePlan, clips: int) -> list[Step]:
     """The stages of scoring so many clips, as far as they can be told beforehand."""
     protocols = [Step(SCORING + part.protocol.name, clips) for part in plan.parts]
-    return [Step(READING, clips), Step(ENCODING, clips), *protocols]
+    repeats = sum(metric.settings_in(protocol).repeats for _, metric, protocol in judges_of(plan))
+    judges = [Step(JUDGING, repeats * clips)] if repeats else []
+    return [Step(READING, clips), Step(ENCODING, clips), *judges, *protocols]
 
 
 def _name(item: Item) -> str:
@@ -519,6 +550,8 @@ def _summary(
         "suite": job.suite.name,
         "suite_hash": job.suite.hash,
         "suite_total": job.suite.total,
+        **({"task": job.suite.task} if job.suite.task != "t2av" else {}),
+        **({"given": told} if (told := given_hash(job.suite, job.given)) else {}),
         **({"aspects": own_facts(job.suite.own_aspects)} if job.suite.own_aspects else {}),
         "prompts": len({item.sample.id for item in job.items}),
         "samples": len(job.items),
@@ -533,10 +566,10 @@ def _summary(
             name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None, **_package(name)}
             for name, choice in job.plan.encoders.items()
         },
-        **({"plugins": plugins} if (plugins := _plugins(result.cells)) else {}),
+        **({"judges": judges} if (judges := job.judging.facts(protocol.name)) else {}),
+        **({"plugins": plugins} if (plugins := _plugins(part, result.cells)) else {}),
     }
-    order = [metric_id for metric_id in METRICS if metric_id in result.cells]
-    metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in order}
+    metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in metric_order(result.cells)}
     return {"schema": SUMMARY_SCHEMA, "run": run, "metrics": metrics, "failures": failures}
 
 
@@ -545,14 +578,17 @@ def _package(encoder: str) -> dict[str, str]:
     return {} if plugin is None else {"package": plugin.label}
 
 
-def _plugins(metrics: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What tables must know of metrics of other packages when these are gone (`StoredCard`)."""
+def _plugins(part: ProtocolPlan, metrics: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What tables must know of metrics of other packages, and of judges, when these are gone (`StoredCard`)."""
     found: dict[str, dict[str, Any]] = {}
     for metric_id in metrics:
         plugin, card = METRICS.plugin(metric_id), card_of(metric_id)
-        if plugin is not None:
+        if card is None and metric_id in part.sample_metrics:  # a judge of a file, which the registry does not know
+            card = part.sample_metrics[metric_id].card
+        if plugin is not None or METRICS.has_parameter(metric_id):
             names = ("title", "higher_is_better", "unit", "digits", "kind") if card is not None else ()
-            found[metric_id] = {"package": plugin.label, **{name: getattr(card, name) for name in names}}
+            package = "" if plugin is None else plugin.label
+            found[metric_id] = {"package": package, **{name: getattr(card, name) for name in names}}
     return found
 
 
