@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from javisbench.leaderboard.clips import suite_key
 from javisbench.leaderboard.prompts import prompt_groups
 from javisbench.private import Scrubber
 from javisbench.publish.public import public_model
@@ -56,7 +57,7 @@ def people_of(votes: Votes, results: Sequence[StoredResult]) -> list[People]:
     for group in prompt_groups(results):
         heard = hear(votes, group)
         if heard.votes.votes:
-            found.append(_people(votes, heard, group, [r for r in results if _same_prompts(r, group[0])]))
+            found.append(_people(votes, heard, group, [r for r in results if suite_key(r) == suite_key(group[0])]))
     if len(found) > 1:
         found = [replace(one, title=f"{one.title}: {one.suite}") for one in found]
     return found
@@ -77,10 +78,6 @@ def _public(votes: Votes) -> Votes:
         ),
         left_out={scrub.text(why): count for why, count in votes.left_out.items()},
     )
-
-
-def _same_prompts(one: StoredResult, other: StoredResult) -> bool:
-    return (one.suite, one.suite_hash) == (other.suite, other.suite_hash)
 
 
 def _people(votes: Votes, heard: Heard, group: Sequence[StoredResult], results: Sequence[StoredResult]) -> People:
