@@ -173,7 +173,7 @@ class Cascade(Generator):
                 self._load(stage)
                 try:
                     with _named(stage):
-                        stage.generator.prepare([_request(stage, request, plan, None) for request in requests])
+                        stage.generator.prepare([_request(stage, request, plan, NO_CONDITIONS) for request in requests])
                 finally:
                     if not self.keep_loaded:
                         self._free(stage)
