@@ -38,6 +38,7 @@ from javisbench.baselines.diffusers_memory import (
 from javisbench.baselines.diffusers_options import HOW, PREFIXES, parse_options
 from javisbench.baselines.diffusers_output import clip_of
 from javisbench.baselines.diffusers_rules import Rules, rules_of
+from javisbench.baselines.diffusers_signature import REQUIRED
 from javisbench.baselines.diffusers_table import AS_PIPELINE, REPOSITORIES
 from javisbench.baselines.fingerprint import library_files
 from javisbench.clip import ClipSpec
@@ -190,7 +191,8 @@ class DiffusersPipeline(Generator):
         self._batches = Batches(device, self.options.batch, most)
         if most > 1:
             decode_one_by_one(pipeline)
-        self._tiled = self.options.vae == "tiled" and decode_in_tiles(pipeline)
+        tiled = self.options.vae == "tiled" or rules.known.tiles_alone
+        self._tiled = tiled and decode_in_tiles(pipeline)
         if self.options.compile:
             for network in filter(None, (getattr(pipeline, name, None) for name in _NETWORKS)):
                 network.compile()
@@ -290,7 +292,10 @@ class DiffusersPipeline(Generator):
         kind, rules = read_index(found), self.rules()
         if kind != rules.name:
             raise WeightsError(f"{found} holds a {kind}, not the {rules.name} of {self.source.repository}.")
-        absent = [name for name in components(found) if not (found / name).is_dir()]
+        # What a class need not be given it may make by itself, without a folder.
+        parts = rules.signature.parts
+        needed = [name for name in components(found) if name not in parts or parts[name].default is REQUIRED]
+        absent = [name for name in needed if not (found / name).is_dir()]
         if absent and self.source.folder is not None:
             raise MissingWeightsError(
                 f"The pipeline in {found} lacks the folders {', '.join(absent)} of its components."

@@ -44,6 +44,7 @@ NOT_RUN = {
     r"^PYTHONPATH=": "javisbench's tests of generators run a python: model",
     r"--model (javisdit|diffusers:|cascade:|mm-diffusion)": "needs weights",
     r"\$SLURM": "needs Slurm",
+    r"judge:": "asks a model; tests/run/test_judges.py has one",
     r"--engine ray": "needs Ray; tests/run/test_ray.py runs a cluster",
     r"merge runs/javisdit": "joins what that made; docs/clusters.md has one that runs",
     r"leaderboard push .*hub:": "needs a network",

@@ -116,6 +116,7 @@ def _plan(
 ) -> tuple[dict[str, Any] | None, str]:
     from javisbench.baselines.registry import create_generator
     from javisbench.run.dry_run import cards_of, downloads
+    from javisbench.tasks import TASKS
     from javisbench.weights import WeightStore
 
     generator = create_generator(spec, options.parse_pairs("-M", params))
@@ -133,6 +134,7 @@ def _plan(
         "differs": list(plan.notes) or ["nothing: as the suite asks"],
         "downloads": [_download_line(file) for file in downloads(generator, WeightStore())],
         "memory_and_time": [f"{card['title']}: {line}" for card in used for line in _needs(card)],
+        "tasks": [f"{task} ({told.title})" for task, told in TASKS.items() if task in generator.tasks],
         "parameters": dict(generator.resolved()),
         "defaults": {name: f"{_told(default.value)} ({default.source})" for name, default in _defaults(generator)},
     }

@@ -55,6 +55,13 @@ def protocols() -> Iterable[str]:
     return PROTOCOLS
 
 
+def recipes() -> Iterable[str]:
+    """Known recipes of published results."""
+    from javisbench.cards import read_cards
+
+    return read_cards("recipes")
+
+
 def encoders() -> Iterable[str]:
     """Known encoders, each with its variants."""
     from javisbench.metrics.encoders import ENCODERS, encoder_card

@@ -25,7 +25,7 @@ from javisbench.baselines.base import Conditions, Failed, Generated, Generator, 
 from javisbench.cli import run as cli
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
-from javisbench.errors import GenerationError, MediaError, RunError, SuiteError
+from javisbench.errors import GenerationError, MediaError, RunError, SuiteError, UsageError
 from javisbench.media import read_clip, write_clip
 from javisbench.media.given import read_image
 from javisbench.metrics.base import Distance, SetMetric, needed_features
@@ -36,6 +36,7 @@ from javisbench.metrics.encoders.onsets import OnsetEncoder
 from javisbench.metrics.fad import FADMetric
 from javisbench.metrics.registry import METRICS, card_of
 from javisbench.protocol import V2, Protocol
+from javisbench.results.compare import compare
 from javisbench.results.rankability import comparison
 from javisbench.results.run_folder import load_result
 from javisbench.run.generate import GenerateSettings
@@ -349,7 +350,10 @@ def test_results_over_other_files_are_not_compared(dubbing: Path, pictures: Path
     clip = read_clip(first)
     write_clip(clip.with_frames(255 - clip.frames), first, sidecar=False)
     after = javisbench.score(clips, suite=dubbing, out=tmp_path / "after", metrics=["health_silence"])
-    assert comparison(load_result(before.folder)) != comparison(load_result(after.folder))
+    one, other = load_result(before.folder), load_result(after.folder)
+    assert comparison(one) != comparison(other)
+    with pytest.raises(UsageError, match=r"What dubbing gives had other contents for"):
+        compare(one, other)
     assert load_suite(str(dubbing)).hash == before.summary["run"]["suite_hash"]
 
 

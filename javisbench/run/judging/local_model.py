@@ -26,14 +26,22 @@ class LocalModel:
         device: torch device.
     """
 
-    parallel = 1
-
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         self._folder = folder
         self._device = device
         self._lock = threading.Lock()
         self._processor: Any = None
         self._model: Any = None
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self._folder)
+
+    @property
+    def parallel(self) -> int:
+        """One."""
+        return 1
 
     def check(self) -> None:
         """See that the folder is one of a model, without loading it.
