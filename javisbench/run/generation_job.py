@@ -89,7 +89,7 @@ class GenerationJob:
             settings = replace(settings, device=pick_device(settings.device))
         with naming_package(self.generator, "plan"):
             plan = self.generator.plan(self.suite.setting_to_make)
-        progress.say(f"Generating {self.suite.name} with {self.model['name']}: {self._made(plan)}")
+        progress.say(f"Generating {self.suite.name} with {self.model['name']}: {self.each(plan)}")
         if self.suite.setting is None:
             progress.say(f"  {self.suite.name} states no size, rates or length: the model was asked for JavisBench's")
         for note in (*check_given(self.suite), *plan.notes):
@@ -108,7 +108,7 @@ class GenerationJob:
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
 
-    def _made(self, plan: Plan) -> str:
+    def each(self, plan: Plan) -> str:
         """What is made of each sample, in words."""
         facts = self.suite.task_facts
         picture = f"{plan.width}x{plan.height} pixels, {plan.frames} frames at {plan.fps} fps"

@@ -159,7 +159,7 @@ def test_show_prints_the_plan_with_downloads_memory_and_time(monkeypatch: pytest
         "size: 432x240 pixels",
         "frames: 65 at 16 fps (4.06 s)",
         "width 426 -> 432",
-        "text encoder: Wan-AI/Wan2.1-T2V-1.3B-Diffusers, about 22.7 GB, licence Apache-2.0",
+        "text encoder: Wan-AI/Wan2.1-T2V-1.3B, 11.4 GB, licence Apache-2.0",
         "javisbench weights fetch javisdit-v1.0-network",
         "time: paper: 10 s a clip on an H100; not measured here",
     ):
