@@ -229,6 +229,20 @@ def test_a_job_that_is_gone_is_ordered_once_more(server: MisbehavingService, tmp
     assert [outcome.kind for outcome in work(server, tmp_path, ("snow",))] == ["job_lost"]
 
 
+def test_a_state_may_say_that_a_job_is_gone(server: MisbehavingService, tmp_path: Path) -> None:
+    (outcome,) = work(server, tmp_path, ("rain",), gone=("running",))
+    assert outcome.kind == "job_lost"
+    assert server.made == {"rain": 2}
+
+
+def test_an_answer_without_a_job_is_told_with_what_it_says(server: MisbehavingService, tmp_path: Path) -> None:
+    (outcome,) = work(server, tmp_path, ("rain",), job="task", reasons=("status",))
+    assert outcome.kind == "bad_answer"
+    assert "neither 'task' nor 'url' is in it; queued" in outcome.message
+    (outcome,) = work(server, tmp_path, ("snow",), job="task", refusals=("status",))
+    assert (outcome.kind, outcome.message) == ("refused_prompt", "test-api refused the prompt: queued.")
+
+
 def test_a_job_that_fails_is_told_with_its_reason(server: MisbehavingService, tmp_path: Path) -> None:
     (outcome,) = work(server, tmp_path, ("rain",), failed=("running",), reasons=("id",))
     assert (outcome.kind, outcome.message) == ("job_failed", "test-api, job job-0: job-0.")
