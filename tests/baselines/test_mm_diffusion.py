@@ -230,8 +230,9 @@ def test_a_clip_that_is_not_its_one_is_a_failure(checkout: Path, tmp_path: Path)
         "import json, shutil, sys\n"
         "for number, line in enumerate(sys.stdin):\n"
         "    request = json.loads(line)\n"
-        f"    for suffix in ('.mp4', '.wav'):\n"
-        f"        shutil.copy({str(tmp_path)!r} + '/' + ('silent', 'short')[number] + suffix, request['output'] + suffix)\n"
+        f"    made = {str(tmp_path)!r} + '/' + ('silent', 'short')[number]\n"
+        "    for suffix in ('.mp4', '.wav'):\n"
+        "        shutil.copy(made + suffix, request['output'] + suffix)\n"
         "    print(json.dumps({'id': request['id'], 'status': 'ok'}), flush=True)\n"
     )
     sound = np.full((1, 25600), 0.1, np.float32)
