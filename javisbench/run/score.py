@@ -20,7 +20,7 @@ from javisbench.metrics.registry import METRICS, card_of
 from javisbench.own_aspects import own_facts
 from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
-from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
+from javisbench.results.cell import NOT_APPLICABLE, NOT_COUNTED, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
@@ -284,6 +284,7 @@ class _Job:
         for metric_id in list(result.values):
             metric = part.sample_metrics[metric_id]
             try:
+                self._check_counted(part, metric_id, item)
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
                 with METRICS.guarded(metric_id, f"score of {item.label}"):
                     score = _checked(metric.score(features, replace(context, sample=item.sample)))
@@ -292,7 +293,7 @@ class _Job:
                 self._fail(metric_id, error, result)
             except (FeatureError, MetricError) as error:
                 stage = "encode" if isinstance(error, FeatureError) else "metric"
-                if error.kind in metric.not_applicable:
+                if error.kind in metric.not_applicable or error.kind in NOT_COUNTED:
                     stage = NOT_APPLICABLE
                     result.not_applicable.setdefault(metric_id, set()).add(position)
                 result.failures.append(_failure(item, stage, metric_id, error))
@@ -303,6 +304,13 @@ class _Job:
                     {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
                     for n, v in score.details.items()
                 ]
+
+    @staticmethod
+    def _check_counted(part: ProtocolPlan, metric_id: str, item: Item) -> None:
+        reason = part.protocol.not_counted(metric_id, item.sample)
+        if reason is not None:
+            told = f"{part.protocol.base} does not count {metric_id} for this sample: {reason}."
+            raise MetricError(told, kind="not_counted")
 
     def _features(self, item: Item, spec: FeatureSpec, cache: dict[FeatureSpec, Features]) -> Features:
         if spec not in cache:
