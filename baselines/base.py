@@ -13,15 +13,21 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from javisbench.clip import Clip, ClipSpec
+from javisbench.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from javisbench.media import DecodeLimits
     from javisbench.suite import Sample
     from javisbench.weights import WeightStore
 
 Json: TypeAlias = Any
 Family: TypeAlias = Literal["t2av", "t2v", "t2a", "v2a", "a2v", "av"]
+_TASK_OF: Mapping[Family, Task] = {"v2a": "v2a", "a2v": "a2v"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,83 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What a clip is made from besides its prompt: files of the suite, or a clip that another model has made.
+
+    Files are strangers' files: read them with the methods here, which decode in a process of its own, under limits.
+
+    Attributes:
+        image: the suite's picture, or None.
+        video: the suite's video, whose picture is given and whose sound is not, or None.
+        audio: the suite's sound, or None.
+        clip: what an earlier stage of a cascade has made, the half that is given; otherwise None.
+    """
+
+    image: Path | None = None
+    video: Path | None = None
+    audio: Path | None = None
+    clip: Clip | None = None
+
+    @classmethod
+    def of(cls, sample: Sample, task: Task) -> Conditions:
+        """What the suite's row gives to a model of the task, and nothing else of it."""
+        column = TASKS[task].condition
+        path = None if column is None else getattr(sample, column)
+        return NO_CONDITIONS if column is None or path is None else cls(**{column: path})
+
+    def __bool__(self) -> bool:
+        return self is not NO_CONDITIONS and any(
+            given is not None for given in (self.image, self.video, self.audio, self.clip)
+        )
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The suite's files by column."""
+        given = {"image": self.image, "video": self.video, "audio": self.audio}
+        return {column: path for column, path in given.items() if path is not None}
+
+    def picture(self, limits: DecodeLimits | None = None) -> Clip | None:
+        """The given frames with their times, uint8 ``(T, H, W, 3)``, without sound; None where none are given.
+
+        Raises:
+            MediaError: the file cannot be read, or is larger than `limits` (`DecodeLimits()` by default) allow.
+        """
+        from javisbench.media.given import read_picture
+
+        if self.video is not None:
+            return read_picture(self.video, limits)
+        return self.clip if self.clip is not None and len(self.clip.frames) else None
+
+    def sound(self, limits: DecodeLimits | None = None) -> tuple[NDArray[np.float32], int] | None:
+        """The given sound, float32 ``(channels, samples)`` in [-1, 1], and its rate in Hz; None where none is given.
+
+        Raises:
+            MediaError: as for `picture`.
+        """
+        from javisbench.media.given import read_sound
+
+        if self.audio is not None:
+            return read_sound(self.audio, limits)
+        if self.clip is None or self.clip.audio is None or self.clip.sample_rate is None:
+            return None
+        return self.clip.audio, self.clip.sample_rate
+
+    def still(self, limits: DecodeLimits | None = None) -> NDArray[np.uint8] | None:
+        """The given image, uint8 ``(H, W, 3)``, upright, without transparency (laid over white); None without one.
+
+        Raises:
+            MediaError: as for `picture`.
+        """
+        from javisbench.media.given import read_image
+
+        return None if self.image is None else read_image(self.image, limits)
+
+
+NO_CONDITIONS = Conditions()
+"""Of a clip that is made from its prompt alone."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One clip to make.
@@ -60,7 +143,10 @@ class Request:
         seed: 63 bits, from base seed, suite id, sample id and repeat alone.
         plan: the generator's own plan.
         prompts: ``text``, and ``audio_text`` and ``video_text`` where the suite has them.
-        conditions: a clip made by an earlier stage of a cascade, for v2a and a2v generators; otherwise None.
+        conditions: what is given besides the prompt: the suite's files for its task, or the clip of an earlier stage of
+            a cascade; never None.
+        task: what is wanted of the generator, one of its `Generator.tasks`. For ``v2a`` it answers with sound alone
+            (frames ``(0, 0, 0, 3)``), for ``a2v`` with a picture alone; what else it gives is not kept.
     """
 
     sample: Sample
@@ -69,12 +155,15 @@ class Request:
     seed: int
     plan: Plan
     prompts: Mapping[str, str]
-    conditions: Clip | None = None
+    conditions: Conditions = NO_CONDITIONS
+    task: Task = "t2av"
 
 
 @dataclass
 class Generated:
     """A clip made; `clip.frames` uint8 ``(T, H, W, 3)``, `clip.audio` float32 ``(channels, samples)`` or None.
+
+    For ``v2a`` the clip needs no frames.
 
     Attributes:
         request: what it answers.
@@ -114,6 +203,9 @@ class Generator(ABC):
 
     Class attributes:
         card_id: the model card in data_cards/models that describes it.
+        family: what the model is; decides `tasks` unless the class names them.
+        tasks: the tasks of suites that it takes; by default ``v2a`` or ``a2v`` for such a family, else ``t2av``. The
+            class or the object may say others.
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
@@ -128,11 +220,17 @@ class Generator(ABC):
 
     card_id: ClassVar[str]
     family: ClassVar[Family] = "t2av"
+    tasks: frozenset[Task] = frozenset({"t2av"})
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
     uses_categories: bool = False
     uses_columns: tuple[str, ...] = ()
     staging: Path | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "family" in cls.__dict__ and "tasks" not in cls.__dict__:
+            cls.tasks = frozenset({_TASK_OF.get(cls.family, "t2av")})
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         self.variant = variant

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.base import NO_CONDITIONS, Conditions, Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.fingerprint import deciding_files
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, JavisbenchError, UsageError
 from javisbench.registry import did_you_mean
+from javisbench.tasks import Task
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore
@@ -39,6 +40,7 @@ _ROLES = ("t2v", "v2a", "t2a", "a2v")
 _PICTURE = ("t2v", "a2v")
 # What each role may be given to: families of models. Programs may be anything.
 _FAMILIES = {"t2v": ("t2v", "t2av"), "t2a": ("t2a", "t2av"), "v2a": ("v2a",), "a2v": ("a2v",)}
+_TASKS: Mapping[str, Task] = {"v2a": "v2a", "a2v": "a2v"}
 _NEXT_ROLE = re.compile(rf",(?=(?:{'|'.join(_ROLES)})=)")
 
 
@@ -170,7 +172,7 @@ class Cascade(Generator):
         if plans is None:
             raise GenerationError("The request's plan is not this cascade's. Make it with this generator's plan().")
         half: dict[int, Generated] = {}
-        asked = [_request(first, request, plans[0], None) for request in batch]
+        asked = [_request(first, request, plans[0], NO_CONDITIONS) for request in batch]
         by_stage = {id(inner): outer for inner, outer in zip(asked, batch, strict=True)}
         for answer in self._run(first, asked):
             outer = by_stage[id(answer.request)]
@@ -179,7 +181,7 @@ class Cascade(Generator):
             else:
                 half[id(outer)] = answer
         open_requests = [request for request in batch if id(request) in half]
-        conditions = {id(r): _condition(first, second, half[id(r)].clip) for r in open_requests}
+        conditions = {id(r): _conditions(first, second, half[id(r)].clip) for r in open_requests}
         asked = [_request(second, request, plans[1], conditions[id(request)]) for request in open_requests]
         by_stage = {id(inner): outer for inner, outer in zip(asked, open_requests, strict=True)}
         for answer in self._run(second, asked):
@@ -302,13 +304,9 @@ def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
     from javisbench.baselines.registry import GENERATORS, create_generator
 
     own = {key.partition(".")[2]: value for key, value in params.items() if key.partition(".")[0] == role}
-    name, _, rest = spec.partition(":")
-    if name == "mmaudio":
-        from javisbench.baselines.mmaudio import MMAudio
-
-        return Stage(role, spec, MMAudio(rest or None, own))
+    name = spec.partition(":")[0]
     if (spec not in SHORT_NAMES and name != "python" and name not in GENERATORS) or name == "cascade":
-        known = sorted((*SHORT_NAMES, "mmaudio", *(entry for entry in GENERATORS if entry != "cascade")))
+        known = sorted((*SHORT_NAMES, *(entry for entry in GENERATORS if entry != "cascade")))
         raise UsageError(
             f"{role}={spec}: there is no such model for a stage.{did_you_mean(name, known)} Known: {', '.join(known)}."
         )
@@ -364,26 +362,27 @@ def _column(stage: Stage, request: Request) -> str:
     return stage.column if stage.column in request.prompts else "text"
 
 
-def _request(stage: Stage, request: Request, plan: Plan, condition: Clip | None) -> Request:
+def _request(stage: Stage, request: Request, plan: Plan, conditions: Conditions) -> Request:
     text = request.prompts.get(_column(stage, request), "")
     return replace(
         request,
         seed=stage_seed(request.seed, stage.role),
         plan=plan,
         prompts={**request.prompts, "text": text},
-        conditions=condition,
+        conditions=conditions,
+        task=_TASKS.get(stage.role, "t2av"),
     )
 
 
-def _condition(first: Stage, second: Stage, clip: Clip) -> Clip | None:
+def _conditions(first: Stage, second: Stage, clip: Clip) -> Conditions:
     """What the second stage is given of the first one's clip: the half that was wanted, nothing from text alone."""
     import numpy as np
 
     if second.role == "t2a":
-        return None
+        return NO_CONDITIONS
     if first.makes_picture:
-        return replace(clip, audio=None, sample_rate=None)
-    return clip.with_frames(np.zeros((0, 0, 0, 3), np.uint8))
+        return Conditions(clip=replace(clip, audio=None, sample_rate=None))
+    return Conditions(clip=clip.with_frames(np.zeros((0, 0, 0, 3), np.uint8)))
 
 
 def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | Failed]:

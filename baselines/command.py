@@ -30,6 +30,7 @@ from javisbench.baselines.subprocess_guard import Program, ProgramError, Program
 from javisbench.errors import GenerationError, MediaError, UsageError
 from javisbench.private import redacted
 from javisbench.registry import did_you_mean
+from javisbench.tasks import ALL_TASKS, TASKS
 
 if TYPE_CHECKING:
     from javisbench.clip import Clip, ClipSpec
@@ -74,8 +75,9 @@ class ExternalCommand(Generator):
     """
 
     card_id = "command"
+    tasks = ALL_TASKS
     sound_alone = False
-    """Set for a stage that makes no picture: a wav alone is then an answer."""
+    """Set for a stage that makes no picture: a wav alone is then an answer, as it is for video to sound."""
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
@@ -208,13 +210,14 @@ class ExternalCommand(Generator):
         problem = self._run_once({"{requests}": str(requests), "{out}": str(out)}, len(batch))
         seconds = (time.monotonic() - started) / len(batch)
         for request in batch:
-            made = self._video(out / _id(request)) is not None
+            made = self._video(request, out / _id(request)) is not None
             if problem is not None and (problem.kind == "timeout" or not made):
                 # After a time-out nobody knows which files are whole.
                 again = problem.kind != "timeout" or len(batch) > 1
                 yield _failed(request, problem.kind, problem.message, retryable=again)
             elif not made:
-                yield _failed(request, "no_answer", f"The program ended without a file {_id(request)}.mp4.")
+                message = f"The program ended without a file {_id(request)}{self._ending(request)}."
+                yield _failed(request, "no_answer", message)
             else:
                 yield self._outcome(request, {"status": "ok"}, out, seconds)
         shutil.rmtree(folder, ignore_errors=True)
@@ -246,7 +249,7 @@ class ExternalCommand(Generator):
             return _failed(request, refusal.kind, str(refusal), retryable=False)
         except MediaError as error:
             return _failed(request, error.kind, error.message)
-        differs = [] if self.sound_alone else _differences(request.plan, clip)
+        differs = [] if self._is_alone(request) else _differences(request.plan, clip)
         facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": differs}
         if info:
             facts["program"] = info
@@ -262,9 +265,10 @@ class ExternalCommand(Generator):
             _RefusedError: they are not there, are no plain files, or lie outside the staging folder.
         """
         stem = out / _id(request)
-        video = _inside(answer["video"], out) if answer.get("video") else self._video(stem)
+        video = _inside(answer["video"], out) if answer.get("video") else self._video(request, stem)
         if video is None:
-            raise _RefusedError("no_file", f"The program answered ok, but there is no file {stem}.mp4.")
+            message = f"The program answered ok, but there is no file {stem}{self._ending(request)}."
+            raise _RefusedError("no_file", message)
         audio = _inside(answer["audio"], out) if answer.get("audio") else _sound(video)
         self._taken += 1
         mine = self._staging() / "taken"
@@ -278,10 +282,16 @@ class ExternalCommand(Generator):
                 moved.append(target)
         return moved[0], moved[1] if audio is not None else None
 
-    def _video(self, stem: Path) -> Path | None:
+    def _is_alone(self, request: Request) -> bool:
+        return self.sound_alone or not TASKS[request.task].makes_picture
+
+    def _ending(self, request: Request) -> str:
+        return ".wav" if self._is_alone(request) else ".mp4"
+
+    def _video(self, request: Request, stem: Path) -> Path | None:
         """The file with the picture; a stand-in beside a sound alone where no picture is wanted."""
         found = _found(stem)
-        if found is not None or not self.sound_alone:
+        if found is not None or not self._is_alone(request):
             return found
         import numpy as np
 
@@ -388,23 +398,34 @@ def _lines(batch: Sequence[Request], out: Path) -> bytes:
 
 
 def _condition(request: Request, out: Path) -> dict[str, Json]:
-    """The clip of an earlier stage, as files beside `out`: pictures as an mp4, sound as a wav."""
-    if request.conditions is None:
+    """What the clip is made from besides its prompt, as files that the program may read.
+
+    The suite's own files stand where they are; a clip of an earlier stage is written beside `out`: pictures as an mp4,
+    sound as a wav.
+    """
+    given = request.conditions
+    if not given:
         return {}
+    files: dict[str, Json] = {column: str(path) for column, path in given.files.items()}
+    if given.clip is not None:
+        files |= _written(given.clip, out.parent / "conditions", _id(request))
+    return {"task": request.task, "condition": files}
+
+
+def _written(clip: Clip, folder: Path, name: str) -> dict[str, Json]:
     import soundfile
 
     from javisbench.media import write_clip
 
-    given, folder = request.conditions, out.parent / "conditions"
     folder.mkdir(exist_ok=True)
     files: dict[str, Json] = {}
-    if len(given.frames):
-        files["video"] = str(folder / f"{_id(request)}.mp4")
-        write_clip(given, files["video"], sidecar=False)
-    if given.audio is not None and given.sample_rate is not None:
-        files["audio"] = str(folder / f"{_id(request)}.wav")
-        soundfile.write(os.fsencode(files["audio"]), given.audio.T, given.sample_rate, subtype="FLOAT")
-    return {"condition": files}
+    if len(clip.frames):
+        files["video"] = str(folder / f"{name}.mp4")
+        write_clip(clip, files["video"], sidecar=False)
+    if clip.audio is not None and clip.sample_rate is not None:
+        files["audio"] = str(folder / f"{name}.wav")
+        soundfile.write(os.fsencode(files["audio"]), clip.audio.T, clip.sample_rate, subtype="FLOAT")
+    return files
 
 
 def _request(request: Request, out: Path) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""`MMAudio`: sound for a silent clip, as a stage of a cascade (``v2a=mmaudio[:VARIANT]``).
+"""`MMAudio`: sound for a silent clip, of a suite or as a stage of a cascade (``v2a=mmaudio[:VARIANT]``).
 
 The model's own package does the work when it is installed; its checkpoints are looked for and never downloaded here.
 Cheng et al., "MMAudio: Taming Multimodal Joint Training for High-Quality Video-to-Audio Synthesis", arXiv 2412.15322.
@@ -125,7 +125,7 @@ class MMAudio(Generator):
         self._parts = _Parts(network, features.to(**place).eval(), flow, config.seq_cfg)
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
-        """Yield a sound for each request's clip (`Request.conditions`), without a picture.
+        """Yield a sound for each request's picture (`Request.conditions`), without a picture.
 
         Raises:
             GenerationError: `load` was not called.
@@ -133,13 +133,15 @@ class MMAudio(Generator):
         if self._parts is None:
             raise GenerationError("MMAudio was asked to generate before it was loaded. Call load first.")
         for request in batch:
-            if request.conditions is None or not len(request.conditions.frames):
+            given = request.conditions.picture()
+            if given is None:
                 message = (
-                    "MMAudio makes sound for a clip, and got none. Use it in --model 'cascade:t2v=...,v2a=mmaudio'."
+                    "MMAudio makes sound for a video, and got none. Give it a suite of videos (task v2a), or use it in "
+                    "--model 'cascade:t2v=...,v2a=mmaudio'."
                 )
                 yield Failed(request, "generate", "no_condition", message, retryable=False)
             else:
-                yield self._make(self._parts, request, request.conditions)
+                yield self._make(self._parts, request, given)
 
     def close(self) -> None:
         """Free all networks."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from javisbench.errors import JavisbenchError, PluginError, UsageError
 from javisbench.registry import Registry, did_you_mean
+from javisbench.tasks import Task
 
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator
@@ -29,11 +30,27 @@ GENERATORS: Registry[type[Generator]] = Registry(
         "javisdit": "javisbench.baselines.javisdit:JavisDiT",
         "mm-diffusion": "javisbench.baselines.mm_diffusion:MMDiffusion",
         "cascade": "javisbench.baselines.cascade:Cascade",
+        "mmaudio": "javisbench.baselines.mmaudio:MMAudio",
         "diffusers": "javisbench.baselines.diffusers_pipelines:DiffusersPipeline",
         "command": "javisbench.baselines.command:ExternalCommand",
     },
     _wrong,
 )
+_OF_A_PROGRAM = ("cascade", "command", "diffusers")
+
+
+def models_for(task: Task) -> list[str]:
+    """Names of models that take a task of suites, in the order of the registry; those that cannot be imported are not
+    among them."""
+    found = []
+    for name in GENERATORS:
+        try:
+            takes = task in GENERATORS.get(name).tasks
+        except (JavisbenchError, ImportError):
+            continue
+        if takes:
+            found.append(f"{name}:..." if name in _OF_A_PROGRAM else name)
+    return [*found, "python:module:Class"]
 
 
 def create_generator(spec: str, params: Mapping[str, str] | None = None) -> Generator:

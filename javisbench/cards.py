@@ -16,6 +16,7 @@ from typing import Any
 from javisbench.clip import ClipSpec
 from javisbench.errors import PluginError, SuiteError, UsageError
 from javisbench.registry import Plugin, Registry
+from javisbench.tasks import Task, task_named
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ class SuiteCard:
         title: one line.
         samples: how many.
         setting: what its clips should be; None where a published suite asks for nothing.
+        task: what it gives to a model, and what the model makes of it.
         file: name of the CSV, beside the card (packaged suites) or in the hub dataset.
         hub: hub dataset id, or None for a packaged suite.
         revision: of the hub dataset, or None for the newest; of `source`.
@@ -139,7 +141,6 @@ class SuiteCard:
         unconditional: True when there are no prompts.
         notes: for ``suites show``.
         folder: where `file` lies, beside the card.
-        task: what is given to a model and what it makes.
         source: address that a suite's layout was read from.
         fetch: commands that bring the data of a suite that lies in a folder.
         home: its folder below ``$JAVISBENCH_SUITES``; empty for its name.
@@ -151,6 +152,7 @@ class SuiteCard:
     title: str
     samples: int
     setting: ClipSpec | None = field(default_factory=ClipSpec)
+    task: Task = "t2av"
     file: str | None = None
     hub: str | None = None
     revision: str | None = None
@@ -160,7 +162,6 @@ class SuiteCard:
     unconditional: bool = False
     notes: str = ""
     folder: Path = CARDS / "suites"
-    task: str = "t2av"
     source: str = ""
     fetch: str = ""
     home: str = ""
@@ -259,7 +260,7 @@ def suite_cards() -> dict[str, SuiteCard]:
 def _suite_card(name: str, file: CardFile) -> SuiteCard:
     card = file.card
     known = {key: card[key] for key in SuiteCard.__dataclass_fields__ if key in card and key != "setting"}
-    known |= {"name": name, "folder": file.path.parent}
+    known |= {"name": name, "folder": file.path.parent, "task": task_named(card.get("task", "t2av"))}
     known["reports"] = tuple(Reported(title, **facts) for title, facts in card.get("reports", {}).items())
     found = SuiteCard(**known)
     if found.in_folder and "setting" not in card:

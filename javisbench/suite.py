@@ -4,8 +4,9 @@ A suite is a name of this package (``demo``, ``javisbench``, ...), of an install
 ``javisbench.suites``), such a name with the folder of its data (``verse-bench:DIR``, `javisbench.suite_layouts`), a CSV
 or JSONL file, or a folder of clips with their prompts beside them (``ID.txt``); file and folder may be URLs. Columns:
 ``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``, ``pred_video_path``,
-``pred_audio_path`` and ``cat0_ind`` to ``cat4_ind``: an index or a name, or several separated by commas or bars, of the
-categories of the taxonomy's five aspects. Other columns can make slices: `Suite.sliced_by`.
+``pred_audio_path``, ``image``, ``video`` and ``audio`` (what is given to a model, by the suite's task) and ``cat0_ind``
+to ``cat4_ind``: an index or a name, or several separated by commas or bars, of the categories of the taxonomy's five
+aspects. Other columns can make slices: `Suite.sliced_by`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from javisbench.cards import SuiteCard, card_problems, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
+from javisbench.media.source import GIVEN_SUFFIXES
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug, values_of
 from javisbench.places import Cache, gather, holds_clips, is_table, is_url, located, named
 from javisbench.places.urls import shown as shown_url
@@ -29,6 +31,9 @@ from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_layouts import SuiteLayout
 from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, kind_of, no_text, read_rows
+from javisbench.suite_statement import Statement, statement_of
+from javisbench.tasks import TASKS, Condition, TaskFacts
+from javisbench.tasks import Task as Task
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
@@ -44,7 +49,8 @@ MISSING_WORDS = frozenset((
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_PATH_COLUMNS = ("path", "audio_path", "pred_video_path", "pred_audio_path")
+_CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+_PATH_COLUMNS = ("path", "audio_path", "pred_video_path", "pred_audio_path", *_CONDITIONS)
 _TEXT_COLUMNS = ("text", "audio_text", "video_text")
 _CATEGORY_COLUMNS = tuple(f"cat{number}_ind" for number in range(len(TAXONOMY)))
 _KNOWN_COLUMNS = {"id", *_TEXT_COLUMNS, *_PATH_COLUMNS, *_CATEGORY_COLUMNS}
@@ -66,6 +72,9 @@ class Sample:
         audio_path: real audio, or None (then it is taken from `path`).
         pred_video_path: a clip to score, or None.
         pred_audio_path: its audio, or None.
+        image: a picture to begin with, given to models of ``i2av``, or None.
+        video: the video that a sound is to be made for, given to models of ``v2a``, or None.
+        audio: the sound that a picture is to be made for, given to models of ``a2v``, or None.
         extra: all other columns, as text.
         clip_names: further names, without suffix, that the suite's own programs give the sample's clip; ``ads/Tea`` in
             a folder ``ads``.
@@ -81,6 +90,9 @@ class Sample:
     audio_path: Path | None = None
     pred_video_path: Path | None = None
     pred_audio_path: Path | None = None
+    image: Path | None = None
+    video: Path | None = None
+    audio: Path | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     clip_names: tuple[str, ...] = ()
 
@@ -115,6 +127,7 @@ class Suite:
         columns: the whole suite's own columns by name; `sliced_by` makes aspects of them.
         own_aspects: aspects besides the taxonomy's; `Sample.categories` has their categories too.
         warnings: sentences about what is read but may not be meant.
+        task: what is given to a model and what the model makes of it (`javisbench.tasks`).
     """
 
     name: str
@@ -127,12 +140,18 @@ class Suite:
     columns: Mapping[str, OwnColumn] = field(default_factory=dict)
     own_aspects: tuple[Aspect, ...] = ()
     warnings: tuple[str, ...] = ()
+    task: Task = "t2av"
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+    @property
+    def task_facts(self) -> TaskFacts:
+        """What the task gives and what it wants made."""
+        return TASKS[self.task]
 
     @property
     def setting_to_make(self) -> ClipSpec:
@@ -320,14 +339,14 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
                 f".csv or .jsonl file, or one of {', '.join(cards)}."
             )
         rows = read_folder(path, allow_outside=allow_outside)
-        return _read(
-            rows,
-            path,
-            _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet")),
-            None,
-            allow_outside=allow_outside,
-        )
-    return _read(read_rows(path), path, _name(path.stem.lower()), None, allow_outside=allow_outside)
+        name = _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet"))
+    else:
+        rows, name = read_rows(path), _name(path.stem.lower())
+    try:
+        stated = statement_of(path)
+    except SuiteError as error:
+        return None, [Problem(path.name, 0, "", error.message)]
+    return _read(rows, path, name, stated, allow_outside=allow_outside)
 
 
 def published_at(spec: str) -> tuple[SuiteCard, Path] | None:
@@ -372,7 +391,8 @@ def _read_card(card: SuiteCard, *, allow_outside: bool, offline: bool) -> tuple[
     if card.in_folder:
         return _read_published(card, card.local_folder(), allow_outside=allow_outside)
     path = card.local_file(offline=offline)
-    return _read(read_rows(path), path, card.name, card.setting, allow_outside=allow_outside)
+    stated = Statement(card.task, card.setting)
+    return _read(read_rows(path), path, card.name, stated, allow_outside=allow_outside)
 
 
 def _read_published(card: SuiteCard, folder: Path, *, allow_outside: bool) -> tuple[Suite | None, list[Problem]]:
@@ -384,7 +404,8 @@ def _read_published(card: SuiteCard, folder: Path, *, allow_outside: bool) -> tu
         if not isinstance(layout, SuiteLayout):
             raise TypeError(f"it is a {type(layout).__name__}, no SuiteLayout, and its card names no file")
         rows = layout.read(folder, allow_outside=allow_outside)
-    suite, problems = _read(rows, folder, card.name, card.setting, allow_outside=allow_outside)
+    stated = Statement(card.task, card.setting)
+    suite, problems = _read(rows, folder, card.name, stated, allow_outside=allow_outside)
     if suite is None:
         return None, problems
     suite = replace(
@@ -411,12 +432,13 @@ def _other_counts(card: SuiteCard, suite: Suite) -> Iterator[str]:
 
 
 def _read(
-    rows: Rows, path: Path, name: str, setting: ClipSpec | None, *, allow_outside: bool
+    rows: Rows, path: Path, name: str, stated: Statement, *, allow_outside: bool
 ) -> tuple[Suite | None, list[Problem]]:
     """The suite of some rows; `path` is the file or folder that they came from."""
     if rows.problems:
         return None, rows.problems
-    reader = _RowReader(rows, path.resolve() if path.is_dir() else path.resolve().parent, allow_outside)
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    reader = _RowReader(rows, folder, allow_outside, TASKS[stated.task])
     samples = tuple(reader.sample(index, row) for index, row in enumerate(rows.rows))
     reader.check_columns()
     reader.check_unique(samples)
@@ -429,26 +451,42 @@ def _read(
     return Suite(
         name=name,
         samples=samples,
-        setting=setting,
+        setting=stated.setting,
         unconditional=False,
-        hash=suite_hash(samples),
+        hash=suite_hash(samples, stated.task, folder),
         source=located(path) if Cache.of(path) else str(path),
         total=len(samples),
         columns=columns,
         warnings=(*rows.warnings, *reader.warnings()),
+        task=stated.task,
     ), []
 
 
-def suite_hash(samples: Iterable[Sample]) -> str:
-    """SHA-256 over ids, prompts and the taxonomy's categories of all samples, in order."""
+def suite_hash(samples: Iterable[Sample], task: Task = "t2av", folder: Path | None = None) -> str:
+    """SHA-256 over ids, prompts and the taxonomy's categories of all samples, in order.
+
+    Where the task gives something besides the prompt: of the task, too, and of where it lies in the suite's folder.
+    """
     digest = hashlib.sha256()
+    condition = TASKS[task].condition
+    if condition is not None:
+        digest.update(json.dumps(["task", task]).encode() + b"\n")
     for sample in samples:
         categories = {
             aspect: sorted(ids) for aspect, ids in sorted(sample.categories.items()) if ids and aspect in ASPECTS
         }
-        row = [sample.id, sample.text, sample.audio_text, sample.video_text, categories]
+        row: list[Any] = [sample.id, sample.text, sample.audio_text, sample.video_text, categories]
+        if condition is not None:
+            row.append(_within(getattr(sample, condition), folder))
         digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _within(path: Path | None, folder: Path | None) -> str | None:
+    """A path from the suite's folder; the name alone of one that lies elsewhere."""
+    if path is None or folder is None or not path.is_relative_to(folder):
+        return None if path is None else path.name
+    return path.relative_to(folder).as_posix()
 
 
 @dataclass
@@ -469,8 +507,9 @@ class _Count:
 class _RowReader:
     """Turns raw rows into samples and gathers everything that is wrong, or may be, on the way."""
 
-    def __init__(self, rows: Rows, folder: Path, allow_outside: bool) -> None:
+    def __init__(self, rows: Rows, folder: Path, allow_outside: bool, task: TaskFacts) -> None:
         self._rows = rows
+        self._task = task
         self._folder = folder
         self._allow_outside = allow_outside
         self._cache = Cache.from_environment()
@@ -481,9 +520,10 @@ class _RowReader:
     def sample(self, index: int, row: Mapping[str, Any]) -> Sample:
         row = self._proper(index, row)
         texts = {column: self._text(index, column, row) for column in _TEXT_COLUMNS}
-        if not texts["text"] and self._rows.needs_text:
+        if not texts["text"] and self._rows.needs_text and self._task.condition is None:
             self._problem(index, "text", "empty; every row needs a prompt")
         paths = {column: self._path(index, column, row) for column in _PATH_COLUMNS}
+        self._check_given(index, paths)
         return Sample(
             id=self._id(index, row),
             index=index,
@@ -499,6 +539,20 @@ class _RowReader:
             clip_names=self._rows.clip_names[index] if self._rows.clip_names else (),
             **paths,
         )
+
+    def _check_given(self, index: int, paths: Mapping[str, Path | None]) -> None:
+        """The row has what its task gives, as a file of the kind; whether it can be read is seen later."""
+        column = self._task.condition
+        if column is None:
+            return
+        path = paths[column]
+        if path is None:
+            if not self._rows.has_problem(index, column):
+                article = "an" if column[0] in "ai" else "a"
+                self._problem(index, column, f"empty; {self._task.id} needs {article} {column} in every row")
+        elif path.suffix.lower() not in GIVEN_SUFFIXES[column]:
+            known = ", ".join(GIVEN_SUFFIXES[column])
+            self._problem(index, column, f"{path.name[:200]!r} is no {column} by its name ({known})")
 
     def check_columns(self) -> None:
         for column in self._rows.columns:
@@ -532,6 +586,12 @@ class _RowReader:
             )
         for column, found in self._controls.items():
             yield f"column {column}: {_cells(found)} control characters; they are kept, and escaped where shown"
+        unused = [name for name in _CONDITIONS if name in self._rows.columns and name != self._task.condition]
+        if unused:
+            yield (
+                f"column {', '.join(unused)}: not given to models, for the suite's task is {self._task.id} (another "
+                f'one stands in a file of the same name that ends in .toml: task = "v2a")'
+            )
 
     def _problem(self, index: int, column: str, reason: str) -> None:
         self._rows.problem(index, column, reason)

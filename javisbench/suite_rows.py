@@ -84,12 +84,15 @@ class Rows:
 
     def problem(self, index: int | None, column: str, reason: str) -> None:
         """Note what is wrong with the row at `index` (from 0), or with the file as a whole for None."""
-        if index is None:
-            self.problems.append(Problem(self.file, 0, column, reason))
-        elif self.places is not None:
-            self.problems.append(Problem(*self.places[index], column, reason))
-        else:
-            self.problems.append(Problem(self.file, index + 1, column, reason))
+        file, row = (self.file, 0) if index is None else self._located(index)
+        self.problems.append(Problem(file, row, column, reason))
+
+    def has_problem(self, index: int, column: str) -> bool:
+        """Whether something is wrong with a cell already."""
+        return any((*self._located(index), column) == (p.file, p.row, p.column) for p in self.problems)
+
+    def _located(self, index: int) -> tuple[str, int]:
+        return (self.file, index + 1) if self.places is None else self.places[index]
 
     def place(self, index: int) -> str:
         """How messages call the row at `index`: ``row 3``, ``row 3 of ads.json``, or the name of its file."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from javisbench.errors import MetricError
 from javisbench.metrics.distance import Distance, distance_error
 from javisbench.stats import Estimate
+from javisbench.tasks import ALL_TASKS, Task
 
 __all__ = [
     "Distance",
@@ -52,6 +53,8 @@ class MetricCard:
         by_default: False for metrics that are computed only when asked for by name.
         formula: how the value follows from the features, in a line.
         group: a name by which `--metrics` asks for it together with others (``speech``), or empty.
+        tasks: for which tasks of suites it says something of the model: a metric of the picture alone says nothing
+            where the suite gives the picture.
     """
 
     id: str
@@ -67,6 +70,7 @@ class MetricCard:
     by_default: bool = True
     formula: str = ""
     group: str = ""
+    tasks: frozenset[Task] = ALL_TASKS
 
 
 @dataclass(frozen=True)

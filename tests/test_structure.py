@@ -30,7 +30,7 @@ ROOMS = (
     ("metrics",),
     ("weights",),
     ("matching", "damages"),
-    ("suite", "suite_folder", "suite_layouts", "suite_rows", "protocol", "media"),
+    ("suite", "suite_folder", "suite_layouts", "suite_rows", "suite_statement", "protocol", "media"),
     (
         "agreement",
         "stats",
@@ -44,6 +44,7 @@ ROOMS = (
         "errors",
         "hub",
         "system_faults",
+        "tasks",
         "isolated",
         "places",
         "private",

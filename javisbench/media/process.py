@@ -150,6 +150,18 @@ class Worker:
             values = reply["info"]
             return MediaInfo(**{**values, "fps": Fraction(*values["fps"])})
 
+    def image(self, path: Path) -> NDArray[np.uint8]:
+        """A picture that does not move, uint8 ``(H, W, 3)`` (`javisbench.media.image`). Raises `MediaError`."""
+        talk = _Talk(self, path, self._limits)
+        with self._conversation():
+            return talk.understood(_image_from, talk.say({"do": "image", "video": str(path.absolute())}))
+
+    def sound(self, path: Path) -> tuple[NDArray[np.float32], int]:
+        """The sound of a file, float32 ``(channels, samples)``, and its rate in Hz. Raises `MediaError`."""
+        talk = _Talk(self, path, self._limits)
+        with self._conversation():
+            return talk.understood(_sound_from, talk.say({"do": "sound", "video": str(path.absolute())}))
+
     def join(self, source: ClipSource, target: Path) -> None:
         """Write a picture and the sound beside it into one mp4 (`javisbench.media.join`). Raises `MediaError`."""
         request = {
@@ -379,6 +391,23 @@ def _mask(wanted: NDArray[np.int64], frames: int) -> Iterator[int]:
         yield descriptor
     finally:
         buffers.close(descriptor)
+
+
+def _image_from(reply: dict[str, Any]) -> NDArray[np.uint8]:
+    import numpy as np
+
+    height, width = (int(size) for size in reply["image"])
+    with _mapped(reply) as mapping:
+        return np.frombuffer(mapping, np.uint8, height * width * 3).reshape(height, width, 3)
+
+
+def _sound_from(reply: dict[str, Any]) -> tuple[NDArray[np.float32], int]:
+    import numpy as np
+
+    channels, samples = (int(size) for size in reply["sound"])
+    with _mapped(reply) as mapping:
+        array = np.frombuffer(mapping, np.float32, channels * samples).reshape(channels, samples)
+    return array, int(reply["rate"])
 
 
 def _head_from(reply: dict[str, Any], name: str) -> ClipHead:

@@ -18,9 +18,19 @@ from javisbench.errors import MediaError
 from javisbench.media.errors import media_error
 from javisbench.places import Cache, PlaceError
 from javisbench.system_faults import fault_of
+from javisbench.tasks import Condition
 
 SIDECAR_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+GIVEN_SUFFIXES: Mapping[Condition, tuple[str, ...]] = {
+    "image": IMAGE_SUFFIXES,
+    "video": VIDEO_SUFFIXES,
+    # The sound of a video is a sound.
+    "audio": (*SIDECAR_SUFFIXES, *VIDEO_SUFFIXES),
+}
+"""What the names of files end in, in lower case, that suites give to models, by column."""
+
 _MEDIA_SUFFIXES = frozenset(SIDECAR_SUFFIXES + VIDEO_SUFFIXES)
 _SETTLED_NS = 5 * 10**9
 

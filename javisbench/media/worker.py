@@ -50,12 +50,17 @@ def main() -> None:
 
 
 def _answer(connection: socket.socket, request: dict[str, Any], limits: DecodeLimits, decode: Any) -> None:
+    # Whatever is asked, `video` is the file that answers tell of.
     video = Path(request["video"])
     audio = None if request.get("audio") is None else Path(request["audio"])
     _keep_alive(limits, 0)
     try:
         if request["do"] == "probe":
             send(connection, {"info": _info_as_json(decode.probe_headers(video, limits))})
+        elif request["do"] == "image":
+            _send_image(connection, video, limits)
+        elif request["do"] == "sound":
+            _send_sound(connection, video, limits)
         elif request["do"] == "join":
             _join(video, audio, Path(request["target"]), limits)
             send(connection, {"joined": True})
@@ -133,6 +138,31 @@ def _send_head(connection: socket.socket, clip: Any) -> None:
             buffers.append(descriptor, head["samples_at"], sound.samples)
             clip.sound = None
         send(connection, {"head": head}, [descriptor])
+    finally:
+        buffers.close(descriptor)
+
+
+def _send_image(connection: socket.socket, path: Path, limits: DecodeLimits) -> None:
+    from javisbench.media.image import decode_image
+
+    pixels = decode_image(path, limits)
+    _send_array(connection, {"image": list(pixels.shape[:2])}, pixels)
+
+
+def _send_sound(connection: socket.socket, path: Path, limits: DecodeLimits) -> None:
+    from javisbench.media.sound_file import read_sidecar
+
+    sound = read_sidecar(path, limits)
+    _send_array(connection, {"sound": list(sound.samples.shape), "rate": sound.rate}, sound.samples)
+
+
+def _send_array(connection: socket.socket, message: dict[str, Any], array: Any) -> None:
+    from javisbench.isolated import buffers
+
+    descriptor = buffers.create()
+    try:
+        buffers.append(descriptor, 0, array)
+        send(connection, message, [descriptor])
     finally:
         buffers.close(descriptor)
 

@@ -25,15 +25,17 @@ def conform_clip(clip: Clip, setting: ClipSpec) -> Clip:
     """
     import numpy as np
 
+    sound = None if clip.audio is None or clip.sample_rate is None else _audio(clip.audio, clip.sample_rate, setting)
+    rate = None if sound is None else setting.sample_rate
+    if not len(clip.frames):  # the suite's picture, which stays as it is
+        return replace(clip, audio=sound, sample_rate=rate)
     count = round(setting.duration_s * float(setting.fps))
     times = np.arange(count) / float(setting.fps)
     # The frame whose time is nearest: the boundary lies halfway between two.
     shown = clip.timeline.times_s
     picked = np.searchsorted((shown[1:] + shown[:-1]) / 2, times, side="right")
     frames = _resized(clip.frames[picked], setting.width, setting.height)
-    audio = None if clip.audio is None or clip.sample_rate is None else _audio(clip.audio, clip.sample_rate, setting)
-    rate = None if audio is None else setting.sample_rate
-    return replace(clip.with_frames(frames, setting.fps), audio=audio, sample_rate=rate)
+    return replace(clip.with_frames(frames, setting.fps), audio=sound, sample_rate=rate)
 
 
 def _resized(frames: NDArray[Any], width: int, height: int) -> NDArray[Any]:

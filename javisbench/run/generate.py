@@ -12,23 +12,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Answers
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from javisbench.baselines.base import Failed, Generated, Generator, Plan, Request
+from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
-from javisbench.baselines.registry import defect_of, naming_package
+from javisbench.baselines.registry import defect_of, models_for, naming_package
 from javisbench.durable import append_jsonl, read_json, write_bytes, write_json, write_jsonl
-from javisbench.errors import GenerationError, JavisbenchError, RunError, SystemFaultError
+from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
 from javisbench.run.conform import conform_clip
 from javisbench.run.device import EngineName
+from javisbench.run.given import GivenFiles, brought
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import GENERATING
 from javisbench.run.store_clip import place_clip
 from javisbench.system_faults import fault_of
+from javisbench.tasks import TASKS
 from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
@@ -129,9 +131,10 @@ def check_suite(generator: Generator, suite: Suite, repeats: int = 1) -> None:
     """Refuse what makes no sense together.
 
     Raises:
-        GenerationError: an unconditional model in a text suite, or the other way round; a sample without a prompt; two
-            clips of one name.
+        GenerationError: a model that does not take the suite's task; an unconditional model in a text suite, or the
+            other way round; a sample without a prompt; two clips of one name.
     """
+    _check_task(generator, suite)
     if suite.unconditional and generator.needs_text:
         raise GenerationError(f"{generator.card_id} needs prompts, and the suite {suite.name} has none.")
     if not suite.unconditional and not generator.needs_text:
@@ -140,10 +143,22 @@ def check_suite(generator: Generator, suite: Suite, repeats: int = 1) -> None:
             f"landscape or --suite aist++."
         )
     silent = [sample.id for sample in suite if not sample.text]
-    if generator.needs_text and silent:
+    if generator.needs_text and silent and suite.task_facts.condition is None:
         raise GenerationError(f"{len(silent)} samples of {suite.name} have no prompt to follow, such as {silent[0]}.")
     if repeats > 1:
         _check_names(suite, repeats)
+
+
+def _check_task(generator: Generator, suite: Suite) -> None:
+    if suite.task in generator.tasks:
+        return
+    facts = suite.task_facts
+    given = "prompts alone" if facts.condition is None else f"{facts.condition} files"
+    takes = " and ".join(f"{task} ({TASKS[task].title})" for task in TASKS if task in generator.tasks)
+    raise GenerationError(
+        f"{generator.card_id} takes {takes}, and {suite.name} is a suite of {suite.task} ({facts.title}): it gives "
+        f"{given}. Models that take it: {', '.join(models_for(suite.task))}."
+    )
 
 
 def _check_names(suite: Suite, repeats: int) -> None:
@@ -197,7 +212,9 @@ def generate_clips(
     if todo and absent is not None:
         raise absent
     accepted(hashes)
+    job.fail_without()
     if not todo:
+        job.sort_failures()
         if absent is not None:
             progress.say("The model's files are not here: the clips were not compared with their weights.")
         return job.outcome
@@ -250,6 +267,8 @@ class _Job:
     outcome: GenerateOutcome = field(default_factory=GenerateOutcome)
     _in_a_row: int = 0
     _total: int = 0
+    _given: GivenFiles = field(default_factory=GivenFiles)
+    _without: list[Failed] = field(default_factory=list)
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -265,7 +284,8 @@ class _Job:
 
     def _request(self, sample: Sample, repeat: int) -> Request:
         seed = sample_seed(self.settings.seed, self.suite.name, sample.id, repeat)
-        return Request(sample, sample.index, repeat, seed, self.plan, sample.prompts)
+        task = self.suite.task
+        return Request(sample, sample.index, repeat, seed, self.plan, sample.prompts, Conditions.of(sample, task), task)
 
     def key(self, request: Request, hashes: Hashes) -> str:
         """Hash over everything that decides the clip; `hashes` of the files that it is or was made with."""
@@ -281,6 +301,8 @@ class _Job:
             categories,
             _plan_json(self.plan),
         ]
+        if self.suite.task_facts.condition is not None:
+            facts.append({"task": request.task, "given": self._given.digests(request.conditions)})
         if self.settings.dtype != "auto":
             facts.append(self.settings.dtype)
         if self.generator.uses_columns:
@@ -301,6 +323,13 @@ class _Job:
         requests = list(self.requests())
         self._total = len(requests)
         for request in requests:
+            try:
+                self._given.digests(request.conditions)
+            except MediaError as error:
+                if error.kind == "unreachable":
+                    raise
+                self._without.append(Failed(request, "generate", "bad_condition", error.message, retryable=False))
+                continue
             state = self._state(request)
             if state == "done":
                 self.outcome.kept += 1
@@ -381,6 +410,22 @@ class _Job:
         if ordered != rows:
             write_jsonl(self.folder / "failures.jsonl", ordered)
 
+    def fail_without(self) -> None:
+        """List the clips whose given file cannot be read: the model is not asked for them.
+
+        Raises:
+            RunError: they are more than the settings allow.
+        """
+        if not self._without:
+            return
+        requests = [failed.request for failed in self._without]
+        self.forget_failures(requests)
+        self.forget_clips(requests)
+        with self.progress.stage(GENERATING, len(requests)) as stage:
+            for failed in self._without:
+                self._fail(failed, stage, of_model=False)
+        self._check_limits()
+
     def run(self, todo: Sequence[Request]) -> None:
         size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)
         with self.progress.stage(GENERATING, len(todo)) as stage, ThreadPoolExecutor(1) as writer:
@@ -443,7 +488,7 @@ class _Job:
         try:
             if self.settings.conform == "exact":
                 clip, finished = conform_clip(clip, self.suite.setting_to_make), {}
-            place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav")
+            place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav", request.task)
         except JavisbenchError as error:
             if isinstance(error, RunError):
                 raise
@@ -483,6 +528,7 @@ class _Job:
             "model": self.identity,
             "weights": self.hashes or {},
             "plan": _plan_json(self.plan),
+            **({"task": request.task, "given": given} if (given := self._given_facts(request)) else {}),
             "conform": self.settings.conform,
             "device": device,
             "dtype": self.settings.dtype,
@@ -493,7 +539,13 @@ class _Job:
             "files": dict(files),
         }
 
-    def _fail(self, answer: Failed, stage: Stage) -> None:
+    def _given_facts(self, request: Request) -> dict[str, dict[str, str]]:
+        """Column to name and SHA-256 of the given file."""
+        names = {column: path.name for column, path in request.conditions.files.items()}
+        digests = self._given.digests(request.conditions)
+        return {column: {"name": name, "sha256": digests[column]} for column, name in names.items()}
+
+    def _fail(self, answer: Failed, stage: Stage, *, of_model: bool = True) -> None:
         request = answer.request
         row = {
             "sample_id": request.sample.id,
@@ -508,7 +560,7 @@ class _Job:
         with self._counting:
             append_jsonl(self.folder / "failures.jsonl", row)
             self.outcome.failed += 1
-            self._in_a_row += 1
+            self._in_a_row += of_model
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
 
     def _check_limits(self) -> None:
@@ -527,8 +579,19 @@ class _Job:
         )
 
 
-def answers(generator: Generator, batch: list[Request], attempt: int = 1) -> Iterator[Generated | Failed]:
-    """Every request of the batch gets one answer; out of memory halves it, other failures are tried once more."""
+def answers(generator: Generator, batch: list[Request]) -> Iterator[Generated | Failed]:
+    """Every request of the batch gets one answer; out of memory halves it, other failures are tried once more.
+
+    Raises:
+        MediaError: a given file that lies elsewhere cannot be had.
+    """
+    with brought(batch) as here:
+        asked = {id(here[id(request)]): request for request in batch}
+        for answer in _answers(generator, [here[id(request)] for request in batch]):
+            yield replace(answer, request=asked[id(answer.request)])
+
+
+def _answers(generator: Generator, batch: list[Request], attempt: int = 1) -> Iterator[Generated | Failed]:
     open_requests = {id(request): request for request in batch}
     again: list[Request] = []
     try:
@@ -549,7 +612,7 @@ def answers(generator: Generator, batch: list[Request], attempt: int = 1) -> Ite
         for request in open_requests.values():
             yield Failed(request, "generate", "no_answer", "The generator gave no answer for this clip.")
     for request in again:
-        yield from answers(generator, [request], attempt=2)
+        yield from _answers(generator, [request], attempt=2)
 
 
 def _after_error(
@@ -559,8 +622,8 @@ def _after_error(
         log.warning("out of memory with %d clips; trying half as many", len(left))
         _free_memory()
         half = len(left) // 2
-        yield from answers(generator, left[:half], attempt)
-        yield from answers(generator, left[half:], attempt)
+        yield from _answers(generator, left[:half], attempt)
+        yield from _answers(generator, left[half:], attempt)
         return
     if isinstance(error, SystemFaultError):
         raise error
@@ -575,7 +638,7 @@ def _after_error(
     if attempt == 1:
         _free_memory()
         for request in left:
-            yield from answers(generator, [request], attempt=2)
+            yield from _answers(generator, [request], attempt=2)
         return
     if isinstance(error, JavisbenchError):
         message = error.message
@@ -595,12 +658,17 @@ def _validated(answer: Generated | Failed) -> Generated | Failed:
 
     if isinstance(answer, Failed):
         return answer
+    facts = TASKS[answer.request.task]
 
     def refuse(kind: str, message: str) -> Failed:
         return Failed(answer.request, "generate", kind, message)
 
     frames, audio = answer.clip.frames, answer.clip.audio
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+    if not facts.makes_picture and audio is None:
+        return refuse("no_sound", f"The model made no sound, and the task is {facts.id} ({facts.title}).")
+    if not facts.makes_picture and frames.shape == (0, 0, 0, 3):
+        pass  # sound alone, as it should be
+    elif frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         return refuse("shape", f"Frames must be uint8 (T, H, W, 3) and not empty; got {frames.dtype} {frames.shape}.")
     if audio is not None:
         if audio.ndim != 2 or not np.issubdtype(audio.dtype, np.floating) or 0 in audio.shape:

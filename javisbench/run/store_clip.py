@@ -6,11 +6,13 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from javisbench.durable import atomic_path, disk_trouble
 from javisbench.errors import MediaError, RunError
+from javisbench.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from javisbench.clip import Clip
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 _FULL_BYTES = 2**20
 
 
-def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path) -> None:
-    """Store a clip as `video` (mp4) and `audio` (wav), the sound first.
+def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path, task: Task = "t2av") -> None:
+    """Store a clip as `video` (mp4) and `audio` (wav), the sound first; only what is the model's for the task.
 
     Args:
         clip: its media; without `files` they are encoded.
@@ -27,16 +29,29 @@ def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path) -
             gets its own track, decoded, as a lossless wav.
         video: where the mp4 goes.
         audio: where the wav goes; one from before is removed when the clip has no sound.
+        task: with a given picture only the sound is stored, with a given sound only the picture.
 
     Raises:
         MediaError: the clip cannot be encoded.
         RunError: full disk, or a folder that may not be written.
     """
-    from javisbench.media import write_clip
+    from javisbench.media import write_clip, write_sound
 
+    facts = TASKS[task]
+    if not facts.makes_sound:
+        clip, files = replace(clip, audio=None, sample_rate=None), {}
+    if not facts.makes_picture:
+        files = {kind: path for kind, path in files.items() if kind == "audio"}
+        video.unlink(missing_ok=True)
+        if files:
+            _move(Path(files["audio"]), audio)
+            return
     if "video" not in files:
         try:
-            write_clip(clip, video, audio)
+            if facts.makes_picture:
+                write_clip(clip, video, audio)
+            else:
+                write_sound(clip, audio)
         except MediaError as error:
             raise _disk_trouble(error, video) or error from error.__cause__
         return

@@ -26,6 +26,8 @@ MAX_UNKNOWN_BYTES = 32 * 2**30
 GOES_ON = "What came so far is kept; the same command goes on there."
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
+_FOR_NOW = (408, 425, 429)
+"""Statuses below 500 that say nothing of the next try."""
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 Report = Callable[[str, int, int | None], None]
@@ -104,12 +106,24 @@ def download(remote: Remote, part: Path, report: Report | None) -> None:
 
 
 def not_fetched(what: str, error: Exception, *, goes_on: bool = True) -> WeightsError:
-    """Where a server has answered with a refusal, the same command would get the same answer."""
+    """A download that failed: ``refused`` where the same command would get the same answer, else ``unreachable``."""
+    status = _status(error)
+    if status is not None and status not in _FOR_NOW and status < 500:
+        return WeightsError(f"{shown_address(what)} could not be fetched: {shown_address(str(error))}", kind="refused")
+    more = GOES_ON if goes_on else "The same command fetches it from its beginning."
+    sentence = f"{shown_address(what)} could not be fetched: {shown_address(str(error))}. {more}"
+    return WeightsError(sentence, kind="unreachable")
+
+
+def _status(error: Exception) -> int | None:
+    """The status that a server answered with, where it answered."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    refused = isinstance(error, (urllib.error.HTTPError, HfHubHTTPError))
-    more = "" if refused else f". {GOES_ON}" if goes_on else ". The same command fetches it from its beginning."
-    return WeightsError(f"{shown_address(what)} could not be fetched: {shown_address(str(error))}{more}")
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code
+    if isinstance(error, HfHubHTTPError):
+        return getattr(error.response, "status_code", 400)
+    return None
 
 
 def _tag_file(part: Path) -> Path:

@@ -60,7 +60,7 @@ class Stand(Generator):
             if self.how == "crash" and request.index == 0:
                 raise ValueError("broken")
             random = np.random.default_rng(request.seed)
-            plan, given = request.plan, request.conditions
+            plan, given = request.plan, request.conditions.clip
             level = 0 if given is None else int(given.frames.mean() if len(given.frames) else 100)
             shape = (plan.frames, plan.height, plan.width, 3)
             frames = np.full(shape, random.integers(50, 200) if given is None else level, np.uint8)

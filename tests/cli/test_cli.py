@@ -22,24 +22,33 @@ def call(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str
     )
 
 
+# Each command's help in a fork of one bare interpreter.
 _PROBE = """
-import sys
+import os, sys
 from javisbench.cli import run
-code = run(sys.argv[1:])
-print("LOADED", *[name for name in {heavy} if name in sys.modules], file=sys.stderr)
-sys.exit(code)
+for command in {commands}:
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        print("===", command)
+        code = run([*filter(None, [command]), "--help"])
+        print("CODE", code, "LOADED", [name for name in {heavy} if name in sys.modules])
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
 """
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_imports_nothing_heavy(command: str) -> None:
-    probe = _PROBE.format(heavy=HEAVY)
-    result = subprocess.run(
-        [sys.executable, "-c", probe, *filter(None, [command]), "--help"], capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Usage:" in result.stdout
-    assert result.stderr.strip() == "LOADED"
+def test_help_imports_nothing_heavy() -> None:
+    commands = ["", *COMMANDS]
+    probe = _PROBE.format(heavy=HEAVY, commands=commands)
+    result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    helps = dict(part.split("\n", 1) for part in result.stdout.split("=== ")[1:])
+    assert list(helps) == commands
+    for command, text in helps.items():
+        assert "Usage:" in text, command
+        assert text.endswith("CODE 0 LOADED []\n"), (command, text[-80:])
 
 
 def test_the_overview_names_every_command_and_gives_examples() -> None:
@@ -72,12 +81,25 @@ def test_the_overview_names_every_command_and_gives_examples() -> None:
         (["suites", "show", "nothing"], "no suite"),
     ],
 )
-def test_mistakes_exit_with_2_and_say_what_to_do(tmp_path: Path, args: list[str], message: str) -> None:
-    result = call(*args, cwd=tmp_path)
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    assert any(part in result.stderr for part in message.split("|")), result.stderr
-    assert result.stdout == ""
+def test_mistakes_exit_with_2_and_say_what_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(args) == 2
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    assert any(part in shown.err for part in message.split("|")), shown.err
+    assert shown.out == ""
+
+
+def test_a_mistake_ends_the_process_with_2(tmp_path: Path) -> None:
+    result = call("scor", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Did you mean 'score'" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_an_error_inside_a_run_is_told_once(tmp_path: Path) -> None:

@@ -156,6 +156,26 @@ def test_parts_are_joined_only_when_they_are_of_one_file(
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth.part"]
 
 
+@pytest.mark.parametrize(
+    ("failing", "exit_code"),
+    [(answer(404, b""), 2), (answer(403, b""), 2), (answer(429, b""), 3), (answer(503, b""), 3), (cut(), 3)],
+    ids=["not there", "forbidden", "too many requests", "busy", "cut"],
+)
+def test_only_what_may_pass_is_the_systems_fault(
+    server: Server, tmp_path: Path, failing: Answer, exit_code: int
+) -> None:
+    server.answers = [failing]
+    with pytest.raises(WeightsError, match="could not be fetched") as stopped:
+        download(remote(server.url), tmp_path / "part", None)
+    assert stopped.value.exit_code == exit_code
+
+
+def test_a_server_that_is_not_there_is_the_systems_fault(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot be reached") as stopped:
+        download(remote("http://127.0.0.1:9/w.pth"), tmp_path / "part", None)
+    assert stopped.value.exit_code == 3
+
+
 def test_a_server_that_sends_nothing_but_wrong_parts_is_given_up(server: Server, tmp_path: Path) -> None:
     server.answers = [rest(7)]
     with pytest.raises(WeightsError, match="a part where it was asked for all"):

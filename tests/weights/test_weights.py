@@ -207,7 +207,7 @@ def fetch_from_hub(weights: str, folder: Path, size: int) -> tuple[subprocess.Co
 @pytest.mark.parametrize("weights", ["cavp", "javisdit-v1.0-video-vae"])
 def test_a_hub_that_breaks_off_is_an_error_not_a_traceback(weights: str, tmp_path: Path) -> None:
     run, _ = fetch_from_hub(weights, tmp_path, 1_000_000)
-    assert run.returncode == 2
+    assert run.returncode == 3
     assert "could not be fetched" in run.stderr and "goes on there" in run.stderr
 
 

@@ -102,7 +102,7 @@ class Maker:
             try:
                 if self._how.conform == "exact":
                     clip, finished = conform_clip(clip, self._how.setting), {}
-                place_clip(clip, finished, stem.with_suffix(".mp4"), stem.with_suffix(".wav"))
+                place_clip(clip, finished, stem.with_suffix(".mp4"), stem.with_suffix(".wav"), answer.request.task)
             except JavisbenchError as error:
                 if isinstance(error, RunError):
                     raise
