@@ -356,6 +356,11 @@ def published_at(spec: str) -> tuple[SuiteCard, Path] | None:
     return (card, Path(folder)) if card is not None and card.in_folder else None
 
 
+def suites_in_folders() -> list[str]:
+    """Names of the suites that are read from a folder laid out as it is published."""
+    return [name for name, card in suite_cards().items() if card.in_folder]
+
+
 def _shown_spec(spec: str) -> str:
     return shown_url(spec) if is_url(spec) else repr(spec)
 
@@ -411,9 +416,10 @@ def _read_published(card: SuiteCard, folder: Path, *, allow_outside: bool) -> tu
     suite = replace(
         suite,
         source=f"{card.name}:{folder.resolve()}",
+        columns={name: column for name, column in suite.columns.items() if column.distinct},
         warnings=(*suite.warnings, *_other_counts(card, suite)),
     )
-    return suite.sliced_by([column for column in layout.slices if suite.columns[column].values]), []
+    return suite.sliced_by([name for name in layout.slices if name in suite.columns and suite.columns[name].values]), []
 
 
 def _other_counts(card: SuiteCard, suite: Suite) -> Iterator[str]:

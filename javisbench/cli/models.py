@@ -81,8 +81,8 @@ def show(model: str, params: tuple[str, ...], suite: str, as_json: bool) -> int:
     from javisbench.registry import did_you_mean
 
     cards = read_cards("models")
-    card_suite = suite_cards().get(suite)
-    setting = card_suite.setting if card_suite else ClipSpec()
+    card_suite = suite_cards().get(suite.partition(":")[0])
+    setting = (card_suite.setting if card_suite else None) or ClipSpec()
     spec = _spec(model, cards.get(model, {}))
     plan, card_id = _plan(spec, params, setting, cards) if spec else (None, model)
     if card_id not in cards and plan is None:

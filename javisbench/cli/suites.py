@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import names, options, output
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from javisbench.cards import SuiteCard
     from javisbench.suite import Suite
 
 
@@ -36,7 +39,7 @@ def list_(as_json: bool) -> int:
 
 
 @command.command("show")
-@click.argument("suite", shell_complete=names.completer(names.suites, files=True))
+@options.suite_argument
 @options.slice_by_option
 @options.allow_outside_option
 @options.json_option
@@ -54,6 +57,8 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
     output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
     if card is not None:
         output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
+        for line in _reported(card):
+            output.line(line)
     output.line(_asked(loaded))
     _show_counts(loaded, facts["categories"])
     for notice in loaded.notices():
@@ -61,6 +66,16 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
     for sample in loaded.samples[:3]:
         output.line(f"  {sample.id}: {sample.text[:100]}")
     return 0
+
+
+def _reported(card: SuiteCard) -> Iterator[str]:
+    """What the suite's paper reports: computed here, and lacking."""
+    computed = [f"{r.name} ({r.metric})" for r in card.reports if r.metric]
+    lacking = [r.name for r in card.reports if not r.metric]
+    if computed:
+        yield f"its paper reports, and {card.protocol} computes: {', '.join(computed)}"
+    if lacking:
+        yield f"its paper reports, and javisbench lacks: {', '.join(lacking)}"
 
 
 def _facts(suite: Suite) -> dict[str, Any]:
@@ -105,7 +120,7 @@ def _show_counts(suite: Suite, counts: dict[str, dict[str, int]]) -> None:
 
 
 @command.command("validate")
-@click.argument("suite", shell_complete=names.completer(names.suites, files=True))
+@options.suite_argument
 @options.slice_by_option
 @options.allow_outside_option
 @options.json_option

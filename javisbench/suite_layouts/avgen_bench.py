@@ -38,7 +38,7 @@ def _read_class(reading: Reading, file: str) -> None:
     class_ = PurePosixPath(file).stem
     items = list(reading.objects_of(file))
     contents = [item.text("content", needed=True) for item in items]
-    ids = safe_ids([f"{class_}.{content.lower()}" for content in contents])
+    ids = safe_ids([f"{class_}.{content.strip().lower()}" for content in contents])
     for item, content, id_ in zip(items, contents, ids, strict=True):
         _add(reading, item, class_, content, id_)
 

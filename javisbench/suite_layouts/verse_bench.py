@@ -41,7 +41,8 @@ class VerseBench(SuiteLayout):
         taken: set[str] = set()
         without_sound: list[str] = []
         for set_ in SETS:
-            for file in reading.listed(set_, ".json") if (folder / set_).is_dir() else ():
+            files = reading.listed(set_, ".json") if (folder / set_).is_dir() else []
+            for file in sorted(files, key=lambda file: _number(file) or 0):
                 members = reading.json_of(file, MAX_ITEM_BYTES)
                 item = None if members is None else reading.item(file, 0, members)
                 if item is not None:
@@ -53,7 +54,7 @@ class VerseBench(SuiteLayout):
 
     def _add(self, reading: Reading, item: Item, set_: str, taken: set[str], without_sound: list[str]) -> None:
         name = Path(item.file).stem
-        number = int(name) if name.isascii() and name.isdigit() and len(name) <= 18 else None
+        number = _number(item.file)
         key = name.lower() if number is None else str(number)
         audio = item.texts("audio_prompt")
         speech = item.object("speech_prompt")
@@ -83,6 +84,12 @@ class VerseBench(SuiteLayout):
         names = [name] if number is None else numbered(number)
         reading.add(item, cells, [*names, *(f"{set_}/{other}" for other in names)])
         taken.add(key)
+
+
+def _number(file: str) -> int | None:
+    """What an item is called when that is a number; None for other names."""
+    name = Path(file).stem
+    return int(name) if name.isascii() and name.isdigit() and len(name) <= 18 else None
 
 
 def described(video: str, sounds: list[str], speaker: str, words: str) -> str:
