@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,28 +33,33 @@ from javisbench.run.score import ScoreSettings
 from javisbench.suite import Sample
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def score(
-    tmp_path: Path, clips_fake: Path, golden_json: Callable[[str], Any], seeded_weights: ModuleType
+    tmp_path_factory: pytest.TempPathFactory,
+    clips_fake: Path,
+    golden_json: Callable[[str], Any],
+    seeded_weights: ModuleType,
 ) -> Callable[..., Result]:
-    """Score two short golden clips with the stand-in ImageBind."""
+    """Score two short golden clips with the stand-in ImageBind; the same way is gone once."""
     import torch
 
+    folder = tmp_path_factory.mktemp("precision")
+    for name in ("clips", "weights"):
+        (folder / name).mkdir()
     for row, number in enumerate((4, 9)):
         for suffix in (".mp4", ".wav"):
-            (tmp_path / "clips").mkdir(exist_ok=True)
-            shutil.copy(clips_fake / f"sample_{number:04d}{suffix}", tmp_path / "clips" / f"sample_{row:04d}{suffix}")
-    (tmp_path / "s.csv").write_text("text\na\nb\n")
-    (tmp_path / "weights").mkdir()
+            shutil.copy(clips_fake / f"sample_{number:04d}{suffix}", folder / "clips" / f"sample_{row:04d}{suffix}")
+    (folder / "s.csv").write_text("text\na\nb\n")
     shapes = {name: entry[0] for name, entry in golden_json("statedict_imagebind_tiny")["tensors"].items()}
     state = seeded_weights.seeded_state_dict(shapes, "imagebind", 0)
-    torch.save({n: torch.from_numpy(a) for n, a in state.items()}, tmp_path / "weights/imagebind_tiny.pth")
+    torch.save({n: torch.from_numpy(a) for n, a in state.items()}, folder / "weights/imagebind_tiny.pth")
 
+    @cache
     def run(precision: str, tolerance: float | None = None) -> Result:
         protocol = V1.name if tolerance is None else f"{V1.name}+precision_tolerance={tolerance}"
         return javisbench.score(
-            tmp_path / "clips", suite=str(tmp_path / "s.csv"), out=tmp_path / precision, metrics=["av_ib", "av_align"],
-            encoders={"imagebind": "tiny"}, weights_dirs=[tmp_path / "weights"], workers=1, precision=precision,
+            folder / "clips", suite=str(folder / "s.csv"), out=folder / precision, metrics=["av_ib", "av_align"],
+            encoders={"imagebind": "tiny"}, weights_dirs=[folder / "weights"], workers=1, precision=precision,
             protocol=protocol,
         )  # fmt: skip
 
