@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,18 +14,20 @@ from javisbench.errors import UsageError
 from javisbench.matching import match_folder
 from javisbench.suite import Suite, load_suite
 
-sys.path.insert(0, str(Path(__file__).parent))
-from published import BUILDERS, touch
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
 
 
 @pytest.fixture(scope="module")
-def suite_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Suite]:
+def suite_of(published_suites: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Suite]:
     made: dict[str, Suite] = {}
 
     def load(name: str) -> Suite:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
-            BUILDERS[name](folder, False)
+            published_suites.BUILDERS[name](folder, False)
             made[name] = load_suite(f"{name}:{folder}")
         return made[name]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,34 +15,54 @@ from javisbench.cli import run
 from javisbench.errors import SuiteError, UsageError
 from javisbench.suite import SUITES, load_suite, published_at, read_suite, suites_in_folders
 
-sys.path.insert(0, str(Path(__file__).parent))
-from published import BUILDERS, vgg_id, write_json
-
 Change = Callable[[Path], None]
 
 
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def vgg_id(number: int) -> str:
+    """The eleven characters of the video `number` of `published_suites.vggsound`."""
+    return f"{'-_aZ'[number % 4]}{number:010d}"
+
+
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def small(published_suites: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A small folder of each suite, made once; not to be changed."""
     made: dict[str, Path] = {}
 
     def folder(name: str) -> Path:
         if name not in made:
             made[name] = tmp_path_factory.mktemp(name)
-            BUILDERS[name](made[name], False)
+            published_suites.BUILDERS[name](made[name], False)
         return made[name]
 
     return folder
 
 
-def test_every_published_suite_has_a_card_a_layout_and_a_folder_here() -> None:
-    assert sorted(suites_in_folders()) == sorted(SUITES.own) == sorted(BUILDERS)
+def test_every_published_suite_has_a_card_a_layout_and_a_folder_here(published_suites: Any) -> None:
+    assert sorted(suites_in_folders()) == sorted(SUITES.own) == sorted(published_suites.BUILDERS)
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
-def test_at_full_count_no_number_differs_from_what_the_source_states(name: str, tmp_path: Path) -> None:
-    BUILDERS[name](tmp_path, True)
-    suite = load_suite(f"{name}:{tmp_path}")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, published_suites: Any) -> Callable[[str], Path]:
+    """A folder at full count; suites that share one, share it. Not to be changed."""
+    made: dict[object, Path] = {}
+
+    def folder(name: str) -> Path:
+        build = published_suites.BUILDERS[name]
+        if build not in made:
+            made[build] = tmp_path_factory.mktemp(name)
+            build(made[build], True)
+        return made[build]
+
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(SUITES.own))
+def test_at_full_count_no_number_differs_from_what_the_source_states(name: str, whole: Callable[[str], Path]) -> None:
+    suite = load_suite(f"{name}:{whole(name)}")
     card = suite_cards()[name]
     assert len(suite) == suite.total == card.samples
     assert suite.task == card.task and suite.setting is None
@@ -54,7 +73,7 @@ def test_at_full_count_no_number_differs_from_what_the_source_states(name: str, 
         assert "70 of 848 items have no name" in suite.notices()[0]
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize("name", sorted(SUITES.own))
 def test_fewer_items_are_a_finding_and_no_refusal(
     name: str, small: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,16 +98,16 @@ def test_verse_bench(small: Callable[[str], Path]) -> None:
     assert without.hash != suite.hash, "what is given belongs to the hash"
 
 
-def test_an_empty_sound_prompt_is_none(tmp_path: Path) -> None:
-    BUILDERS["verse-bench"](tmp_path, False)
+def test_an_empty_sound_prompt_is_none(published_suites: Any, tmp_path: Path) -> None:
+    published_suites.BUILDERS["verse-bench"](tmp_path, False)
     path = next((tmp_path / "set1").glob("*.json"))
     write_json(path, {**json.loads(path.read_text()), "audio_prompt": ["", "rain"], "prompt": "As it stands."})
     (found,) = (s for s in load_suite(f"verse-bench:{tmp_path}") if s.id == path.stem)
     assert (found.audio_text, found.text) == ("rain", "As it stands.")
 
 
-def test_items_of_two_sets_with_one_number_are_told_apart(tmp_path: Path) -> None:
-    BUILDERS["verse-bench"](tmp_path, False)
+def test_items_of_two_sets_with_one_number_are_told_apart(published_suites: Any, tmp_path: Path) -> None:
+    published_suites.BUILDERS["verse-bench"](tmp_path, False)
     for suffix in (".json", ".jpg"):
         shutil.copy(next((tmp_path / "set1").glob(f"*{suffix}")), tmp_path / f"set3/0000000002{suffix}")
     ids = [sample.id for sample in load_suite(f"verse-bench:{tmp_path}")]
@@ -106,10 +125,8 @@ def test_t2av_compass(small: Callable[[str], Path]) -> None:
     assert json.loads(first.extra["checklist_info"]) == {"Sound": {"Speech": "Is it said?"}}
 
 
-def test_several_speakers_have_tags(tmp_path: Path) -> None:
-    from published import compass_item
-
-    item = compass_item(12, "Caption", "Fantasy")
+def test_several_speakers_have_tags(published_suites: Any, tmp_path: Path) -> None:
+    item = published_suites.compass_item(12, "Caption", "Fantasy")
     write_json(tmp_path / "prompts.json", [item])
     (sample,) = load_suite(f"t2av-compass:{tmp_path}")
     assert sample.extra["transcript"] == "[S1] Who is there? [S2] Me. [S1] Ah."
@@ -134,8 +151,8 @@ def test_avgen_bench(small: Callable[[str], Path]) -> None:
     assert load_suite(f"avgen-bench:{small('avgen-bench') / 'prompts'}").hash == suite.hash
 
 
-def test_vggsound(tmp_path: Path) -> None:
-    BUILDERS["vggsound"](tmp_path, False)
+def test_vggsound(published_suites: Any, tmp_path: Path) -> None:
+    published_suites.BUILDERS["vggsound"](tmp_path, False)
     (tmp_path / "audio").mkdir()
     (tmp_path / f"audio/{vgg_id(2)}_000032.wav").touch()
     suite = load_suite(f"vggsound:{tmp_path}")
@@ -285,11 +302,11 @@ BROKEN: list[tuple[str, Change, int, str, str]] = [
     ids=[f"{number}-{case[0]}-{case[3] or 'file'}" for number, case in enumerate(BROKEN)],
 )
 def test_one_broken_field_is_refused_by_row(
-    tmp_path: Path, name: str, change: Change, row: int, column: str, reason: str
+    published_suites: Any, tmp_path: Path, name: str, change: Change, row: int, column: str, reason: str
 ) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    BUILDERS[name](folder, False)
+    published_suites.BUILDERS[name](folder, False)
     change(folder)
     suite, problems = read_suite(f"{name}:{folder}")
     assert suite is None
@@ -301,7 +318,7 @@ def test_one_broken_field_is_refused_by_row(
         load_suite(f"{name}:{folder}")
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize("name", sorted(SUITES.own))
 def test_a_folder_of_something_else_is_refused_with_what_to_give(tmp_path: Path, name: str) -> None:
     (tmp_path / "other.txt").touch()
     with pytest.raises(SuiteError, match=r"give the folder|put the list there"):
@@ -310,7 +327,7 @@ def test_a_folder_of_something_else_is_refused_with_what_to_give(tmp_path: Path,
         load_suite(f"{name}:{tmp_path / 'nowhere'}")
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize("name", sorted(SUITES.own))
 def test_without_data_the_error_says_how_they_are_fetched(
     name: str, monkeypatch: pytest.MonkeyPatch, small: Callable[[str], Path], tmp_path: Path
 ) -> None:
