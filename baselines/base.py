@@ -210,8 +210,11 @@ class Generator(ABC):
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
         uses_columns: the suite's own columns that the clip depends on; their cells are then part of its key.
+        condition_columns: likewise for tasks that give something besides the prompt: columns that tell more of it.
         staging: a folder for files on their way, inside the run's; the runner sets it before `load` and removes it
             after `close`. None outside a run.
+        prompt_folder: where encoded prompts are kept (`javisbench.baselines.prompt_store`), inside the run's folder;
+            the runner sets it before `load`, and removes it once every clip is made. None outside a run.
 
     Args:
         variant: what stands behind the colon of ``name:variant``, or None.
@@ -225,7 +228,9 @@ class Generator(ABC):
     needs_text: ClassVar[bool] = True
     uses_categories: bool = False
     uses_columns: tuple[str, ...] = ()
+    condition_columns: tuple[str, ...] = ()
     staging: Path | None = None
+    prompt_folder: Path | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -270,9 +275,20 @@ class Generator(ABC):
             MissingWeightsError: what would be fetched, from where, how large, under which licence.
         """
 
+    def prepare(self, requests: Sequence[Request]) -> None:  # noqa: B027 - most have nothing to prepare
+        """Do once what all requests of a run need, such as encoding their prompts; called after `load`, if at all.
+
+        Args:
+            requests: every clip that is still to be made, in any number; `generate` gets them batch by batch.
+        """
+
     @abstractmethod
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
-        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch."""
+        """Yield one answer a request, as they finish, in any order. Same seed, same clip, whatever the batch.
+
+        Raises:
+            RunError: nothing more can be made (a budget is spent, say); the run stops. Any other error costs its clips.
+        """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing but memory
         """Free what `load` took; end child processes."""

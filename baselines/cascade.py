@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 from javisbench.baselines.base import NO_CONDITIONS, Conditions, Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.fingerprint import deciding_files
 from javisbench.clip import Clip, ClipSpec
-from javisbench.errors import GenerationError, JavisbenchError, UsageError
+from javisbench.errors import GenerationError, JavisbenchError, RunError, UsageError
 from javisbench.registry import did_you_mean
 from javisbench.tasks import Task
 
@@ -165,12 +165,29 @@ class Cascade(Generator):
                     self._load(stage)
                     self._free(stage)
 
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Let each stage prepare all its clips, so that no prompt is encoded in one batch after another."""
+        plans = self._stage_plans(requests[0])
+        for stage, plan in zip(self.stages, plans, strict=True):
+            if type(stage.generator).prepare is not Generator.prepare:
+                self._load(stage)
+                try:
+                    with _named(stage):
+                        stage.generator.prepare([_request(stage, request, plan, None) for request in requests])
+                finally:
+                    if not self.keep_loaded:
+                        self._free(stage)
+
+    def _stage_plans(self, request: Request) -> tuple[Plan, Plan]:
+        plans = self._by_plan.get(request.plan)
+        if plans is None:
+            raise GenerationError("The request's plan is not this cascade's. Make it with this generator's plan().")
+        return plans
+
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """Make the batch's clips with the first stage, then with the second."""
         first, second = self.stages
-        plans = self._by_plan.get(batch[0].plan)
-        if plans is None:
-            raise GenerationError("The request's plan is not this cascade's. Make it with this generator's plan().")
+        plans = self._stage_plans(batch[0])
         half: dict[int, Generated] = {}
         asked = [_request(first, request, plans[0], NO_CONDITIONS) for request in batch]
         by_stage = {id(inner): outer for inner, outer in zip(asked, batch, strict=True)}
@@ -229,6 +246,7 @@ class Cascade(Generator):
         if self._where is None:
             raise GenerationError("The cascade was asked to generate before it was loaded. Call load first.")
         stage.generator.staging = self.staging
+        stage.generator.prompt_folder = self.prompt_folder
         started = time.monotonic()
         stage.generator.load(*self._where)
         self._loaded.add(stage.role)
@@ -315,6 +333,7 @@ def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
         generator.part_of_cascade = True
     if hasattr(generator, "sound_alone"):
         generator.sound_alone = role not in _PICTURE
+        generator.picture_alone = role in _PICTURE
     return Stage(role, spec, generator)
 
 
@@ -391,6 +410,8 @@ def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | 
         for answer in stage.generator.generate(requests):
             if waiting.pop(id(answer.request), None) is not None:
                 yield _complete(stage, answer)
+    except RunError:
+        raise
     except Exception as error:
         if len(waiting) > 1 and type(error).__name__ == "OutOfMemoryError":
             raise

@@ -42,6 +42,9 @@ PLACEHOLDERS = ("{requests}", "{out}")
 _SCRIPT_SUFFIXES = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".lua", ".jl", ".R")
 _MAX_INFO_BYTES = 64 * 2**10
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_OF_SOUND = ("no_sound", "silent", "sound_s", "sample_rate")
+# Samples in a packet of AAC.
+_ENCODER_FRAME = 1024
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class CommandOptions:
         batch: requests a call (batch mode), or requests that wait for an answer at a time (serve mode).
         unconditional: whether the program makes clips without prompts.
         revision: of the model, as the user calls it; clips of another revision are made again.
+        exact: whether clips that are not as asked (size, rate, length, sound) are failures; otherwise they are kept,
+            and how they differ is recorded.
     """
 
     timeout_s: float = 600.0
@@ -61,6 +66,7 @@ class CommandOptions:
     batch: int = 1
     unconditional: bool = False
     revision: str = ""
+    exact: bool = False
 
 
 class ExternalCommand(Generator):
@@ -78,6 +84,8 @@ class ExternalCommand(Generator):
     tasks = ALL_TASKS
     sound_alone = False
     """Set for a stage that makes no picture: a wav alone is then an answer, as it is for video to sound."""
+    picture_alone = False
+    """Set for a stage whose sound is not used."""
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
@@ -197,6 +205,11 @@ class ExternalCommand(Generator):
             folder = self._staging()
             self._log = ProgramLog((folder.parent.parent if self.staging else folder) / "command.log")
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, "JAVISBENCH_DEVICE": self._device}
+        if self.staging is not None:
+            # Staging goes with the run; what a program must remember for the next one lies beside it.
+            state = (self.staging.parent / "program").absolute()
+            state.mkdir(parents=True, exist_ok=True)
+            environment["JAVISBENCH_STATE"] = str(state)
         return Program(argv, environment, self._log, talks=talks)
 
     # Batch: one process a batch
@@ -249,8 +262,11 @@ class ExternalCommand(Generator):
             return _failed(request, refusal.kind, str(refusal), retryable=False)
         except MediaError as error:
             return _failed(request, error.kind, error.message)
-        differs = [] if self._is_alone(request) else _differences(request.plan, clip)
-        facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": differs}
+        differs = self._differences(request, clip)
+        if differs and self._options.exact:
+            kind = next((kind for kind in ("no_sound", "silent") if kind in differs), "shape")
+            return _failed(request, kind, f"Not as asked: {'; '.join(differs.values())}.", retryable=False)
+        facts: dict[str, Json] = {"seconds": round(seconds, 3), "differs": list(differs.values())}
         if info:
             facts["program"] = info
         files = {"video": str(video)} if video.suffix == ".mp4" else {}
@@ -281,6 +297,14 @@ class ExternalCommand(Generator):
                 path.rename(target)
                 moved.append(target)
         return moved[0], moved[1] if audio is not None else None
+
+    def _differences(self, request: Request, clip: Clip) -> dict[str, str]:
+        found = differences(request.plan, clip)
+        if self._is_alone(request):  # its picture is a stand-in, and its length the given picture's
+            return {name: told for name, told in found.items() if name == "silent"}
+        if self.picture_alone or not TASKS[request.task].makes_sound:
+            return {name: told for name, told in found.items() if name not in _OF_SOUND}
+        return found
 
     def _is_alone(self, request: Request) -> bool:
         return self.sound_alone or not TASKS[request.task].makes_picture
@@ -533,13 +557,29 @@ def _check_claims(answer: Mapping[str, Any], clip: Clip) -> None:
             raise _RefusedError("shape", f"The program said {name} {claimed!r:.40}; the file has {measured}.")
 
 
-def _differences(plan: Plan, clip: Clip) -> list[str]:
+def differences(plan: Plan, clip: Clip) -> dict[str, str]:
+    """What differs from what was asked: ``width 64 -> 32``, by its name."""
     asked = {
         "width": plan.width,
         "height": plan.height,
         "frames": plan.frames,
         "fps": round(float(plan.fps), 6),
-        "sample_rate": plan.sample_rate,
     }
     made = _measures(clip)
-    return [f"{name} {asked[name]} -> {made[name]}" for name in asked if asked[name] != made[name]]
+    if plan.audio_samples and clip.audio is None:
+        return {**_changed(asked, made), "no_sound": "sound -> none"}
+    if clip.audio is not None:
+        asked["sample_rate"] = plan.sample_rate
+    found = _changed(asked, made)
+    if plan.audio_samples and clip.audio is not None and clip.sample_rate:
+        asked_s, made_s = plan.audio_samples / plan.sample_rate, clip.audio.shape[1] / clip.sample_rate
+        # Less than a frame of a common encoder is its padding.
+        if abs(asked_s - made_s) > _ENCODER_FRAME / clip.sample_rate:
+            found["sound_s"] = f"sound {asked_s:g} s -> {made_s:g} s"
+        if not clip.audio.any():
+            found["silent"] = "sound -> silence"
+    return found
+
+
+def _changed(asked: Mapping[str, float], made: Mapping[str, float | None]) -> dict[str, str]:
+    return {name: f"{name} {asked[name]} -> {made[name]}" for name in asked if asked[name] != made[name]}

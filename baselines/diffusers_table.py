@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from javisbench.baselines.javisdit.text import NEGATIVE_PROMPT
+from javisbench.baselines.javisdit.text import WAN_NEGATIVE_PROMPT
 
 PipelineFamily = Literal["t2av", "t2v", "t2a"]
 
@@ -153,7 +153,7 @@ PIPELINES = {
             fps=Fraction(16),
             frames_from="frames",
             # The model's own command line always sends it.
-            negative_prompt=NEGATIVE_PROMPT,
+            negative_prompt=WAN_NEGATIVE_PROMPT,
             float32_parts=("vae",),
         ),
         PipelineClass(

@@ -77,7 +77,7 @@ class MMDiffusion(ExternalCommand):
         if self.settings.checkpoint not in CHECKPOINTS:
             raise UsageError(f"checkpoint is {' or '.join(CHECKPOINTS)}; got {self.settings.checkpoint!r}.")
         times = {name: given[name] for name in _TIMES if name in given}
-        super().__init__(shlex.join([self.settings.python]), {**times, "unconditional": "true"})
+        super().__init__(shlex.join([self.settings.python]), {**times, "unconditional": "true", "exact": "true"})
 
     def plan(self, spec: ClipSpec) -> Plan:
         """The one clip that it makes, with what differs from `spec`."""

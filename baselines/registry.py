@@ -33,6 +33,7 @@ GENERATORS: Registry[type[Generator]] = Registry(
         "mmaudio": "javisbench.baselines.mmaudio:MMAudio",
         "diffusers": "javisbench.baselines.diffusers_pipelines:DiffusersPipeline",
         "command": "javisbench.baselines.command:ExternalCommand",
+        "hosted": "javisbench.baselines.hosted:Hosted",
     },
     _wrong,
 )

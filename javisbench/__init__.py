@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.api import Result, ScoringOptions, evaluate, generate, score
+    from javisbench.api import JudgeOptions, Result, ScoringOptions, evaluate, generate, score
     from javisbench.clip import Clip, ClipSpec
     from javisbench.media import read_clip, write_clip
 
@@ -14,6 +14,7 @@ __version__ = "0.2.0"
 # Everything is imported where it is used, so that `import javisbench` and `javisbench --help` stay instant.
 _LAZY = {
     "Clip": "javisbench.clip",
+    "JudgeOptions": "javisbench.api",
     "Result": "javisbench.api",
     "ScoringOptions": "javisbench.api",
     "evaluate": "javisbench.api",
@@ -27,6 +28,7 @@ _LAZY = {
 __all__ = [
     "Clip",
     "ClipSpec",
+    "JudgeOptions",
     "Result",
     "ScoringOptions",
     "__version__",

@@ -1,10 +1,12 @@
-"""How well numbers agree with what is known to be better: AUROC, pair accuracy and Kendall's tau, with intervals.
+"""How well numbers agree with what is known to be better: AUROC, pair accuracy and Kendall's tau, with intervals; and
+how well people agree with each other.
 
 What is known may come from deliberate damage, from listeners' votes or from a judge. Everything here is a pure function
 of arrays; higher numbers are taken as better, so negate those of a metric whose lower values are.
 
 Sources: AUROC, Mann and Whitney (1947), Hanley and McNeil, Radiology 143 (1982); tau-b, Kendall (1945); percentile
-bootstrap over clusters, Efron and Tibshirani (1993), chapter 13.
+bootstrap over clusters, Efron and Tibshirani (1993), chapter 13; alpha, Krippendorff, Content Analysis (2004),
+chapter 11.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from javisbench.stats import FEW_PROMPTS, Estimate, slice_means
+from javisbench.stats import FEW_PROMPTS, Estimate, cluster_totals, slice_means
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -184,6 +186,85 @@ def tau_by_prompt(labels: ArrayLike, gaps: ArrayLike, prompts: ArrayLike, *, see
     note = f"{tied} of {len(taus)} prompts have ties alone and no tau"
     note = note if mean.note is None else f"{mean.note}; {note}"
     return Estimate(mean.value, mean.n, mean.ci_low, mean.ci_high, mean.status, note)
+
+
+def alpha(values: ArrayLike, units: ArrayLike, clusters: ArrayLike | None = None, *, seed: int = 0) -> Estimate:
+    """Krippendorff's alpha of ratings on an interval scale: 1 where all who judged a unit say the same, 0 where they
+    agree as strangers would by chance, below 0 where they disagree on purpose.
+
+    Args:
+        values: one rating each, ``(n,)``; of a pair 1, 0 (tie) and -1.
+        units: what was rated, integers, ``(n,)``. Units that one person alone has rated do not count.
+        clusters: what is drawn for the interval (the prompt of each rating), integers; None for the units.
+        seed: of the bootstrap.
+
+    Returns:
+        alpha, with n ratings that count; no value where there are none or all are the same, no interval for fewer than
+        two clusters.
+    """
+    rated, codes = _vector(values, "values"), np.unique(np.asarray(units), return_inverse=True)[1]
+    kept = np.bincount(codes, minlength=1)[codes] > 1
+    rated, codes = rated[kept], np.unique(codes[kept], return_inverse=True)[1]
+    if not len(rated):
+        return Estimate(None, 0, status="small_n", note="nothing was judged by two people")
+    sizes, sums, squares = (np.bincount(codes, weights=w) for w in (np.ones(len(rated)), rated, rated**2))
+    # Of each unit: ratings, their sum and sum of squares, and its disagreement within.
+    rows = np.stack([sizes, sums, squares, 2 * (sizes * squares - sums**2) / (sizes - 1)], axis=1)
+    value = _alphas(rows.sum(axis=0)[None])[0]
+    if not np.isfinite(value):
+        return Estimate(None, len(rated), status="small_n", note="all judgements are the same")
+    groups = (
+        np.arange(len(rows)) if clusters is None else np.asarray(clusters)[kept][np.unique(codes, return_index=True)[1]]
+    )
+    totals, _ = cluster_totals(rows, np.unique(groups, return_inverse=True)[1].astype(np.intp))
+    count = len(totals)
+    if count < 2:
+        return Estimate(float(value), len(rated), status="small_n", note="all are of one prompt: no interval")
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=1000)
+    found = _alphas(draws @ totals)
+    low, high = np.quantile(found[np.isfinite(found)], [0.025, 0.975])
+    note = f"{count} prompts: the interval is too narrow" if count < FEW_PROMPTS else None
+    return Estimate(float(value), len(rated), float(low), float(high), note=note)
+
+
+@dataclass(frozen=True)
+class Concord:
+    """How often two people who judged the same pair said the same.
+
+    Attributes:
+        same: share of pairs of judgements that are the same, a tie being one of three; None without any.
+        same_side: of those in which neither is a tie; None without any.
+        n: pairs of judgements.
+    """
+
+    same: float | None
+    same_side: float | None
+    n: int
+
+
+def concord(values: ArrayLike, units: ArrayLike) -> Concord:
+    """Judgements of each unit, two by two.
+
+    Args:
+        values: 1, 0 (tie) or -1, ``(n,)``.
+        units: what was judged, integers, ``(n,)``; each person judged a unit once.
+    """
+    judged, codes = np.sign(_vector(values, "values")), np.unique(np.asarray(units), return_inverse=True)[1]
+    counts = np.stack([np.bincount(codes[judged == side], minlength=1 + codes.max(initial=0)) for side in (-1, 0, 1)])
+    alike = (counts * (counts - 1) // 2).sum(axis=1)
+    every, sided = (int((sums * (sums - 1) // 2).sum()) for sums in (counts.sum(axis=0), counts[0] + counts[2]))
+    return Concord(
+        float(alike.sum() / every) if every else None, float((alike[0] + alike[2]) / sided) if sided else None, every
+    )
+
+
+def _alphas(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Alpha from ratings, sums, sums of squares and disagreements within, ``(r, 4)``; NaN where all are the same."""
+    n, sums, squares, within = totals.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = 2 * (n * squares - sums**2) / (n - 1)
+        found: NDArray[np.float64] = np.where(expected > 0, 1 - within / expected, np.nan)
+    return found
 
 
 def monotony(severities: Sequence[float], effects: Sequence[float]) -> float | None:

@@ -15,6 +15,7 @@ from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import load_protocol, read_failures
 from javisbench.run.generation_job import GenerationJob
 from javisbench.run.held import held
+from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.scoring_job import ScoringJob, ScoringOptions, generate_and_score
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from javisbench.run.progress import Progress
     from javisbench.suite import Suite
 
-__all__ = ["Callback", "Result", "ScoringOptions", "evaluate", "generate", "merge", "score"]
+__all__ = ["Callback", "JudgeOptions", "Result", "ScoringOptions", "evaluate", "generate", "merge", "score"]
 
 
 class Result:

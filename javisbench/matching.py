@@ -1,4 +1,4 @@
-"""Which file belongs to which sample."""
+"""Which file belongs to which sample; where a suite gives the picture or the sound, the other half is the model's."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 from javisbench.errors import SystemFaultError, UsageError
 from javisbench.media import ClipSource, sidecar_for
-from javisbench.media.source import VIDEO_SUFFIXES
+from javisbench.media.source import SIDECAR_SUFFIXES, VIDEO_SUFFIXES
 from javisbench.places import Cache, PlaceError, gather, named
 from javisbench.suite import Sample, Suite
-from javisbench.suite_folder import REPEAT_NAME, videos_in
+from javisbench.suite_folder import REPEAT_NAME, sounds_in, videos_in
 from javisbench.suite_rows import read_table
 from javisbench.system_faults import Places
+from javisbench.tasks import TASKS, Task, TaskFacts
 
 _REPEAT = re.compile(r"[0-9]{0,4}")
 _VIDEO_FOLDER, _SOUND_FOLDER = "video", "audio"
@@ -54,6 +55,11 @@ class Matched:
 
     def __post_init__(self) -> None:
         self.places.add(file for item in self.items if item.source is not None for file in item.source.files)
+
+    @property
+    def sources(self) -> tuple[ClipSource, ...]:
+        """The clips that are there."""
+        return tuple(item.source for item in self.items if item.source is not None)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -98,13 +104,17 @@ def match_clips(
 def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, repeats: int | None = None) -> Matched:
     """Match the clips of a folder to the suite's samples.
 
+    Where the suite gives the picture, the folder holds sounds (or videos, whose sound alone counts), and each stands
+    with the suite's video; where it gives the sound, the folder holds videos, whose own sound does not count.
+
     By the manifest when given; else by sample id, or a name that the suite's own programs give its clip, where any file
     bears one; else by ``sample_%04d`` of the row.
 
     Args:
         folder: holds the clips. Sub-folders are searched only for a suite whose own programs sort clips into some.
         suite: whose samples are wanted.
-        manifest: CSV with columns ``id``, ``video`` and optionally ``audio`` and ``repeat``, paths relative to it.
+        manifest: CSV with columns ``id``, ``video`` and optionally ``audio`` and ``repeat``, paths relative to it; for
+            sounds alone ``id`` and ``audio``.
         repeats: how many clips a sample should have; None for as many as any sample has.
 
     Raises:
@@ -115,11 +125,11 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
         found, how = _by_manifest(manifest, suite), "manifest"
         extra: list[Path] = []
     else:
-        videos = _videos(folder, suite)
-        found, extra, how = _by_name(videos, suite)
+        files = _files(folder, suite)
+        found, extra, how = _by_name(files, suite)
         if not found:
             raise UsageError(
-                f"No file in {named(folder)} belongs to a sample of {suite.name}: {videos[0].name} is neither a sample "
+                f"No file in {named(folder)} belongs to a sample of {suite.name}: {files[0].name} is neither a sample "
                 f"id (such as {suite.samples[0].id}) nor sample_%04d of a row. Rename the files, or give --manifest."
             )
     count = repeats or 1 + max((repeat for _, repeat in found), default=0)
@@ -132,24 +142,27 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(f"{named(folder)} is not a folder of clips.")
 
 
-def clips_of(folder: Path, such_as: str = "sample_0000") -> list[Path]:
-    """The clips of a folder that must have some, by name.
+def clips_of(folder: Path, such_as: str = "sample_0000", task: Task = "t2av") -> list[Path]:
+    """The clips of a folder that must have some, by name; the sounds, for a task whose picture is given.
 
     Args:
         folder: holds the clips.
         such_as: an id that a clip could be named after.
+        task: what the model was to make.
 
     Raises:
-        UsageError: no folder, or no video in it.
+        UsageError: no folder, or nothing of the kind in it.
     """
     _check_folder(folder)
-    videos = videos_in(folder)
-    if not videos:
+    with_picture = TASKS[task].makes_picture
+    files = videos_in(folder) if with_picture else sounds_in(folder)
+    if not files:
+        what, suffixes = ("video", VIDEO_SUFFIXES) if with_picture else ("sound", SIDECAR_SUFFIXES)
         raise UsageError(
-            f"{named(folder)} holds no video ({', '.join(VIDEO_SUFFIXES)}). Clips are named by sample id or row: "
-            f"{such_as}.mp4."
+            f"{named(folder)} holds no {what} ({', '.join(suffixes)}). Clips are named by sample id or row: "
+            f"{such_as}{suffixes[0]}."
         )
-    return videos
+    return files
 
 
 def match_generated(folder: Path, suite: Suite, repeats: int) -> Matched:
@@ -158,29 +171,65 @@ def match_generated(folder: Path, suite: Suite, repeats: int) -> Matched:
     Unlike in folders of other origin, none at all is no mistake: every clip may have failed.
     """
     items = []
+    suffix = ".mp4" if suite.task_facts.makes_picture else ".wav"
     for sample in suite:
         for repeat in range(repeats):
-            video = folder / f"{clip_name(sample.id, repeat)}.mp4"
-            made = video.with_name(f"{clip_name(sample.id, repeat)}.json").is_file()
-            items.append(Item(sample, repeat, _source(sample.id, video, None) if made else None))
+            file = folder / f"{clip_name(sample.id, repeat)}{suffix}"
+            made = file.with_name(f"{clip_name(sample.id, repeat)}.json").is_file()
+            items.append(Item(sample, repeat, _made(sample, file, None, suite.task_facts) if made else None))
     return Matched(tuple(items), (), "id")
 
 
 def match_paths(suite: Suite, column: str = "path") -> Matched:
     """The clips that the suite's own columns name: ``path`` (real clips) or ``pred_video_path``.
 
+    Where the suite gives the picture, a row without ``path`` has its ``video`` as the real clip, with the sound in it
+    (or beside it) unless ``audio_path`` names another; and ``pred_audio_path`` alone names the model's sound. Where it
+    gives the sound, a row without ``path`` has its ``audio``, if that is a video.
+
     Raises:
         UsageError: the suite has no such column.
     """
-    audio_column = {"path": "audio_path", "pred_video_path": "pred_audio_path"}[column]
-    items = []
     _list_elsewhere(suite, column)
-    for sample in suite:
-        video, audio = getattr(sample, column), getattr(sample, audio_column)
-        items.append(Item(sample, 0, None if video is None else _source(sample.id, video, audio)))
+    find = _real if column == "path" else _predicted
+    items = tuple(Item(sample, 0, find(sample, suite.task_facts)) for sample in suite)
     if all(item.source is None for item in items):
-        raise UsageError(f"The suite {suite.name} has no column {column!r} with paths of clips.")
-    return Matched(tuple(items), (), "suite")
+        names = column if column == "path" or suite.task_facts.makes_picture else "pred_audio_path"
+        raise UsageError(f"The suite {suite.name} has no column {names!r} with paths of clips.")
+    return Matched(items, (), "suite")
+
+
+def _real(sample: Sample, facts: TaskFacts) -> ClipSource | None:
+    video = sample.path
+    if video is None and not facts.makes_picture:
+        video = sample.video
+    if video is None and not facts.makes_sound and sample.audio is not None:
+        video = sample.audio if sample.audio.suffix.lower() in VIDEO_SUFFIXES else None
+    return None if video is None else _source(sample.id, video, sample.audio_path)
+
+
+def _predicted(sample: Sample, facts: TaskFacts) -> ClipSource | None:
+    file, audio = sample.pred_video_path, sample.pred_audio_path
+    if not facts.makes_picture:
+        file = audio or file
+    return None if file is None else _made(sample, file, audio, facts)
+
+
+def _made(sample: Sample, file: Path, audio: Path | None, facts: TaskFacts) -> ClipSource | None:
+    """The clip of a sample: the model's file, with the half that the suite gives; None where it gives nothing.
+
+    Args:
+        sample: the row.
+        file: the model's video, or its sound where the picture is given.
+        audio: a sound file that was named for it, or None.
+        facts: the suite's task.
+    """
+    if facts.makes_both:
+        return _source(sample.id, file, audio)
+    video, sound = (file, sample.audio) if facts.makes_picture else (sample.video, audio or file)
+    if video is None or sound is None:
+        return None
+    return ClipSource(sample.id, video, sound, Cache.of(video) or Cache.of(sound))
 
 
 def _source(sample_id: str, video: Path, audio: Path | None) -> ClipSource:
@@ -203,17 +252,18 @@ def _list_elsewhere(suite: Suite, column: str) -> None:
                 raise
 
 
-def _videos(folder: Path, suite: Suite) -> list[Path]:
-    """The clips of a folder, and those of its folders where the suite's own programs sort clips into some.
+def _files(folder: Path, suite: Suite) -> list[Path]:
+    """What a model made, of a folder and of its folders where the suite's own programs sort clips into some.
 
     Raises:
-        UsageError: no folder, or no video in it.
+        UsageError: no folder, or nothing of the kind in it.
     """
     _check_folder(folder)
     inside = {name.rpartition("/")[0] for sample in suite for name in sample.clip_names} - {""}
     root = folder / _VIDEO_FOLDER if inside and (folder / _VIDEO_FOLDER).is_dir() else folder
-    sorted_in = [video for name in sorted(inside) if (root / name).is_dir() for video in videos_in(root / name)]
-    return [*videos_in(root), *sorted_in] if sorted_in else clips_of(root, such_as=suite.samples[0].id)
+    listed = videos_in if suite.task_facts.makes_picture else sounds_in
+    sorted_in = [file for name in sorted(inside) if (root / name).is_dir() for file in listed(root / name)]
+    return [*listed(root), *sorted_in] if sorted_in else clips_of(root, suite.samples[0].id, suite.task)
 
 
 def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int], ClipSource], list[Path], str]:
@@ -226,12 +276,15 @@ def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int]
     )
     found: dict[tuple[str, int], ClipSource] = {}
     extra: list[Path] = []
+    facts = suite.task_facts
     for path in videos:
         match = _of_file(path, by_index if how == "index" else names)
-        if match is None or (match[0].id, match[1]) in found:
+        if match is None or (facts.makes_picture and (match[0].id, match[1]) in found):
             extra.append(path)
-        else:
-            found[match[0].id, match[1]] = _source(match[0].id, path, _sound_beside_folders(path))
+        elif (match[0].id, match[1]) not in found:
+            sound = _sound_beside_folders(path) if facts.makes_both else None
+            if (source := _made(match[0], path, sound, facts)) is not None:
+                found[match[0].id, match[1]] = source
     _check_counted_from_one(suite, names, extra, how)
     return found, extra, how
 
@@ -291,15 +344,18 @@ def _by_manifest(manifest: Path, suite: Suite) -> dict[tuple[str, int], ClipSour
     by_id = {sample.id: sample for sample in suite}
     found: dict[tuple[str, int], ClipSource] = {}
     rows_of: dict[tuple[str, int], int] = {}
-    table = read_table(manifest, "video")
+    facts = suite.task_facts
+    main = "video" if facts.makes_picture else "audio"
+    table = read_table(manifest, main)
     if table.problems:
         raise UsageError(f"The manifest {manifest} cannot be used: {table.problems[0]}")
     folder = manifest.resolve().parent
     for number, row in enumerate(table.rows, start=1):
         sample_id, video, audio, repeat = (row.get(column, "") for column in ("id", "video", "audio", "repeat"))
-        if not sample_id or not video or not _REPEAT.fullmatch(repeat):
+        if not sample_id or not row.get(main, "") or not _REPEAT.fullmatch(repeat):
             raise UsageError(
-                f"{manifest}: row {number} needs the columns id and video (and may have audio and repeat, a number)."
+                f"{manifest}: row {number} needs the columns id and {main} (and may have "
+                f"{'audio and ' if facts.makes_picture else ''}repeat, a number)."
             )
         if "\0" in video + audio:
             raise UsageError(f"{manifest}: row {number} names a file with a NUL character in it.")
@@ -309,7 +365,10 @@ def _by_manifest(manifest: Path, suite: Suite) -> dict[tuple[str, int], ClipSour
         if place in found:
             raise UsageError(f"{manifest}: rows {rows_of[place]} and {number} are the same clip of {sample_id}.")
         rows_of[place] = number
-        found[place] = _source(sample_id, folder / video, folder / audio if audio else None)
+        sound = folder / audio if audio else None
+        source = _made(by_id[sample_id], folder / video if facts.makes_picture else folder / audio, sound, facts)
+        if source is not None:
+            found[place] = source
     if not found:
         raise UsageError(f"No row of {manifest} names a sample of {suite.name} in its column id.")
     return found

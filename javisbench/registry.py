@@ -15,13 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from javisbench.errors import FeatureError, JavisbenchError, MetricError, PluginError, UsageError
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 METRIC_GROUP = "javisbench.metrics"
 ENCODER_GROUP = "javisbench.encoders"
+METRIC_FAMILIES = {"judge": "javisbench.metrics.judges.family:JudgeFamily"}
+"""Metrics whose ids have a parameter, ``judge:NAME``: prefix to what makes them."""
 RESERVED = frozenset({"all", "overall", "repeat", "sample_id"})
 """Words that have another meaning beside the names of metrics."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -87,8 +90,25 @@ def missing_module(error: BaseException) -> str | None:
     return error.name if isinstance(error, ModuleNotFoundError) and error.name else None
 
 
+class Family(Protocol[T_co]):
+    """Entries that are called ``PREFIX:REST`` and made from what stands for REST: a card, say."""
+
+    def names(self) -> Iterable[str]:
+        """REST of those that are known by name, in the order of tables."""
+
+    def get(self, rest: str) -> T_co:
+        """The entry.
+
+        Raises:
+            UsageError: there is none.
+        """
+
+    def plugin(self, rest: str) -> Plugin | None:
+        """The other package that brings it; None for none."""
+
+
 class Registry(Generic[T]):
-    """Names to lazily imported objects: this package's own, then those of installed plugins.
+    """Names to lazily imported objects: this package's own, then those of installed plugins, then those of families.
 
     Plugins are looked for once, at the first use: that reads a file of every installed package. A plugin cannot replace
     an own entry, and a name that two packages register is nobody's.
@@ -98,6 +118,7 @@ class Registry(Generic[T]):
         group: the entry point group of plugins (``"javisbench.metrics"``).
         entries: name to ``"module:attribute"``.
         wrong: says of a plugin's entry and its name what keeps it from being one, or None.
+        families: prefix to the ``"module:attribute"`` of a `Family`'s class; names with a colon are theirs.
     """
 
     def __init__(
@@ -106,12 +127,15 @@ class Registry(Generic[T]):
         group: str,
         entries: Mapping[str, str],
         wrong: Callable[[str, Any], str | None] = lambda name, found: None,
+        families: Mapping[str, str] | None = None,
     ) -> None:
         self._what = what
         self._group = group
         self._own = dict(entries)
         self._wrong = wrong
         self._broken: dict[str, PluginError] = {}
+        self._family_targets = dict(families or {})
+        self._families: dict[str, Family[T]] = {}
 
     @cached_property
     def _registered(self) -> Mapping[str, tuple[Plugin, ...]]:
@@ -126,6 +150,7 @@ class Registry(Generic[T]):
         self.__dict__.pop("_registered", None)
         self.__dict__.pop("_plugins", None)
         self._broken.clear()
+        self._families.clear()
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -133,14 +158,36 @@ class Registry(Generic[T]):
         return tuple(self._own)
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._own, **self._plugins})
+        yield from {**self._own, **self._plugins}
+        for prefix in self._family_targets:
+            yield from (f"{prefix}:{rest}" for rest in self._family(prefix).names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or name in self._plugins
+        if name in self._own or name in self._plugins:
+            return True
+        prefix, rest = self._parameter(name) if isinstance(name, str) else ("", "")
+        return bool(prefix) and rest in self._family(prefix).names()
 
     def plugin(self, name: str) -> Plugin | None:
         """Who registers `name`; None for an own entry, and for no entry."""
+        prefix, rest = self._parameter(name)
+        if prefix:
+            return self._family(prefix).plugin(rest)
         return None if name in self._own else next(iter(self._plugins.get(name, ())), None)
+
+    def has_parameter(self, name: str) -> bool:
+        """Whether `name` is one of a family (``judge:NAME``), known by name or not."""
+        return bool(self._parameter(name)[0])
+
+    def _parameter(self, name: str) -> tuple[str, str]:
+        """Prefix and rest of a family's entry; two empty texts for any other name."""
+        prefix, colon, rest = name.partition(":")
+        return (prefix, rest) if colon and prefix in self._family_targets else ("", "")
+
+    def _family(self, prefix: str) -> Family[T]:
+        if prefix not in self._families:
+            self._families[prefix] = cast("type[Family[T]]", _imported(self._family_targets[prefix]))()
+        return self._families[prefix]
 
     def registered(self) -> list[Plugin]:
         """Everything that packages register, in order of names and packages."""
@@ -179,6 +226,9 @@ class Registry(Generic[T]):
         """
         if name in self._own:
             return cast(T, _imported(self._own[name]))
+        prefix, rest = self._parameter(name)
+        if prefix:
+            return self._family(prefix).get(rest)
         if name not in self._plugins:
             raise UsageError(
                 f"There is no {self._what} {name!r}.{did_you_mean(name, self)} Known: {', '.join(sorted(self))}."

@@ -12,13 +12,16 @@ import re
 from typing import Any, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from javisbench.errors import PluginError, UsageError
-from javisbench.registry import ENCODER_GROUP, METRIC_GROUP, Registry
+from javisbench.registry import ENCODER_GROUP, METRIC_FAMILIES, METRIC_GROUP, Registry
 
 Setting: TypeAlias = bool | int | float | str
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What the value of a setting of type ``str`` may be: it becomes part of names of files."""
 
-_PLUGINS: tuple[Registry[type], ...] = (Registry("metric", METRIC_GROUP, {}), Registry("encoder", ENCODER_GROUP, {}))
+_PLUGINS: tuple[Registry[type], ...] = (
+    Registry("metric", METRIC_GROUP, {}, families=METRIC_FAMILIES),
+    Registry("encoder", ENCODER_GROUP, {}),
+)
 
 
 def setting_types(cls: type) -> dict[str, Any]:

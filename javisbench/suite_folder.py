@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from javisbench.errors import UsageError
-from javisbench.media.source import VIDEO_SUFFIXES
+from javisbench.media.source import SIDECAR_SUFFIXES, VIDEO_SUFFIXES
 from javisbench.suite_rows import MAX_ROWS, MAX_SUITE_BYTES, Rows, read_text
 from javisbench.text import printable
 
@@ -22,8 +22,22 @@ def videos_in(folder: Path) -> list[Path]:
     Raises:
         UsageError: the folder cannot be listed.
     """
-    # Everything with a video's suffix counts, folders and broken links too: they are bad clips, not absent ones.
-    found = (path for path in _listed(folder) if path.suffix.lower() in VIDEO_SUFFIXES)
+    return _files_in(folder, VIDEO_SUFFIXES)
+
+
+def sounds_in(folder: Path) -> list[Path]:
+    """The sounds of a folder, by name: of files that are called alike the sound file first, then a video with sound.
+
+    Raises:
+        UsageError: the folder cannot be listed.
+    """
+    suffixes = (*SIDECAR_SUFFIXES, *VIDEO_SUFFIXES)
+    return sorted(_files_in(folder, suffixes), key=lambda p: (p.stem, suffixes.index(p.suffix.lower())))
+
+
+def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    # Everything with such a suffix counts, folders and broken links too: they are bad clips, not absent ones.
+    found = (path for path in _listed(folder) if path.suffix.lower() in suffixes)
     # Of a.mp4 and a.MP4 the first is the sample's.
     return sorted(found, key=lambda p: (p.stem + p.suffix.lower(), p.suffix != p.suffix.lower(), p.name))
 

@@ -71,6 +71,7 @@ class Rows:
         needs_text: whether every row must have a prompt.
         warnings: what was read but may not be meant.
         clip_names: for each row, `Sample.clip_names`; empty where a suite has none.
+        numbers: of the rows in the file, from 1.
     """
 
     file: str
@@ -81,6 +82,7 @@ class Rows:
     needs_text: bool = True
     warnings: list[str] = field(default_factory=list)
     clip_names: list[tuple[str, ...]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
 
     def problem(self, index: int | None, column: str, reason: str) -> None:
         """Note what is wrong with the row at `index` (from 0), or with the file as a whole for None."""
@@ -117,7 +119,7 @@ def read_rows(path: Path) -> Rows:
     if kind == "csv":
         _read_csv(text, "text", found)
     else:
-        _read_jsonl(text, found)
+        _read_jsonl(text, "text", found)
     return found
 
 
@@ -128,6 +130,21 @@ def read_table(path: Path, needed: str) -> Rows:
         _read_csv(read_text(path, MAX_SUITE_BYTES), needed, found)
     except ValueError as error:
         found.problem(None, "", str(error))
+    return found
+
+
+def read_loose_table(path: Path) -> Rows:
+    """The rows of a CSV or JSONL file whose columns are not known before; of a name without such a suffix, as CSV."""
+    found = Rows(path.name)
+    try:
+        text = read_text(path, MAX_SUITE_BYTES)
+    except ValueError as error:
+        found.problem(None, "", str(error))
+        return found
+    if _SUFFIXES.get(path.suffix.lower()) == "jsonl":
+        _read_jsonl(text, "", found)
+    else:
+        _read_csv(text, "", found)
     return found
 
 
@@ -208,7 +225,7 @@ def _check_header(header: list[str], needed: str, found: Rows) -> bool:
     doubled = sorted({name for name in header if name and header.count(name) > 1})
     if doubled:
         found.problem(None, doubled[0], "the column stands twice in the header")
-    if needed not in header:
+    if needed and needed not in header:
         near = did_you_mean(needed, header) or f" Call the one that is meant {needed}."
         found.problem(None, needed, f"the header has no such column (it has {header[:20]}).{near}")
     return True
@@ -232,10 +249,11 @@ def _read_records(records: Iterator[list[str]], header: list[str], separator: st
         row = {name: cell for name, cell in zip(names, record, strict=False) if name in used or cell.strip()}
         used.update(row)
         found.rows.append(row)
+        found.numbers.append(len(found.rows))
     found.columns = [name for name in names if name in used]
 
 
-def _read_jsonl(text: str, found: Rows) -> None:
+def _read_jsonl(text: str, needed: str, found: Rows) -> None:
     columns: dict[str, None] = {}
     for number, line in enumerate(line for line in text.split("\n") if line.strip()):
         if number == MAX_ROWS:
@@ -250,13 +268,14 @@ def _read_jsonl(text: str, found: Rows) -> None:
             found.problem(number, "", "not a JSON object ({...})")
             continue
         found.rows.append(row)
+        found.numbers.append(number + 1)
         columns.update(dict.fromkeys(row))
         if len(columns) > MAX_COLUMNS:
             found.problem(number, "", f"with this row there are more than {MAX_COLUMNS:,} different names of columns")
             break
     found.columns = list(columns)
-    if found.rows and "text" not in columns:
-        found.problem(None, "text", f"no row has such a member (they have {found.columns[:20]})")
+    if found.rows and needed and needed not in columns:
+        found.problem(None, needed, f"no row has such a member (they have {found.columns[:20]})")
 
 
 def parse_json(text: str) -> Any:

@@ -11,6 +11,7 @@ from javisbench.errors import MetricError
 from javisbench.metrics.audio_quality import AudioQuality
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -32,6 +33,7 @@ def _card(metric_id: str, axis: str, measures: str, higher: bool | None, blind_t
         source="Tjandra et al., Meta Audiobox Aesthetics, arXiv:2502.05139",
         by_default=False,
         group="sound-quality",
+        tasks=SOUND_MADE,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from javisbench.errors import MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -38,6 +39,7 @@ class AudioQuality(SampleMetric):
         source=(
             "Tjandra et al., Meta Audiobox Aesthetics, arXiv:2502.05139; their mean: JavisBench's reference evaluation"
         ),
+        tasks=SOUND_MADE,
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

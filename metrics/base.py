@@ -82,11 +82,13 @@ class SampleContext:
         setting: what clips should be, if the suite states it.
         sample: the row of the suite; None outside of a run. Metrics that ask for columns of it name them in
             `SampleMetric.needs_columns`.
+        answers: of a judge, for metrics of `javisbench.metrics.judges` alone: question to answer, one entry a repeat.
     """
 
     protocol: Protocol
     setting: ClipSpec | None = None
     sample: Sample | None = None
+    answers: Sequence[Mapping[str, int]] = ()
 
 
 @dataclass(frozen=True)

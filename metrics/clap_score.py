@@ -9,6 +9,7 @@ import numpy as np
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -31,6 +32,7 @@ class CLAPScore(SampleMetric):
         ),
         formula="cos(audio, audio prompt)",
         source="Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023",
+        tasks=SOUND_MADE,
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

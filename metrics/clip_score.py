@@ -9,6 +9,7 @@ import numpy as np
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec, timed
+from javisbench.tasks import PICTURE_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -33,6 +34,7 @@ class CLIPScore(SampleMetric):
         ),
         formula="mean over 48 frames of cos(frame, text)",
         source="Hessel et al., CLIPScore, EMNLP 2021, without its factor, averaged over frames",
+        tasks=PICTURE_MADE,
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

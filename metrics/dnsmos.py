@@ -10,6 +10,7 @@ import numpy as np
 from javisbench.errors import MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -36,6 +37,7 @@ def _card(metric_id: str, title: str, measures: str, formula: str, source: str) 
         digits=2,
         by_default=False,
         group="speech",
+        tasks=SOUND_MADE,
     )
 
 

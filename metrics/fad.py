@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from javisbench.metrics.base import MetricCard
 from javisbench.metrics.encoders.set_specs import audioclip_spec
 from javisbench.metrics.frechet_metric import FrechetMetric
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import FeatureSpec
@@ -31,6 +32,7 @@ class FADMetric(FrechetMetric):
         source="Kilgour et al. 2019 (arXiv:1812.08466), section 2, with AudioCLIP (arXiv:2106.13043) in place of "
         "VGGish; JavisDiT (arXiv:2503.23377), section 4",
         digits=2,
+        tasks=SOUND_MADE,
     )
 
     def needs(self, protocol: Protocol) -> FeatureSpec:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from javisbench.metrics.base import MetricCard
 from javisbench.metrics.encoders.set_specs import inception_spec
 from javisbench.metrics.frechet_metric import FrechetMetric
+from javisbench.tasks import PICTURE_MADE
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import FeatureSpec
@@ -40,6 +41,7 @@ class FIDMetric(FrechetMetric):
         source="Heusel et al. 2017 (arXiv:1706.08500), section 3, with the network of pytorch-fid",
         digits=2,
         by_default=False,
+        tasks=PICTURE_MADE,
     )
 
     def needs(self, protocol: Protocol) -> FeatureSpec:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from javisbench.metrics.base import MetricCard
 from javisbench.metrics.encoders.set_specs import i3d_spec
 from javisbench.metrics.frechet_metric import FrechetMetric
+from javisbench.tasks import PICTURE_MADE
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import FeatureSpec
@@ -32,6 +33,7 @@ class FVDMetric(FrechetMetric):
         ),
         source="Unterthiner et al. 2018 (arXiv:1812.01717), section 3; JavisDiT (arXiv:2503.23377), section 4",
         digits=2,
+        tasks=PICTURE_MADE,
     )
 
     def needs(self, protocol: Protocol) -> FeatureSpec:

@@ -14,6 +14,7 @@ import numpy as np
 from javisbench.errors import MetricError
 from javisbench.metrics.base import Fault, MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.tasks import PICTURE_MADE, SOUND_MADE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +56,7 @@ class SilenceShare(_HealthMetric):
     fault: ClassVar[Fault | None] = Fault("mostly silent", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_silence",
+        tasks=SOUND_MADE,
         title="Silence",
         higher_is_better=False,
         value_range=(0.0, 1.0),
@@ -80,6 +82,7 @@ class FrozenShare(_HealthMetric):
     fault: ClassVar[Fault | None] = Fault("mostly frozen", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_frozen",
+        tasks=PICTURE_MADE,
         title="Frozen",
         higher_is_better=False,
         value_range=(0.0, 1.0),
@@ -101,6 +104,7 @@ class BlackShare(_HealthMetric):
     fault: ClassVar[Fault | None] = Fault("mostly black", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_black",
+        tasks=PICTURE_MADE,
         title="Black",
         higher_is_better=False,
         value_range=(0.0, 1.0),
@@ -121,6 +125,7 @@ class ClippingShare(_HealthMetric):
     fault: ClassVar[Fault | None] = Fault("clipped", most=0.001)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_clipping",
+        tasks=SOUND_MADE,
         title="Clipping",
         higher_is_better=False,
         value_range=(0.0, 1.0),
@@ -144,6 +149,7 @@ class Loudness(_HealthMetric):
     fault: ClassVar[Fault | None] = Fault("inaudible", least=-69.9)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_loudness",
+        tasks=SOUND_MADE,
         title="Loudness",
         higher_is_better=None,
         value_range=(-70.0, None),
@@ -188,6 +194,7 @@ class DurationRatio(_RatioMetric):
     fault: ClassVar[Fault | None] = Fault("of another length", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_duration",
+        tasks=PICTURE_MADE,
         title="Duration",
         higher_is_better=None,
         value_range=(0.0, None),
@@ -210,6 +217,7 @@ class FrameRateRatio(_RatioMetric):
     fault: ClassVar[Fault | None] = Fault("of another frame rate", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_fps",
+        tasks=PICTURE_MADE,
         title="Frame rate",
         higher_is_better=None,
         value_range=(0.0, None),
@@ -231,6 +239,7 @@ class SizeRatio(_RatioMetric):
     fault: ClassVar[Fault | None] = Fault("of another size", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_size",
+        tasks=PICTURE_MADE,
         title="Picture size",
         higher_is_better=None,
         value_range=(0.0, None),
@@ -253,6 +262,7 @@ class SampleRateRatio(_RatioMetric):
     fault: ClassVar[Fault | None] = Fault("of another sample rate", least=0.99, most=1.01)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_rate",
+        tasks=SOUND_MADE,
         title="Sample rate",
         higher_is_better=None,
         value_range=(0.0, None),
@@ -276,6 +286,7 @@ class TimingFault(_HealthMetric):
     fault: ClassVar[Fault | None] = Fault("with a wrong frame rate in the header", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_timing",
+        tasks=PICTURE_MADE,
         title="Timing",
         higher_is_better=False,
         value_range=(0.0, 1.0),
@@ -300,6 +311,7 @@ class Damaged(_HealthMetric):
     fault: ClassVar[Fault | None] = Fault("damaged", most=0.5)
     card: ClassVar[MetricCard] = MetricCard(
         id="health_damaged",
+        tasks=PICTURE_MADE,
         title="Damaged",
         higher_is_better=False,
         value_range=(0.0, 1.0),

@@ -15,6 +15,7 @@ from javisbench.metrics.distances import (
     with_kernel_excess,
 )
 from javisbench.metrics.encoders.set_specs import i3d_spec
+from javisbench.tasks import PICTURE_MADE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +48,7 @@ class KVDMetric(SetMetric):
         source="Unterthiner et al. 2018 (arXiv:1812.01717), section 3; kernel of Binkowski et al. 2018 "
         "(arXiv:1801.01401), section 4; JavisDiT (arXiv:2503.23377), section 4",
         digits=4,
+        tasks=PICTURE_MADE,
     )
 
     def needs(self, protocol: Protocol) -> FeatureSpec:

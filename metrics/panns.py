@@ -11,6 +11,7 @@ from javisbench.metrics.base import MetricCard, SetMetric
 from javisbench.metrics.distance import Distance
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.frechet_metric import FrechetMetric
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,6 +145,7 @@ def _fd_card(metric_id: str, title: str, rate_khz: int) -> MetricCard:
         digits=2,
         by_default=False,
         group="sound-sets",
+        tasks=SOUND_MADE,
     )
 
 
@@ -162,6 +164,7 @@ def _kl_card(metric_id: str, title: str, rate_khz: int) -> MetricCard:
         digits=3,
         by_default=False,
         group="sound-sets",
+        tasks=SOUND_MADE,
     )
 
 
@@ -186,6 +189,7 @@ def _is_card(metric_id: str, title: str, rate_khz: int) -> MetricCard:
         digits=3,
         by_default=False,
         group="sound-sets",
+        tasks=SOUND_MADE,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from javisbench.errors import JavisbenchError, PluginError
-from javisbench.registry import METRIC_GROUP, Registry
+from javisbench.registry import METRIC_FAMILIES, METRIC_GROUP, Registry
 
 if TYPE_CHECKING:
     from javisbench.metrics.base import Fault, MetricCard, SampleMetric, SetMetric
@@ -82,6 +82,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "health_damaged": "javisbench.metrics.health:Damaged",
     },
     _wrong,
+    METRIC_FAMILIES,
 )
 
 

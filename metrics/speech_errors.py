@@ -11,6 +11,7 @@ from javisbench.errors import MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.speech_text import Errors, characters_of, errors, untagged, words_of
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,7 @@ def _card(metric_id: str, title: str, measures: str, units: str, source: str) ->
         source=source,
         by_default=False,
         group="speech",
+        tasks=SOUND_MADE,
     )
 
 

@@ -9,6 +9,7 @@ from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, Sam
 from javisbench.metrics.cosine import cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_spec, prompt_spec
+from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -36,6 +37,7 @@ class TAIB(SampleMetric):
         ),
         formula="cos(audio prompt, audio); audio is the mean over three 2-s clips",
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
+        tasks=SOUND_MADE,
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

@@ -9,6 +9,7 @@ from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, Sam
 from javisbench.metrics.cosine import cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import prompt_spec, video_spec
+from javisbench.tasks import PICTURE_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -37,6 +38,7 @@ class TVIB(SampleMetric):
             "cos(text, video); video is the mean over 15 crops: five 2-s clips of two frames; left, centre and right"
         ),
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
+        tasks=PICTURE_MADE,
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.tasks import PICTURE_MADE
 
 if TYPE_CHECKING:
     from javisbench.protocol import Protocol
@@ -28,6 +29,7 @@ class VisualQuality(SampleMetric):
         ),
         formula="output of the VQ head, as it is",
         source="Liu et al., Improving Video Generation with Human Feedback, arXiv:2501.13918",
+        tasks=PICTURE_MADE,
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

@@ -33,6 +33,7 @@ ROOMS = (
     ("suite", "suite_folder", "suite_layouts", "suite_rows", "suite_statement", "protocol", "media"),
     (
         "agreement",
+        "bradley_terry",
         "stats",
         "taxonomy",
         "own_aspects",

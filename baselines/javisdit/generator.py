@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.baselines.base import Failed, Generated, Generator, Json, Request
-from javisbench.baselines.fingerprint import library_files
+from javisbench.baselines.fingerprint import content, hash_files, library_files
 from javisbench.baselines.javisdit.checkpoint_files import network_files
 from javisbench.baselines.javisdit.config import V01Config, V10Config, read_config
 from javisbench.baselines.javisdit.options import Version, options_in_force, parse_options, version_of
 from javisbench.baselines.javisdit.planning import JavisDiTPlan, plan_clip
+from javisbench.baselines.prompt_store import PromptStore
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError
 
@@ -43,14 +44,15 @@ _WEIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "vocoder": ("javisdit-vocoder",),
     },
 }
+_READ_PROMPTS = ("text_encoder", "tokenizer", "prior_text")
 _OWN_NETWORKS = {"v1.0": ("network",), "v0.1": ("network", "prior", "prior_text", "video_vae")}
 
 
 class JavisDiT(Generator):
     """JavisDiT: text to sounding video; v1.0 (JavisDiT++) unless the variant is ``v0.1``.
 
-    Prompts of a batch are encoded together, then the text encoder is freed and clips are sampled one by one, so that
-    a clip depends on its prompt, seed and parameters alone. Parameters: `javisbench.baselines.javisdit.options`.
+    Prompts are encoded first, then the text encoder is freed and clips are sampled one by one: a clip depends on its
+    prompt, seed and parameters alone. Parameters: `javisbench.baselines.javisdit.options`.
 
     Args:
         variant: ``v1.0``, ``v0.1`` or None.
@@ -61,7 +63,7 @@ class JavisDiT(Generator):
     """
 
     card_id: ClassVar[str] = "javisdit"
-    # Prompts encoded between two loads of the text encoder; clips are sampled one by one.
+    # Prompts encoded between two loads of the text encoder where nothing was prepared; clips are sampled one by one.
     max_batch = 64
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
@@ -106,7 +108,7 @@ class JavisDiT(Generator):
         return files
 
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
-        """Find every checkpoint, then read networks and decoders; the text encoder is read batch by batch.
+        """Find every checkpoint, then read networks and decoders; the text encoder is read when prompts are encoded.
 
         Raises:
             MissingWeightsError: what is not here, from where it comes, how large it is, under which licence.
@@ -116,10 +118,18 @@ class JavisDiT(Generator):
         from javisbench.baselines.javisdit.pipeline import V01Pipeline, V10Pipeline
 
         chosen = _dtype(self.options.dtype or dtype, device)
+        folder, hashes = self.prompt_folder, {}
+        if folder is not None:
+            files = {part: found for part, found in self.files(weights).items() if part in _READ_PROMPTS}
+            hashes = content(hash_files(files, weights))
+
+        def store(encoder: Json) -> PromptStore:
+            return PromptStore(folder, {"encoder": encoder, "files": hashes})
+
         if isinstance(self.config, V10Config):
-            self._pipeline = V10Pipeline(self.config, self.options, paths, device, chosen)
+            self._pipeline = V10Pipeline(self.config, self.options, paths, device, chosen, store)
         else:
-            self._pipeline = V01Pipeline(self.config, self.options, paths, device, chosen)
+            self._pipeline = V01Pipeline(self.config, self.options, paths, device, chosen, store)
 
     def _find(self, weights: WeightStore) -> dict[str, Path]:
         if self.options.weights is not None:
@@ -138,15 +148,22 @@ class JavisDiT(Generator):
             raise _missing(self.version, list(missing), weights)
         return paths
 
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Encode the prompts of all requests; the text encoder is read once, and only if a prompt is new."""
+        self._loaded().encode([request.prompts["text"] for request in requests])
+
+    def _loaded(self) -> V10Pipeline | V01Pipeline:
+        if self._pipeline is None:
+            raise GenerationError("JavisDiT was asked to generate before its weights were loaded. Call load first.")
+        return self._pipeline
+
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
-        """Encode all prompts, then yield clip after clip.
+        """Encode the prompts that `prepare` has not seen, then yield clip after clip.
 
         Raises:
             GenerationError: `load` was not called, or a request has a plan that is not this generator's.
         """
-        pipeline = self._pipeline
-        if pipeline is None:
-            raise GenerationError("JavisDiT was asked to generate before its weights were loaded. Call load first.")
+        pipeline = self._loaded()
         encoding = pipeline.encode([request.prompts["text"] for request in batch])
         for request in batch:
             if not isinstance(request.plan, JavisDiTPlan):

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from javisbench.baselines.javisdit.text import NEGATIVE_PROMPT, SCORE_SUFFIX
+from javisbench.baselines.javisdit.text import SCORE_SUFFIX, V10_NEGATIVE_PROMPT
 from javisbench.baselines.parameters import Parser, choice, existing, number, read_parameters
 from javisbench.errors import UsageError
 
@@ -53,7 +53,7 @@ class Options:
     schedule: str = "bfloat16"
     transform_scale: float = 1.0
     fix_noise_seed: int | None = None
-    negative_prompt: str = field(default=NEGATIVE_PROMPT, metadata={"version": "v1.0"})
+    negative_prompt: str = field(default=V10_NEGATIVE_PROMPT, metadata={"version": "v1.0"})
     score_suffix: str = field(default=SCORE_SUFFIX, metadata={"version": "v0.1"})
     prior_attention: str = field(default="pooled", metadata={"version": "v0.1"})
     null_mask: str = field(default="conditional", metadata={"version": "v0.1"})

@@ -1,16 +1,17 @@
 """From a prompt and a seed to pixels and a waveform, for both versions.
 
-Two phases bound the memory: all prompts of a batch are encoded while the network waits in host memory, the text
-encoder is freed, then clips are sampled one by one, each as a conditional and a null row. A clip's numbers never
-depend on the other clips of its batch.
+Two phases bound the memory: prompts (all of a run, or those of a batch) are encoded while the network waits in host
+memory, the text encoder is freed, then clips are sampled one by one, each as a conditional and a null row. A clip's
+numbers never depend on other clips or prompts.
 """
 
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,21 +20,24 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from javisbench.baselines.base import Json
 from javisbench.baselines.javisdit.checkpoints import from_library, read_network
-from javisbench.baselines.javisdit.config import V01Config, V10Config
+from javisbench.baselines.javisdit.config import PriorConfig, V01Config, V10Config
 from javisbench.baselines.javisdit.options import Options
 from javisbench.baselines.javisdit.planning import VAE_STRIDE, JavisDiTPlan
 from javisbench.baselines.javisdit.prior import PriorEstimator, PriorText
 from javisbench.baselines.javisdit.sampler import Setting, Velocity, euler, guide, sampling_times
 from javisbench.baselines.javisdit.temporal_vae import UNUSED_TENSORS, VideoVAE, latent_frames
 from javisbench.baselines.javisdit.text import prepare_v01, prepare_v10
-from javisbench.baselines.javisdit.text_encoder import Encoded, encode_prompts
+from javisbench.baselines.javisdit.text_encoder import Encoded, text_encoder
 from javisbench.baselines.javisdit.v01_network import FactorisedDiT
 from javisbench.baselines.javisdit.v10_network import JointDiT
+from javisbench.baselines.prompt_store import Encode, PromptStore
 from javisbench.errors import GenerationError
 from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
 from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
 
+log = logging.getLogger(__name__)
 Config = TypeVar("Config", V10Config, V01Config)
 
 _OTHER_MODALITIES = tuple(
@@ -42,7 +46,6 @@ _OTHER_MODALITIES = tuple(
     for name in ("vision", "audio", "depth", "thermal", "imu")
 )
 _IMAGEBIND_UNUSED = (*_OTHER_MODALITIES, "modality_heads.", "modality_postprocessors.")
-_KEPT_PROMPTS = 1024
 
 
 @dataclass
@@ -102,6 +105,7 @@ class Pipeline(ABC, Generic[Config]):
         paths: local checkpoint of each component.
         device: torch device.
         dtype: of the network and the text encoder; decoders compute in float32.
+        store: makes the `PromptStore` of a text encoder, given what names the encoder.
 
     Raises:
         WeightsError: a checkpoint does not hold its network.
@@ -111,11 +115,17 @@ class Pipeline(ABC, Generic[Config]):
     network: nn.Module
 
     def __init__(
-        self, config: Config, options: Options, paths: Mapping[str, Path], device: str, dtype: torch.dtype
+        self,
+        config: Config,
+        options: Options,
+        paths: Mapping[str, Path],
+        device: str,
+        dtype: torch.dtype,
+        store: Callable[[Json], PromptStore],
     ) -> None:
         self.config: Config = config
         self.options, self.paths, self.device, self.dtype = options, paths, device, dtype
-        self._encoded: dict[str, Encoded] = {}
+        self._states = store([self.text_encoder, config.network.text_length, str(dtype)])
         self.network = self._load_network()
         self._load_decoders()
 
@@ -136,14 +146,12 @@ class Pipeline(ABC, Generic[Config]):
     def encode(self, prompts: Sequence[str]) -> Cost:
         """Make sure that every prompt's states are known; what it took."""
         cost = Cost()
-        wanted = list(dict.fromkeys((*prompts, *self._always_encoded())))
+        texts = list(dict.fromkeys(map(self.text, (*prompts, *self._always_encoded()))))
         with cost.of("encode_batch", self.device):
-            if not self._knows(wanted):
-                if len(self._encoded) > _KEPT_PROMPTS:
-                    self._forget()
+            if self._lacking(texts):
                 self.network.to("cpu")
                 _free(self.device)
-                self._encode(wanted)
+                self._encode(texts)
                 _free(self.device)
             self.network.to(self.device)
         return cost
@@ -151,16 +159,14 @@ class Pipeline(ABC, Generic[Config]):
     def _always_encoded(self) -> tuple[str, ...]:
         return ()
 
-    def _knows(self, prompts: Sequence[str]) -> bool:
-        return all(self.text(prompt) in self._encoded for prompt in prompts)
+    def _lacking(self, texts: Sequence[str]) -> bool:
+        return bool(self._states.lacking(texts))
 
-    def _forget(self) -> None:
-        self._encoded.clear()
+    def _encode(self, texts: Sequence[str]) -> None:
+        self._states.fill(texts, self._load_text_encoder)
 
-    def _encode(self, prompts: Sequence[str]) -> None:
-        texts = [text for text in dict.fromkeys(map(self.text, prompts)) if text not in self._encoded]
-        states = encode_prompts(
-            texts,
+    def _load_text_encoder(self) -> Encode:
+        encode = text_encoder(
             self.text_encoder,
             self.paths["text_encoder"],
             self.paths["tokenizer"],
@@ -168,7 +174,19 @@ class Pipeline(ABC, Generic[Config]):
             self.device,
             self.dtype,
         )
-        self._encoded.update(zip(texts, states, strict=True))
+        return lambda text: encode(text).arrays
+
+    def _read(self, store: PromptStore, prompt: str) -> dict[str, Tensor]:
+        """What a prompt was encoded to; a damaged entry is made again."""
+        arrays = store.read(self.text(prompt))
+        if arrays is None:
+            self.encode([prompt])
+            arrays = store.read(self.text(prompt))
+        assert arrays is not None
+        return arrays
+
+    def _encoded(self, prompt: str) -> Encoded:
+        return Encoded.of(self._read(self._states, prompt))
 
     @torch.no_grad()
     def make(self, prompt: str, plan: JavisDiTPlan, seed: int) -> Made:
@@ -179,7 +197,7 @@ class Pipeline(ABC, Generic[Config]):
         Raises:
             GenerationError: values that are not finite (kind ``non_finite``).
         """
-        encoded = self._encoded[self.text(prompt)]
+        encoded = self._encoded(prompt)
         cost = Cost()
         with cost.of("denoise", self.device):
             video, audio = self._sample(prompt, plan, torch.Generator().manual_seed(seed))
@@ -237,7 +255,6 @@ class Pipeline(ABC, Generic[Config]):
 
     def close(self) -> None:
         """Forget everything."""
-        self._forget()
         del self.network, self.audio_vae, self.vocoder
         _free(self.device)
 
@@ -271,7 +288,7 @@ class V10Pipeline(Pipeline[V10Config]):
 
     def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity:
         length = self.config.network.text_length
-        rows = [self._encoded[self.text(p)].padded(length) for p in (prompt, self.options.negative_prompt)]
+        rows = [self._encoded(p).padded(length) for p in (prompt, self.options.negative_prompt)]
         text = torch.stack(rows).to(self.device)
 
         def velocity(video: Tensor, audio: Tensor, value: float) -> tuple[Tensor, Tensor]:
@@ -296,15 +313,17 @@ class V01Pipeline(Pipeline[V01Config]):
     network: FactorisedDiT
 
     def __init__(
-        self, config: V01Config, options: Options, paths: Mapping[str, Path], device: str, dtype: torch.dtype
+        self,
+        config: V01Config,
+        options: Options,
+        paths: Mapping[str, Path],
+        device: str,
+        dtype: torch.dtype,
+        store: Callable[[Json], PromptStore],
     ) -> None:
-        super().__init__(config, options, paths, device, dtype)
-        self._prior_states: dict[str, Tensor] = {}
-        with without_values():
-            self.prior = PriorEstimator(config.prior)
-        # The released file may hold a copy of the text tower; it is read from ImageBind's own file.
-        _fill(self.prior, paths["prior"], "JavisDiT v0.1's prior estimator", ignore=("text_encoder.",))
-        self.prior.to(device)
+        super().__init__(config, options, paths, device, dtype, store)
+        self._prior_states = store("ImageBind")
+        self.prior = _prior_of(config.prior, paths["prior"]).to(device)
 
     def _load_network(self) -> FactorisedDiT:
         with without_values():
@@ -323,30 +342,32 @@ class V01Pipeline(Pipeline[V01Config]):
         """With the score suffix, cleaned twice."""
         return prepare_v01(prompt, self.options.score_suffix)
 
-    def _knows(self, prompts: Sequence[str]) -> bool:
-        return super()._knows(prompts) and all(prompt in self._prior_states for prompt in prompts)
+    def _lacking(self, texts: Sequence[str]) -> bool:
+        return super()._lacking(texts) or bool(self._prior_states.lacking(texts))
 
-    def _forget(self) -> None:
-        super()._forget()
-        self._prior_states.clear()
+    def _encode(self, texts: Sequence[str]) -> None:
+        super()._encode(texts)
+        # The prior reads what the denoiser reads: cleaned, with the score.
+        self._prior_states.fill(texts, self._load_prior_text)
 
-    def _encode(self, prompts: Sequence[str]) -> None:
-        super()._encode(prompts)
-        new = [prompt for prompt in prompts if prompt not in self._prior_states]
+    def _load_prior_text(self) -> Encode:
         with without_values():
             tower = PriorText(self.config.prior_text)
         path = self.paths["prior_text"]
         load_strict(tower, load_checkpoint(path), what="ImageBind's text tower", path=path, ignore=_IMAGEBIND_UNUSED)
         tower.to(self.device).eval()
-        for prompt in new:
-            ids = torch.tensor([clip_tokenizer().encode(prompt, keep_end=False)], device=self.device)
-            self._prior_states[prompt] = tower(ids)[0].cpu()
+
+        def encode(text: str) -> dict[str, Tensor]:
+            ids = torch.tensor([clip_tokenizer().encode(text, keep_end=False)], device=self.device)
+            return {"states": tower(ids)[0].cpu()}
+
+        return encode
 
     def _latent_frames(self, frames: int) -> int:
         return latent_frames(frames)
 
     def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity:
-        text, mask = self._text_rows(self._encoded[self.text(prompt)])
+        text, mask = self._text_rows(self._encoded(prompt))
         spatial, temporal = self._prior_rows(prompt, noise)
         asked = plan.asked
         setting = Setting(int(self._rounded(asked.height)), int(self._rounded(asked.width)), asked.frames)
@@ -383,7 +404,8 @@ class V01Pipeline(Pipeline[V01Config]):
         numbers = self.config.prior
         tokens = numbers.spatial_priors + numbers.temporal_priors
         draw = torch.randn(1, tokens, numbers.prior_dim, generator=noise).to(self.device)
-        spatial, temporal = self.prior.draw(self._prior_states[prompt][None].to(self.device), draw)
+        states = self._read(self._prior_states, prompt)["states"]
+        spatial, temporal = self.prior.draw(states[None].to(self.device), draw)
         null = self.network.st_prior_embedder.y_embedding.to(spatial)[None]
         return (
             torch.cat([spatial, null[:, : numbers.spatial_priors]]),
@@ -392,6 +414,23 @@ class V01Pipeline(Pipeline[V01Config]):
 
     def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
         return self.video_vae.decode(latent, plan.frames)
+
+
+def _prior_of(config: PriorConfig, path: Path) -> PriorEstimator:
+    """The prior estimator from its file, whose other tensors are named in the log.
+
+    The released file is a training checkpoint: it may hold a copy of ImageBind's text tower (read here from ImageBind's
+    own file) and parts that serve the training losses alone. What belongs to the estimator is taken strictly.
+    """
+    with without_values():
+        prior = PriorEstimator(config)
+    state = read_network(path)
+    parts = {name.partition(".")[0] for name in prior.state_dict()}
+    others = sorted(name for name in state if name.partition(".")[0] not in parts)
+    if others:
+        log.info("%s: %d tensors are not the estimator's and are left out: %s", path, len(others), ", ".join(others))
+    load_strict(prior, state, what="JavisDiT v0.1's prior estimator", path=path, ignore=others)
+    return prior.eval().requires_grad_(False)
 
 
 def _fill(network: nn.Module, path: Path, what: str, ignore: tuple[str, ...] = ()) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,21 +29,30 @@ class Encoded:
     states: Tensor
     truncated: int
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, Tensor]) -> Encoded:
+        """From `arrays`."""
+        return cls(arrays["states"], int(arrays["truncated"]))
+
+    @property
+    def arrays(self) -> dict[str, Tensor]:
+        """As named tensors, for a `PromptStore`."""
+        return {"states": self.states, "truncated": torch.tensor(self.truncated)}
+
     def padded(self, length: int) -> Tensor:
         """The states with zeros behind, ``(length, dim)``."""
         return torch.nn.functional.pad(self.states, (0, 0, 0, length - len(self.states)))
 
 
-def encode_prompts(
-    prompts: Sequence[str], name: str, encoder: Path, tokenizer: Path, length: int, device: str, dtype: torch.dtype
-) -> list[Encoded]:
-    """Load the text encoder, encode, and free it again.
+def text_encoder(
+    name: str, encoder: Path, tokenizer: Path, length: int, device: str, dtype: torch.dtype
+) -> Callable[[str], Encoded]:
+    """Load a text encoder; what is returned encodes one prompt, and holds the encoder as long as it lives.
 
     Prompts go through one by one, padded to `length` with the padding masked, so that no prompt's states depend on
     the others.
 
     Args:
-        prompts: already cleaned.
         name: the encoder's class in transformers.
         encoder: its folder.
         tokenizer: the tokenizer's folder.
@@ -53,7 +62,7 @@ def encode_prompts(
     """
     words = _tokenizer(tokenizer)
     model = from_library("transformers", name, encoder, dtype).to(device)
-    return [_encode(prompt, words, model, length, device) for prompt in prompts]
+    return lambda prompt: _encode(prompt, words, model, length, device)
 
 
 def _encode(prompt: str, tokenizer: PreTrainedTokenizerBase, model: Any, length: int, device: str) -> Encoded:

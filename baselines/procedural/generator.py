@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast, get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from javisbench.clip import Clip, ClipSpec
 from javisbench.damages.sound import shifted
 from javisbench.errors import GenerationError, UsageError
 from javisbench.registry import did_you_mean
+from javisbench.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 MAX_SIDE = 4096
 MAX_SECONDS = 600.0
 ROOM_LEVEL = 2e-3
+SEED_COLUMN = "seed"
+"""The suite's own column that says which seed made a given picture."""
+
 _VARIED = "frame rates (15 to 50 fps) and lengths (0.8 to 1.2 times) differ by clip; -M rates=suite keeps the suite's"
 
 
@@ -42,6 +47,10 @@ class Procedural(Generator):
     The variant ``sync`` makes the scenes of `javisbench.baselines.procedural.sync` instead: eleven families, named by
     the suite's column ``family``, for judging metrics of synchrony. ``info`` then holds ``family``, ``expected``,
     ``events``, ``seen_only`` and ``heard_only``.
+
+    For video to sound it makes the sound that belongs to a picture of its own, exactly: the suite's column ``seed`` has
+    the seed that the picture was made with (``seed`` in its sidecar), and prompt and categories are the picture's. With
+    ``offset_s`` that sound is late or early, which metrics of synchrony should see.
 
     Args:
         variant: None or ``sync``.
@@ -57,6 +66,8 @@ class Procedural(Generator):
     uses_categories = True
 
     card_id: ClassVar[str] = "procedural"
+    tasks: frozenset[Task] = frozenset({"t2av", "v2a"})
+    condition_columns = (SEED_COLUMN,)
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
@@ -116,7 +127,35 @@ class Procedural(Generator):
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """One clip a request, in order."""
         for request in batch:
-            yield self._clip(request) if self.variant is None else self._scene(request)
+            if request.task == "v2a":
+                yield self._heard(request)
+            else:
+                yield self._made(request)
+
+    def _made(self, request: Request) -> Generated | Failed:
+        return self._clip(request) if self.variant is None else self._scene(request)
+
+    def _heard(self, request: Request) -> Generated | Failed:
+        """The sound of the clip whose picture is given."""
+        told = request.sample.extra.get(SEED_COLUMN, "").strip()
+        if not (told.isascii() and told.isdecimal() and len(told) < 20):
+            message = (
+                f"procedural knows the sound of its own pictures alone: the suite's column {SEED_COLUMN} is the seed "
+                f"that made the picture, a whole number; here it is {told[:40]!r}."
+            )
+            return Failed(request, "generate", "no_seed", message, retryable=False)
+        given = request.conditions.picture()
+        if given is None:
+            return Failed(request, "generate", "no_condition", "The suite gives no picture.", retryable=False)
+        plan = request.plan
+        if self.variant is None or self._rates == "suite":
+            # Events depend on how long the picture lasts.
+            frames, seconds = len(given.frames), len(given.frames) / given.fps
+            plan = replace(plan, frames=frames, fps=given.fps, audio_samples=max(1, round(seconds * plan.sample_rate)))
+        answer = self._made(replace(request, seed=int(told), plan=plan))
+        if isinstance(answer, Failed):
+            return replace(answer, request=request)
+        return replace(answer, request=request, clip=answer.clip.with_frames(np.zeros((0, 0, 0, 3), np.uint8)))
 
     def _scene(self, request: Request) -> Generated | Failed:
         plan = request.plan

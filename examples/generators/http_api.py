@@ -1,60 +1,46 @@
-"""A model behind an HTTP API: one POST a clip, the answer is an mp4 or a JSON object with the address of one.
+"""A model behind an HTTP API, where a description in TOML (hosted:FILE.toml, docs/generators.md) does not suffice.
 
-    MY_API_URL=https://example.org/v1/generate MY_API_KEY=... javisbench eval --suite demo \\
-        --model 'command:python examples/generators/http_api.py'
+    MY_API_URL=https://example.org/v1/videos MY_API_KEY=... javisbench eval --suite demo \\
+        --model 'command:python examples/generators/http_api.py' -M batch=4 -M timeout_s=3600
 
-The key comes from the environment; javisbench records neither it nor messages that hold it. Change `body` to what your
-API wants. Only https addresses (and this machine) are followed.
+A POST to $MY_API_URL starts a job ({"id": ...}), a GET of $MY_API_URL/ID tells its state ({"status": ..., "url": ...});
+an API that answers the POST with the mp4 or with {"url": ...} works too. `serve` does the rest: it looks after several
+jobs at a time, waits as long as a busy service asks (Retry-After) or ever longer, orders no clip twice (a header
+Idempotency-Key, and a list of the jobs in the run's folder, with which a run that was killed goes on), and reports a
+refused prompt once, with its reason. The key comes from the environment; javisbench records neither it nor messages
+that hold it. Only https addresses (and this machine) are followed, and the key goes to the host of $MY_API_URL alone.
+
+Change the fields to what your API wants; what must be computed (signatures, say) goes into methods.
 """
 
-import json
 import os
-import sys
-import urllib.error
-import urllib.request
-from pathlib import Path
-from urllib.parse import urlsplit
 
-LIMIT = 2**30
+from javisbench.baselines.hosted import Service, serve
 
 
-def body(request):
-    names = ("prompt", "seed", "width", "height", "duration_s", "fps")
-    return {name: request[name] for name in names}
+class MyApi(Service):
+    def authorization(self):
+        return {"Authorization": f"Bearer {os.environ['MY_API_KEY']}"} if "MY_API_KEY" in os.environ else {}
 
 
-def fetch(url, data=None, key=None):
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1"):
-        raise ValueError(f"{url} is no https address")
-    headers = {"Content-Type": "application/json"}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=600) as answer:
-        content = answer.read(LIMIT + 1)
-        if len(content) > LIMIT:
-            raise ValueError("the answer is longer than 1 GiB")
-        return answer.headers.get_content_type(), content
-
-
-def make_clip(request):
-    key = os.environ.get("MY_API_KEY")
-    kind, content = fetch(os.environ["MY_API_URL"], json.dumps(body(request)).encode(), key)
-    if kind == "application/json":
-        # The address may be another company's: it gets no key.
-        _, content = fetch(json.loads(content)["url"])
-    Path(request["output"] + ".mp4").write_bytes(content)
-
-
-for line in sys.stdin:
-    request = json.loads(line)
-    answer = {"id": request["id"], "status": "ok"}
-    try:
-        make_clip(request)
-    except urllib.error.HTTPError as error:
-        # What was refused stays refused; a busy server is asked once more.
-        retry = error.code == 429 or error.code >= 500
-        answer.update(status="failed", kind=f"http_{error.code}", message=str(error), retryable=retry)
-    except (OSError, ValueError, KeyError) as error:
-        answer.update(status="failed", message=f"{type(error).__name__}: {error}")
-    print(json.dumps(answer), flush=True)
+url = os.environ["MY_API_URL"]
+serve(
+    MyApi(
+        name="my-api",
+        key="MY_API_KEY",
+        submit=url,
+        body={
+            "prompt": "{prompt}",
+            "seed": "{seed}",
+            "width": "{width}",
+            "height": "{height}",
+            "duration_s": "{seconds}",
+        },
+        poll=url + "/{job}",
+        job="id",
+        status="status",
+        result="url",
+        reasons=("error.message", "message"),
+        refused=("content_policy_violation", "moderation_blocked"),
+    )
+)

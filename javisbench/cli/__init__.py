@@ -31,6 +31,7 @@ COMMANDS = {
     "clean": ("javisbench.cli.clean", "Show what runs take on disk, and free what is not needed."),
     "doctor": ("javisbench.cli.doctor", "Check machine, files and weights before a long run; forecast it."),
     "validate-metrics": ("javisbench.cli.validate_metrics", "Measure what each metric notices, on damaged clips."),
+    "votes": ("javisbench.cli.votes", "Collect what people say of clips, and compare metrics with it."),
     "suites": ("javisbench.cli.suites", "List, show and validate suites."),
     "models": ("javisbench.cli.models", "List and show generators."),
     "metrics": ("javisbench.cli.metrics", "List, show and check metrics."),

@@ -24,6 +24,15 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     ),
     "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype"),
     "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "precision", "seed"),
+    "Judges": (
+        "judge_url",
+        "judge_alias",
+        "judge_parallel",
+        "judge_rate",
+        "judge_budget",
+        "judge_price",
+        "judge_timeout",
+    ),
     "Machine": (
         "engine",
         "engine_address",

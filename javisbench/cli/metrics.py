@@ -146,6 +146,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     from javisbench.metrics.base import needed_features
     from javisbench.metrics.registry import METRICS
     from javisbench.protocol import PROTOCOLS
+    from javisbench.tasks import TASKS
 
     cls, plugin = METRICS.get(metric_id), METRICS.plugin(metric_id)
     card = {name: value for name, value in dataclasses.asdict(cls.card).items() if name != "formula" or value}
@@ -162,6 +163,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
         settings = dataclasses.asdict(cls.settings()) if cls.settings else {}
     encoders = {name: _encoder_facts(name, store) for name in sorted(names)}
     states = {facts["weights"] for facts in encoders.values()}
+    card["tasks"] = [task for task in TASKS if task in cls.card.tasks]
     better = {True: "higher", False: "lower", None: "neither"}[card.pop("higher_is_better")]
     low, high = card.pop("value_range")
     return {

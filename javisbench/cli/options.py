@@ -279,6 +279,49 @@ scoring_options = compose(
     click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a batch. [default: 1 on a CPU; what fills a GPU]"
     ),
+    click.option(
+        "--judge-url",
+        metavar="URL",
+        help="Where judges (judge:NAME) are asked: an OpenAI-compatible endpoint up to /v1, whose key is "
+        "$JAVISBENCH_JUDGE_KEY; or transformers:FOLDER. [default: $JAVISBENCH_JUDGE_URL]",
+    ),
+    click.option(
+        "--judge-alias",
+        metavar="NAME",
+        help="What the endpoint calls the judge's model. [default: as the question set]",
+    ),
+    click.option(
+        "--judge-parallel",
+        type=click.IntRange(min=1, max=256),
+        default=4,
+        show_default=True,
+        help="Requests at once.",
+    ),
+    click.option(
+        "--judge-rate",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="Most requests a minute. [default: any]",
+    ),
+    click.option(
+        "--judge-budget",
+        type=click.FloatRange(min=0),
+        metavar="USD",
+        help="US dollars that this command may spend on judges: a larger forecast is refused, then it stops.",
+    ),
+    click.option(
+        "--judge-price",
+        metavar="IN,OUT",
+        help="US dollars for a million tokens sent and answered. [default: as the question set]",
+    ),
+    click.option(
+        "--judge-timeout",
+        type=click.FloatRange(min=0, min_open=True, max=86400),
+        default=120.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Time that one answer may take.",
+    ),
 )
 
 

@@ -81,7 +81,8 @@ def command(clips: Path | str | None, **given: Any) -> int:
 
 def scoring_options(given: dict[str, Any]) -> Any:
     """The options of scoring, from those of a command."""
-    from javisbench.api import ScoringOptions
+    from javisbench.api import JudgeOptions, ScoringOptions
+    from javisbench.run.judging.options import parse_price
 
     return ScoringOptions(
         metrics=options.parse_metrics(given["metrics"]),
@@ -100,6 +101,15 @@ def scoring_options(given: dict[str, Any]) -> Any:
         slice_by=given["slice_by"],
         engine=given.get("engine", "local"),
         engine_address=given.get("engine_address"),
+        judge=JudgeOptions(
+            url=given["judge_url"],
+            alias=given["judge_alias"],
+            parallel=given["judge_parallel"],
+            rate=given["judge_rate"],
+            budget=given["judge_budget"],
+            price=parse_price(given["judge_price"]),
+            timeout_s=given["judge_timeout"],
+        ),
     )
 
 

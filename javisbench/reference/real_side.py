@@ -75,7 +75,7 @@ class RealClips:
 
     def sources(self, suite: Suite) -> Sequence[ClipSource]:
         """The real clips of the suite's samples."""
-        return [item.source for item in self.matched.items if item.source is not None]
+        return self.matched.sources
 
     def check(self, suite: Suite, wanted: Wanted) -> None:
         """Clips fit every protocol."""
@@ -243,14 +243,37 @@ def reference_kind(spec: str | None) -> Kind | None:
 
 
 def default_reference(suite: Suite, protocol: EvaluationProtocol) -> str | None:
-    """The cache that a suite of the hub brings for `javisbench-v1`, when it is on this machine already."""
+    """The cache that a suite of the hub brings for `javisbench-v1`, when it is on this machine already; the suite's own
+    clips where it gives a half of them, and has the other half, too."""
     from javisbench.cards import suite_cards
 
+    if not suite.task_facts.makes_both:
+        return "suite" if _has_other_half(suite) else None
     card = suite_cards().get(suite.name)
     if card is None or card.reference is None or protocol.base != "javisbench-v1":
         return None
     found = card.local_reference()
     return None if found is None else str(found)
+
+
+def _has_other_half(suite: Suite) -> bool:
+    """Whether the suite's real clips have what its models are to make: sound, or a picture; told by the first of them
+    that can be read."""
+    from javisbench.media import probe
+
+    try:
+        real = match_paths(suite, "path")
+    except UsageError:
+        return False
+    for source in real.sources:
+        if source.audio is not None or suite.task_facts.makes_picture:
+            return True
+        try:
+            with source.here() as here:
+                return probe(here.video).has_audio
+        except MediaError:
+            continue
+    return False
 
 
 def open_reference(spec: str | None, suite: Suite) -> Reference:
@@ -259,7 +282,8 @@ def open_reference(spec: str | None, suite: Suite) -> Reference:
     if kind is None:
         return NoReference()
     if kind == "suite":
-        return RealClips(match_paths(suite, "path"), "the suite's path column")
+        origin = "the suite's path column" if suite.task_facts.makes_both else "the suite's own clips"
+        return RealClips(match_paths(suite, "path"), origin)
     path = Path(str(spec))
     if kind == "folder":
         if holds_clips(str(spec)):

@@ -13,7 +13,7 @@ from javisbench.errors import RunError
 from javisbench.text import printable
 
 MAX_JSON_BYTES = 64 * 2**20
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_ID = re.compile(r"(?:[a-z]{1,16}:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def parse_json(text: bytes, where: str) -> Any:
@@ -98,7 +98,7 @@ class Checker:
         return text
 
     def id(self, value: str, field: str) -> str:
-        """The name of a metric."""
+        """The name of a metric, which may have a prefix (``judge:NAME``)."""
         if not _ID.fullmatch(value):
             self.fail(field, f"has the name {value[:80]!r}, which is not a metric id")
         return value

@@ -174,6 +174,35 @@ def judge(models: Sequence[StoredResult], metric: str, slice_name: str = OVERALL
     return Judge()(models, metric, slice_name)
 
 
+def judge_estimates(
+    name: str,
+    slice_name: str,
+    values: NDArray[np.float64],
+    contributions: NDArray[np.float64],
+    clusters: NDArray[np.intp] | None,
+    note: str | None = None,
+) -> Verdicts:
+    """Verdicts on models whose values were estimated together, as strengths are from votes; higher is better.
+
+    Args:
+        name: of what was estimated.
+        slice_name: of what it was estimated on.
+        values: of each model, NaN where there is none, ``(M,)``.
+        contributions: what each observation contributes to them, ``(n, M)``.
+        clusters: independent groups of observations, integers ``(n,)``; None where nothing can be tested.
+        note: why, or what else there is to say.
+    """
+    import math
+
+    told = tuple(None if math.isnan(value) else value for value in values.tolist())
+    places = tuple(place for place, value in enumerate(told) if value is not None)
+    found = _Evidence(told, len(contributions), places, contributions[:, list(places)], clusters, note=note)
+    if clusters is None or len(places) < 2 or found.n < MIN_N_TO_RANK:
+        return Verdicts(name, slice_name, told, found.n, (None,) * len(told), "ok", note)
+    tests = _Tests.of(found, True)
+    return Verdicts(name, slice_name, told, found.n, tests.ranks(told), "ok", note, tests)
+
+
 class Judge:
     """Judges models by a metric, over all samples or over a slice.
 

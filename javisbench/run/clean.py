@@ -15,6 +15,8 @@ from javisbench.run.manifest import DAMAGED
 
 FEATURES = "features"
 STAGING = "staging"
+PROMPTS = "prompts"
+"""Where models keep encoded prompts until every clip is made."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Usage:
         run: the folder.
         clips: its clips and their records; 0 for a folder that scores clips that lie elsewhere.
         features: what networks made of clips and prompts; scoring again needs them, results do not.
-        leftovers: temporary files of killed jobs, feature shards that cannot be read, a manifest that was set aside.
+        leftovers: temporary files and encoded prompts of killed jobs, feature shards that cannot be read, a manifest
+            that was set aside.
         results: everything else: scores, tables, manifest, log.
     """
 
@@ -66,7 +69,8 @@ def clean(run: Path, *, features: bool) -> int:
     with locked(run):
         for path in _leftovers(run):
             path.unlink(missing_ok=True)
-        shutil.rmtree(run / STAGING, ignore_errors=True)
+        for name in (STAGING, PROMPTS):
+            shutil.rmtree(run / name, ignore_errors=True)
         if features:
             shutil.rmtree(run / FEATURES, ignore_errors=True)
     after = usage(run)
@@ -80,7 +84,8 @@ def _refuse_other_folders(run: Path) -> None:
 
 def _leftovers(run: Path) -> Iterable[Path]:
     yield from stale_files(run)
-    yield from (path for path in (run / STAGING).rglob("*") if path.is_file())
+    for name in (STAGING, PROMPTS):
+        yield from (path for path in (run / name).rglob("*") if path.is_file())
     yield from (path for path in (run / DAMAGED,) if path.is_file())
     for shard in (run / FEATURES).glob("shard-*.safetensors"):
         if not shard_is_readable(shard):

@@ -23,6 +23,7 @@ from javisbench.durable import append_jsonl, read_json, write_bytes, write_json,
 from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
+from javisbench.run.clean import PROMPTS
 from javisbench.run.conform import conform_clip
 from javisbench.run.device import EngineName
 from javisbench.run.given import GivenFiles, brought
@@ -225,6 +226,7 @@ def generate_clips(
         job.sort_failures()
         return job.outcome
     generator.staging = run / "staging"
+    generator.prompt_folder = run / PROMPTS
     # Of a process that was killed; the caller holds the lock.
     shutil.rmtree(generator.staging, ignore_errors=True)
     with naming_package(generator, "load"):
@@ -232,12 +234,27 @@ def generate_clips(
     try:
         job.forget_failures(todo)
         job.forget_clips(todo)
+        _prepare(generator, todo)
         job.run(todo)
         job.sort_failures()
+        if not job.outcome.failed:
+            shutil.rmtree(generator.prompt_folder, ignore_errors=True)
     finally:
         generator.close()
         shutil.rmtree(generator.staging, ignore_errors=True)
     return job.outcome
+
+
+def _prepare(generator: Generator, todo: Sequence[Request]) -> None:
+    """Let the generator encode all prompts at once; what goes wrong is told of each clip, if it still does."""
+    try:
+        generator.prepare(todo)
+    except JavisbenchError:
+        raise
+    except Exception as error:
+        log.warning("%s cannot prepare all clips at once (%s)", generator.card_id, error)
+        log.debug("preparing failed", exc_info=error)
+        _free_memory()
 
 
 def _hashes(
@@ -302,7 +319,8 @@ class _Job:
             _plan_json(self.plan),
         ]
         if self.suite.task_facts.condition is not None:
-            facts.append({"task": request.task, "given": self._given.digests(request.conditions)})
+            told = {column: request.sample.extra.get(column) for column in self.generator.condition_columns}
+            facts.append({"task": request.task, "given": self._given.digests(request.conditions), "columns": told})
         if self.settings.dtype != "auto":
             facts.append(self.settings.dtype)
         if self.generator.uses_columns:
@@ -560,7 +578,8 @@ class _Job:
         with self._counting:
             append_jsonl(self.folder / "failures.jsonl", row)
             self.outcome.failed += 1
-            self._in_a_row += of_model
+            # A prompt that was refused says nothing of the next one.
+            self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
 
     def _check_limits(self) -> None:
@@ -625,7 +644,8 @@ def _after_error(
         yield from _answers(generator, left[:half], attempt)
         yield from _answers(generator, left[half:], attempt)
         return
-    if isinstance(error, SystemFaultError):
+    if isinstance(error, RunError):
+        # Nothing more can be made: a budget is spent, a key is not taken, the system failed.
         raise error
     fault = fault_of(error)
     if fault is not None and fault.certain:

@@ -22,6 +22,7 @@ from javisbench.results.checked_json import Checker
 from javisbench.results.parquet import SCORES, read_parquet
 from javisbench.results.run_folder import load_protocol, load_result, protocol_folder, read_failures, read_manifest
 from javisbench.run.generate import sample_seed
+from javisbench.run.judging.answers import join_answers
 from javisbench.run.log import run_log
 from javisbench.run.manifest import now_text, set_aside_if_damaged, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
@@ -427,6 +428,7 @@ def _copy(target: Path, parts: Sequence[_Part], chosen: Mapping[Place, _Part], p
     shards = [shard for part in parts for shard in sorted((part.folder / "features").glob("shard-*.safetensors"))]
     for number, shard in enumerate(shards):
         _link(shard, target / "features" / f"shard-{number:06d}.safetensors")
+    join_answers([part.folder for part in parts], target)
     rows = [part.failures[place] for place, part in chosen.items() if place in part.failures]
     write_jsonl(target / "failures.jsonl", rows)
 

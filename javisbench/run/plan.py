@@ -36,12 +36,15 @@ class ProtocolPlan:
         sample_metrics: id to metric.
         set_metrics: id to metric.
         unavailable: id to a cell without a value, which says why.
+        of_given: ids of metrics that nobody asked for by name and that say nothing of a model where the suite gives
+            what they look at: no table has them.
     """
 
     protocol: Protocol
     sample_metrics: dict[str, SampleMetric] = field(default_factory=dict)
     set_metrics: dict[str, SetMetric] = field(default_factory=dict)
     unavailable: dict[str, Cell] = field(default_factory=dict)
+    of_given: list[str] = field(default_factory=list)
 
     def specs(self, metric_id: str) -> dict[str, FeatureSpec]:
         """Role to feature of one metric; set metrics have the single role ``row``."""
@@ -90,7 +93,11 @@ def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[
     known = list(METRICS)
     groups = metric_groups()
     chosen: set[str] = set()
+    files: dict[str, None] = {}
     for name in ["all"] if requested is None else requested:
+        if METRICS.has_parameter(name) and name.endswith(".toml"):
+            files[name] = None
+            continue
         if name == "all":
             matching = _default_metrics(known, protocol)
         else:
@@ -101,7 +108,7 @@ def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[
                 f"There is no metric {name!r}.{near} Known: {', '.join(known)}; the groups {', '.join(groups)}; or all."
             )
         chosen.update(matching)
-    return [metric_id for metric_id in known if metric_id in chosen]
+    return [*(metric_id for metric_id in known if metric_id in chosen), *files]
 
 
 def _default_metrics(known: Iterable[str], protocol: Protocol) -> list[str]:
@@ -143,6 +150,14 @@ def make_plan(
     for protocol in protocols:
         part = ProtocolPlan(protocol)
         for metric_id in select_metrics(requested, protocol):
+            card = card_of(metric_id)
+            if card is not None and suite.task not in card.tasks:
+                if metric_id in (requested or ()):
+                    note = f"{suite.task} gives what it looks at: it would say nothing of the model"
+                    part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+                else:
+                    part.of_given.append(metric_id)
+                continue
             try:
                 _place(part, metric_id, suite, has_reference, encoders, variants, weights)
             except PluginError as error:
@@ -200,6 +215,9 @@ def _place(
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
     cls = METRICS.get(metric_id)
+    metric_id = cls.card.id  # of a judge of a file, what the file says
+    if metric_id in part.sample_metrics:
+        raise UsageError(f"Two question sets have the id {metric_id!r}. Give one of them another.")
     with METRICS.guarded(metric_id, "needs"):
         metric = cls()
         if cls.settings is not None:
@@ -291,11 +309,11 @@ def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Proto
 def _with_plugin_settings(part: ProtocolPlan) -> Protocol:
     """The protocol with all settings of the plugins in use, so that a result records its defaults too."""
     protocol = part.protocol
-    used = [(name, METRICS.get(name)) for name in (*part.sample_metrics, *part.set_metrics) if METRICS.plugin(name)]
+    used = {name: metric.settings for name, metric in (*part.sample_metrics.items(), *part.set_metrics.items())}
     encoders = {spec.encoder for spec in part.all_specs()}
-    for name, cls in (*used, *((name, ENCODERS.get(name)) for name in encoders if ENCODERS.plugin(name))):
-        if cls.settings is not None:
-            protocol = protocol.with_mounted(name, protocol.mounted(name, cls.settings))
+    for name, settings in (*used.items(), *((name, ENCODERS.get(name).settings) for name in encoders)):
+        if settings is not None:
+            protocol = protocol.with_mounted(name, protocol.mounted(name, settings))
     return protocol
 
 

@@ -25,6 +25,7 @@ from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_
 from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
+from javisbench.results.table import metric_order
 from javisbench.run.encode import (
     ContentIndex,
     EncodeSession,
@@ -34,6 +35,8 @@ from javisbench.run.encode import (
 )
 from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
+from javisbench.run.judging.options import JudgeOptions
+from javisbench.run.judging.stage import JUDGING, Judging, judges_of, served_otherwise
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.text import encodable
@@ -64,6 +67,7 @@ class ScoreSettings:
         precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
         limits: what one clip may cost.
         engine: where features are made.
+        judge: how judges are asked.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -73,6 +77,7 @@ class ScoreSettings:
     precision: Precision = "fp32"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     engine: Engine = field(default_factory=LocalEngine)
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
 
 
 @dataclass
@@ -173,12 +178,16 @@ class _Job:
             devices=self.settings.devices,
             listed=self.matched.places,
         )
+        limits, devices = self.settings.limits, self.settings.devices
+        self.judging = Judging(self.folder, self.plan, self.settings.judge, limits.patience_s, devices[0])
         try:
             self._encode()
+            self._judge()
             results = [self._score(part) for part in self.plan.parts]
             if self.session.store.forgotten:
                 self.progress.say(f"{self.session.store.forgotten} stored features have rotted: they are made anew")
                 self._encode()
+                self._judge()
                 results = [self._score(part) for part in self.plan.parts]
             return results
         finally:
@@ -197,6 +206,15 @@ class _Job:
         self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
         self.session.leave_device()
         self._count_audio()
+
+    def _judge(self) -> None:
+        """Ask judges about the clips that can be shown to them."""
+        for item in self.items:
+            if item.source is not None and item.source not in self.index.errors:
+                self.judging.add(item.sample, _name(item), item.repeat, self.index.hashes[item.source])
+        self.judging.ask(self.session.stored, self.progress)
+        for notice in served_otherwise(self.judging.facts()):
+            log.warning("%s", notice)
 
     def _text_specs(self, kind: str) -> frozenset[FeatureSpec]:
         return frozenset(spec for spec in self.plan.text_specs() if spec.subject == kind)
@@ -286,8 +304,9 @@ class _Job:
             try:
                 self._check_counted(part, metric_id, item)
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
+                answers = self.judging.answers(result.name, metric_id, metric, item.sample.id, item.repeat)
                 with METRICS.guarded(metric_id, f"score of {item.label}"):
-                    score = _checked(metric.score(features, replace(context, sample=item.sample)))
+                    score = _checked(metric.score(features, replace(context, sample=item.sample, answers=answers)))
             except PluginError as error:
                 result.failures.append(_failure(item, "metric", metric_id, error))
                 self._fail(metric_id, error, result)
@@ -448,7 +467,9 @@ def _rows_name(part: ProtocolPlan, spec: FeatureSpec, needs_real: bool) -> str:
 def scoring_steps(plan: ScorePlan, clips: int) -> list[Step]:
     """The stages of scoring so many clips, as far as they can be told beforehand."""
     protocols = [Step(SCORING + part.protocol.name, clips) for part in plan.parts]
-    return [Step(READING, clips), Step(ENCODING, clips), *protocols]
+    repeats = sum(metric.settings_in(protocol).repeats for _, metric, protocol in judges_of(plan))
+    judges = [Step(JUDGING, repeats * clips)] if repeats else []
+    return [Step(READING, clips), Step(ENCODING, clips), *judges, *protocols]
 
 
 def _name(item: Item) -> str:
@@ -541,10 +562,10 @@ def _summary(
             name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None, **_package(name)}
             for name, choice in job.plan.encoders.items()
         },
-        **({"plugins": plugins} if (plugins := _plugins(result.cells)) else {}),
+        **({"judges": judges} if (judges := job.judging.facts()) else {}),
+        **({"plugins": plugins} if (plugins := _plugins(part, result.cells)) else {}),
     }
-    order = [metric_id for metric_id in METRICS if metric_id in result.cells]
-    metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in order}
+    metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in metric_order(result.cells)}
     return {"schema": SUMMARY_SCHEMA, "run": run, "metrics": metrics, "failures": failures}
 
 
@@ -553,14 +574,17 @@ def _package(encoder: str) -> dict[str, str]:
     return {} if plugin is None else {"package": plugin.label}
 
 
-def _plugins(metrics: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What tables must know of metrics of other packages when these are gone (`StoredCard`)."""
+def _plugins(part: ProtocolPlan, metrics: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What tables must know of metrics of other packages, and of judges, when these are gone (`StoredCard`)."""
     found: dict[str, dict[str, Any]] = {}
     for metric_id in metrics:
         plugin, card = METRICS.plugin(metric_id), card_of(metric_id)
-        if plugin is not None:
+        if card is None and metric_id in part.sample_metrics:  # a judge of a file, which the registry does not know
+            card = part.sample_metrics[metric_id].card
+        if plugin is not None or METRICS.has_parameter(metric_id):
             names = ("title", "higher_is_better", "unit", "digits", "kind") if card is not None else ()
-            found[metric_id] = {"package": plugin.label, **{name: getattr(card, name) for name in names}}
+            package = "" if plugin is None else plugin.label
+            found[metric_id] = {"package": package, **{name: getattr(card, name) for name in names}}
     return found
 
 

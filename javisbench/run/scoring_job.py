@@ -17,6 +17,7 @@ from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
 from javisbench.run.device import EngineName, check_engine, pick_device, pick_devices
 from javisbench.run.held import held
+from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.manifest import (
     default_run_folder,
     hardware,
@@ -67,6 +68,7 @@ class ScoringOptions:
         engine: ``local``, or ``ray``: features are made by the machines of a Ray cluster (``javisbench[ray]``). Workers
             and batches are then those of each of its actors.
         engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
+        judge: where judges (``judge:NAME``) are asked, and what that may cost.
     """
 
     metrics: Sequence[str] | None = None
@@ -85,6 +87,7 @@ class ScoringOptions:
     patience_s: float = 60.0
     engine: EngineName = "local"
     engine_address: str | None = None
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
 
     def __post_init__(self) -> None:
         # Callers of the library give paths as text or as `Path`, whichever they have.
@@ -183,8 +186,10 @@ class ScoringJob:
         Raises:
             RunError: the folder is in use, or holds another shard's scores.
         """
+        from javisbench.run.judging.stage import check_judges
+
         _refuse_early(options)
-        plan_scoring(self.suite, options)
+        check_judges(plan_scoring(self.suite, options), self.run, options.judge)
         with held(self.run, progress) as shown:
             if self.matching is not None:  # what made clips that are scored in place can only be told by making them
                 set_aside_if_damaged(self.run)
@@ -219,6 +224,7 @@ def _clip_folder(
 def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
     """Make what is missing of a suite's clips and score them all, alone in the run folder."""
     from javisbench.matching import match_generated
+    from javisbench.run.judging.stage import check_judges
     from javisbench.run.score import scoring_steps
 
     # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
@@ -226,6 +232,7 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     plan = plan_scoring(job.suite, options)
     mine = job.suite.shard(*job.settings.shard)
     clips = len(mine) * job.settings.repeats
+    check_judges(plan, job.run, options.judge)
     with held(job.run, progress) as shown:
         _tell(plan, job.suite, shown)
         shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
@@ -330,6 +337,7 @@ def score_matched(
         precision=options.precision,
         limits=options.limits,
         engine=_engine(options),
+        judge=options.judge,
     )
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
@@ -395,7 +403,7 @@ def _end(run: Path, options: ScoringOptions, generations: Mapping[str, str], cir
 def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[str, dict[str, Any]]:
     """Protocol to how its scores are asked for, so that they can be made again."""
     asked = {
-        "metrics": None if options.metrics is None else list(options.metrics),
+        "metrics": None if options.metrics is None else [_told_from_anywhere(name) for name in options.metrics],
         "encoders": dict(options.encoders),
         "weights_dirs": [str(folder.resolve()) for folder in options.weights_dirs],
         "reference": shown(str(options.reference)) if is_url(options.reference) else options.reference,
@@ -408,6 +416,12 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
         part.protocol.name: {"protocol": protocol.name, **asked}
         for part, protocol in zip(plan.parts, named, strict=True)
     }
+
+
+def _told_from_anywhere(metric: str) -> str:
+    """A metric as asked for; of a judge's file the whole path."""
+    prefix, colon, path = metric.partition(":")
+    return f"{prefix}:{Path(path).expanduser().resolve()}" if colon and path.endswith(".toml") else metric
 
 
 def _model_card(card_id: str | None) -> dict[str, Any] | None:
@@ -435,16 +449,20 @@ def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
 
     for notice in suite.notices():
         progress.say(f"Suite {suite.name}: {notice}")
-    for line in plan_lines(plan):
+    for line in plan_lines(plan, suite):
         progress.say(line)
     warn_of_other_weights(plan)
     for notice in (*METRICS.notices(), *ENCODERS.notices()):
         log.warning("%s", notice)
 
 
-def plan_lines(plan: ScorePlan) -> list[str]:
-    """The plan in lines: protocols, metrics, what is missing and how to get it, stand-in weights."""
+def plan_lines(plan: ScorePlan, suite: Suite) -> list[str]:
+    """The plan in lines: protocols, metrics, what is left out or missing and how to get it, stand-in weights."""
     lines = []
+    facts = suite.task_facts
+    if left_out := list(dict.fromkeys(metric_id for part in plan.parts for metric_id in part.of_given)):
+        given = "sound" if facts.makes_picture else "picture"
+        lines.append(f"Left out, because the {given} is the suite's ({facts.title}): {', '.join(left_out)}")
     for part in plan.parts:
         computed = [*part.sample_metrics, *part.set_metrics]
         lines.append(f"Protocol {part.protocol.name}: {len(computed)} metrics ({', '.join(computed)})")

@@ -48,6 +48,7 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "whisper": "javisbench.metrics.encoders.whisper:WhisperEncoder",
         "dnsmos": "javisbench.metrics.encoders.dnsmos:DNSMOSEncoder",
         "videoreward": "javisbench.metrics.encoders.videoreward:VideoRewardEncoder",
+        "judge_view": "javisbench.metrics.encoders.judge_view:JudgeViewEncoder",
     },
     _wrong,
 )

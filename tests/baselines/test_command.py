@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -450,4 +451,57 @@ def test_conform_exact_brings_clips_to_the_setting(run: Run, suite: Suite, tmp_p
     clip = read_clip(folder / "clips/sample_0000.mp4")
     assert clip.frames.shape == (8, 24, 48, 3)
     differs = read_json(folder / "clips/sample_0000.json")["info"]["differs"]
-    assert differs == ["width 48 -> 32", "frames 8 -> 4"]
+    # An encoded sound is padded to whole packets.
+    assert differs == ["width 48 -> 32", "frames 8 -> 4", "sound 1 s -> 0.512 s"]
+
+
+# Clips that are not what was asked: 32x24 pixels, 4 frames at 8 fps, with half a second of sound.
+NOT_AS_ASKED = {
+    "no_sound": Clip(np.zeros((4, 24, 32, 3), np.uint8), Fraction(8), None, None),
+    "silent": Clip(np.zeros((4, 24, 32, 3), np.uint8), Fraction(8), np.zeros((1, 4000), np.float32), 8000),
+    "too_short": Clip(np.zeros((2, 24, 32, 3), np.uint8), Fraction(8), np.ones((1, 2000), np.float32), 8000),
+    "wrong_size": Clip(np.zeros((4, 48, 64, 3), np.uint8), Fraction(8), np.ones((1, 4000), np.float32), 8000),
+}
+COPIES = """
+import json, shutil, sys
+from pathlib import Path
+for line in sys.stdin:
+    request = json.loads(line)
+    source = Path(sys.argv[1], request["prompt"])
+    for suffix in (".mp4", ".wav"):
+        if source.with_suffix(suffix).exists():
+            shutil.copy(source.with_suffix(suffix), request["output"] + suffix)
+    print(json.dumps({"id": request["id"], "status": "ok"}), flush=True)
+"""
+
+
+def test_clips_that_are_not_as_asked_are_told_or_with_exact_refused(tmp_path: Path, ready: Path) -> None:
+    shutil.copy(ready, tmp_path / "good.mp4")
+    for name, clip in NOT_AS_ASKED.items():
+        write_clip(clip, tmp_path / f"{name}.mp4", tmp_path / f"{name}.wav")
+    (tmp_path / "s.csv").write_text("\n".join(["text", "good", *NOT_AS_ASKED, "missing"]))
+    suite = replace(load_suite(str(tmp_path / "s.csv")), setting=TINY)
+    (tmp_path / "copies.py").write_text(COPIES)
+    model = f"command:{shlex.join([sys.executable, str(tmp_path / 'copies.py'), str(tmp_path)])}"
+    kept = javisbench.generate(model, suite=suite, out=tmp_path / "kept", settings=GenerateSettings(max_failures=9))
+    assert [(r["sample_id"], r["kind"]) for r in read_jsonl(kept / "failures.jsonl")] == [("sample_0005", "no_file")]
+    told = [read_json(kept / f"clips/sample_000{n}.json")["info"]["differs"] for n in range(5)]
+    assert told == [
+        [],
+        ["sound -> none"],
+        ["sound -> silence"],
+        ["frames 4 -> 2", "sound 0.5 s -> 0.25 s"],
+        ["width 32 -> 64", "height 24 -> 48"],
+    ]
+    exact = javisbench.generate(
+        model, suite=suite.limited(5), params={"exact": "true"}, out=tmp_path / "exact", settings=GenerateSettings()
+    )
+    rows = read_jsonl(exact / "failures.jsonl")
+    assert [(row["sample_id"], row["kind"]) for row in rows] == [
+        ("sample_0001", "no_sound"),
+        ("sample_0002", "silent"),
+        ("sample_0003", "shape"),
+        ("sample_0004", "shape"),
+    ]
+    assert rows[2]["message"] == "Not as asked: frames 4 -> 2; sound 0.5 s -> 0.25 s."
+    assert clips(exact) == {"sample_0000"}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,15 +58,27 @@ def image_sr_create_model_and_diffusion(large_size, sr_timestep_respacing, sr_dr
     return Net("large"), Diffusion()
 """,
     "multimodal_dpm_solver_plus.py": """
-import random
+import os, random
+import torch
 class DPM_Solver:
     def __init__(self, model, alphas_cumprod):
         self.model = model
+    def level(self, noise, times):
+        # The original's mistake: with one row it asks the dictionary for its shape.
+        if times.shape[0] == 1:
+            times = times.expand(noise.shape[0])
+        return self.model.weight + 0 * times[0]
     def sample(self, noise, steps, order, skip_type, method):
         print("sampling, on the standard output")
         assert (steps, order, skip_type, method) == (20, 3, "logSNR", "singlestep")
+        rows = noise["video"].shape[0]
+        assert noise["audio"].shape[0] == rows
         shift = random.random() / 10
-        level = self.model.weight
+        level = self.level(noise, torch.zeros(rows))
+        if os.environ.get("STAND_IN_RAISES") == "plain":
+            raise Exception("a plain one")
+        if os.environ.get("STAND_IN_RAISES") == "nan":
+            level = level * float("nan")
         return {"video": noise["video"] * 0.05 + level + shift, "audio": noise["audio"] * 0.05 + level}
 """,
     "common.py": """
@@ -95,6 +112,67 @@ def generate(checkout: Path, out: Path, settings: GenerateSettings | None = None
     folder = javisbench.generate("mm-diffusion", suite=suite, params=given, out=out, settings=settings)
     assert read_jsonl(folder / "failures.jsonl") == []
     return folder
+
+
+@pytest.fixture
+def adapter(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[dict[str, Any]]]]:
+    """The adapter's program in this process: requests in, answers out."""
+    from javisbench.baselines import mm_diffusion_adapter
+
+    def ask(*requests: dict[str, Any]) -> list[dict[str, Any]]:
+        models = checkout / "models"
+        words = ["--repo", str(checkout), "--base", f"{models}/Landscape.pt", "--large", f"{models}/Landscape_SR.pt"]
+        answers = io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["adapter", *words])
+        monkeypatch.setattr(sys, "path", ["", *sys.path])
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(json.dumps(request) + "\n" for request in requests)))
+        monkeypatch.setattr(sys, "stdout", answers)
+        with torch.random.fork_rng():
+            mm_diffusion_adapter.main()
+        return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+    yield ask
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mm_diffusion"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_any_number_of_clips_is_made_though_the_sampler_fails_with_one_row(
+    adapter: Callable[..., list[dict[str, Any]]], tmp_path: Path, count: int
+) -> None:
+    requests = [{"id": f"s{n}", "seed": 7 + n, "output": str(tmp_path / f"s{n}")} for n in range(count)]
+    assert adapter(*requests) == [{"id": f"s{n}", "status": "ok"} for n in range(count)]
+    clips = [read_clip(tmp_path / f"s{n}.mp4") for n in range(count)]
+    assert [clip.frames.shape for clip in clips] == [(16, 256, 256, 3)] * count
+    assert all((tmp_path / f"s{n}.wav").stat().st_size == 44 + 2 * 25600 for n in range(count))
+    if count > 1:
+        # A clip depends on its seed alone, not on the clips before it.
+        last = {**requests[-1], "output": str(tmp_path / "again")}
+        assert adapter(last)[0]["status"] == "ok"
+        assert (tmp_path / "again.wav").read_bytes() == (tmp_path / f"s{count - 1}.wav").read_bytes()
+        assert (tmp_path / "again.wav").read_bytes() != (tmp_path / "s0.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "told"),
+    [("plain", "exception", "Exception: a plain one"), ("nan", "non_finite", "not finite")],
+)
+def test_what_the_original_raises_never_passes_for_a_clip(
+    adapter: Callable[..., list[dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    kind: str,
+    told: str,
+) -> None:
+    monkeypatch.setenv("STAND_IN_RAISES", how)
+    answers = adapter(*({"id": name, "seed": 1, "output": str(tmp_path / name)} for name in ("a", "b")))
+    assert [(answer["id"], answer["status"], answer["kind"]) for answer in answers] == [
+        ("a", "failed", kind),
+        ("b", "failed", kind),
+    ]
+    assert told in answers[0]["message"]
+    assert not list(tmp_path.glob("[ab].*"))
 
 
 @pytest.mark.slow

@@ -46,7 +46,8 @@ NAMES: list[tuple[str, dict[str, int], str]] = [
     ("vabench-i2av", {"frame_0.mp4": 0, "frame_1.jpg.mp4": 2}, "id"),
     ("avgen-bench", {"ads/Lute_ G_C chord 0_.mp4": 0, "movie_trailer/Lute_ G_C chord 0_.mp4": 2}, "name"),
     ("avgen-bench", {"ads.lute_g_c_chord_1.mp4": 1}, "id"),
-    ("vggsound", {"-0000000000_000030.mp4": 0, "a0000000002_000032.mp4": 2}, "id"),
+    ("vggsound", {"-0000000000_000030.wav": 0, "a0000000002_000032.flac": 2}, "id"),
+    ("vggsound-full", {"-0000000000_000030.wav": 0}, "name"),
 ]
 
 
@@ -58,7 +59,11 @@ def test_clips_are_found_by_the_suites_own_names(
     for file in files:
         touch(tmp_path / file)
     matched = match_folder(tmp_path, suite)
-    found = {item.source.video: item.sample.index for item in matched.items if item.source is not None}
+    found = {
+        item.source.video if suite.task_facts.makes_picture else item.source.audio: item.sample.index
+        for item in matched.items
+        if item.source is not None
+    }
     assert found == {tmp_path / file: index for file, index in files.items()}
     assert (matched.how, matched.extra) == (how, ())
 

@@ -71,6 +71,8 @@ def forecast_scoring(
     sample = [present[place] for place in _spread(len(present), count)]
     part = replace(suite, samples=tuple({item.sample.id: item.sample for item in sample}.values()))
     watch = _Watch()
+    # A forecast costs nothing: what judges would cost is told apart.
+    options = replace(options, judge=replace(options.judge, ask=False))
     with tempfile.TemporaryDirectory(prefix="javisbench-doctor-") as folder:
         # The reference in the job is matched to the part, so that real clips cost their share.
         score_matched(Path(folder), part, replace(matched, items=tuple(sample)), options, watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import weakref
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from javisbench.baselines.base import Failed, Generated, Plan, Request
 from javisbench.baselines.fingerprint import difference, hash_files
-from javisbench.baselines.javisdit import JavisDiT, text_encoder
+from javisbench.baselines.javisdit import JavisDiT, pipeline, text_encoder
 from javisbench.baselines.javisdit.pipeline import Cost
 from javisbench.baselines.javisdit.sampler import sampling_times
 from javisbench.cards import read_cards
@@ -231,6 +232,38 @@ def test_facts_are_told(generator, version):
     assert answer.info["truncated_tokens"] == len(prompt) + 1 - 40
     assert {"denoise", "decode", "encode_batch"} == set(answer.info["seconds"])
     assert answer.info["peak_bytes"] == {}
+
+
+def test_the_prior_reads_what_the_denoiser_reads(generator, monkeypatch):
+    """Score appended, then cleaned; ImageBind's tower never sees the prompt as it was given."""
+    model, read = generator("v0.1", steps="1"), []
+    true = pipeline.clip_tokenizer()
+
+    class Tokenizer:
+        def encode(self, text, *, keep_end):
+            read.append(text)
+            return true.encode(text, keep_end=keep_end)
+
+    monkeypatch.setattr(pipeline, "clip_tokenizer", Tokenizer)
+    [answer] = model.generate(requests(model, ["A <b>Gong</b> rings!"]))
+    assert read == [answer.info["prompt"]] == ["a gong rings! aesthetic score: 6.5."]
+
+
+def test_what_the_prior_file_holds_for_training_is_left_out_and_named(write_tiny, tmp_path, caplog):
+    config = write_tiny(tmp_path, "v0.1")
+    file = tmp_path / "JavisDiT-v0.1-prior" / "model.safetensors"
+    plain = load_file(file)
+    extra = {"text_encoder.modality_heads.text.proj.0.bias": torch.ones(2), "loss_head.temperature": torch.ones(1)}
+    save_file(plain | extra, file)
+    model = JavisDiT("v0.1", {"config": str(config), "weights": str(tmp_path)})
+    with caplog.at_level(logging.INFO, logger=pipeline.__name__):
+        model.load("cpu", "float32", WeightStore())
+    model.close()
+    assert all(name in caplog.text for name in extra)
+    # A part of the estimator itself that is too much is another estimator.
+    save_file(plain | {"prior_extractor.encoder.layers.7.norm1.bias": torch.ones(24)}, file)
+    with pytest.raises(WeightsError, match=r"unexpected.*layers\.7"):
+        model.load("cpu", "float32", WeightStore())
 
 
 def test_peak_memory_is_that_of_each_stage_on_a_gpu(monkeypatch):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from javisbench.baselines.javisdit.text import NEGATIVE_PROMPT, clean_caption, prepare_v01, prepare_v10
+from javisbench.baselines.diffusers_table import PIPELINES
+from javisbench.baselines.javisdit import JavisDiT
+from javisbench.baselines.javisdit.text import WAN_NEGATIVE_PROMPT, clean_caption, prepare_v01, prepare_v10
 
 
 def test_two_passes_equal_the_reference(golden_json):
@@ -43,7 +47,24 @@ def test_one_pass(text, cleaned):
 
 def test_v10_keeps_everything_but_white_space_and_broken_characters():
     assert prepare_v10("  A  DJ\n says\t&amp;amp; “hi” é\u00c3\u00a9 ") == 'A DJ says & "hi" éé'
-    assert prepare_v10(NEGATIVE_PROMPT).startswith("色调艳丽")
+
+
+def test_v10_moves_away_from_the_authors_whole_negative_prompt():
+    """Picture, then sound, as in the authors' inference configurations (225 characters)."""
+    negative = JavisDiT("v1.0").resolved()["negative_prompt"]
+    assert len(negative) == 225
+    assert negative.startswith("色调艳丽，过曝，")
+    assert "倒着走，低音质，差音质，" in negative
+    assert negative.endswith("录音质量差，业余录音")
+    digest = hashlib.sha256(negative.encode()).hexdigest()
+    assert digest == "a949badac6c12a21a0ca0fe5b34c32ca685ea29cc40714022d5851db92eefcc9"
+    # ftfy makes full-width signs plain, for Wan's own pipeline as well; nothing else changes.
+    assert prepare_v10(negative) == negative.replace("，", ",")
+
+
+def test_plain_wan_keeps_the_visual_sentence():
+    assert len(WAN_NEGATIVE_PROMPT) == 137
+    assert PIPELINES["WanPipeline"].negative_prompt == WAN_NEGATIVE_PROMPT
 
 
 @given(st.text(max_size=80))

@@ -1,0 +1,167 @@
+"""One exchange over HTTP: what came back, or that nothing did. Addresses are https, or this machine's own."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
+
+from javisbench.baselines.hosted.service import LOOPBACK
+from javisbench.durable import disk_trouble
+from javisbench.private import redacted, shown_address
+
+JSON_BYTES = 8 * 2**20
+FILE_BYTES = 2**30
+_CHUNK_BYTES = 2**20
+_REDIRECTS = 5
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request brought.
+
+    Attributes:
+        status: of HTTP; 0 when there was no (whole) answer.
+        value: the JSON that it holds, or None.
+        saved: whether it was a file, which now lies where it was wanted.
+        retry_after_s: seconds that the service asks to wait, or None.
+        trouble: why there was no answer.
+    """
+
+    status: int
+    value: Any = None
+    saved: bool = False
+    retry_after_s: float | None = None
+    trouble: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed later."""
+        return self.status in (0, 408, 425, 429) or self.status >= 500
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def exchange(
+    url: str,
+    *,
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    authorization: Mapping[str, str] | None = None,
+    target: Path | None = None,
+    timeout_s: float = _TIMEOUT_S,
+) -> Answer:
+    """POST `body`, or GET without one.
+
+    Args:
+        url: where; http that is not this machine's becomes https.
+        body: posted as JSON.
+        headers: further ones.
+        authorization: headers with the key; they are not sent on to another host.
+        target: where a file that comes back is written; what is JSON is returned all the same.
+        timeout_s: seconds without a sign of life.
+    """
+    first = urlsplit(url).hostname
+    opener = urllib.request.build_opener(_NoRedirects)
+    try:
+        for _ in range(_REDIRECTS):
+            url = _encrypted(url)
+            sent = {"User-Agent": "javisbench", **(headers or {})}
+            if urlsplit(url).hostname == first:
+                sent |= authorization or {}
+            data = None
+            if body is not None:
+                data = json.dumps(body).encode()
+                sent["Content-Type"] = "application/json"
+            request = urllib.request.Request(url, data, sent)
+            try:
+                with opener.open(request, timeout=timeout_s) as response:
+                    return _read(response, response.status, response.headers, target)
+            except urllib.error.HTTPError as error:
+                with error:
+                    onward = error.headers.get("Location") if body is None and error.code in range(301, 309) else None
+                    if onward is None:
+                        return _read(error, error.code, error.headers, None)
+                    url = urljoin(url, onward)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        told = shown_address(redacted(str(error))) or type(error).__name__
+        return Answer(0, trouble=f"no whole answer from {first}: {told}")
+    return Answer(310, trouble=f"{first} sends from one address to the next")
+
+
+def _encrypted(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        return url
+    if parts.scheme == "http":
+        return parts._replace(scheme="https").geturl()
+    raise ValueError(f"{parts.scheme or 'no scheme'} is not followed")
+
+
+def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -> Answer:
+    told = {"retry_after_s": _retry_after_s(headers.get("Retry-After"))}
+    kind = (headers.get_content_type() or "").lower()
+    length = headers.get("Content-Length")
+    if target is not None and status == 200 and not kind.endswith("json") and not kind.startswith("text/"):
+        size = _save(response, target)
+        if length is not None and length.isdigit() and int(length) != size:
+            target.unlink(missing_ok=True)
+            return Answer(0, trouble=f"the file broke off after {size} of {length} bytes")
+        return Answer(status, saved=True, **told)
+    content = response.read(JSON_BYTES + 1)
+    if len(content) > JSON_BYTES:
+        return Answer(status, None, trouble="the answer is longer than 8 MiB", **told)
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        text = " ".join(content[:300].decode("utf-8", "replace").split())
+        return Answer(status, None, trouble=f"{kind or 'an answer'} and no JSON: {text}", **told)
+    return Answer(status, value, **told)
+
+
+def _save(response: IO[bytes], target: Path) -> int:
+    size = 0
+    try:
+        with target.open("wb") as file:
+            while chunk := response.read(_CHUNK_BYTES):
+                size += len(chunk)
+                if size > FILE_BYTES:
+                    raise ValueError("the file is larger than 1 GiB")
+                _write(file, chunk, target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def _write(file: IO[bytes], chunk: bytes, target: Path) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        # A full disk is no trouble of the service.
+        raise disk_trouble(error, target) or error from error
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    """Seconds of a ``Retry-After``, which may be a number or a date."""
+    if not text:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None

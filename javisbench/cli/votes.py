@@ -1,0 +1,355 @@
+"""``javisbench votes``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from javisbench.cli import names, options, output
+
+if TYPE_CHECKING:
+    from javisbench.results.run_folder import StoredResult
+    from javisbench.results.votes.against import Agreement
+    from javisbench.results.votes.imported import Imported, Known
+    from javisbench.results.votes.people import Voters
+    from javisbench.stats import Estimate
+
+EPILOG = """\b
+Examples:
+  javisbench votes page runs/*/demo --out blind/ --pairs 40
+  javisbench votes import answers-*.csv --key blind-key.json --run runs/mine/demo --out votes.jsonl
+  javisbench votes import arena.csv --column winner=choice --answer 1=a --answer 2=b --out votes.jsonl
+  javisbench votes show votes.jsonl
+  javisbench votes agreement runs/*/demo --votes votes.jsonl
+  javisbench leaderboard build runs/*/demo --votes votes.jsonl --out site/
+"""
+SALT_BYTES = 32
+
+
+@click.group("votes", epilog=EPILOG)
+def command() -> None:
+    """Collect what people say of clips, and compare models and metrics with it."""
+
+
+votes_argument = click.argument("votes", type=click.Path(path_type=Path, dir_okay=False))
+votes_option = click.option(
+    "--votes", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File of votes (votes import)."
+)
+
+
+@command.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File of votes to write.")
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    type=options.Place(fetch=True, exists=True),
+    help="A run that was voted on; may be given several times. Votes on other models and clips are left out.",
+)
+@click.option(
+    "--suite",
+    metavar="NAME|FILE",
+    shell_complete=names.completer(names.suites, files=True),
+    help="Without runs: the prompts that were voted on.",
+)
+@click.option("--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Key of a page of blind pairs.")
+@click.option("--column", "columns", multiple=True, metavar="ROLE=NAME", help="Which column is what.")
+@click.option("--answer", "answers", multiple=True, metavar="CELL=a|b|tie|bad", help="What an answer means.")
+@click.option("--model", "models", multiple=True, metavar="NAME=NAME", help="A model's name there, and in the runs.")
+@click.option("--question", metavar="ID", help="What was asked, where no column says it.")
+@click.option(
+    "--salt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the secret of pseudonyms, made if it is not there: with it, later imports know the same voters. "
+    "[default: a secret that is forgotten]",
+)
+@click.option("--keep-names", is_flag=True, help="Keep voters' names as they are. They are personal data.")
+@options.json_option
+@options.verbosity
+def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> int:
+    """Read votes on pairs, or ratings, from FILES and write them as one file of votes.
+
+    FILES are CSV, JSON lines, a JSON list, VBench's annotations, or the answers that a page of `votes page` saved.
+    """
+    from javisbench.results.votes.imported import ImportOptions, import_votes
+    from javisbench.results.votes.page_key import load_key
+    from javisbench.results.votes.record import save_votes
+
+    options.setup_logging(quiet, verbose)
+    read = ImportOptions(
+        columns=options.parse_pairs("--column", given["columns"]),
+        answers=options.parse_pairs("--answer", given["answers"]),
+        models=options.parse_pairs("--model", given["models"]),
+        question=given["question"],
+        keys={key.page: key for key in map(load_key, given["keys"])},
+        salt=_salt(given["salt"], given["keep_names"]),
+    )
+    found = import_votes(files, read, _known(given["runs"], given["suite"]))
+    save_votes(found.votes, out)
+    if as_json:
+        output.json_document(
+            {
+                "votes": len(found.votes.votes),
+                "left_out": found.votes.left_out,
+                "sources": found.votes.sources,
+                "notices": found.votes.notices,
+                "file": str(out),
+            }
+        )
+    else:
+        _print_imported(found, out, quiet, checked=bool(given["runs"]))
+    return 0
+
+
+def _salt(path: Path | None, keep_names: bool) -> bytes | None:
+    import secrets
+
+    from javisbench.durable import write_bytes
+    from javisbench.errors import UsageError
+
+    if keep_names:
+        if path is not None:
+            raise UsageError("Give either --keep-names or --salt.")
+        return None
+    if path is None:
+        return secrets.token_bytes(SALT_BYTES)
+    if not path.exists():
+        write_bytes(path, secrets.token_hex(SALT_BYTES).encode() + b"\n")
+        path.chmod(0o600)
+    salt = path.read_bytes().strip() if path.is_file() and path.stat().st_size < 2**16 else b""
+    if len(salt) < SALT_BYTES:
+        raise UsageError(f"{path} is no secret of pseudonyms: it has less than {SALT_BYTES} bytes. Name a new file.")
+    return salt
+
+
+def _known(runs: tuple[Path, ...], suite: str | None) -> Known | None:
+    from javisbench.errors import UsageError
+    from javisbench.results.votes.imported import Known
+
+    if runs and suite:
+        raise UsageError("Give either --run or --suite: runs know their suite.")
+    if runs:
+        return Known.of_runs(_first_results(runs))
+    if suite is None:
+        return None
+    from javisbench.suite import load_suite
+
+    return Known.of_suite(load_suite(suite))
+
+
+def _first_results(runs: Sequence[Path]) -> list[StoredResult]:
+    from javisbench.results.run_folder import load_result
+
+    return [load_result(run) for run in runs]
+
+
+def _print_imported(found: Imported, out: Path, quiet: bool, *, checked: bool) -> None:
+    from javisbench.results.votes.people import hear, votes_lines
+
+    for why, count in sorted(found.votes.left_out.items(), key=lambda item: -item[1]):
+        output.line(f"left out {count:,}: {why} (first: {found.first[why]})", err=True)
+    if not quiet:
+        for notice in found.votes.notices:
+            output.line(notice, err=True)
+        if not checked:
+            output.line("Whether models and clips are there was not checked: no --run was given.", err=True)
+        voters = {"pseudonyms": "Voters have pseudonyms.", "kept": "Voters' names were kept: they are personal data."}
+        for line in votes_lines(hear(found.votes)):
+            if not line.startswith("Not counted"):
+                output.line(line, err=True)
+        if found.votes.names in voters:
+            output.line(voters[found.votes.names], err=True)
+    output.line(out)
+
+
+@command.command("show")
+@votes_argument
+@click.argument("runs", nargs=-1, type=options.Place(fetch=True, exists=True))
+@click.option("--aspect", help="With runs: by the categories of this aspect.")
+@click.option("--voters", is_flag=True, help="Every voter: how many votes, and how often others say the same.")
+@click.option(
+    "--format", "kind", type=click.Choice(["table", "markdown", "csv", "latex", "json"]), default="table",
+    show_default=True,
+)  # fmt: skip
+@options.seed_option
+@options.json_option
+@options.verbosity
+def show(
+    votes: Path,
+    runs: tuple[Path, ...],
+    aspect: str | None,
+    voters: bool,
+    kind: str,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Print how models stand by VOTES, of the models and prompts of RUNS where some are given."""
+    from javisbench.cli.report import print_table
+    from javisbench.errors import UsageError
+    from javisbench.publish.export import render, table_json
+    from javisbench.registry import did_you_mean
+    from javisbench.results.votes.people import check_voted, hear, people_table, voters_of
+    from javisbench.results.votes.record import load_votes
+
+    options.setup_logging(quiet, verbose)
+    heard = hear(load_votes(votes), _first_results(runs))
+    check_voted(heard)
+    known = [found.id for found in heard.aspects]
+    if aspect is not None and not runs:
+        raise UsageError("Categories are known from runs: name the runs that were voted on.")
+    if aspect is not None and aspect not in known:
+        raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, known)} Known: {', '.join(known)}.")
+    table = people_table(heard, aspect, seed=seed)
+    facts = voters_of(heard.votes.votes, seed=seed) if voters else None
+    if as_json or kind == "json":
+        from dataclasses import asdict
+
+        output.json_document(table_json(table) | ({} if facts is None else {"voters": asdict(facts)}))
+        return 0
+    if kind != "table":
+        output.document(render(table, kind))
+    else:
+        print_table(table)
+    if facts is not None:
+        _print_voters(facts)
+    return 0
+
+
+def _print_voters(found: Voters) -> None:
+    from rich.table import Table
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.0f} %"
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("voter", "votes", "others say the same", "of", "ties", "first-named preferred"):
+        table.add_column(heading, justify="left" if heading == "voter" else "right", no_wrap=True)
+    for own in found.voters:
+        cells = (own.voter, f"{own.votes:,}", share(own.same), f"{own.shared:,}", share(own.ties), share(own.first))
+        table.add_row(*output.cells(*cells))
+    output.line()
+    output.console().print(table)
+
+
+@command.command("agreement")
+@click.argument("runs", nargs=-1, required=True, type=options.Place(fetch=True, exists=True))
+@votes_option
+@click.option("--protocol", help="Which of the runs' protocols. [default: the first that all have]")
+@click.option(
+    "--metrics",
+    metavar="ID,...",
+    shell_complete=names.completer(names.metrics, listed=True),
+    help="Metric ids. [default: all scores]",
+)
+@options.seed_option
+@options.json_option
+@options.verbosity
+def agreement(
+    runs: tuple[Path, ...],
+    votes: Path,
+    protocol: str | None,
+    metrics: str | None,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Compare every metric and judge of RUNS with what people said of the same clips."""
+    from javisbench.results.votes.against import agreements, people_with_people
+    from javisbench.results.votes.people import check_voted, hear
+    from javisbench.results.votes.record import load_votes
+
+    options.setup_logging(quiet, verbose)
+    results = _of_one_protocol(runs, protocol)
+    heard = hear(load_votes(votes), results)
+    check_voted(heard)
+    chosen = options.parse_metrics(metrics)
+    found = {q: agreements(heard, results, q, chosen, seed=seed) for q in heard.votes.asked}
+    people = {question: people_with_people(heard, question) for question in heard.votes.asked}
+    if as_json:
+        output.json_document(
+            {
+                "protocol": results[0].protocol_label,
+                "left_out": dict(heard.left_out),
+                "people": {q: {"same_side": p.same_side, "n": p.n} for q, p in people.items()},
+                "metrics": [one.to_json() for own in found.values() for one in own],
+            }
+        )
+        return 0
+    output.line(f"Protocol {results[0].protocol_label}, {len(results)} models, {len(heard.votes.votes):,} votes")
+    if any(result.stand_in for result in results):
+        output.line("STAND-IN WEIGHTS: nothing here is true of a trained network.")
+    for question, own in found.items():
+        if len(found) > 1:
+            output.line(f"\n{question}")
+        _print_agreements(own)
+        ceiling = people[question]
+        if ceiling.same_side is not None:
+            output.line(
+                f"People: two voters of one pair prefer the same clip in {100 * ceiling.same_side:.1f} % "
+                f"({ceiling.n:,} pairs of votes)."
+            )
+    for why, count in heard.left_out.items():
+        output.line(f"left out {count:,} votes: {why}", err=True)
+    return 0
+
+
+def _of_one_protocol(runs: Sequence[Path], protocol: str | None) -> list[StoredResult]:
+    """A result of each run, all under one protocol."""
+    from javisbench.errors import UsageError
+    from javisbench.results.run_folder import load_results
+
+    by_run = [{result.protocol_label: result for result in load_results(run)} for run in runs]
+    shared = [label for label in by_run[0] if all(label in own for own in by_run)]
+    chosen = [label for label in shared if protocol in (None, label, by_run[0][label].protocol)]
+    if not chosen:
+        told = "; ".join(f"{run}: {', '.join(own)}" for run, own in zip(runs, by_run, strict=True))
+        what = (
+            "The runs have no protocol in common" if protocol is None else f"Not all runs were scored under {protocol}"
+        )
+        raise UsageError(f"{what} ({told}). Score them under one: javisbench score RUN --protocol NAME")
+    results = [own[chosen[0]] for own in by_run]
+    names_ = [result.model for result in results]
+    doubled = sorted({name for name in names_ if names_.count(name) > 1})
+    if doubled:
+        raise UsageError(f"Two of the runs are of {doubled[0]}: votes do not say which of them they are about.")
+    return results
+
+
+def _print_agreements(found: Sequence[Agreement]) -> None:
+    from rich.table import Table
+
+    from javisbench.results.table import column
+
+    table = Table(box=None, pad_edge=False)
+    headings = ("metric", "votes", "pairs right", "ties wrong", "tau by prompt", "prompts", "tau of models", "models")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
+    for one in found:
+        cells = (
+            column(one.metric).heading,
+            f"{one.accuracy.n:,}",
+            _told(one.accuracy),
+            "-" if one.strict is None else f"{one.strict:.3f}",
+            _told(one.tau),
+            f"{one.tau.n:,}",
+            "-" if one.models_tau is None else f"{one.models_tau:.2f}",
+            str(one.models),
+        )
+        table.add_row(*output.cells(*cells))
+    output.console().print(table)
+    for one in found:
+        for why, count in one.lacking.items():
+            output.line(f"{one.metric}: {count:,} of {one.votes + one.ties:,} votes have no values: {why}", err=True)
+
+
+def _told(found: Estimate) -> str:
+    if found.value is None:
+        return "-"
+    return f"{found.value:.3f}" + ("" if found.ci_low is None else f" [{found.ci_low:.3f}, {found.ci_high:.3f}]")

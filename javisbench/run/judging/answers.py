@@ -1,0 +1,65 @@
+"""What judges said, kept in the run's folder as it came: each answer is written before anything is made of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from javisbench.durable import append_jsonl, read_jsonl, write_jsonl
+from javisbench.run.judging.judge import Reply
+
+FILE = "answers.jsonl"
+
+
+class Answers:
+    """Key to reply, in ``answers.jsonl``; a line torn by a kill counts as not answered.
+
+    Args:
+        run: the run's folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / FILE
+        self._lock = threading.Lock()
+        rows = ((row.get("key"), row) for row in read_jsonl(self._path))
+        self._rows: dict[str, dict[str, Any]] = {key: row for key, row in rows if isinstance(key, str)}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def get(self, key: str) -> Reply:
+        """A stored reply.
+
+        Raises:
+            KeyError: there is none.
+        """
+        row = self._rows[key]
+        text, refusal, finish, model = (str(row.get(name) or "") for name in ("text", "refusal", "finish", "model"))
+        sent, answered = (_count(row.get(name)) for name in ("input_tokens", "output_tokens"))
+        return Reply(text, refusal, finish, model, sent, answered)
+
+    def keep(self, key: str, reply: Reply, about: dict[str, Any]) -> None:
+        """Write a reply to the disk, at once.
+
+        Args:
+            key: of the answer.
+            reply: as it came.
+            about: what it is about, for readers: metric, sample, repeats, questions.
+        """
+        row = {"key": key, **about, **vars(reply)}
+        with self._lock:
+            append_jsonl(self._path, row)
+            self._rows[key] = row
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def join_answers(parts: Iterable[Path], target: Path) -> None:
+    """Write the answers of several runs into one, each key once, in the order of keys."""
+    rows = {str(row["key"]): row for part in parts for row in read_jsonl(part / FILE) if "key" in row}
+    if rows:
+        write_jsonl(target / FILE, [rows[key] for key in sorted(rows)])

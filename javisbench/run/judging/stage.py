@@ -1,0 +1,338 @@
+"""The stage in which judges are asked: what is missing, what that will cost, asking, and what came of it.
+
+Every answer is kept under a key of clip, words, model and sampling, and asked for once. What has the right form counts;
+what has not is a failure of that clip with the judge's words, and stays one until its settings change.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
+from javisbench.metrics.judges.inquiry import inquiry
+from javisbench.metrics.judges.metric import JudgeMetric
+from javisbench.run.judging.answers import FILE, Answers
+from javisbench.run.judging.asking import Asking, Task
+from javisbench.run.judging.case import Case
+from javisbench.run.judging.options import LOCAL, URL_VARIABLE, JudgeOptions, Price
+
+if TYPE_CHECKING:
+    from javisbench.metrics.base import SampleMetric
+    from javisbench.metrics.encoders.base import Features, FeatureSpec
+    from javisbench.protocol import Protocol
+    from javisbench.run.judging.judge import Judge, Reply
+    from javisbench.run.plan import ScorePlan
+    from javisbench.run.progress import Progress
+    from javisbench.suite import Sample
+
+log = logging.getLogger(__name__)
+JUDGING = "asking judges"
+
+
+def judges_of(plan: ScorePlan) -> list[tuple[str, JudgeMetric, Protocol]]:
+    """The judges of a plan, with their ids and protocols."""
+    return [
+        (metric_id, metric, part.protocol)
+        for part in plan.parts
+        for metric_id, metric in part.sample_metrics.items()
+        if isinstance(metric, JudgeMetric)
+    ]
+
+
+def open_judge(options: JudgeOptions, device: str = "cpu") -> Judge:
+    """The judge that the options name, local models on `device`; nothing is asked yet.
+
+    Raises:
+        UsageError: they name none, or it cannot be had here.
+    """
+    place = options.place
+    if place is None:
+        raise UsageError(
+            f"A judge is asked for, and nobody said where it is. Give the URL of an OpenAI-compatible endpoint with "
+            f"--judge-url or in ${URL_VARIABLE} (a local vLLM: http://localhost:8000/v1), or --judge-url "
+            f"{LOCAL}FOLDER for a model's folder.",
+            kind="no_endpoint",
+        )
+    if place.startswith(LOCAL):
+        from javisbench.run.judging.local_model import LocalModel
+
+        return LocalModel(Path(place.removeprefix(LOCAL)).expanduser(), device)
+    from javisbench.run.judging.endpoint import Endpoint
+
+    return Endpoint(place, options)
+
+
+def check_judges(plan: ScorePlan, run: Path, options: JudgeOptions) -> None:
+    """Before clips are made or read: see whether the judges of a plan can be asked.
+
+    A run that has answers may need no more of them: then that is seen when it is known what is missing.
+
+    Raises:
+        UsageError: there is no endpoint, or its key is wrong.
+    """
+    if not judges_of(plan) or not options.ask:
+        return
+    try:
+        judge = open_judge(options)
+        try:
+            judge.check()
+        finally:
+            judge.close()
+    except UsageError as error:
+        if not (run / FILE).is_file():
+            raise
+        log.info("%s", error.message)
+
+
+@dataclass
+class Judging:
+    """The judges of one job.
+
+    Attributes:
+        run: the run's folder.
+        plan: which judges there are.
+        options: how they are asked.
+        patience_s: seconds that an endpoint may be out of reach.
+        device: torch device of local models.
+    """
+
+    run: Path
+    plan: ScorePlan
+    options: JudgeOptions
+    patience_s: float
+    device: str = "cpu"
+    _cases: dict[tuple[str, str, str, int], Case | JavisbenchError] = field(default_factory=dict)
+    _rejected: dict[str, FeatureError] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._answers = Answers(self.run) if judges_of(self.plan) else None
+
+    def add(self, sample: Sample, label: str, clip_repeat: int, content: str) -> None:
+        """Put a clip before all judges."""
+        for metric_id, metric, protocol in judges_of(self.plan):
+            found: Case | JavisbenchError
+            try:
+                found = Case.of(metric, protocol, sample, label, clip_repeat, content)
+            except JavisbenchError as error:
+                found = error
+            self._cases[protocol.name, metric_id, sample.id, clip_repeat] = found
+
+    def answers(
+        self, protocol: str, metric_id: str, metric: SampleMetric, sample_id: str, clip_repeat: int
+    ) -> tuple[dict[str, int], ...]:
+        """What a judge said of a clip, by repeat; nothing for a metric that is no judge.
+
+        Raises:
+            FeatureError: it did not answer in form, or was not asked.
+            MetricError: nothing is asked of this clip.
+        """
+        if not isinstance(metric, JudgeMetric) or self._answers is None:
+            return ()
+        case = self._cases[protocol, metric_id, sample_id, clip_repeat]
+        if isinstance(case, JavisbenchError):
+            raise case
+        try:
+            return case.answers(self._answers)
+        except FeatureError:
+            rejected = next((self._rejected[k] for k in self._keys(case) if k in self._rejected), None)
+            if rejected is not None:
+                raise rejected from None
+            raise
+
+    @staticmethod
+    def _keys(case: Case) -> Iterator[str]:
+        own = case.settings
+        yield from (case.key(repeat, attempt) for repeat in range(own.repeats) for attempt in range(own.tries))
+
+    def ask(self, view: Callable[[str, FeatureSpec], Features], progress: Progress) -> None:
+        """Ask what is missing.
+
+        Args:
+            view: gives what a judge sees of a clip, by its content; raises `FeatureError` where there is nothing.
+            progress: shown to the user.
+
+        Raises:
+            UsageError: no endpoint, wrong key, unknown model, or a budget that the forecast exceeds. Nothing was paid.
+            SystemFaultError: the endpoint is out of reach, or the budget is spent; the same command goes on later.
+        """
+        if self._answers is None or not self.options.ask:
+            return
+        tasks = list(self._missing())
+        if not tasks:
+            return
+        self._tell(tasks, progress)
+        judge = open_judge(self.options, self.device)
+        try:
+            judge.check()
+            with progress.stage(JUDGING, len(tasks), "requests") as stage:
+                asking = Asking(
+                    judge, self._answers, self.options, self.patience_s, stage, self._spent, works=self._has_worked()
+                )
+                self._rejected = asking.run(tasks, self._viewing(view))
+        finally:
+            judge.close()
+
+    def _missing(self) -> Iterator[Task]:
+        """The answers that are not there, each once, though several protocols or equal clips may want it."""
+        assert self._answers is not None
+        seen = set()
+        for (_, metric_id, _, _), case in self._cases.items():
+            if isinstance(case, JavisbenchError):
+                continue
+            for repeat in range(case.settings.repeats):
+                attempt = case.next_attempt(repeat, self._answers)
+                if attempt is not None and (key := case.key(repeat, attempt)) not in seen:
+                    seen.add(key)
+                    yield Task(metric_id, case, repeat, attempt, key)
+
+    def _has_worked(self) -> bool:
+        """Whether any such request was answered by an earlier job."""
+        assert self._answers is not None
+        cases = (case for case in self._cases.values() if isinstance(case, Case))
+        return any(key in self._answers for case in cases for key in self._keys(case))
+
+    @staticmethod
+    def _viewing(view: Callable[[str, FeatureSpec], Features]) -> Callable[[Task], Any]:
+        def shown(task: Task) -> Any:
+            case = task.case
+            features = view(case.content, case.spec)
+            limit = case.metric.questions.token_limit
+            return inquiry(case.words, features, case.settings, limit, task.repeat, task.attempt, task.key)
+
+        return shown
+
+    def _price(self, case: Case) -> Price | None:
+        own = case.metric.questions.price
+        return self.options.price or (None if own is None else (own.input, own.output))
+
+    def _spent(self, task: Task, reply: Reply) -> float:
+        """US dollars that a reply has cost, as far as is known."""
+        price = self._price(task.case)
+        if price is None:
+            return 0.0
+        return (reply.input_tokens * price[0] + reply.output_tokens * price[1]) / 1e6
+
+    def _tell(self, tasks: Sequence[Task], progress: Progress) -> None:
+        """The forecast, a line a judge.
+
+        Raises:
+            UsageError: it exceeds the budget, or there is a budget and no price.
+        """
+        total = 0.0
+        for forecast in forecasts(tasks, self.options):
+            progress.say(forecast.line)
+            if self.options.budget is not None and forecast.cost is None:
+                raise UsageError(
+                    f"A budget is given and {forecast.metric}'s price is not known. Give it with --judge-price IN,OUT "
+                    f"in US dollars for a million tokens, or in the question set ([price])."
+                )
+            total += forecast.cost or 0.0
+        if self.options.budget is not None and total > self.options.budget:
+            raise UsageError(
+                f"Asking the judges would cost about {total:,.2f} US dollars, and the budget is "
+                f"{self.options.budget:,.2f}. Nothing was asked. Raise --judge-budget, or ask less: --limit, or "
+                f"--protocol NAME+judge:SET.repeats=1."
+            )
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """For the summary: of each judge its set, model, and what answering took, over all answers that count."""
+        if self._answers is None:
+            return {}
+        found: dict[str, dict[str, Any]] = {}
+        for (_, metric_id, _, _), case in self._cases.items():
+            if isinstance(case, JavisbenchError):
+                continue
+            questions, own = case.metric.questions, case.settings
+            fact = found.setdefault(
+                metric_id,
+                {"title": questions.title, "source": questions.source, "model": own.model_name, "answers": 0,
+                 "input_tokens": 0, "output_tokens": 0, "served": []},
+            )  # fmt: skip
+            for key in dict.fromkeys(self._keys(case)):
+                if key in self._answers:
+                    reply = self._answers.get(key)
+                    fact["answers"] += 1
+                    fact["input_tokens"] += reply.input_tokens
+                    fact["output_tokens"] += reply.output_tokens
+                    fact["served"] = sorted({*fact["served"], reply.model} - {""})
+        return found
+
+
+@dataclass(frozen=True)
+class JudgeForecast:
+    """What asking one judge would take.
+
+    Attributes:
+        metric: its id.
+        model: as its maker calls it.
+        requests: how many.
+        input_tokens: sent, by rule of thumb.
+        output_tokens: answered, likewise.
+        cost: US dollars; None where no price is known.
+    """
+
+    metric: str
+    model: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+
+    @property
+    def line(self) -> str:
+        """As a sentence."""
+        cost = "price not known (--judge-price)" if self.cost is None else f"about {self.cost:,.2f} US dollars"
+        return (
+            f"{self.metric}: {self.requests:,} requests to {self.model}, about {self.input_tokens:,} tokens sent and "
+            f"{self.output_tokens:,} answered, {cost}; tries after answers out of form come on top"
+        )
+
+
+def forecasts(tasks: Sequence[Task], options: JudgeOptions) -> list[JudgeForecast]:
+    """What some requests would take, by judge."""
+    together: dict[tuple[str, str], list[Task]] = {}
+    for task in tasks:
+        together.setdefault((task.metric_id, task.case.settings.model_name), []).append(task)
+    found = []
+    for (metric_id, model), own in together.items():
+        estimates = [task.case.estimate() for task in own]
+        sent, answered = (sum(column) for column in zip(*estimates, strict=True))
+        listed = own[0].case.metric.questions.price
+        price = options.price or (None if listed is None else (listed.input, listed.output))
+        cost = None if price is None else (sent * price[0] + answered * price[1]) / 1e6
+        found.append(JudgeForecast(metric_id, model, len(own), sent, answered, cost))
+    return found
+
+
+def forecast_suite(plan: ScorePlan, clips: Sequence[tuple[Sample, int]], options: JudgeOptions) -> list[JudgeForecast]:
+    """What judging all of some clips would take, before there are any.
+
+    Args:
+        plan: with the judges.
+        clips: sample, and which of its clips.
+        options: for the price.
+    """
+    tasks = []
+    for metric_id, metric, protocol in judges_of(plan):
+        for sample, clip_repeat in clips:
+            try:
+                case = Case.of(metric, protocol, sample, sample.id, clip_repeat, "")
+            except JavisbenchError:
+                continue
+            tasks += [Task(metric_id, case, repeat, 0, "") for repeat in range(case.settings.repeats)]
+    return forecasts(tasks, options)
+
+
+def served_otherwise(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What should be known of judges whose endpoint calls its model otherwise than the question set."""
+    told = []
+    for metric_id, fact in facts.items():
+        wanted = str(fact["model"]).rpartition("/")[2].lower()
+        others = [name for name in fact["served"] if wanted not in name.lower()]
+        if others:
+            told.append(f"{metric_id} was to be {fact['model']}; the endpoint says that {', '.join(others)} answered.")
+    return told
