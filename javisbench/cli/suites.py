@@ -48,17 +48,16 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
+    card = suite_cards().get(suite.partition(":")[0])
+    if card is not None and not as_json:
+        _show_card(card)
+    # Without the data of a published suite, its card has been shown, and the error tells how they are fetched.
     loaded = load_suite(suite, allow_outside=allow_outside).sliced_by(slice_by)
     facts = _facts(loaded)
     if as_json:
         output.json_document(facts)
         return 0
-    card = suite_cards().get(loaded.name)
     output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
-    if card is not None:
-        output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
-        for line in _reported(card):
-            output.line(line)
     output.line(_asked(loaded))
     _show_counts(loaded, facts["categories"])
     for notice in loaded.notices():
@@ -66,6 +65,14 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
     for sample in loaded.samples[:3]:
         output.line(f"  {sample.id}: {sample.text[:100]}")
     return 0
+
+
+def _show_card(card: SuiteCard) -> None:
+    output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
+    if card.source:
+        output.line(f"layout as in {card.source}" + (f" at {card.revision}" if card.revision else ""))
+    for line in _reported(card):
+        output.line(line)
 
 
 def _reported(card: SuiteCard) -> Iterator[str]:

@@ -7,6 +7,7 @@ that names file, row and field.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -248,6 +249,22 @@ def transcript_of(said: Sequence[tuple[str, str]]) -> str:
     if len(numbers) < 2:
         return " ".join(words for _, words in turns)
     return " ".join(f"[S{numbers[who]}] {words}" for who, words in turns)
+
+
+def checklist_of(questions: Sequence[Mapping[str, object]]) -> str:
+    """The column ``checklist`` for questions to a judge (docs/judges.md); empty without any.
+
+    Args:
+        questions: ``question``, and ``hears`` and ``group`` where they are told.
+    """
+    kept = [
+        {**question, **({"group": _word(group)} if (group := question.get("group")) else {})} for question in questions
+    ]
+    return json.dumps(kept, ensure_ascii=False) if kept else ""
+
+
+def _word(name: object) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(name))[:40]
 
 
 def numbered(number: int, prefixes: Sequence[str] = ("",)) -> list[str]:

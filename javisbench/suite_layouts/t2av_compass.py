@@ -5,10 +5,9 @@ Layout: NJU-LINK/T2AV-Compass at b726966, ``Data/prompts.json``; clip names are 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from javisbench.suite_layouts.base import Item, Reading, SuiteLayout, numbered, transcript_of
+from javisbench.suite_layouts.base import Item, Reading, SuiteLayout, checklist_of, numbered, transcript_of
 from javisbench.suite_rows import Rows
 
 FILES = ("Data/prompts.json", "prompts.json")
@@ -21,6 +20,8 @@ TAXONOMY_TEXTS = (
     "audio_temporal_composition",
 )
 TAXONOMY_LISTS = ("core_subject", "event_scenario", "sound_type", "camera_movement")
+_HEARD = "Sound"
+"""The group of questions that need sound."""
 
 
 class T2AVCompass(SuiteLayout):
@@ -32,7 +33,7 @@ class T2AVCompass(SuiteLayout):
         """One row an object of the list.
 
         Columns: ``text``, ``video_text``, ``audio_text``, ``transcript`` (of several speakers with tags), ``language``,
-        those of its taxonomy, and ``checklist_info``: the questions as JSON, group to dimension to question.
+        those of its taxonomy, and ``checklist``: its questions as judges read them.
         """
         reading = Reading(folder, allow_outside)
         reading.rows.columns = ["id", "text", "video_text", "audio_text", *self.slices]
@@ -60,26 +61,24 @@ def _add(reading: Reading, item: Item) -> None:
         "language": "en" if transcript else "",
         **{name: item.text(name) for name in TAXONOMY_TEXTS},
         **{name: item.texts(name) for name in TAXONOMY_LISTS},
-        "checklist_info": _checklist(item),
+        "checklist": checklist_of(_questions(item)),
     }
     names = () if number is None else numbered(number, ("sample_", "", "video_"))
     reading.add(item, cells, names)
 
 
-def _checklist(item: Item) -> str:
-    """The questions as JSON, without the dimensions that have none; empty where the item has none at all."""
+def _questions(item: Item) -> list[dict[str, object]]:
+    """The questions for a judge: of each dimension that has one, under the name of its group."""
     groups = item.object("checklist_info")
     if groups is None:
-        return ""
-    found = {}
+        return []
+    found: list[dict[str, object]] = []
     for group in groups.members:
         dimensions = groups.object(group, needed=True)
-        if dimensions is None:
-            continue
-        questions = {name: text for name in dimensions.members if (text := dimensions.text(name))}
-        if questions:
-            found[group] = questions
-    return json.dumps(found) if found else ""
+        if dimensions is not None:
+            texts = map(dimensions.text, dimensions.members)
+            found += [{"question": text, "group": group, "hears": group == _HEARD} for text in texts if text.strip()]
+    return found
 
 
 T2AV_COMPASS = T2AVCompass()

@@ -13,7 +13,7 @@ import re
 from collections import defaultdict, deque
 from pathlib import Path, PurePosixPath
 
-from javisbench.suite_layouts.base import Item, Reading, SuiteLayout, safe_ids
+from javisbench.suite_layouts.base import Item, Reading, SuiteLayout, checklist_of, safe_ids
 from javisbench.suite_rows import MAX_ROWS, Problem, Rows, read_table
 
 MAPPING = "mapping/final_idx_to_prompt.csv"
@@ -38,7 +38,7 @@ class VABench(SuiteLayout):
 
         Columns: ``text``, ``video_text``, ``audio_text``, ``idx`` (its name in the mapping), ``category`` (the file it
         stands in), ``difficulty`` (``easy`` or ``hard`` where the file's path says so), ``dimension``,
-        ``auxiliary_info_audio`` and ``auxiliary_info_vision`` (questions for judges), ``image``.
+        ``checklist`` (its questions on sound and picture as judges read them), ``image``.
         """
         reading = Reading(folder, allow_outside)
         columns = ["id", "text", "video_text", "audio_text", *self.slices]
@@ -80,7 +80,14 @@ class VABench(SuiteLayout):
             "category": path.stem,
             "difficulty": next((word for word in ("easy", "hard") if word in words), ""),
             "dimension": item.texts("dimension"),
-            **{name: json.dumps(item.texts(name)) for name in ("auxiliary_info_audio", "auxiliary_info_vision")},
+            "checklist": checklist_of(
+                [
+                    {"question": text, "hears": name == "auxiliary_info_audio"}
+                    for name in ("auxiliary_info_audio", "auxiliary_info_vision")
+                    for text in item.texts(name)
+                    if text.strip()
+                ]
+            ),
             "image": self._picture(item, idx, pictures) if self._pictures else None,
         }
         # Their own programs take what stands before the first dot; whole names are safer where two begin alike.

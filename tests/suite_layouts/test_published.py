@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from javisbench.cards import suite_cards
+from javisbench.cards import CARDS, suite_cards
 from javisbench.cli import run
 from javisbench.errors import SuiteError, UsageError
-from javisbench.suite import SUITES, load_suite, published_at, read_suite, suites_in_folders
+from javisbench.metrics.judges.question_set import Question, checklist, read_file
+from javisbench.suite import SUITES, Sample, load_suite, published_at, read_suite, suites_in_folders
 
 Change = Callable[[Path], None]
 
@@ -82,6 +85,13 @@ def test_fewer_items_are_a_finding_and_no_refusal(
     assert stated in capsys.readouterr().out
 
 
+def judged(name: str, sample: Sample) -> tuple[Question, ...]:
+    """What the judge that is called as the suite asks about the sample."""
+    per_sample = read_file(CARDS / "judges" / f"{name}.toml").per_sample
+    assert per_sample is not None
+    return checklist(per_sample, sample)
+
+
 def test_verse_bench(small: Callable[[str], Path]) -> None:
     suite = load_suite(f"verse-bench:{small('verse-bench')}")
     chinese, first, silent = suite.samples[:3]
@@ -122,7 +132,8 @@ def test_t2av_compass(small: Callable[[str], Path]) -> None:
     assert second.extra["transcript"] == "Who is there?"
     assert first.categories["core_subject"] == ("animal", "human"), "each value of a list is a category"
     assert first.categories["event_scenario_column"] == ("indoor",), "the name of the taxonomy's aspect stays its own"
-    assert json.loads(first.extra["checklist_info"]) == {"Sound": {"Speech": "Is it said?"}}
+    (question,) = judged("t2av-compass", first)
+    assert (question.text, question.group, question.hears) == ("Is it said?", "Sound", True)
 
 
 def test_several_speakers_have_tags(published_suites: Any, tmp_path: Path) -> None:
@@ -138,7 +149,7 @@ def test_vabench(small: Callable[[str], Path]) -> None:
     assert first.text == 'She says "scene 0"\nand waits, then goes.', "the mapping has it with JSON's escapes"
     assert (first.extra["idx"], first.id) == ("phrase number 0. and more", "phrase_number_0")
     assert first.categories["difficulty"] == ("easy",) and first.categories["dimension"] == ("realism", "sync")
-    assert json.loads(first.extra["auxiliary_info_audio"]) == ["Does it sound?"]
+    assert [(q.text, q.hears) for q in judged("vabench", first)] == [("Does it sound?", True), ("Is it seen?", False)]
     shown = load_suite(f"vabench-i2av:{small('vabench')}")
     assert [sample.image is not None and sample.image.name for sample in shown] == [f"frame_{n}.jpg" for n in (0, 2, 1)]
 
@@ -357,3 +368,43 @@ def test_show_tells_what_the_paper_reports_and_javisbench_lacks(
     told = capsys.readouterr().out
     assert "verse-bench computes: CS (clap_score)" in told
     assert "javisbench lacks: AS, ID, FD, KL, Overall" in told
+    assert "set: set1 3, set2 3, set3 3" in told
+
+
+def test_show_tells_of_a_suite_whose_data_are_not_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAVISBENCH_SUITES", raising=False)
+    assert run(["suites", "show", "vabench"]) == 2
+    told = capsys.readouterr()
+    assert "javisbench lacks: NISQA, ViCLIP, Judges" in told.out and "git clone" in told.err
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = [
+    ("verse-bench", VERSE, ("video_prompt", "audio_prompt", "speech_prompt", "prompt")),
+    ("t2av-compass", COMPASS, ("index", "prompt", "audio_prompt", "speech_prompt", "checklist_info", "sound_type")),
+    ("vabench", VA, ("prompt_en", "prompt_audio", "dimension", "auxiliary_info_audio")),
+    ("avgen-bench", AVGEN, ("content", "prompt", "style")),
+]
+
+
+@given(case=st.sampled_from(FIELDS), place=st.integers(0, 5), value=ANY_JSON)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_field_holds_is_read_or_refused(
+    small: Callable[[str], Path], case: tuple[str, str, tuple[str, ...]], place: int, value: object
+) -> None:
+    name, file, members = case
+    path = sorted(small(name).glob(file))[0]
+    before = path.read_bytes()
+    try:
+        write_json(path, member(members[place % len(members)], value)(json.loads(before)))
+        suite, problems = read_suite(f"{name}:{small(name)}")
+    finally:
+        path.write_bytes(before)
+    assert (suite is None) == bool(problems)
+    assert all(str(problem) and len(str(problem)) < 2000 for problem in problems)
