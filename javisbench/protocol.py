@@ -79,11 +79,14 @@ class ImageBindSettings:
         channels: ``left`` uses channel 0 alone (quirk 9); ``mean`` the mono mix.
         mean_removal: ``in_place`` lets overlapping windows see earlier windows' removed means (quirk 8);
             ``per_clip`` works on copies.
+        tv_prompt: what TV-IB compares the picture with: the prompt (``text``), or that of the picture where there is
+            one (``video_text``).
     """
 
     long_prompts: Literal["cut", "keep_end"] = "cut"
     channels: Literal["left", "mean"] = "left"
     mean_removal: Literal["in_place", "per_clip"] = "in_place"
+    tv_prompt: Literal["text", "video_text"] = "text"
 
 
 @dataclass(frozen=True)
@@ -374,6 +377,7 @@ VERSE_BENCH = _of_suite(
 T2AV_COMPASS = _of_suite(
     "t2av-compass",
     (*_AUDIOBOX, "tv_ib", "ta_ib", "av_ib", "desync", "lse_c"),
+    imagebind=replace(V2.imagebind, tv_prompt="video_text"),
     lips=_ALL_FACES,
     counted=(Counted(("ta_ib",), "audio_text"),),
 )

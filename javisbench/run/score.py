@@ -48,10 +48,11 @@ if TYPE_CHECKING:
 
     from javisbench.media import ClipSource
     from javisbench.metrics.base import SetMetric, SetValue
-    from javisbench.metrics.encoders.base import Features, FeatureSpec
+    from javisbench.metrics.encoders.base import Features, FeatureSpec, Subject
     from javisbench.suite import Sample, Suite
 
 log = logging.getLogger(__name__)
+PROMPTS: tuple[Subject, ...] = ("text", "audio_text", "video_text")
 Failure = dict[str, Any]
 
 
@@ -202,7 +203,7 @@ class _Job:
         real = [source for source in self.reference.sources(self.suite) if source not in set(sources)]
         set_specs = frozenset(spec for part in self.plan.parts for spec in part.set_specs())
         clips = dict.fromkeys(sources, frozenset(self.plan.clip_specs())) | dict.fromkeys(real, set_specs)
-        texts = [(specs, self._prompts(kind)) for kind in ("text", "audio_text") if (specs := self._text_specs(kind))]
+        texts = [(specs, self._prompts(kind)) for kind in PROMPTS if (specs := self._text_specs(kind))]
         self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
         self.session.leave_device()
         self._count_audio()
@@ -478,7 +479,8 @@ def _name(item: Item) -> str:
 
 
 def _prompt(sample: Sample, subject: str) -> str:
-    return (sample.audio_text or sample.text) if subject == "audio_text" else sample.text
+    own = {"audio_text": sample.audio_text, "video_text": sample.video_text}
+    return own.get(subject) or sample.text
 
 
 def _checked(score: SampleScore) -> SampleScore:
@@ -616,12 +618,11 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
     import pandas as pd
 
     samples = list({item.sample.id: item.sample for item in items}.values())
-    prompts = ("text", "audio_text", "video_text")
     return pd.DataFrame(
         {
             "sample_id": [sample.id for sample in samples],
             "index": [sample.index for sample in samples],
-            **{name: [_encodable(getattr(sample, name)) for sample in samples] for name in prompts},
+            **{name: [_encodable(getattr(sample, name)) for sample in samples] for name in PROMPTS},
             "categories": [
                 [
                     encodable(slice_name(aspect, category))

@@ -24,6 +24,7 @@ MAX_FIELD_LENGTH = 131_072
 MAX_LISTED = 1000
 """Entries of a list within a row."""
 _ID_LENGTH = 96
+_SHOWN = 200
 _WIDEST_NUMBER = 10
 
 
@@ -168,7 +169,7 @@ class Item:
     def refuse(self, name: str, reason: str) -> None:
         """Note what is wrong with a member."""
         column = f"{self.within}.{name}" if self.within and name else name or self.within
-        self.rows.problems.append(Problem(self.file, self.row, column, reason))
+        self.rows.problems.append(Problem(self.file, self.row, column[:_SHOWN], reason))
 
     def text(self, name: str, *, needed: bool = False) -> str:
         """A member that is text; empty where it is missing or null."""

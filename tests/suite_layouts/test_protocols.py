@@ -12,9 +12,11 @@ import pytest
 import javisbench
 from javisbench.cards import suite_cards
 from javisbench.errors import SuiteError
+from javisbench.metrics.base import needed_features
 from javisbench.metrics.registry import METRICS, card_of
 from javisbench.protocol import PROTOCOLS, SUITE_PROTOCOLS, V2, Counted, Protocol, parse_protocol
 from javisbench.run.plan import select_metrics
+from javisbench.run.score import _prompt
 from javisbench.run.scoring_job import resolve_protocols
 from javisbench.suite import SUITES, Sample, load_suite, suite_notices, suites_in_folders
 
@@ -67,6 +69,16 @@ def test_which_samples_count(
     reason = PROTOCOLS[protocol].not_counted(metric, sample)
     assert (reason is None) is counts, reason
     assert parse_protocol(f"{protocol}+top_k=0.5").not_counted(metric, sample) == reason
+
+
+def test_tv_ib_goes_by_the_prompt_of_the_picture_where_the_paper_does() -> None:
+    metric = METRICS.get("tv_ib")()
+    subjects = {
+        p.name: next(s.subject for s in needed_features(metric, p) if s.subject != "clip") for p in PROTOCOLS.values()
+    }
+    assert {name for name, subject in subjects.items() if subject == "video_text"} == {"t2av-compass"}
+    whole, seen = Sample("a", 0, "prompt"), Sample("a", 0, "prompt", video_text="picture")
+    assert [_prompt(sample, "video_text") for sample in (whole, seen)] == ["prompt", "picture"]
 
 
 def test_what_a_protocol_does_not_count_is_told_and_no_failure(
