@@ -133,6 +133,19 @@ NO_CONDITIONS = Conditions()
 
 
 @dataclass(frozen=True)
+class Default:
+    """What a generator does unless told otherwise.
+
+    Attributes:
+        value: as ``-M`` would give it.
+        source: where it comes from: a paper, a command line, a class of a library.
+    """
+
+    value: Json
+    source: str
+
+
+@dataclass(frozen=True)
 class Request:
     """One clip to make.
 
@@ -206,6 +219,7 @@ class Generator(ABC):
         family: what the model is; decides `tasks` unless the class names them.
         tasks: the tasks of suites that it takes; by default ``v2a`` or ``a2v`` for such a family, else ``t2av``. The
             class or the object may say others.
+        tasks_by_variant: variants that take other tasks than the class, for lists of models.
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
@@ -224,6 +238,7 @@ class Generator(ABC):
     card_id: ClassVar[str]
     family: ClassVar[Family] = "t2av"
     tasks: frozenset[Task] = frozenset({"t2av"})
+    tasks_by_variant: ClassVar[Mapping[str, frozenset[Task]]] = {}
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
     uses_categories: bool = False
@@ -252,6 +267,10 @@ class Generator(ABC):
     def resolved(self) -> Mapping[str, Json]:
         """Every parameter that changes the clips, with its resolved value; part of a sample's key."""
         return {"variant": self.variant, **self.params}
+
+    def defaults(self) -> Mapping[str, Default]:
+        """What is done unless ``-M`` says otherwise, by parameter; empty when the model card tells it."""
+        return {}
 
     def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
         """The local files that decide the clips, by component; their content is part of a clip's key.

@@ -38,7 +38,7 @@ SHORT_NAMES = {
 }
 _ROLES = ("t2v", "v2a", "t2a", "a2v")
 _PICTURE = ("t2v", "a2v")
-# What each role may be given to: families of models. Programs may be anything.
+# What each role may be given to: families of models, and those that take its task. Programs may be anything.
 _FAMILIES = {"t2v": ("t2v", "t2av"), "t2a": ("t2a", "t2av"), "v2a": ("v2a",), "a2v": ("a2v",)}
 _TASKS: Mapping[str, Task] = {"v2a": "v2a", "a2v": "a2v"}
 _NEXT_ROLE = re.compile(rf",(?=(?:{'|'.join(_ROLES)})=)")
@@ -366,7 +366,8 @@ def _planned(stage: Stage, spec: ClipSpec) -> Plan:
         plan = stage.generator.plan(spec)
     family = stage.generator.family
     is_program = hasattr(stage.generator, "sound_alone")
-    if not is_program and (family not in _FAMILIES[stage.role] or not stage.generator.needs_text):
+    fits = family in _FAMILIES[stage.role] or _TASKS.get(stage.role) in stage.generator.tasks
+    if not is_program and not (fits and stage.generator.needs_text):
         raise GenerationError(f"{stage.role}={stage.spec}: that model is {family}, and cannot be a {stage.role} stage.")
     return plan
 

@@ -7,13 +7,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from javisbench.baselines.diffusers_table import PIPELINES, PipelineClass, known_classes
+from javisbench.baselines.diffusers_signature import class_names, signature
+from javisbench.baselines.diffusers_table import REPOSITORIES, Checkpoint
 from javisbench.errors import GenerationError, UsageError, WeightsError
 from javisbench.registry import did_you_mean
 
+if TYPE_CHECKING:
+    from javisbench.baselines.diffusers_rules import Rules
+
 INDEX = "model_index.json"
+# Where the rate of a sound stands, the last that shapes it first.
+_SOUND_PARTS = ("vocoder", "audio_vae", "sound_tokenizer", "vae")
+_RATE_KEYS = ("output_sampling_rate", "sampling_rate", "sample_rate")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -45,25 +52,27 @@ class Source:
         return cls(None, repository, revision or None)
 
 
-def read_index(folder: Path) -> PipelineClass:
-    """The known class of the pipeline in a folder.
+def read_index(folder: Path) -> str:
+    """The class of the pipeline in a folder, which may hold no code.
 
     Raises:
         WeightsError: its ``model_index.json`` is none.
-        GenerationError: the class is not known here, or the pipeline brings code of its own.
+        GenerationError: diffusers has no such class, or the pipeline brings code of its own.
     """
-    index = _read_json(folder / INDEX)
-    name = index.get("_class_name")
+    name = _read_json(folder / INDEX).get("_class_name")
     if isinstance(name, list) or list(folder.glob("*.py")) or list(folder.glob("*/*.py")):
         raise GenerationError(f"The pipeline in {folder} brings code of its own, which is never run here.")
-    if not isinstance(name, str) or name not in PIPELINES:
+    if not isinstance(name, str):
+        raise WeightsError(f"{folder / INDEX} names no class of pipelines.")
+    names = class_names()
+    if name not in names:
         raise GenerationError(
-            f"The pipeline class {name!r:.80} in {folder} is none that can be driven."
-            f"{did_you_mean(str(name), PIPELINES)} Known: {known_classes()}. Any other model runs as a program: "
-            "--model command:..."
+            f"The installed diffusers has no pipeline class {name!r:.80}, which {folder} is of."
+            f"{did_you_mean(name, names)} Update it (pip install -U diffusers). Any other model runs as a "
+            "program: --model command:..."
         )
-    rules = PIPELINES[name]
-    allowed = ("diffusers", "transformers", *rules.own_modules)
+    # Networks that only one family of pipelines has are named by that family's module.
+    allowed = ("diffusers", "transformers", *signature(name).module.split("/")[:-1])
     for component, (library, kind) in components(folder).items():
         if not component.isidentifier():
             raise WeightsError(f"{folder / INDEX} names a component {component!r:.80}, which is no name of a folder.")
@@ -72,7 +81,7 @@ def read_index(folder: Path) -> PipelineClass:
                 f"The component {component} in {folder} is a {kind} of {library!r}, which is code of its own or of "
                 f"another library; components come from {', '.join(allowed)}."
             )
-    return rules
+    return name
 
 
 def components(folder: Path) -> dict[str, tuple[str, str]]:
@@ -122,18 +131,39 @@ def in_folders(source: Source, folders: Sequence[Path]) -> Path | None:
     return next((place for place in places if (place / INDEX).is_file()), None)
 
 
-def sample_rate(rules: PipelineClass, folder: Path | None) -> int:
+def sample_rate(rules: Rules, folder: Path | None) -> int:
     """Hz of the pipeline's sound: as its folder says, else that of the published checkpoints; 0 for a silent one.
 
     Raises:
         WeightsError: the folder's value is no rate.
+        GenerationError: neither is known.
     """
-    if rules.rate is None:
+    if rules.family == "t2v":
         return 0
-    path = None if folder is None else folder / rules.rate.path
-    if path is None or not path.is_file():
-        return rules.rate.usual
-    value = _read_json(path).get(rules.rate.key, rules.rate.usual)
-    if not isinstance(value, int) or value <= 0:
-        raise WeightsError(f"{path}: {rules.rate.key} is a sampling rate in Hz; got {value!r}.")
-    return value
+    for component in () if folder is None else _SOUND_PARTS:
+        path = folder / component / "config.json"
+        content = _read_json(path) if path.is_file() else {}
+        key = next((key for key in _RATE_KEYS if key in content), None)
+        if key is None:
+            continue
+        value = content[key]
+        if not isinstance(value, int) or value <= 0:
+            raise WeightsError(f"{path}: {key} is a sampling rate in Hz; got {value!r}.")
+        return value
+    if rules.known.sample_rate is None:
+        raise GenerationError(
+            f"{rules.name} makes sound, and no configuration of {', '.join(_SOUND_PARTS)} tells its sampling rate."
+        )
+    return rules.known.sample_rate
+
+
+def named_like(folder: Path, kind: str) -> tuple[str, Checkpoint] | None:
+    """The published repository of class `kind` whose copy a folder is by its name, or None."""
+    return next(
+        (
+            (name, known)
+            for name, known in REPOSITORIES.items()
+            if known.kind == kind and Path(name).name == folder.name
+        ),
+        None,
+    )

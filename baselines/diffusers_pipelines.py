@@ -1,85 +1,62 @@
 """`DiffusersPipeline`: pipelines of the diffusers library, ``diffusers:REPO_OR_FOLDER[@REVISION]``.
 
-The class is read from ``model_index.json`` and must stand in `javisbench.baselines.diffusers_table`. No code from a
-repository is ever run. Nothing is downloaded: a pipeline is a local folder, or lies in the hub's cache.
+The class is read from ``model_index.json``; how it is driven follows from its signature and from what
+`javisbench.baselines.diffusers_table` knows beside it. No code from a repository is ever run. Nothing is downloaded: a
+pipeline is a local folder, or lies in the hub's cache.
 """
 
 from __future__ import annotations
 
-import importlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, Request
+from javisbench.baselines.base import Default, Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.diffusers_folder import (
     INDEX,
     Source,
     cached_index,
     components,
     in_folders,
+    named_like,
     read_index,
     sample_rate,
     snapshot,
 )
-from javisbench.baselines.diffusers_table import (
-    AS_PIPELINE,
-    CARDS,
-    PIPELINES,
-    REPOSITORIES,
-    PipelineClass,
+from javisbench.baselines.diffusers_loading import component_types, load_pipeline
+from javisbench.baselines.diffusers_memory import (
+    Batches,
+    decode_in_tiles,
+    decode_one_by_one,
+    free_memory,
+    is_out_of_memory,
 )
+from javisbench.baselines.diffusers_options import HOW, PREFIXES, parse_options
+from javisbench.baselines.diffusers_output import clip_of
+from javisbench.baselines.diffusers_rules import Rules, rules_of
+from javisbench.baselines.diffusers_table import AS_PIPELINE, REPOSITORIES
 from javisbench.baselines.fingerprint import library_files
-from javisbench.baselines.libraries import without_progress_bars
-from javisbench.baselines.parameters import Parser, choice, number, read_parameters
-from javisbench.clip import Clip, ClipSpec
+from javisbench.clip import ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, WeightsError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from javisbench.weights import WeightStore
 
-# The first that was tried; some before it ignore the argument `dtype`.
-MIN_DIFFUSERS = (0, 42)
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class PipelineOptions:
-    """The ``-M`` parameters; None stands for the pipeline's own value (`PipelineClass`).
-
-    Attributes:
-        steps: denoising steps.
-        guidance: guidance scale (of the picture, where the sound has one of its own).
-        negative_prompt: what guidance moves away from.
-        height: pixels.
-        width: pixels.
-        frames: number of frames.
-        fps: frames per second.
-        dtype: ``float32``, ``bfloat16`` or ``float16``, instead of what the runner chooses.
-        offload: ``model`` keeps on the GPU only the component that computes; ``none`` keeps all there.
-    """
-
-    steps: int | None = None
-    guidance: float | None = None
-    negative_prompt: str | None = None
-    height: int | None = None
-    width: int | None = None
-    frames: int | None = None
-    fps: Fraction | None = None
-    dtype: str | None = None
-    offload: str = "none"
+_NETWORKS = ("transformer", "transformer_2", "unet")
 
 
 class DiffusersPipeline(Generator):
     """A pipeline of the diffusers library.
 
-    Clips are made one by one, each from a CPU generator with its own seed, so that a clip depends on its prompt, seed
-    and parameters alone.
+    Every clip's noise is drawn on the CPU from a generator with the clip's own seed, so that a clip depends on its
+    prompt, seed and parameters alone. Prompts share a call where the class is known to keep them apart; then clips are
+    equal but for rounding, whatever the size of a call.
 
     Args:
         variant: ``REPO_OR_FOLDER[@REVISION]``.
@@ -90,48 +67,69 @@ class DiffusersPipeline(Generator):
     """
 
     card_id: ClassVar[str] = "diffusers"
-    max_batch = 1
+    max_batch = 16
     part_of_cascade = False
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
         self.source = Source.parse(variant)
         self.options = parse_options(self.params)
-        self.card_id = CARDS.get(self.source.repository, "diffusers")  # type: ignore[misc]
+        known = REPOSITORIES.get(self.source.repository)
+        self.card_id = known.card if known else "diffusers"  # type: ignore[misc]
         self._pipeline: Any = None
+        self._batches = Batches("cpu", 1, 1)
+        self._tiled = False
+        rules = self._rules_if_known()
+        if rules is not None:
+            rules.settings(self.options)
+            rules.loading(self.options.load)
 
-    def pipeline_class(self) -> PipelineClass:
-        """What is known of the pipeline's class; looks at local files alone.
+    def rules(self) -> Rules:
+        """How the pipeline is driven; looks at local files alone.
 
         Raises:
             MissingWeightsError: the class is not known, and the repository is not on this machine.
-            GenerationError: the class is none of those known here, or brings code of its own.
+            GenerationError: the class cannot be driven, or brings code of its own.
         """
         folder = self.source.folder or cached_index(self.source)
+        known = REPOSITORIES.get(self.source.repository)
         if folder is not None:
-            return read_index(folder)
-        if self.source.repository in REPOSITORIES:
-            return PIPELINES[REPOSITORIES[self.source.repository]]
-        raise self._missing()
+            kind = read_index(folder)
+            found = (self.source.repository, known) if known and known.kind == kind else named_like(folder, kind)
+            rules = rules_of(kind, *(found or ()))
+        elif known is not None:
+            rules = rules_of(known.kind, self.source.repository, known)
+        else:
+            raise self._missing()
+        self.family = rules.family  # type: ignore[misc]
+        self.tasks = rules.tasks
+        return rules
+
+    def _rules_if_known(self) -> Rules | None:
+        try:
+            return self.rules()
+        except (GenerationError, MissingWeightsError, WeightsError):
+            # plan says so, better placed.
+            return None
 
     def plan(self, spec: ClipSpec) -> Plan:
-        """Sides and frames are rounded up to what the pipeline's class allows.
+        """Native size, rate and length, unless parameters say otherwise, rounded up to what the class allows.
 
         Raises:
-            GenerationError: see `pipeline_class`; or a pipeline without picture that is no stage of a cascade.
-            MissingWeightsError: see `pipeline_class`.
+            GenerationError: see `rules`; or a pipeline without picture that is no stage of a cascade.
+            MissingWeightsError: see `rules`.
+            UsageError: a parameter that the class does not take.
         """
-        rules = self.pipeline_class()
-        self.family = rules.family  # type: ignore[misc]
+        rules = self.rules()
+        rules.settings(self.options)
+        rules.loading(self.options.load)
         rate = sample_rate(rules, self.source.folder or cached_index(self.source))
-        if rules.family == "t2a":
-            if not self.part_of_cascade:
-                raise GenerationError(
-                    f"{rules.name} makes sound without a picture. Use it as a stage: --model "
-                    f"'cascade:t2v=wan2.1-1.3b,t2a=diffusers:{self.variant}'."
-                )
-            return Plan(0, 0, 0, spec.fps, round(spec.duration_s * rate), rate, rules.channels)
-        plan = _picture_plan(rules, self.options, spec, rate)
+        if rules.family == "t2a" and not self.part_of_cascade:
+            raise GenerationError(
+                f"{rules.name} makes sound without a picture. Use it as a stage: --model "
+                f"'cascade:t2v=wan2.1-1.3b,t2a=diffusers:{self.variant}'."
+            )
+        plan = rules.plan(self.options, spec, rate)
         if rate or self.part_of_cascade:
             return plan
         return replace(plan, notes=(*plan.notes, "no sound: the pipeline makes pictures alone"))
@@ -141,16 +139,24 @@ class DiffusersPipeline(Generator):
         chosen: dict[str, Json] = {
             f.name: str(value) if isinstance(value := getattr(self.options, f.name), Fraction) else value
             for f in fields(self.options)
-            if f.name != "offload"
+            if f.name not in (*HOW, *PREFIXES)
         }
+        chosen |= {name: dict(value) for name in PREFIXES if (value := getattr(self.options, name))}
         variant = self.variant if self.source.folder is None else None
-        try:
-            rules = self.pipeline_class()
-        except (GenerationError, MissingWeightsError):
-            # plan says so, better placed.
+        rules = self._rules_if_known()
+        if rules is None:
             return {"variant": variant, **chosen}
-        chosen.update(_settings(rules, self.options))
-        return {"variant": variant, "class": rules.name, **chosen}
+        chosen.pop("pipeline", None)
+        return {"variant": variant, "class": rules.name, **chosen, **rules.settings(self.options)}
+
+    def defaults(self) -> Mapping[str, Default]:
+        """What the class and the checkpoint do by themselves, and where that comes from.
+
+        Raises:
+            MissingWeightsError: see `rules`.
+            GenerationError: see `rules`.
+        """
+        return self.rules().defaults
 
     def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
         """The index and, component by component, what the libraries may read.
@@ -176,69 +182,114 @@ class DiffusersPipeline(Generator):
             GenerationError: diffusers does not import, or knows no such class.
         """
         folder, rules = self._folder(weights)
-        pipeline = _loaded(rules, folder, _component_types(rules, self.options.dtype or dtype, device))
+        types = component_types(rules, self.options.dtype or dtype, device)
+        pipeline = load_pipeline(rules, folder, types, rules.loading(self.options.load))
         pipeline.set_progress_bar_config(disable=True)
-        if self.options.offload == "model" and device != "cpu":
-            pipeline.enable_model_cpu_offload(device=device)
-        else:
-            pipeline.to(device)
+        self._place(pipeline, device)
+        most = self.max_batch if rules.known.together else 1
+        self._batches = Batches(device, self.options.batch, most)
+        if most > 1:
+            decode_one_by_one(pipeline)
+        self._tiled = self.options.vae == "tiled" and decode_in_tiles(pipeline)
+        if self.options.compile:
+            for network in filter(None, (getattr(pipeline, name, None) for name in _NETWORKS)):
+                network.compile()
         self._pipeline = pipeline
 
+    def _place(self, pipeline: Any, device: str) -> None:
+        if device == "cpu" or self.options.offload == "none":
+            pipeline.to(device)
+        elif self.options.offload == "model":
+            pipeline.enable_model_cpu_offload(device=device)
+        else:
+            pipeline.enable_sequential_cpu_offload(device=device)
+
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
-        """Yield clip after clip.
+        """Yield clips, call after call.
 
         Raises:
             GenerationError: `load` was not called.
         """
         if self._pipeline is None:
             raise GenerationError("The pipeline was asked to generate before it was loaded. Call load first.")
-        rules = self.pipeline_class()
-        for request in batch:
-            yield self._make(rules, request)
+        rules = self.rules()
+        waiting = list(batch)
+        while waiting:
+            # Pictures of one call would have to be of one size.
+            part = waiting[: 1 if waiting[0].conditions.image else self._batches.size()]
+            answers = self._answers(rules, part)
+            if answers is not None:
+                waiting = waiting[len(part) :]
+                yield from answers
 
     def close(self) -> None:
         """Free the pipeline's memory."""
         if self._pipeline is not None:
-            import gc
-
-            import torch
-
             self._pipeline = None
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            free_memory()
 
-    def _make(self, rules: PipelineClass, request: Request) -> Generated | Failed:
+    def _answers(self, rules: Rules, part: Sequence[Request]) -> list[Generated | Failed] | None:
+        """The answers of one call; None when memory ran out and less of it will do."""
+        try:
+            with self._batches.measured(len(part)):
+                return self._make(rules, part)
+        except Exception as error:
+            if not is_out_of_memory(error) or not (self._batches.halve(len(part)) or self._use_tiles()):
+                raise
+        free_memory()
+        return None
+
+    def _use_tiles(self) -> bool:
+        if self._tiled or self.options.vae == "whole":
+            return False
+        self._tiled = decode_in_tiles(self._pipeline)
+        if self._tiled:
+            log.warning("out of memory with one clip; from here on its pictures are decoded in tiles")
+        return self._tiled
+
+    def _make(self, rules: Rules, part: Sequence[Request]) -> list[Generated | Failed]:
         import torch
 
-        settings = _settings(rules, self.options)
-        noise = torch.Generator("cpu").manual_seed(request.seed)
+        settings = rules.settings(self.options)
+        arguments = rules.call(settings, part[0].plan)
+        prompts = [request.prompts["text"] for request in part]
+        noise = [torch.Generator("cpu").manual_seed(request.seed) for request in part]
+        if len(part) > 1:
+            if "negative_prompt" in arguments:
+                arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(part)
+            arguments |= {"prompt": prompts, "generator": noise}
+        else:
+            arguments |= {"prompt": prompts[0], "generator": noise[0], **_given(rules, part[0])}
         started = time.monotonic()
-        output = self._pipeline(
-            prompt=request.prompts["text"],
-            generator=noise,
-            output_type="np",
-            num_inference_steps=settings["steps"],
-            guidance_scale=settings["guidance"],
-            **({} if settings["negative_prompt"] is None else {"negative_prompt": settings["negative_prompt"]}),
-            **_measures(rules, request.plan),
-            **rules.extra,
-        )
-        seconds = time.monotonic() - started
+        output = self._pipeline(**arguments)
+        seconds = round((time.monotonic() - started) / len(part), 3)
+        facts = {
+            "pipeline": rules.name,
+            "seconds": seconds,
+            **settings,
+            "clips_a_call": len(part),
+            **({"vae": "tiled"} if self._tiled else {}),
+            **({"compiled": True} if self.options.compile else {}),
+        }
+        return [self._answer(rules, output, place, request, facts) for place, request in enumerate(part)]
+
+    def _answer(
+        self, rules: Rules, output: Any, place: int, request: Request, facts: Mapping[str, Json]
+    ) -> Generated | Failed:
         try:
-            clip, warnings = _clip(rules, output, request.plan)
+            clip, warnings = clip_of(rules, output, place, request.plan)
         except GenerationError as error:
             return Failed(request, "generate", error.kind, error.message, retryable=False)
-        info = {"pipeline": rules.name, "prompt": request.prompts["text"], "seconds": round(seconds, 3)}
-        return Generated(request, clip, {**info, **settings, **({"warnings": warnings} if warnings else {})})
+        info = {"prompt": request.prompts["text"], **facts, **({"warnings": warnings} if warnings else {})}
+        return Generated(request, clip, info)
 
-    def _folder(self, weights: WeightStore) -> tuple[Path, PipelineClass]:
+    def _folder(self, weights: WeightStore) -> tuple[Path, Rules]:
         found = self.source.folder or in_folders(self.source, weights.dirs) or snapshot(self.source)
         if found is None:
             raise self._missing()
-        rules, planned = read_index(found), self.pipeline_class()
-        if rules != planned:
-            raise WeightsError(f"{found} holds a {rules.name}, not the {planned.name} of {self.source.repository}.")
+        kind, rules = read_index(found), self.rules()
+        if kind != rules.name:
+            raise WeightsError(f"{found} holds a {kind}, not the {rules.name} of {self.source.repository}.")
         absent = [name for name in components(found) if not (found / name).is_dir()]
         if absent and self.source.folder is not None:
             raise MissingWeightsError(
@@ -271,180 +322,11 @@ class DiffusersPipeline(Generator):
         )
 
 
-# Plans and calls
-
-
-def _picture_plan(rules: PipelineClass, options: PipelineOptions, spec: ClipSpec, rate: int) -> Plan:
-    wanted = (options.width or spec.width, options.height or spec.height)
-    width, height = (rules.side(side) for side in wanted)
-    fps = options.fps or rules.fps or spec.fps
-    asked = options.frames or round(spec.duration_s * fps)
-    frames = rules.frames(asked)
-    notes = []
-    for name, before, after in (("width", spec.width, width), ("height", spec.height, height)):
-        if before != after:
-            notes.append(f"{name} {before} -> {after}: {_why(rules.multiple)}")
-    if fps != spec.fps:
-        notes.append(f"frame rate {spec.fps} -> {fps}: " + ("-M fps" if options.fps else "the model's own"))
-    if frames != round(spec.duration_s * fps):
-        notes.append(f"{frames} frames ({frames / float(fps):.3f} s): {rules.frame_step}k + 1 frames")
-    if rules.native is not None and (width, height) != rules.native:
-        notes.append(f"published checkpoints were made for {rules.native[0]}x{rules.native[1]}")
-    samples = round(frames / fps * rate)
-    return Plan(width, height, frames, fps, samples, rate, rules.channels if rate else 0, tuple(notes))
-
-
-def _why(multiple: int) -> str:
-    return f"a multiple of {multiple}" if multiple > 1 else "-M"
-
-
-def _settings(rules: PipelineClass, options: PipelineOptions) -> dict[str, Any]:
-    negative = rules.negative_prompt if options.negative_prompt is None else options.negative_prompt
-    return {
-        "steps": options.steps or rules.steps,
-        "guidance": rules.guidance if options.guidance is None else options.guidance,
-        "negative_prompt": negative,
-    }
-
-
-def _measures(rules: PipelineClass, plan: Plan) -> dict[str, Any]:
-    """Size and length, as the pipeline's call names them."""
-    if rules.length_argument is not None:
-        return {rules.length_argument: plan.audio_samples / plan.sample_rate}
-    arguments: dict[str, Any] = {"width": plan.width, "height": plan.height, "num_frames": plan.frames}
-    if rules.fps_argument is not None:
-        arguments[rules.fps_argument] = float(plan.fps)
-    return arguments
-
-
-def _clip(rules: PipelineClass, output: Any, plan: Plan) -> tuple[Clip, list[str]]:
-    """The clip in a pipeline's output.
-
-    Raises:
-        GenerationError: values that are not finite.
-    """
-    import numpy as np
-
-    frames = np.zeros((0, 0, 0, 3), np.uint8)
-    if rules.frames_from is not None:
-        pictures = _first(getattr(output, rules.frames_from), rules.batched)
-        frames = np.rint(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
-    audio, warnings = None, []
-    if rules.audio_from is not None:
-        audio = np.atleast_2d(_first(getattr(output, rules.audio_from), rules.batched))
-        if np.abs(audio).max(initial=0) > 1:
-            warnings.append(f"{np.mean(np.abs(audio) > 1):.4%} of the sound's samples were clipped to [-1, 1]")
-        audio = np.clip(audio, -1, 1)
-    return Clip(frames, plan.fps, audio, plan.sample_rate if audio is not None else None, name=rules.name), warnings
-
-
-def _first(values: Any, batched: bool) -> NDArray[np.float32]:
-    import numpy as np
-
-    array = np.asarray(values.float().cpu() if hasattr(values, "cpu") else values, dtype=np.float32)
-    array = array[0] if batched else array
-    if not np.isfinite(array).all():
-        raise GenerationError("The pipeline's output holds values that are not finite.", kind="non_finite")
-    return array
-
-
-# The library
-
-
-def _loaded(rules: PipelineClass, folder: Path, types: Mapping[str, Any]) -> Any:
-    kind = _pipeline_type(rules.name)
-    try:
-        with without_progress_bars("diffusers", "transformers"):
-            pipeline = kind.from_pretrained(
-                folder,
-                dtype=types,
-                local_files_only=True,
-                **_replacements(rules, folder, types["default"]),
-                **dict.fromkeys(rules.plain_tokenizers),
-            )
-            # They are not of the class that the pipeline names, so it takes them only afterwards.
-            pipeline.register_modules(**_plain_tokenizers(rules, folder))
-    except ImportError as error:
-        raise _import_trouble(error) from error
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
-        if "torchvision" in str(error):
-            raise _import_trouble(error) from error
-        raise WeightsError(f"The pipeline in {folder} cannot be read: {error}") from error
-    return pipeline
-
-
-def _pipeline_type(name: str) -> Any:
-    try:
-        diffusers = importlib.import_module("diffusers")
-        if tuple(map(int, diffusers.__version__.split(".")[:2])) < MIN_DIFFUSERS:
-            raise GenerationError(
-                f"diffusers {diffusers.__version__} is too old: pip install -U 'diffusers>=0.42'.", kind="import"
-            )
-        return getattr(diffusers, name)
-    except AttributeError as error:
-        raise GenerationError(f"The installed diffusers has no {name}. Update it: pip install -U diffusers.") from error
-    except (ImportError, RuntimeError) as error:
-        raise _import_trouble(error) from error
-
-
-def _import_trouble(error: Exception) -> GenerationError:
-    if "torchvision" in str(error):
-        message = (
-            "diffusers does not import, because the installed torchvision was built for another torch. Remove it (pip "
-            "uninstall torchvision; nothing here needs it), or install the one that belongs to your torch."
-        )
-    elif isinstance(error, ModuleNotFoundError) and error.name in ("diffusers", "transformers"):
-        message = f"The package {error.name} is not installed: pip install 'javisbench[baselines]'."
-    else:
-        message = f"The pipeline needs something that does not import: {' '.join(str(error).split())}"
-    return GenerationError(message, kind="import")
-
-
-def _component_types(rules: PipelineClass, name: str, device: str) -> dict[str, Any]:
-    import torch
-
-    if name == "auto":
-        name = rules.cuda_dtype if device.startswith("cuda") else "float32"
-    return {"default": getattr(torch, name), **dict.fromkeys(rules.float32_parts, torch.float32)}
-
-
-def _replacements(rules: PipelineClass, folder: Path, dtype: Any) -> dict[str, Any]:
-    if not rules.replaced:
+def _given(rules: Rules, request: Request) -> dict[str, Any]:
+    """What the suite gives besides the prompt, as a call takes it."""
+    still = request.conditions.still() if rules.takes_image else None
+    if still is None:
         return {}
-    transformers = importlib.import_module("transformers")
-    return {
-        component: getattr(transformers, kind).from_pretrained(folder / component, dtype=dtype, local_files_only=True)
-        for component, kind in rules.replaced.items()
-    }
+    from PIL import Image
 
-
-def _plain_tokenizers(rules: PipelineClass, folder: Path) -> dict[str, Any]:
-    if not rules.plain_tokenizers:
-        return {}
-    loader = importlib.import_module("transformers").AutoTokenizer
-    return {name: loader.from_pretrained(folder / name, local_files_only=True) for name in rules.plain_tokenizers}
-
-
-# Parameters
-
-
-def parse_options(params: Mapping[str, str]) -> PipelineOptions:
-    """Read ``-M`` parameters.
-
-    Raises:
-        UsageError: an unknown parameter (with near matches), or a value out of range.
-    """
-    return PipelineOptions(**read_parameters("diffusers", params, _PARSERS))
-
-
-_PARSERS: Mapping[str, Parser] = {
-    "steps": number(int, 1, 1000, "a number of steps"),
-    "guidance": number(float, 0, 100, "a guidance scale"),
-    "negative_prompt": str,
-    "height": number(int, 16, 2160, "pixels"),
-    "width": number(int, 16, 3840, "pixels"),
-    "frames": number(int, 1, 2048, "a number of frames"),
-    "fps": number(Fraction, 1, 120, "frames per second"),
-    "dtype": choice("float32", "bfloat16", "float16"),
-    "offload": choice("none", "model"),
-}
+    return {"image": Image.fromarray(still)}

@@ -1,214 +1,270 @@
-"""The diffusers pipelines that can be driven: sizes, frame counts, rates, argument names and outputs of each class.
+"""What a pipeline's signature cannot tell: how sizes and lengths are rounded, rates, settings of checkpoints.
 
-Everything here was read from, and run with, diffusers 0.42.1; nothing is guessed for a class that is not listed.
+Which arguments a class takes, with their defaults, is read from the installed library (`diffusers_signature`). Rules of
+sizes and lengths are those of the sources of diffusers 0.42.1, rates those that its documentation plays the classes'
+clips at, unless another source is named. A class that is not listed is driven by its signature alone.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from javisbench.baselines.javisdit.text import WAN_NEGATIVE_PROMPT
 
-PipelineFamily = Literal["t2av", "t2v", "t2a"]
-
 
 @dataclass(frozen=True)
-class Rate:
-    """Where a pipeline's sampling rate stands: `key` of the folder's file `path`; `usual` where that is not at hand.
+class Constant:
+    """A value that stands in the installed library: `name` of the module `module` in ``diffusers/pipelines``."""
 
-    Attributes:
-        path: inside the pipeline's folder.
-        key: in that JSON file.
-        usual: Hz of the published checkpoints.
-    """
-
-    path: str
-    key: str
-    usual: int
+    module: str
+    name: str
 
 
 @dataclass(frozen=True)
 class PipelineClass:
-    """One class of pipelines.
+    """What is known of one class of pipelines beside its signature.
 
     Attributes:
         name: class in diffusers, as ``model_index.json`` has it.
-        family: what it makes from text.
-        steps: default of ``num_inference_steps``.
-        guidance: default of ``guidance_scale``.
-        native: width x height (pixels) that the published checkpoints were made for; None without a picture.
+        native: width x height (pixels) that the published checkpoints were made for, where the signature names none.
+        frames: frames of a native clip, where the signature names none.
+        follows_length: whether it makes clips of any length, so that the suite's is asked for; otherwise native clips
+            are made.
         multiple: both sides are multiples of this many pixels.
-        frame_step: frames are ``frame_step * k + 1``.
-        fps: the fixed frame rate, or None when the pipeline is told one.
-        fps_argument: name of that argument.
-        length_argument: name of the argument that takes the seconds of a sound.
-        rate: where the sampling rate stands; None for a silent pipeline.
+        frame_step: frames are ``frame_step * k + frame_rest``.
+        frame_rest: see there.
+        fps: the frame rate, where the signature names none; None for the suite's.
+        sample_rate: Hz of the published checkpoints' sound, until a folder tells its own.
         channels: of the published checkpoints' sound.
-        frames_from: attribute of the output with the pictures, ``[0, 1]`` floats.
-        audio_from: attribute of the output with the sound.
+        sounds: whether it makes sound beside pictures; None: as its components say.
         batched: whether outputs have a batch axis.
+        together: whether several prompts in one call give each the clip that it gets alone (tried).
         negative_prompt: what guidance moves away from unless told otherwise.
-        extra: further arguments of every call.
-        own_modules: modules of diffusers.pipelines that its components may come from.
+        arguments: further arguments of every call.
+        needs: what a clip is made from beside its prompt, where the signature does not require it.
         replaced: component to the class of transformers that it is loaded as, where the stored class fails.
         plain_tokenizers: components stored as processors of text, pictures and films, of which text alone is wanted:
             the tokenizer inside is loaded, because the rest needs torchvision.
         float32_parts: components kept in float32 whatever the rest computes in.
         cuda_dtype: what ``auto`` means on a GPU.
+        source: where the values here are from, beside the sources of diffusers.
     """
 
     name: str
-    family: PipelineFamily
-    steps: int
-    guidance: float
     native: tuple[int, int] | None = None
+    frames: int | None = None
+    follows_length: bool = False
     multiple: int = 1
     frame_step: int = 1
+    frame_rest: int = 1
     fps: Fraction | None = None
-    fps_argument: str | None = None
-    length_argument: str | None = None
-    rate: Rate | None = None
+    sample_rate: int | None = None
     channels: int = 1
-    frames_from: str | None = None
-    audio_from: str | None = None
+    sounds: bool | None = None
     batched: bool = True
-    negative_prompt: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    own_modules: tuple[str, ...] = ()
-    replaced: dict[str, str] = field(default_factory=dict)
+    together: bool = False
+    negative_prompt: str | Constant | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    replaced: Mapping[str, str] = field(default_factory=dict)
     plain_tokenizers: tuple[str, ...] = ()
     float32_parts: tuple[str, ...] = ()
     cuda_dtype: str = "bfloat16"
+    source: str = "the class's documentation in diffusers"
 
     def side(self, wanted: int) -> int:
         """The smallest allowed number of pixels that is not below `wanted`."""
-        return max(1, math.ceil(wanted / self.multiple)) * self.multiple
+        return max(1, -(-wanted // self.multiple)) * self.multiple
 
-    def frames(self, wanted: int) -> int:
+    def count(self, wanted: int) -> int:
         """The smallest allowed number of frames that is not below `wanted`."""
-        return math.ceil(max(0, wanted - 1) / self.frame_step) * self.frame_step + 1
+        return max(0, -(-(wanted - self.frame_rest) // self.frame_step)) * self.frame_step + self.frame_rest
 
 
-PIPELINES = {
-    pipeline.name: pipeline
-    for pipeline in (
-        PipelineClass(
-            name="LTX2Pipeline",
-            family="t2av",
-            steps=30,
-            guidance=3.0,
-            native=(768, 512),
-            multiple=32,
-            frame_step=8,
-            fps_argument="frame_rate",
-            rate=Rate("vocoder/config.json", "output_sampling_rate", 24000),
-            channels=2,
-            frames_from="frames",
-            audio_from="audio",
-            own_modules=("ltx2",),
-        ),
-        PipelineClass(
-            name="Kandinsky6TI2VAPipeline",
-            family="t2av",
-            steps=50,
-            guidance=5.0,
-            native=(768, 512),
-            multiple=16,
-            frame_step=4,
-            fps_argument="frame_rate",
-            rate=Rate("audio_vae/config.json", "sample_rate", 44100),
-            frames_from="frames",
-            audio_from="audio",
-            own_modules=("kandinsky6",),
-            plain_tokenizers=("tokenizer",),
-        ),
-        PipelineClass(
-            name="Cosmos3OmniPipeline",
-            family="t2av",
-            steps=35,
-            guidance=6.0,
-            native=(1280, 720),
-            multiple=16,
-            frame_step=4,
-            fps_argument="fps",
-            rate=Rate("sound_tokenizer/config.json", "sampling_rate", 48000),
-            channels=2,
-            frames_from="video",
-            audio_from="sound",
-            batched=False,
-            extra={"enable_sound": True},
-            own_modules=("cosmos",),
-        ),
-        PipelineClass(
-            name="WanPipeline",
-            family="t2v",
-            steps=50,
-            guidance=5.0,
-            native=(832, 480),
-            multiple=16,
-            frame_step=4,
-            fps=Fraction(16),
-            frames_from="frames",
-            # The model's own command line always sends it.
-            negative_prompt=WAN_NEGATIVE_PROMPT,
-            float32_parts=("vae",),
-        ),
-        PipelineClass(
-            name="LTXPipeline",
-            family="t2v",
-            steps=50,
-            guidance=3.0,
-            native=(704, 512),
-            multiple=32,
-            frame_step=8,
-            fps_argument="frame_rate",
-            frames_from="frames",
-        ),
-        PipelineClass(
-            name="AudioLDM2Pipeline",
-            family="t2a",
-            steps=200,
-            guidance=3.5,
-            length_argument="audio_length_in_s",
-            rate=Rate("vocoder/config.json", "sampling_rate", 16000),
-            audio_from="audios",
-            own_modules=("audioldm2",),
-            # Stored as GPT2Model, whose text generation transformers 5 took away.
-            replaced={"language_model": "GPT2LMHeadModel"},
-            cuda_dtype="float32",
-        ),
-        PipelineClass(
-            name="StableAudioPipeline",
-            family="t2a",
-            steps=100,
-            guidance=7.0,
-            length_argument="audio_end_in_s",
-            rate=Rate("vae/config.json", "sampling_rate", 44100),
-            channels=2,
-            audio_from="audios",
-            own_modules=("stable_audio",),
-            cuda_dtype="float32",
-        ),
-    )
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published repository, and where its authors' settings are not those of its class.
+
+    Attributes:
+        kind: class of its pipeline, so that a plan can be made before anything is fetched.
+        card: the model card that describes it.
+        steps: number of steps.
+        guidance: guidance scale.
+        negative_prompt: False for none; None as the class has it.
+        native: width x height in pixels.
+        frames: of a native clip.
+        fps: frames per second.
+        arguments: further arguments of every call; `Constant` for a value of the library.
+        source: where these values are from.
+    """
+
+    kind: str
+    card: str = "diffusers"
+    steps: int | None = None
+    guidance: float | None = None
+    negative_prompt: bool | None = None
+    native: tuple[int, int] | None = None
+    frames: int | None = None
+    fps: Fraction | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+_LTX2 = {
+    "follows_length": True,
+    "multiple": 32,
+    "frame_step": 8,
+    "sample_rate": 24000,
+    "channels": 2,
+    "negative_prompt": Constant("ltx2/utils.py", "DEFAULT_NEGATIVE_PROMPT"),
+    "source": "diffusers/pipelines/ltx2/utils.py, after the authors' constants",
+}
+_WAN = {
+    "multiple": 16,
+    "frame_step": 4,
+    "fps": Fraction(16),
+    # The model's own command line always sends it.
+    "negative_prompt": WAN_NEGATIVE_PROMPT,
+    "float32_parts": ("vae",),
+    "source": "the model's own command line",
+}
+_SKYREELS = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "float32_parts": ("vae",)}
+_HUNYUAN = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "source": "the model's README"}
+_COSMOS = {"multiple": 16, "frame_step": 4, "fps": Fraction(16)}
+_ANIMATED = {"native": (512, 512), "multiple": 8, "frame_rest": 0, "fps": Fraction(8), "cuda_dtype": "float16"}
+_AUDIOLDM = {"follows_length": True, "sample_rate": 16000, "cuda_dtype": "float32"}
+_STABLE_AUDIO = {"follows_length": True, "sample_rate": 44100, "channels": 2, "cuda_dtype": "float32"}
+
+
+def _classes(*classes: PipelineClass) -> dict[str, PipelineClass]:
+    return {known.name: known for known in classes}
+
+
+PIPELINES: Mapping[str, PipelineClass] = _classes(
+    # Picture and sound.
+    PipelineClass(name="LTX2Pipeline", together=True, **_LTX2),
+    PipelineClass(name="LTX2ImageToVideoPipeline", needs=("image",), **_LTX2),
+    PipelineClass(name="LTX2ConditionPipeline", **_LTX2),
+    PipelineClass(name="LTX2InContextPipeline", **_LTX2),
+    PipelineClass(
+        name="Kandinsky6TI2VAPipeline",
+        follows_length=True,
+        multiple=16,
+        frame_step=4,
+        sample_rate=44100,
+        plain_tokenizers=("tokenizer",),
+    ),
+    PipelineClass(
+        name="Cosmos3OmniPipeline",
+        native=(1280, 720),
+        follows_length=True,
+        multiple=16,
+        frame_step=4,
+        sample_rate=48000,
+        channels=2,
+        batched=False,
+        arguments={"enable_sound": True},
+    ),
+    # Picture.
+    PipelineClass(name="WanPipeline", together=True, **_WAN),
+    PipelineClass(name="WanVACEPipeline", **_WAN),
+    PipelineClass(name="WanImageToVideoPipeline", **_WAN),
+    PipelineClass(name="AnyFlowPipeline", multiple=16, frame_step=4, fps=Fraction(16), float32_parts=("vae",)),
+    PipelineClass(name="AnyFlowFARPipeline", multiple=16, frame_step=4, fps=Fraction(16), float32_parts=("vae",)),
+    PipelineClass(name="LTXPipeline", follows_length=True, multiple=32, frame_step=8, together=True),
+    PipelineClass(name="LTXConditionPipeline", follows_length=True, multiple=32, frame_step=8),
+    PipelineClass(name="LTXImageToVideoPipeline", follows_length=True, multiple=32, frame_step=8, needs=("image",)),
+    PipelineClass(name="AllegroPipeline", native=(1280, 720), frames=88, multiple=8, frame_rest=0, fps=Fraction(15)),
+    PipelineClass(name="CogVideoXPipeline", native=(720, 480), frames=49, multiple=16, frame_step=4, fps=Fraction(8)),
+    PipelineClass(name="CogVideoXImageToVideoPipeline", native=(720, 480), multiple=16, frame_step=4, fps=Fraction(8)),
+    PipelineClass(name="CosmosTextToWorldPipeline", multiple=16, frame_step=8),
+    PipelineClass(name="Cosmos2VideoToWorldPipeline", needs=("image",), multiple=16, frame_step=4),
+    PipelineClass(name="Cosmos2_5_PredictBasePipeline", **_COSMOS),
+    PipelineClass(name="EasyAnimatePipeline", multiple=16, frame_step=4, fps=Fraction(8)),
+    PipelineClass(
+        name="HeliosPipeline", follows_length=True, multiple=16, frame_step=33, frame_rest=0, fps=Fraction(24)
+    ),
+    PipelineClass(
+        name="HeliosPyramidPipeline", follows_length=True, multiple=64, frame_step=33, frame_rest=0, fps=Fraction(24)
+    ),
+    PipelineClass(name="HunyuanVideoPipeline", **_HUNYUAN),
+    PipelineClass(name="HunyuanVideo15Pipeline", native=(832, 480), **_HUNYUAN),
+    PipelineClass(name="Kandinsky5T2VPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
+    PipelineClass(name="LattePipeline", multiple=8, frame_rest=0, fps=Fraction(8)),
+    PipelineClass(
+        name="MochiPipeline", native=(848, 480), follows_length=True, multiple=16, frame_step=6, fps=Fraction(30)
+    ),
+    PipelineClass(name="MotifVideoPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
+    PipelineClass(name="SanaVideoPipeline", multiple=32, frame_step=4, fps=Fraction(16)),
+    PipelineClass(name="SkyReelsV2Pipeline", **_SKYREELS),
+    PipelineClass(name="SkyReelsV2DiffusionForcingPipeline", **_SKYREELS),
+    PipelineClass(name="TextToVideoSDPipeline", native=(256, 256), multiple=8, frame_rest=0, fps=Fraction(8)),
+    PipelineClass(name="AnimateDiffPipeline", **_ANIMATED),
+    PipelineClass(name="AnimateDiffPAGPipeline", **_ANIMATED),
+    PipelineClass(name="AnimateDiffSDXLPipeline", **{**_ANIMATED, "native": (1024, 1024)}),
+    # Sound.
+    PipelineClass(
+        name="AudioLDM2Pipeline",
+        # Stored as GPT2Model, whose text generation transformers 5 took away.
+        replaced={"language_model": "GPT2LMHeadModel"},
+        **_AUDIOLDM,
+    ),
+    PipelineClass(name="AudioLDMPipeline", **_AUDIOLDM),
+    PipelineClass(name="MusicLDMPipeline", **_AUDIOLDM),
+    PipelineClass(name="StableAudioPipeline", together=True, **_STABLE_AUDIO),
+    PipelineClass(name="StableAudio3Pipeline", **_STABLE_AUDIO),
+    PipelineClass(name="AceStepPipeline", follows_length=True, sample_rate=48000, channels=2),
+    PipelineClass(name="LongCatAudioDiTPipeline", follows_length=True, sample_rate=24000),
+)
+
+_DISTILLED = {
+    "sigmas": Constant("ltx2/utils.py", "DISTILLED_SIGMA_VALUES"),
+    # Guidance of every kind is off: the network was distilled with it.
+    "stg_scale": 0.0,
+    "modality_scale": 1.0,
+    "guidance_rescale": 0.0,
+    "audio_guidance_scale": 1.0,
+    "audio_stg_scale": 0.0,
+    "audio_modality_scale": 1.0,
+    "audio_guidance_rescale": 0.0,
 }
 
-# Published repositories, so that a plan can be made before anything is fetched.
-REPOSITORIES = {
-    "Lightricks/LTX-2": "LTX2Pipeline",
-    "diffusers/LTX-2.3-Diffusers": "LTX2Pipeline",
-    "diffusers/LTX-2.3-Distilled-Diffusers": "LTX2Pipeline",
-    "Lightricks/LTX-2.5-Diffusers": "LTX2Pipeline",
-    "Lightricks/LTX-Video": "LTXPipeline",
-    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "WanPipeline",
-    "Wan-AI/Wan2.1-T2V-14B-Diffusers": "WanPipeline",
-    "cvssp/audioldm2": "AudioLDM2Pipeline",
-    "stabilityai/stable-audio-open-1.0": "StableAudioPipeline",
-    "kandinskylab/Kandinsky-6.0-Lite-5s-Diffusers": "Kandinsky6TI2VAPipeline",
-    "nvidia/Cosmos3-Nano": "Cosmos3OmniPipeline",
-    "nvidia/Cosmos3-Super": "Cosmos3OmniPipeline",
+REPOSITORIES: Mapping[str, Checkpoint] = {
+    "Lightricks/LTX-2": Checkpoint(
+        "LTX2Pipeline",
+        "ltx-2",
+        arguments={"spatio_temporal_guidance_blocks": [29], "use_cross_timestep": False},
+        source="what LTX2Pipeline's documentation says of LTX-2.0",
+    ),
+    "diffusers/LTX-2.3-Diffusers": Checkpoint("LTX2Pipeline", "ltx-2.3"),
+    "diffusers/LTX-2.3-Distilled-Diffusers": Checkpoint(
+        "LTX2Pipeline",
+        "ltx-2.3",
+        steps=8,
+        guidance=1.0,
+        negative_prompt=False,
+        arguments=_DISTILLED,
+        source="the authors' schedule of distilled checkpoints, in diffusers/pipelines/ltx2/utils.py",
+    ),
+    "Lightricks/LTX-2.5-Diffusers": Checkpoint("LTX2Pipeline"),
+    "Lightricks/LTX-Video": Checkpoint("LTXPipeline", "ltx-video"),
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Checkpoint("WanPipeline", "wan2.1-1.3b"),
+    "Wan-AI/Wan2.1-T2V-14B-Diffusers": Checkpoint("WanPipeline"),
+    "Wan-AI/Wan2.2-T2V-A14B-Diffusers": Checkpoint("WanPipeline"),
+    "Wan-AI/Wan2.2-TI2V-5B-Diffusers": Checkpoint(
+        "WanPipeline", fps=Fraction(24), source="the model's own command line"
+    ),
+    "cvssp/audioldm2": Checkpoint("AudioLDM2Pipeline", "audioldm2"),
+    "stabilityai/stable-audio-open-1.0": Checkpoint("StableAudioPipeline", "stable-audio-open"),
+    "kandinskylab/Kandinsky-6.0-Lite-5s-Diffusers": Checkpoint("Kandinsky6TI2VAPipeline", "kandinsky-6-lite"),
+    "kandinskylab/Kandinsky-6.0-Pro-distill-5s-Diffusers": Checkpoint(
+        "Kandinsky6TI2VAPipeline", steps=16, guidance=1.0, source="Kandinsky6TI2VAPipeline's documentation"
+    ),
+    "nvidia/Cosmos3-Nano": Checkpoint("Cosmos3OmniPipeline", "cosmos3"),
+    "nvidia/Cosmos3-Super": Checkpoint("Cosmos3OmniPipeline", "cosmos3"),
 }
 
 # Repositories of single files, to that which holds the same model as a pipeline.
@@ -217,21 +273,24 @@ AS_PIPELINE = {
     "Lightricks/LTX-2.5": "Lightricks/LTX-2.5-Diffusers",
 }
 
-# Repository to the model card that describes it; others have the card "diffusers".
-CARDS = {
-    "Lightricks/LTX-2": "ltx-2",
-    "diffusers/LTX-2.3-Diffusers": "ltx-2.3",
-    "diffusers/LTX-2.3-Distilled-Diffusers": "ltx-2.3",
-    "Lightricks/LTX-Video": "ltx-video",
-    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "wan2.1-1.3b",
-    "cvssp/audioldm2": "audioldm2",
-    "stabilityai/stable-audio-open-1.0": "stable-audio-open",
-    "kandinskylab/Kandinsky-6.0-Lite-5s-Diffusers": "kandinsky-6-lite",
-    "nvidia/Cosmos3-Nano": "cosmos3",
-    "nvidia/Cosmos3-Super": "cosmos3",
+# Classes of diffusers that make pictures in motion or sound and are not driven, each with the reason.
+NOT_DRIVEN: Mapping[str, str] = {
+    "AnimateDiffControlNetPipeline": "it follows frames of control pictures",
+    "AnimateDiffSparseControlNetPipeline": "it follows frames of control pictures",
+    "AutoPipelineForText2Audio": "it is a way to load other classes",
+    "ChronoEditPipeline": "it edits a picture; the film is a by-product",
+    "ConsisIDPipeline": "it needs the embeddings of a face",
+    "EasyAnimateControlPipeline": "it follows a control film",
+    "EasyAnimateInpaintPipeline": "it fills a film in",
+    "LTX2DFRPipeline": "its clips are the draft of further pipelines that refine them",
+    "LTX2DFRTemporalRefinePipeline": "it refines the latents of another pipeline",
+    "LTX2HDRPipeline": "it turns a film into one of high dynamic range",
+    "StableAudio3AudioToAudioPipeline": "it changes a sound",
+    "StableAudio3InpaintPipeline": "it fills a sound in",
+    "SanaWMPipeline": "it follows the path of a camera",
 }
 
 
-def known_classes() -> str:
-    """The classes in one phrase, for messages."""
-    return ", ".join(f"{pipeline.name} ({pipeline.family})" for pipeline in PIPELINES.values())
+def known(name: str) -> PipelineClass:
+    """What is known of a class; for one that is not listed, nothing but its name."""
+    return PIPELINES.get(name, PipelineClass(name=name, multiple=16))

@@ -28,6 +28,7 @@ GENERATORS: Registry[type[Generator]] = Registry(
     {
         "procedural": "javisbench.baselines.procedural:Procedural",
         "javisdit": "javisbench.baselines.javisdit:JavisDiT",
+        "opensora": "javisbench.baselines.javisdit:OpenSora",
         "mm-diffusion": "javisbench.baselines.mm_diffusion:MMDiffusion",
         "cascade": "javisbench.baselines.cascade:Cascade",
         "mmaudio": "javisbench.baselines.mmaudio:MMAudio",
@@ -46,11 +47,13 @@ def models_for(task: Task) -> list[str]:
     found = []
     for name in GENERATORS:
         try:
-            takes = task in GENERATORS.get(name).tasks
+            cls = GENERATORS.get(name)
         except (JavisbenchError, ImportError):
             continue
-        if takes:
+        if task in cls.tasks:
             found.append(f"{name}:..." if name in _OF_A_PROGRAM else name)
+        else:
+            found += [f"{name}:{variant}" for variant, tasks in cls.tasks_by_variant.items() if task in tasks]
     return [*found, "python:module:Class"]
 
 

@@ -130,7 +130,7 @@ def _v01(sizes: Sizes) -> dict[str, nn.Module]:
     from transformers import T5Config, T5EncoderModel
 
     from javisbench.baselines.javisdit.prior import PriorEstimator, PriorText
-    from javisbench.baselines.javisdit.temporal_vae import VideoVAE
+    from javisbench.baselines.javisdit.temporal_vae import VideoDecoder
     from javisbench.baselines.javisdit.v01_network import FactorisedDiT
 
     numbers = sizes.v01
@@ -138,7 +138,7 @@ def _v01(sizes: Sizes) -> dict[str, nn.Module]:
         "JavisDiT-v0.1-jav-240p4s": FactorisedDiT(numbers.network),
         "JavisDiT-v0.1-prior": PriorEstimator(numbers.prior),
         "javisdit-v0.1-prior-text.safetensors": PriorText(numbers.prior_text),
-        "OpenSora-VAE-v1.2": VideoVAE(numbers.temporal_vae, numbers.spatial_vae),
+        "OpenSora-VAE-v1.2": VideoDecoder(numbers.temporal_vae, numbers.spatial_vae),
         "t5-v1_1-xxl": T5EncoderModel(T5Config(**sizes.text["v0.1"])),
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import javisdit
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from javisbench.baselines.javisdit import pipeline, text_encoder
+from javisbench.baselines.javisdit import pipeline, sound, stdit_pipeline, text_encoder, v10_pipeline
 from javisbench.baselines.javisdit.options import Version
 from javisbench.metrics.encoders import clap, clip
 from javisbench.metrics.encoders.base import Encoder
@@ -119,10 +120,12 @@ def javisdit_without_files(
         assert type(network).__name__ == name
         return network.to(dtype).eval().requires_grad_(False)
 
-    replaced: dict[str, Callable[..., object]] = {"read_network": read, "load_checkpoint": read}
+    replaced: tuple[tuple[ModuleType, str, Callable[..., object]], ...] = (
+        *((module, "from_library", from_library) for module in (sound, text_encoder, v10_pipeline)),
+        *((module, "read_network", read) for module in (pipeline, stdit_pipeline)),
+        (stdit_pipeline, "load_checkpoint", read),
+    )
     with ExitStack() as stack:
-        for module in (pipeline, text_encoder):
-            stack.enter_context(mock.patch.object(module, "from_library", from_library))
-        for name, function in replaced.items():
-            stack.enter_context(mock.patch.object(pipeline, name, function))
+        for module, name, function in replaced:
+            stack.enter_context(mock.patch.object(module, name, function))
         yield WeightStore([folder], offline=True)

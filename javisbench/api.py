@@ -21,6 +21,7 @@ from javisbench.run.scoring_job import ScoringJob, ScoringOptions, generate_and_
 if TYPE_CHECKING:
     import pandas as pd
 
+    from javisbench.run.dry_run import DryRun
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.merge import MergeOptions
     from javisbench.run.progress import Progress
@@ -282,6 +283,37 @@ def evaluate(
         job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
         result = Result(job.run, generate_and_score(job, options, progress).protocol)
     return _told(result, callbacks)
+
+
+def look_ahead(
+    model: str,
+    *,
+    suite: str | Path | Suite | None = None,
+    params: Mapping[str, str] | None = None,
+    settings: GenerateSettings | None = None,
+    out: str | Path | None = None,
+    name: str | None = None,
+    limit: int | None = None,
+    weights_dirs: Sequence[str | Path] = (),
+    allow_outside: bool = False,
+    options: ScoringOptions | None = None,
+) -> DryRun:
+    """What `generate` with the same arguments would take, or `evaluate` when `options` are given.
+
+    Nothing is made, fetched or loaded. What is not known is said so instead of guessed.
+
+    Raises:
+        JavisbenchError: bad usage, or a model and a suite that do not fit.
+    """
+    from javisbench.run.dry_run import look_ahead as of_job
+    from javisbench.run.generate import GenerateSettings
+    from javisbench.run.own_suite import DEFAULT_SUITE
+
+    if model.startswith("folder:"):
+        raise UsageError("folder: names clips that are made already: nothing is to be generated.")
+    loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside)
+    job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
+    return of_job(job, [Path(folder) for folder in weights_dirs], options)
 
 
 def merge(

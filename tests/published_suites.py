@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import cache
+from io import BytesIO
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 Builder = Callable[[Path, bool], None]
@@ -19,9 +23,33 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def touch(path: Path) -> None:
+def touch(path: Path, content: bytes = b"") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"")
+    path.write_bytes(content)
+
+
+@cache
+def picture() -> bytes:
+    """A small JPEG."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (8, 6), (90, 120, 30)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@cache
+def video() -> bytes:
+    """A small mp4 without sound."""
+    import numpy as np
+
+    from javisbench.clip import Clip
+    from javisbench.media import write_clip
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mp4"
+        write_clip(Clip(np.zeros((4, 48, 64, 3), np.uint8), Fraction(8), None, None), path)
+        return path.read_bytes()
 
 
 # Items, items with speech, Chinese ones among these.
@@ -47,7 +75,7 @@ def verse_bench(folder: Path, whole: bool) -> None:
             hashed = set_ == "set2" and place * 500 < items * 347
             name = f"clip_{number:08x}" if hashed else (f"{number:05d}", f"{number}", f"{number:08d}")[number % 3]
             write_json(folder / set_ / f"{name}.json", verse_item(set_, place, spoken, chinese))
-            touch(folder / set_ / f"{name}.jpg")
+            touch(folder / set_ / f"{name}.jpg", picture())
             if set_ == "set2":
                 touch(folder / set_ / f"{name}.wav")
 
@@ -132,7 +160,7 @@ def vabench(folder: Path, whole: bool) -> None:
         prompt = f"Picture scene {number}"
         shown[name].append(va_item(prompt))
         lines.append(f"frame_{number}.jpg\t{prompt}")
-        touch(folder / "images" / name / f"frame_{number}.jpg")
+        touch(folder / "images" / name / f"frame_{number}.jpg", picture())
     for name, items in shown.items():
         write_json(folder / "json_files/json_image" / f"{name}.json", items)
     (folder / "mapping").mkdir()
@@ -167,7 +195,8 @@ def vggsound(folder: Path, whole: bool) -> None:
     (folder / "vggsound.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (folder / "video").mkdir()
     for n in range(tests):
-        touch(folder / "video" / f"{vgg_id(n)}_{30 + n % 70:06d}.mp4")
+        # Only a few are opened.
+        touch(folder / "video" / f"{vgg_id(n)}_{30 + n % 70:06d}.mp4", b"" if whole else video())
 
 
 BUILDERS: dict[str, Builder] = {

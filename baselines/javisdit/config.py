@@ -1,4 +1,4 @@
-"""The numbers of both versions. A TOML file may replace them (``-M config=FILE.toml``); nothing else differs then."""
+"""The numbers of all models. A TOML file may replace them (``-M config=FILE.toml``); nothing else differs then."""
 
 from __future__ import annotations
 
@@ -45,23 +45,18 @@ class JointNetworkConfig:
 
 
 @dataclass(frozen=True)
-class FactorisedNetworkConfig:
-    """v0.1's network: alternating spatial and temporal attention in two streams.
+class VideoNetworkConfig:
+    """OpenSora 1.2's network (STDiT3): alternating spatial and temporal attention.
 
     Attributes:
         dim: width of a token.
-        heads: attention heads; the bidirectional attention has half of both.
+        heads: attention heads.
         layers: number of layers.
         mlp_ratio: hidden width of an MLP over `dim`.
         text_dim: width of the text encoder's states.
         text_length: tokens of a prompt, padding included.
         video_channels: of the video latent.
-        audio_channels: of the audio latent.
         video_patch: latent frames, rows and columns of a token.
-        audio_patch: latent time steps and mel bins of a token.
-        spatial_priors: tokens of the spatial prior.
-        temporal_priors: tokens of the temporal prior.
-        prior_dim: width of a prior token.
         base_size: pixels; positions are scaled by sqrt(height * width) / base_size.
         freq_dim: width of the time and rate sinusoids.
     """
@@ -73,14 +68,28 @@ class FactorisedNetworkConfig:
     text_dim: int = 4096
     text_length: int = 300
     video_channels: int = 4
-    audio_channels: int = 8
     video_patch: tuple[int, int, int] = (1, 2, 2)
+    base_size: int = 512
+    freq_dim: int = 256
+
+
+@dataclass(frozen=True)
+class FactorisedNetworkConfig(VideoNetworkConfig):
+    """v0.1's network: OpenSora 1.2's with a second stream for the sound; bidirectional attention has half of its heads.
+
+    Attributes:
+        audio_channels: of the audio latent.
+        audio_patch: latent time steps and mel bins of a token.
+        spatial_priors: tokens of the spatial prior.
+        temporal_priors: tokens of the temporal prior.
+        prior_dim: width of a prior token.
+    """
+
+    audio_channels: int = 8
     audio_patch: tuple[int, int] = (4, 1)
     spatial_priors: int = 32
     temporal_priors: int = 32
     prior_dim: int = 128
-    base_size: int = 512
-    freq_dim: int = 256
 
 
 @dataclass(frozen=True)
@@ -239,7 +248,17 @@ class V01Config:
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(30, 7.0, 24))
 
 
-Config = TypeVar("Config", V10Config, V01Config)
+@dataclass(frozen=True)
+class OpenSoraConfig:
+    """All numbers of OpenSora 1.2."""
+
+    network: VideoNetworkConfig = field(default_factory=VideoNetworkConfig)
+    temporal_vae: TemporalVAEConfig = field(default_factory=TemporalVAEConfig)
+    spatial_vae: SpatialVAEConfig = field(default_factory=SpatialVAEConfig)
+    sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(30, 7.0, 24))
+
+
+Config = TypeVar("Config", V10Config, V01Config, OpenSoraConfig)
 
 
 def read_config(path: Path, official: Config) -> Config:

@@ -1,4 +1,4 @@
-"""The ``-M`` parameters of both versions."""
+"""The ``-M`` parameters of both versions of JavisDiT, and of OpenSora."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from javisbench.baselines.javisdit.text import SCORE_SUFFIX, V10_NEGATIVE_PROMPT
 from javisbench.baselines.parameters import Parser, choice, existing, number, read_parameters
 from javisbench.errors import UsageError
 
-Version = Literal["v1.0", "v0.1"]
+Version = Literal["v1.0", "v0.1", "opensora"]
 VERSIONS: tuple[Version, ...] = ("v1.0", "v0.1")
+"""Of JavisDiT."""
+SPECS: Mapping[Version, str] = {"v1.0": "javisdit:v1.0", "v0.1": "javisdit:v0.1", "opensora": "opensora:v1.2"}
+"""How each model is called on the command line."""
+
+_V10 = {"versions": ("v1.0",)}
+_V01 = {"versions": ("v0.1",)}
+_STDIT = {"versions": ("v0.1", "opensora")}
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,15 @@ class Options:
         transform_scale: further factor on the time shift; the reference's 5 acts in training alone.
         fix_noise_seed: this seed's noise for every sample.
         negative_prompt: v1.0; what guidance moves away from.
-        score_suffix: v0.1; appended to every prompt.
+        score_suffix: v0.1 and OpenSora; appended to every prompt.
         prior_attention: v0.1; ``pooled`` lets the conditional and the null row see both rows' priors, as the reference
             does; ``separate`` gives each its own.
-        null_mask: v0.1; ``conditional`` cuts the null text to the prompt's length, as the reference does; ``full``
-            keeps its 300 tokens.
+        null_mask: v0.1 and OpenSora; ``conditional`` cuts the null text to the prompt's length, as the reference does;
+            ``full`` keeps its 300 tokens.
+        extend: v0.1 and OpenSora; further pieces, each of which keeps the last 17 frames of the one before and
+            continues it.
+        edit_ratio: v0.1; how far given frames and sounds are made anew: 0 keeps them, 0.8 keeps them until 80 % of the
+            sampling time is left.
     """
 
     steps: int | None = None
@@ -53,10 +64,12 @@ class Options:
     schedule: str = "bfloat16"
     transform_scale: float = 1.0
     fix_noise_seed: int | None = None
-    negative_prompt: str = field(default=V10_NEGATIVE_PROMPT, metadata={"version": "v1.0"})
-    score_suffix: str = field(default=SCORE_SUFFIX, metadata={"version": "v0.1"})
-    prior_attention: str = field(default="pooled", metadata={"version": "v0.1"})
-    null_mask: str = field(default="conditional", metadata={"version": "v0.1"})
+    negative_prompt: str = field(default=V10_NEGATIVE_PROMPT, metadata=_V10)
+    score_suffix: str = field(default=SCORE_SUFFIX, metadata=_STDIT)
+    prior_attention: str = field(default="pooled", metadata=_V01)
+    null_mask: str = field(default="conditional", metadata=_STDIT)
+    extend: int = field(default=0, metadata=_STDIT)
+    edit_ratio: float = field(default=0.0, metadata=_V01)
 
 
 def parse_options(version: Version, params: Mapping[str, str]) -> Options:
@@ -65,8 +78,8 @@ def parse_options(version: Version, params: Mapping[str, str]) -> Options:
     Raises:
         UsageError: an unknown parameter (with near matches), one of the other version, or a value out of range.
     """
-    known = [f.name for f in fields(Options) if f.metadata.get("version", version) == version]
-    return Options(**read_parameters(f"javisdit:{version}", params, _PARSERS, known))
+    known = [f.name for f in fields(Options) if version in f.metadata.get("versions", (version,))]
+    return Options(**read_parameters(SPECS[version], params, _PARSERS, known))
 
 
 def options_in_force(version: Version, options: Options) -> dict[str, Any]:
@@ -75,7 +88,7 @@ def options_in_force(version: Version, options: Options) -> dict[str, Any]:
     return {
         f.name: str(value) if isinstance(value := getattr(options, f.name), Fraction) else value
         for f in fields(options)
-        if f.metadata.get("version", version) == version and f.name not in places
+        if version in f.metadata.get("versions", (version,)) and f.name not in places
     }
 
 
@@ -96,6 +109,8 @@ _PARSERS: Mapping[str, Parser] = {
     "score_suffix": str,
     "prior_attention": choice("pooled", "separate"),
     "null_mask": choice("conditional", "full"),
+    "extend": number(int, 0, 64, "a number of pieces"),
+    "edit_ratio": number(float, 0, 1, "a share"),
 }
 
 

@@ -1,4 +1,4 @@
-"""From a prompt and a seed to pixels and a waveform, for both versions.
+"""From a prompt and a seed to pixels and a waveform: what all models here share.
 
 Two phases bound the memory: prompts (all of a run, or those of a batch) are encoded while the network waits in host
 memory, the text encoder is freed, then clips are sampled one by one, each as a conditional and a null row. A clip's
@@ -8,7 +8,6 @@ numbers never depend on other clips or prompts.
 from __future__ import annotations
 
 import gc
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,36 +20,24 @@ import torch
 from torch import Tensor, nn
 
 from javisbench.baselines.base import Json
-from javisbench.baselines.javisdit.checkpoints import from_library, read_network
-from javisbench.baselines.javisdit.config import PriorConfig, V01Config, V10Config
+from javisbench.baselines.javisdit.checkpoints import read_network
+from javisbench.baselines.javisdit.config import OpenSoraConfig, V01Config, V10Config
+from javisbench.baselines.javisdit.material import NOTHING, Material
 from javisbench.baselines.javisdit.options import Options
 from javisbench.baselines.javisdit.planning import VAE_STRIDE, JavisDiTPlan
-from javisbench.baselines.javisdit.prior import PriorEstimator, PriorText
-from javisbench.baselines.javisdit.sampler import Setting, Velocity, euler, guide, sampling_times
-from javisbench.baselines.javisdit.temporal_vae import UNUSED_TENSORS, VideoVAE, latent_frames
-from javisbench.baselines.javisdit.text import prepare_v01, prepare_v10
+from javisbench.baselines.javisdit.sampler import Given, Streams, Velocity, euler, sampling_times
+from javisbench.baselines.javisdit.sound import Sound
 from javisbench.baselines.javisdit.text_encoder import Encoded, text_encoder
-from javisbench.baselines.javisdit.v01_network import FactorisedDiT
-from javisbench.baselines.javisdit.v10_network import JointDiT
 from javisbench.baselines.prompt_store import Encode, PromptStore
 from javisbench.errors import GenerationError
-from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict, without_values
-from javisbench.metrics.encoders.preprocessing.clip_tokenizer import clip_tokenizer
+from javisbench.metrics.encoders.checkpoint import load_strict
 
-log = logging.getLogger(__name__)
-Config = TypeVar("Config", V10Config, V01Config)
-
-_OTHER_MODALITIES = tuple(
-    f"modality_{part}.{name}"
-    for part in ("preprocessors", "trunks")
-    for name in ("vision", "audio", "depth", "thermal", "imu")
-)
-_IMAGEBIND_UNUSED = (*_OTHER_MODALITIES, "modality_heads.", "modality_postprocessors.")
+Config = TypeVar("Config", V10Config, V01Config, OpenSoraConfig)
 
 
 @dataclass
 class Cost:
-    """What stages took.
+    """What stages took, each in all of its turns.
 
     Attributes:
         seconds: by stage.
@@ -71,8 +58,9 @@ class Cost:
         yield
         if on_gpu:
             torch.cuda.synchronize(device)
-            self.peak_bytes[stage] = torch.cuda.max_memory_allocated(device)
-        self.seconds[stage] = round(time.monotonic() - started, 3)
+            peak = torch.cuda.max_memory_allocated(device)
+            self.peak_bytes[stage] = max(peak, self.peak_bytes.get(stage, 0))
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.monotonic() - started, 3)
 
     def __or__(self, other: Cost) -> Cost:
         """The stages of both."""
@@ -84,20 +72,20 @@ class Made:
     """A clip as tensors.
 
     Attributes:
-        frames: uint8 ``(T, H, W, 3)``, on the CPU.
-        audio: float32 ``(1, samples)`` in [-1, 1], on the CPU.
+        frames: uint8 ``(T, H, W, 3)``, on the CPU; None where no picture is wanted.
+        audio: float32 ``(1, samples)`` in [-1, 1], on the CPU; None where no sound is wanted or made.
         cost: of its stages.
         info: facts about its making.
     """
 
-    frames: Tensor
-    audio: Tensor
+    frames: Tensor | None
+    audio: Tensor | None
     cost: Cost
     info: dict[str, Any] = field(default_factory=dict)
 
 
 class Pipeline(ABC, Generic[Config]):
-    """What both versions share.
+    """What all models share.
 
     Args:
         config: all numbers.
@@ -113,6 +101,8 @@ class Pipeline(ABC, Generic[Config]):
 
     text_encoder: str
     network: nn.Module
+    video_vae: nn.Module
+    sound: Sound | None = None
 
     def __init__(
         self,
@@ -129,11 +119,9 @@ class Pipeline(ABC, Generic[Config]):
         self.network = self._load_network()
         self._load_decoders()
 
+    @abstractmethod
     def _load_decoders(self) -> None:
-        self.audio_vae = from_library("diffusers", "AutoencoderKL", self.paths["audio_vae"], torch.float32)
-        self.vocoder = from_library("transformers", "SpeechT5HifiGan", self.paths["vocoder"], torch.float32)
-        self.audio_vae.to(self.device)
-        self.vocoder.to(self.device)
+        """Set `video_vae` and, for models with sound, `sound`."""
 
     @abstractmethod
     def _load_network(self) -> nn.Module: ...
@@ -189,39 +177,56 @@ class Pipeline(ABC, Generic[Config]):
         return Encoded.of(self._read(self._states, prompt))
 
     @torch.no_grad()
-    def make(self, prompt: str, plan: JavisDiTPlan, seed: int) -> Made:
-        """Sample and decode one clip; `encode` must have seen the prompt.
+    def make(self, prompt: str, plan: JavisDiTPlan, seed: int, material: Material = NOTHING) -> Made:
+        """Sample and decode one clip.
 
-        Noise comes from one CPU generator in this order: video, audio, and for v0.1 the prior.
+        Noise comes from one CPU generator in this order: video, audio, the prior (v0.1), what encoders of given frames
+        and sounds draw, frames that become free later; then the same for each piece that continues the clip.
+
+        Args:
+            prompt: as given.
+            plan: what to make.
+            seed: of the noise.
+            material: what is given of the clip.
 
         Raises:
             GenerationError: values that are not finite (kind ``non_finite``).
         """
         encoded = self._encoded(prompt)
         cost = Cost()
-        with cost.of("denoise", self.device):
-            video, audio = self._sample(prompt, plan, torch.Generator().manual_seed(seed))
-        with cost.of("decode", self.device):
-            pixels = self._decode_video(video, plan)[0].float()
-            waveform = self._decode_audio(audio)[:, : plan.audio_samples].float()
-        for name, values in (("picture", pixels), ("sound", waveform)):
-            if not bool(torch.isfinite(values).all()):
-                raise GenerationError(f"The {name} holds values that are not finite.", kind="non_finite")
+        frames, audio = self._make(prompt, plan, torch.Generator().manual_seed(seed), material, cost)
         info = {"prompt": self.text(prompt), "truncated_tokens": encoded.truncated}
-        return Made(_to_uint8(pixels), waveform.clamp(-1, 1).cpu(), cost, info)
+        return Made(frames, audio, cost, info)
 
-    def _sample(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> tuple[Tensor, Tensor]:
-        size = (self._latent_frames(plan.frames), plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
-        network, audio_config = self.config.network, self.config.audio
-        steps, mels = audio_config.latent_shape(plan.asked.frames / float(plan.fps))
-        video = torch.randn(1, network.video_channels, *size, generator=noise)
-        audio = torch.randn(1, network.audio_channels, steps, mels, generator=noise)
-        velocity = self._velocity(prompt, plan, noise)
+    def _make(
+        self, prompt: str, plan: JavisDiTPlan, draw: torch.Generator, material: Material, cost: Cost
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Frames and waveform as in `Made`."""
+        with cost.of("denoise", self.device):
+            latents = self._sample(prompt, plan, draw, material)
+        with cost.of("decode", self.device):
+            frames = audio = None
+            if material.makes_picture:
+                frames = _to_uint8(_finite("picture", self._decode_video(latents[0], plan)[0].float()))
+            if self.sound is not None and material.makes_sound:
+                waveform = self.sound.decode(latents[1])[:, : plan.audio_samples]
+                audio = _finite("sound", waveform.float()).clamp(-1, 1).cpu()
+        return frames, audio
+
+    def _sample(self, prompt: str, plan: JavisDiTPlan, draw: torch.Generator, material: Material) -> Streams:
+        noise = tuple(torch.randn(1, *shape, generator=draw) for shape in self._latent_shapes(plan))
+        velocity = self._velocity(prompt, plan, draw)
+        noise = tuple(one.to(self.device) for one in noise)
+        given = self._given(material, noise, draw)
         sampling = self.config.sampling
         times = sampling_times(
             self.options.steps or sampling.steps, plan.asked, self._schedule_dtype, self.options.transform_scale
         )
-        return euler(velocity, video.to(self.device), audio.to(self.device), times)
+        return euler(velocity, noise, times, given, draw)
+
+    def _given(self, material: Material, noise: Streams, draw: torch.Generator) -> tuple[Given, ...] | None:
+        """What is given of each stream, as latents of the shapes of `noise`; None for nothing."""
+        return None
 
     @property
     def _guidance(self) -> float:
@@ -238,202 +243,43 @@ class Pipeline(ABC, Generic[Config]):
         """`value` for both rows, rounded as the schedule is."""
         return torch.full((2,), self._rounded(value), device=self.device)
 
+    def _latent_shapes(self, plan: JavisDiTPlan) -> list[tuple[int, ...]]:
+        """Of each stream, without the batch: the picture's first."""
+        place = (plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
+        shapes: list[tuple[int, ...]] = [(self.config.network.video_channels, self._latent_frames(plan.frames), *place)]
+        if self.sound is not None:
+            shapes.append(self.sound.latent_shape(plan.asked.frames / float(plan.fps)))
+        return shapes
+
     @abstractmethod
     def _latent_frames(self, frames: int) -> int: ...
 
     @abstractmethod
-    def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity: ...
+    def _velocity(self, prompt: str, plan: JavisDiTPlan, draw: torch.Generator) -> Velocity: ...
 
     @abstractmethod
     def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
         """Pixels ``(1, 3, T, H, W)`` in [-1, 1]."""
 
-    def _decode_audio(self, latent: Tensor) -> Tensor:
-        mel = self.audio_vae.decode(latent / self.audio_vae.config.scaling_factor).sample
-        waveform: Tensor = self.vocoder(mel[:, 0])
-        return waveform.view(1, -1)
-
     def close(self) -> None:
         """Forget everything."""
-        del self.network, self.audio_vae, self.vocoder
+        del self.network, self.video_vae
+        self.sound = None
         _free(self.device)
 
 
-class V10Pipeline(Pipeline[V10Config]):
-    """v1.0 (JavisDiT++)."""
-
-    text_encoder = "UMT5EncoderModel"
-    network: JointDiT
-
-    def _load_network(self) -> JointDiT:
-        with without_values():
-            network = JointDiT(self.config.network).set_dtype(self.dtype)
-        _fill(network, self.paths["network"], "JavisDiT v1.0")
-        return network
-
-    def _load_decoders(self) -> None:
-        super()._load_decoders()
-        self.video_vae = from_library("diffusers", "AutoencoderKLWan", self.paths["video_vae"], torch.float32)
-        self.video_vae.to(self.device)
-
-    def text(self, prompt: str) -> str:
-        """White space collapsed, broken characters mended."""
-        return prepare_v10(prompt)
-
-    def _always_encoded(self) -> tuple[str, ...]:
-        return (self.options.negative_prompt,)
-
-    def _latent_frames(self, frames: int) -> int:
-        return (frames - 1) // 4 + 1
-
-    def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity:
-        length = self.config.network.text_length
-        rows = [self._encoded(p).padded(length) for p in (prompt, self.options.negative_prompt)]
-        text = torch.stack(rows).to(self.device)
-
-        def velocity(video: Tensor, audio: Tensor, value: float) -> tuple[Tensor, Tensor]:
-            out = self.network(video.expand(2, -1, -1, -1, -1), audio.expand(2, -1, -1, -1), text, self._times(value))
-            return guide(out[0], self._guidance), guide(out[1], self._guidance)
-
-        return velocity
-
-    def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
-        mean, std = (
-            torch.tensor(values, device=latent.device).view(1, -1, 1, 1, 1)
-            for values in (self.video_vae.config.latents_mean, self.video_vae.config.latents_std)
-        )
-        video: Tensor = self.video_vae.decode(latent * std + mean).sample
-        return video
+def _finite(name: str, values: Tensor) -> Tensor:
+    if not bool(torch.isfinite(values).all()):
+        raise GenerationError(f"The {name} holds values that are not finite.", kind="non_finite")
+    return values
 
 
-class V01Pipeline(Pipeline[V01Config]):
-    """v0.1."""
+def fill(network: nn.Module, path: Path, what: str, ignore: tuple[str, ...] = ()) -> None:
+    """Read a network's tensors, strictly.
 
-    text_encoder = "T5EncoderModel"
-    network: FactorisedDiT
-
-    def __init__(
-        self,
-        config: V01Config,
-        options: Options,
-        paths: Mapping[str, Path],
-        device: str,
-        dtype: torch.dtype,
-        store: Callable[[Json], PromptStore],
-    ) -> None:
-        super().__init__(config, options, paths, device, dtype, store)
-        self._prior_states = store("ImageBind")
-        self.prior = _prior_of(config.prior, paths["prior"]).to(device)
-
-    def _load_network(self) -> FactorisedDiT:
-        with without_values():
-            network = FactorisedDiT(self.config.network).to(self.dtype)
-        _fill(network, self.paths["network"], "JavisDiT v0.1")
-        return network
-
-    def _load_decoders(self) -> None:
-        super()._load_decoders()
-        with without_values():
-            self.video_vae = VideoVAE(self.config.temporal_vae, self.config.spatial_vae)
-        _fill(self.video_vae, self.paths["video_vae"], "OpenSora's video VAE 1.2", ignore=UNUSED_TENSORS)
-        self.video_vae.to(self.device)
-
-    def text(self, prompt: str) -> str:
-        """With the score suffix, cleaned twice."""
-        return prepare_v01(prompt, self.options.score_suffix)
-
-    def _lacking(self, texts: Sequence[str]) -> bool:
-        return super()._lacking(texts) or bool(self._prior_states.lacking(texts))
-
-    def _encode(self, texts: Sequence[str]) -> None:
-        super()._encode(texts)
-        # The prior reads what the denoiser reads: cleaned, with the score.
-        self._prior_states.fill(texts, self._load_prior_text)
-
-    def _load_prior_text(self) -> Encode:
-        with without_values():
-            tower = PriorText(self.config.prior_text)
-        path = self.paths["prior_text"]
-        load_strict(tower, load_checkpoint(path), what="ImageBind's text tower", path=path, ignore=_IMAGEBIND_UNUSED)
-        tower.to(self.device).eval()
-
-        def encode(text: str) -> dict[str, Tensor]:
-            ids = torch.tensor([clip_tokenizer().encode(text, keep_end=False)], device=self.device)
-            return {"states": tower(ids)[0].cpu()}
-
-        return encode
-
-    def _latent_frames(self, frames: int) -> int:
-        return latent_frames(frames)
-
-    def _velocity(self, prompt: str, plan: JavisDiTPlan, noise: torch.Generator) -> Velocity:
-        text, mask = self._text_rows(self._encoded(prompt))
-        spatial, temporal = self._prior_rows(prompt, noise)
-        asked = plan.asked
-        setting = Setting(int(self._rounded(asked.height)), int(self._rounded(asked.width)), asked.frames)
-        pool = self.options.prior_attention == "pooled"
-
-        def velocity(video: Tensor, audio: Tensor, value: float) -> tuple[Tensor, Tensor]:
-            out = self.network(
-                video.expand(2, -1, -1, -1, -1),
-                audio.expand(2, -1, -1, -1),
-                text,
-                mask,
-                spatial,
-                temporal,
-                self._times(value),
-                fps=float(plan.fps),
-                setting=setting,
-                pool_priors=pool,
-            )
-            return guide(out[0], self._guidance), guide(out[1], self._guidance)
-
-        return velocity
-
-    def _text_rows(self, prompt: Encoded) -> tuple[Tensor, Tensor | None]:
-        """The prompt's states and the learned null text, and which of them each row may see (None: all)."""
-        null = self.network.y_embedder.y_embedding.to(self.device)
-        tokens = len(prompt.states)
-        if self.options.null_mask == "conditional":
-            return torch.stack([prompt.states.to(null), null[:tokens]]), None
-        mask = torch.ones(2, len(null), dtype=torch.bool, device=self.device)
-        mask[0, tokens:] = False
-        return torch.stack([prompt.padded(len(null)).to(null), null]), mask
-
-    def _prior_rows(self, prompt: str, noise: torch.Generator) -> tuple[Tensor, Tensor]:
-        numbers = self.config.prior
-        tokens = numbers.spatial_priors + numbers.temporal_priors
-        draw = torch.randn(1, tokens, numbers.prior_dim, generator=noise).to(self.device)
-        states = self._read(self._prior_states, prompt)["states"]
-        spatial, temporal = self.prior.draw(states[None].to(self.device), draw)
-        null = self.network.st_prior_embedder.y_embedding.to(spatial)[None]
-        return (
-            torch.cat([spatial, null[:, : numbers.spatial_priors]]),
-            torch.cat([temporal, null[:, numbers.spatial_priors :]]),
-        )
-
-    def _decode_video(self, latent: Tensor, plan: JavisDiTPlan) -> Tensor:
-        return self.video_vae.decode(latent, plan.frames)
-
-
-def _prior_of(config: PriorConfig, path: Path) -> PriorEstimator:
-    """The prior estimator from its file, whose other tensors are named in the log.
-
-    The released file is a training checkpoint: it may hold a copy of ImageBind's text tower (read here from ImageBind's
-    own file) and parts that serve the training losses alone. What belongs to the estimator is taken strictly.
+    Raises:
+        WeightsError: the checkpoint does not hold the network; names that begin as in `ignore` may be there.
     """
-    with without_values():
-        prior = PriorEstimator(config)
-    state = read_network(path)
-    parts = {name.partition(".")[0] for name in prior.state_dict()}
-    others = sorted(name for name in state if name.partition(".")[0] not in parts)
-    if others:
-        log.info("%s: %d tensors are not the estimator's and are left out: %s", path, len(others), ", ".join(others))
-    load_strict(prior, state, what="JavisDiT v0.1's prior estimator", path=path, ignore=others)
-    return prior.eval().requires_grad_(False)
-
-
-def _fill(network: nn.Module, path: Path, what: str, ignore: tuple[str, ...] = ()) -> None:
     load_strict(network, read_network(path), what=what, path=path, ignore=ignore)
     network.eval().requires_grad_(False)
 

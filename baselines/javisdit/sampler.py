@@ -1,11 +1,12 @@
-"""Euler sampling of a rectified flow over video and audio together, with a resolution-dependent time schedule.
+"""Euler sampling of a rectified flow, of one stream or of video and audio together, with times that depend on the size.
 
-The flow is v = data - noise; time runs from 1000 (noise) to 0 (data). Video and audio share their times.
+The flow is v = data - noise; time runs from 1000 (noise) to 0 (data). Streams share their times. Latent frames may be
+given instead of sampled (`Given`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,7 +25,12 @@ MIN_FRAMES = 17
 _BASE_SIZE = 512
 _LATENTS_PER_GROUP = 5
 
-Velocity: TypeAlias = "Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]"
+Streams: TypeAlias = "tuple[Tensor, ...]"
+"""A tensor a stream: the video latent ``(B, channels, T, H, W)``, then the audio latent ``(B, channels, T, mels)``."""
+
+Velocity: TypeAlias = "Callable[[Streams, float, Streams | None], Streams]"
+"""``(latents, time, free) -> velocities``, guidance included; `free` says which latent frames are sampled at that time,
+bool ``(T,)`` a stream, None when nothing is given."""
 
 
 @dataclass(frozen=True)
@@ -92,25 +98,78 @@ def sampling_times(steps: int, setting: Setting, dtype: torch.dtype, scale: floa
     return shift * even / (1 + (shift - 1) * even) * TIME_RANGE
 
 
-def euler(velocity: Velocity, video: Tensor, audio: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Given:
+    """Latent frames of a stream that are given rather than sampled.
+
+    Attributes:
+        latent: of the stream's shape; what it holds where the mask is 1 does not matter.
+        mask: ``(T,)`` in [0, 1]: 1 where a frame is sampled, 0 where it is kept; between, a frame is kept until the
+            time falls below 1000 times that, and sampled from there on (an edit ratio).
+    """
+
+    latent: Tensor
+    mask: Tensor
+
+
+def euler(
+    velocity: Velocity,
+    noise: Streams,
+    times: Tensor,
+    given: Sequence[Given] | None = None,
+    draw: torch.Generator | None = None,
+) -> Streams:
     """Follow the flow from noise to data.
 
+    Before each step a frame is free where mask * 1000 >= time. One that becomes free later than at the start begins as
+    its reference with noise of that time; one that is not free is put back to its reference after the step.
+
     Args:
-        velocity: ``(video, audio, time) -> (video velocity, audio velocity)``, guidance included.
-        video: noise, any shape, float32.
-        audio: noise, any shape, float32.
+        velocity: see `Velocity`.
+        noise: a tensor a stream, float32.
         times: falling times in (0, 1000], from `sampling_times`.
+        given: what is given of each stream; None for nothing.
+        draw: where noise for frames that become free later comes from, stream by stream.
 
     Returns:
-        The video and audio latents at time 0.
+        The latents at time 0, of the shapes of `noise`.
     """
+    latents = noise if given is None else tuple(map(_start, noise, given))
+    earlier = None if given is None else tuple(one.mask == 1 for one in given)
     ends = [*times.tolist()[1:], 0.0]
     for time, end in zip(times.tolist(), ends, strict=True):
-        video_velocity, audio_velocity = velocity(video, audio, time)
+        free = None if given is None else tuple(one.mask * TIME_RANGE >= time for one in given)
+        if free is not None and earlier is not None:
+            late = tuple(now & ~before for now, before in zip(free, earlier, strict=True))
+            latents = tuple(_noised(z, frames, time, draw) for z, frames in zip(latents, late, strict=True))
+            earlier = free
         step = (time - end) / TIME_RANGE
-        video = video + step * video_velocity.to(video.dtype)
-        audio = audio + step * audio_velocity.to(audio.dtype)
-    return video, audio
+        velocities = velocity(latents, time, free)
+        moved = tuple(z + step * v.to(z.dtype) for z, v in zip(latents, velocities, strict=True))
+        latents = moved if free is None else tuple(map(_chosen, free, moved, latents))
+    return latents
+
+
+def _start(noise: Tensor, given: Given) -> Tensor:
+    return _chosen(given.mask == 1, noise, given.latent)
+
+
+def _noised(z: Tensor, frames: Tensor, time: float, draw: torch.Generator | None) -> Tensor:
+    """`z` with noise of `time` in some frames."""
+    if not bool(frames.any()):
+        return z
+    import torch
+
+    noise = torch.randn(z.shape, generator=draw).to(z)
+    share = time / TIME_RANGE
+    return _chosen(frames, (1 - share) * z + share * noise, z)
+
+
+def _chosen(frames: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """`inside` in the latent frames that bool `frames` ``(T,)`` names, `outside` elsewhere."""
+    import torch
+
+    return torch.where(frames.view(1, 1, -1, *[1] * (inside.ndim - 3)), inside, outside)
 
 
 def guide(rows: Tensor, scale: float) -> Tensor:

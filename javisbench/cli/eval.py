@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from javisbench.cli import options
-from javisbench.cli.generate import generate_settings, generating_options
+from javisbench.cli.generate import generate_settings, generating_options, show_dry_run
 from javisbench.cli.grouped import GroupedCommand
 from javisbench.cli.score import scoring_options, show_result
 
@@ -15,6 +15,7 @@ EPILOG = """\b
 Examples:
   javisbench eval --model procedural --suite demo
   javisbench eval --model javisdit --suite javisbench-mini --protocol javisbench-v1 --protocol javisbench-v2
+  javisbench eval --model diffusers:Lightricks/LTX-2 --dry-run
   javisbench eval --model folder:clips/ --suite my.csv
 The same command again goes on where it stopped.
 """
@@ -45,6 +46,8 @@ def command(**given: Any) -> int:
     options.setup_logging(given["quiet"], given["verbose"])
     keep_freed_memory()
     given = options.by_rank(given)
+    if given["dry_run"]:
+        return show_dry_run(given, scoring_options(given))
     result = evaluate(
         given["model"],
         suite=given["suite"],

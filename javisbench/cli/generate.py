@@ -11,7 +11,11 @@ from javisbench.cli.grouped import GroupedCommand
 from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from javisbench.run.dry_run import DryRun
     from javisbench.run.generate import GenerateSettings
+    from javisbench.run.scoring_job import ScoringOptions
 
 EPILOG = """\b
 Examples:
@@ -19,6 +23,7 @@ Examples:
   javisbench generate --model javisdit -M steps=30 --suite javisbench-mini --repeats 2
   javisbench generate --model 'command:./my_model.sh --fast' --suite my.csv
   javisbench generate --model javisdit --shard 3/8         one of eight machines
+  javisbench generate --model javisdit --dry-run           what it would take
 The same command again goes on where it stopped.
 """
 
@@ -44,6 +49,11 @@ generating_options = options.compose(
     click.option("--batch", type=click.IntRange(min=1), help="Clips a call. [default: the model's own limit]"),
     click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
     options.shard_option,
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Tell time, memory, disk, downloads and licences, as far as they are known, and do nothing.",
+    ),
 )
 
 
@@ -69,6 +79,8 @@ def command(**given: Any) -> int:
 
     options.setup_logging(given["quiet"], given["verbose"])
     given = options.by_rank(given)
+    if given["dry_run"]:
+        return show_dry_run(given)
     run = generate(
         given["model"],
         suite=given["suite"],
@@ -84,6 +96,57 @@ def command(**given: Any) -> int:
     failed = [row for row in read_failures(run) if row.get("stage") == "generate"]
     output.line(str(run))
     return 1 if given["strict"] and failed else 0
+
+
+def show_dry_run(given: dict[str, Any], scoring: ScoringOptions | None = None) -> int:
+    """Tell what the command would take; of ``eval`` with what its scoring would lack."""
+    from javisbench.api import look_ahead
+
+    found = look_ahead(
+        given["model"],
+        suite=given["suite"],
+        params=options.parse_pairs("-M", given["params"]),
+        settings=generate_settings(given),
+        out=given["out"],
+        name=given["name"],
+        limit=given["limit"],
+        weights_dirs=given["weights_dirs"],
+        allow_outside=given["allow_outside"],
+        options=scoring,
+    )
+    if given.get("as_json"):
+        output.json_document(found.as_json())
+    else:
+        for line in _dry_run_lines(found):
+            output.line(line)
+    return 0
+
+
+def _dry_run_lines(found: DryRun) -> Iterator[str]:
+    plan = found.plan
+    yield f"{found.model} on {found.suite}, into {found.run}"
+    yield f"clips: {found.clips - found.there} to make, {found.there} there already"
+    if plan is not None:
+        yield (
+            f"each: {plan['width']}x{plan['height']} pixels, {plan['frames']} frames at {plan['fps']} fps, "
+            f"{plan['audio_samples']} samples at {plan['sample_rate']} Hz"
+        )
+    yield from (f"  {note}" for note in found.notes)
+    yield f"to fetch: {found.to_fetch.told}"
+    for file in found.downloads:
+        where = f"here: {file.here}" if file.here else f"not here: {file.fetch}" if file.fetch else "not here"
+        yield f"  {file.part}: {file.source}, {file.size}, licence {file.licence}; {where}"
+    if found.memory:
+        yield "memory:"
+    yield from (f"  {line.told}" for line in found.memory)
+    yield f"time: {found.time.told}"
+    yield f"disk: {found.disk.told}; {found.free_disk_bytes / 1e9:.1f} GB are free"
+    if found.scoring:
+        yield "scoring would lack:"
+    for reason in dict.fromkeys(found.scoring.values()):
+        metrics = ", ".join(metric for metric, told in found.scoring.items() if told == reason)
+        yield f"  {metrics}: {reason}"
+    yield "Nothing was made or fetched."
 
 
 def generate_settings(given: dict[str, Any]) -> GenerateSettings:

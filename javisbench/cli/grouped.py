@@ -22,7 +22,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "slice_by",
         "allow_outside",
     ),
-    "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype"),
+    "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype", "dry_run"),
     "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "precision", "seed"),
     "Judges": (
         "judge_url",

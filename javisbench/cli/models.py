@@ -10,7 +10,11 @@ from javisbench.cli import names, options, output
 from javisbench.errors import JavisbenchError, UsageError
 
 if TYPE_CHECKING:
+    from javisbench.baselines.base import Default, Generator
     from javisbench.clip import ClipSpec
+    from javisbench.run.dry_run import Download
+
+_LONGEST_DEFAULT = 80
 
 EPILOG = """\b
 Examples:
@@ -111,14 +115,15 @@ def _plan(
     spec: str, params: tuple[str, ...], setting: ClipSpec, cards: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, str]:
     from javisbench.baselines.registry import create_generator
+    from javisbench.run.dry_run import cards_of, downloads
+    from javisbench.weights import WeightStore
 
     generator = create_generator(spec, options.parse_pairs("-M", params))
     try:
         plan = generator.plan(setting)
     except JavisbenchError as error:
         return {"refused": error.message}, generator.card_id
-    parts = [stage.generator.card_id for stage in getattr(generator, "stages", ())] or [generator.card_id]
-    used = [cards[part] for part in parts if part in cards]
+    used = cards_of(generator)
     facts: dict[str, Any] = {
         "size": f"{plan.width}x{plan.height} pixels",
         "frames": f"{plan.frames} at {plan.fps} fps ({plan.frames / float(plan.fps):.2f} s)" if plan.frames else "none",
@@ -126,39 +131,32 @@ def _plan(
         if plan.audio_samples
         else "none",
         "differs": list(plan.notes) or ["nothing: as the suite asks"],
-        "downloads": [line for card in used for line in _downloads(card)],
+        "downloads": [_download_line(file) for file in downloads(generator, WeightStore())],
         "memory_and_time": [f"{card['title']}: {line}" for card in used for line in _needs(card)],
         "parameters": dict(generator.resolved()),
+        "defaults": {name: f"{_told(default.value)} ({default.source})" for name, default in _defaults(generator)},
     }
     if not generator.needs_text:
         facts["suites"] = "without prompts alone (landscape, aist++)"
     return facts, generator.card_id
 
 
-def _downloads(card: dict[str, Any]) -> list[str]:
-    """Every file of a card with its source, size and licence, and whether it is on this machine (registry alone)."""
-    from javisbench.cards import read_cards
-    from javisbench.errors import MissingWeightsError
-    from javisbench.weights import WeightStore
-
-    store, weights, lines = WeightStore(), read_cards("weights"), []
-    for file in card.get("files", ()):
-        if "entry" not in file:
-            lines.append(f"{file['component']}: {file['source']}, {file['size']}, licence {file['licence']}")
-            continue
-        entry = store.entry(file["entry"])
-        known, guessed = entry.total_bytes, weights[entry.id].get("estimated_bytes")
-        size = _gigabytes(known) if known else f"about {_gigabytes(guessed)}" if guessed else "size not recorded"
-        try:
-            place = f"here: {store.find(entry.id)}"
-        except MissingWeightsError:
-            place = f"not here: {entry.fetch_command}"
-        lines.append(f"{file['component']}: {entry.source}, {size}, licence {entry.licence}; {place}")
-    return lines
+def _defaults(generator: Generator) -> list[tuple[str, Default]]:
+    """What the model does by itself, by parameter, in the order of its call; of a cascade stage by stage."""
+    stages = getattr(generator, "stages", ())
+    if stages:
+        return [(f"{s.role}.{name}", found) for s in stages for name, found in s.generator.defaults().items()]
+    return list(generator.defaults().items())
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+def _told(value: Any) -> str:
+    text = "none" if value in (None, "") else str(value)
+    return text if len(text) <= _LONGEST_DEFAULT else f"{text[: _LONGEST_DEFAULT - 1]}…"
+
+
+def _download_line(file: Download) -> str:
+    place = f"here: {file.here}" if file.here else f"not here: {file.fetch}" if file.fetch else ""
+    return f"{file.part}: {file.source}, {file.size}, licence {file.licence}{place and '; '}{place}"
 
 
 def _needs(card: dict[str, Any]) -> list[str]:

@@ -58,6 +58,8 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
         output.json_document(facts)
         return 0
     output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
+    if loaded.task != "t2av":
+        output.line(_task(loaded))
     output.line(_asked(loaded))
     _show_counts(loaded, facts["categories"])
     for notice in loaded.notices():
@@ -95,6 +97,8 @@ def _facts(suite: Suite) -> dict[str, Any]:
         "source": suite.source,
         "hash": suite.hash,
         "samples": suite.total,
+        "task": suite.task,
+        "given": suite.task_facts.condition,
         "unconditional": suite.unconditional,
         "setting": setting
         and {
@@ -108,6 +112,12 @@ def _facts(suite: Suite) -> dict[str, Any]:
         "columns": {name: column.distinct for name, column in suite.columns.items()},
         "warnings": list(suite.warnings),
     }
+
+
+def _task(suite: Suite) -> str:
+    facts = suite.task_facts
+    makes = "picture and sound" if facts.makes_both else "the picture" if facts.makes_picture else "the sound"
+    return f"task {facts.id}, {facts.title}: each row gives its column {facts.condition}, the model makes {makes}"
 
 
 def _asked(suite: Suite) -> str:
@@ -134,13 +144,16 @@ def _show_counts(suite: Suite, counts: dict[str, dict[str, int]]) -> None:
 def validate(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bool) -> int:
     """Check every row of a SUITE; name each bad one by file, row, column and reason. Exit code 2 if there are any.
 
-    What is read but may not be meant, and columns that are not used, are told as well.
+    What it gives to models is opened and read: pictures and sounds whole, of videos the headers. What is read but may
+    not be meant, and columns that are not used, are told as well.
     """
+    from javisbench.run.given import given_problems
     from javisbench.suite import read_suite
 
     loaded, problems = read_suite(suite, allow_outside=allow_outside)
     if loaded is not None:
-        loaded = loaded.sliced_by(slice_by)
+        problems = given_problems(loaded)
+        loaded = None if problems else loaded.sliced_by(slice_by)
     if as_json:
         rows = [{"file": p.file, "row": p.row, "column": p.column, "reason": p.reason} for p in problems]
         told = {"valid": loaded is not None, "problems": rows}

@@ -40,6 +40,56 @@ votes_option = click.option(
 )
 
 
+@command.command("page")
+@click.argument("runs", nargs=-1, required=True, type=options.Place(fetch=True, media=True, exists=True))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the page; its key lies beside.",
+)
+@click.option(
+    "--pairs", type=click.IntRange(1, 1000), default=40, show_default=True, help="Pairs on the page, at most."
+)
+@click.option(
+    "--question",
+    "questions",
+    multiple=True,
+    metavar="ID=TEXT",
+    help="What is asked about every pair; may be given several times. [default: overall, which clip is better]",
+)
+@click.option("--title", default="Which clip is better?", show_default=True, help="Title of the page.")
+@options.seed_option
+@options.verbosity
+def page(
+    runs: tuple[Path, ...],
+    out: Path,
+    pairs: int,
+    questions: tuple[str, ...],
+    title: str,
+    seed: int,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Make a page on which people compare the clips of RUNS without knowing whose they are.
+
+    It needs no server: send the folder, or put it on any web host, and keep the key, OUT-key.json, to yourself.
+    """
+    from javisbench.leaderboard.votes_page import QUESTIONS, VotesPageOptions, write_votes_page
+
+    options.setup_logging(quiet, verbose)
+    asked = options.parse_pairs("--question", questions) or dict(QUESTIONS)
+    report = write_votes_page(_first_results(runs), out, VotesPageOptions(pairs, asked, seed, title))
+    if not quiet:
+        output.line(
+            f"{report.pairs:,} of {report.possible:,} pairs of {len(report.models)} models. Keep {report.key} to "
+            f"yourself: it says which clip is whose, and answers are read with it.",
+            err=True,
+        )
+    output.line(report.index)
+    return 0
+
+
 @command.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File of votes to write.")

@@ -78,36 +78,38 @@ class ClipPublisher:
         wanted = set(clips)
         if self._published == "extremes":
             wanted &= {*extremes, *self._shared.get(suite_key(result), ())}
-        media = _media(result.clips)
+        media = media_of(result.clips)
         found: dict[str, Files] = {}
         for clip in sorted(wanted & media.keys()):
             key = (result.clips, clip)
             if key not in self._done:
-                self._done[key] = dict(self._copied(clip, media[clip], self._data / name / "clips"))
+                self._done[key] = dict(copied_clip(self._joiner, media[clip], self._data / name / "clips", clip))
             found[clip] = {
                 kind: Path(os.path.relpath(path, self._data / name)).as_posix()
                 for kind, path in self._done[key].items()
             }
         return found
 
-    def _copied(self, clip: str, files: Mapping[str, Path], folder: Path) -> Iterator[tuple[str, Path]]:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            here = {kind: stack.enter_context(held(path)) for kind, path in files.items()}
-            if len(here) == 2:
-                target = folder / f"{clip}.mp4"
-                try:
-                    self._joiner.join(ClipSource(clip, here["video"], here["audio"]), target)
-                    yield "video", target
-                    return
-                except MediaError as error:
-                    if error.kind == "worker_start":
-                        raise
-                    # What mp4 cannot hold, or what cannot be read, is published as it is: the page plays both files.
-            for kind, path in here.items():
-                target = folder / files[kind].name
-                shutil.copyfile(path, target, follow_symlinks=False)
-                yield kind, target
+
+def copied_clip(joiner: ClipJoiner, files: Mapping[str, Path], folder: Path, stem: str) -> Iterator[tuple[str, Path]]:
+    """Copy a clip into a folder, as `stem` and a suffix: its files by kind, a sound beside it joined into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        here = {kind: stack.enter_context(held(path)) for kind, path in files.items()}
+        if len(here) == 2:
+            target = folder / f"{stem}.mp4"
+            try:
+                joiner.join(ClipSource(stem, here["video"], here["audio"]), target)
+                yield "video", target
+                return
+            except MediaError as error:
+                if error.kind == "worker_start":
+                    raise
+                # What mp4 cannot hold, or what cannot be read, is published as it is: the page plays both files.
+        for kind, path in here.items():
+            target = folder / f"{stem}{files[kind].suffix}"
+            shutil.copyfile(path, target, follow_symlinks=False)
+            yield kind, target
 
 
 def suite_key(result: StoredResult) -> tuple[str, str]:
@@ -120,7 +122,7 @@ def shared_clips(results: Iterable[StoredResult]) -> dict[tuple[str, str], Colle
     having: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
     for result in results:
         if result.clips is not None:
-            having[suite_key(result)].append(set(_media(result.clips)))
+            having[suite_key(result)].append(set(media_of(result.clips)))
     found: dict[tuple[str, str], Collection[str]] = {}
     for key, sets in having.items():
         common = sorted(set.intersection(*sets))
@@ -129,7 +131,7 @@ def shared_clips(results: Iterable[StoredResult]) -> dict[tuple[str, str], Colle
     return found
 
 
-def _media(folder: Path) -> dict[str, dict[str, Path]]:
+def media_of(folder: Path) -> dict[str, dict[str, Path]]:
     """Clip to its files: plain media files with harmless names; never what a link points to."""
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from javisbench.errors import MediaError
 from javisbench.media.errors import media_error
-from javisbench.media.pool import ClipReader, probe
+from javisbench.media.pool import ClipReader
 from javisbench.media.process import Worker
 from javisbench.media.source import ClipSource, DecodeLimits, open_regular
 from javisbench.places import Cache, PlaceError
 from javisbench.tasks import Condition
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -57,19 +60,37 @@ def read_image(path: Path, limits: DecodeLimits | None = None) -> NDArray[np.uin
         return worker.image(here)
 
 
-def check_given(kind: Condition, path: Path, limits: DecodeLimits | None = None) -> None:
-    """Make sure that a given file is what its column says: its headers, and a picture or a sound whole.
+class GivenReader:
+    """Looks whether given files are what their columns say, one after the other, in a process that serves them all.
 
-    Raises:
-        MediaError: it is not.
+    Use it as a context manager.
     """
-    if kind == "image":
-        read_image(path, limits)
-    elif kind == "audio":
-        read_sound(path, limits)
-    else:
-        with here_of(path) as here:
-            probe(here, limits=limits)
+
+    def __init__(self, limits: DecodeLimits | None = None) -> None:
+        self._worker = Worker(limits or DecodeLimits())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._worker.end()
+
+    def trouble(self, kind: Condition, path: Path) -> str | None:
+        """Why a file cannot be given; None for one that can. Of a video its headers and first frame are read."""
+        try:
+            check_there(path)
+            with here_of(path) as here:
+                if kind == "image":
+                    self._worker.image(here)
+                elif kind == "audio":
+                    self._worker.sound(here)
+                else:
+                    self._worker.probe(here)
+        except MediaError as error:
+            return error.message
+        return None
 
 
 def check_there(path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import atomic_path, sweep_earlier
 from javisbench.errors import RunError, SubmissionError
+from javisbench.media.source import SIDECAR_SUFFIXES, VIDEO_SUFFIXES
 from javisbench.places import held
 from javisbench.publish.public import public_document, public_manifest, scrubber
 from javisbench.results.checked_json import parse_json
@@ -139,7 +140,7 @@ def _clip_hashes(result: StoredResult) -> bytes:
     hashes: dict[str, str] = {}
     if result.clips is not None and result.clips.is_dir():
         for path in sorted(result.clips.iterdir()):
-            if path.is_file() and path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".flac"):
+            if path.is_file() and path.suffix.lower() in (*VIDEO_SUFFIXES, *SIDECAR_SUFFIXES):
                 with held(path) as here:
                     hashes[path.name] = file_sha256(here)
     return json.dumps(hashes).encode()

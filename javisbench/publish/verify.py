@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import JavisbenchError, RunError, UsageError
 from javisbench.matching import Item
+from javisbench.media.source import SIDECAR_SUFFIXES
 from javisbench.results.cell import Cell
 from javisbench.results.checked_json import parse_json
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import StoredResult, load_result
 from javisbench.suite import Sample, Suite, suite_hash
+from javisbench.tasks import TASKS
 from javisbench.taxonomy import ASPECTS
 from javisbench.text import printable
 from javisbench.weights.hashes import SHA256
@@ -305,7 +307,10 @@ def _check_suite(result: StoredResult, suite: Suite) -> Iterator[Finding]:
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
-    if len(suite) == suite.total and suite_hash(suite.samples) != result.suite_hash:
+    if TASKS[result.task].condition is not None:
+        # Where the given files lie is a part of the hash, and no part of an archive.
+        yield Finding("suite", "what the suite gives is not in the archive: its hash was not made anew", refuses=False)
+    elif len(suite) == suite.total and suite_hash(suite.samples) != result.suite_hash:
         yield Finding("suite", "prompts, ids or categories are not those that the suite's hash was made of")
     card = suite_cards().get(result.suite)
     if card is None:
@@ -531,7 +536,10 @@ def _check_clips(folder: Path, result: StoredResult, scores: pd.DataFrame) -> It
     if not isinstance(hashes, dict) or not all(isinstance(h, str) and SHA256.fullmatch(h) for h in hashes.values()):
         yield Finding("clips", "clips.json must give the SHA-256 of each clip by its name")
         return
-    videos = [digest for name, digest in hashes.items() if not name.endswith((".wav", ".flac"))]
+    sounds = [digest for name, digest in hashes.items() if name.lower().endswith(SIDECAR_SUFFIXES)]
+    videos = [digest for name, digest in hashes.items() if not name.lower().endswith(SIDECAR_SUFFIXES)]
+    if sounds and not TASKS[result.task].makes_picture:
+        videos = sounds
     gone = {(f.sample_id, f.repeat) for f in result.failures if f.metric is None}
     scored = len(scores) - len(gone)
     if len(videos) < scored:

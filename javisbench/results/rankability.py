@@ -30,6 +30,8 @@ class Comparison:
     stand_in: bool = field(default=False)
     part: tuple[int, ...] = field(default=())
     """(prompts, prompts of the whole suite) of a run over a part of its suite; else empty."""
+    given: str = field(default="")
+    """SHA-256 over the files that the suite gave; empty where it gave none."""
 
     @property
     def title(self) -> str:
@@ -45,7 +47,9 @@ def comparison(result: StoredResult) -> Comparison:
     part: tuple[int, ...] = ()
     if isinstance(prompts, int) and isinstance(total, int) and prompts < total:
         part = (prompts, total)
-    return Comparison(result.suite, result.suite_hash, result.protocol_label, result.samples, result.stand_in, part)
+    return Comparison(
+        result.suite, result.suite_hash, result.protocol_label, result.samples, result.stand_in, part, result.given
+    )
 
 
 def weights_behind(results: Iterable[StoredResult], metric: str) -> list[tuple[tuple[str, str], ...]]:

@@ -22,6 +22,7 @@ from javisbench.results.cell import NOT_APPLICABLE, OVERALL, STATUSES, Cell, sli
 from javisbench.results.checked_json import Checker, check_size
 from javisbench.results.parquet import DETAILS, SAMPLES, SCORES, read_parquet
 from javisbench.results.seal import check_generation, check_manifest, check_summary, check_tables
+from javisbench.tasks import Task, task_named
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect, Category
 from javisbench.text import printable
 
@@ -109,6 +110,8 @@ class StoredResult:
         not_applicable: clips that a metric does not apply to, with the reason.
         own_aspects: aspects that columns of the suite made, besides the taxonomy's.
         plugins: metrics of other packages by id, as they were when the result was made.
+        task: what the suite gave, and what the model made of it (`javisbench.tasks`).
+        given: SHA-256 over the files that the suite gave; empty where it gave none.
     """
 
     path: Path
@@ -131,6 +134,8 @@ class StoredResult:
     revision: int = 1
     not_applicable: tuple[Failure, ...] = field(default=(), repr=False)
     plugins: Mapping[str, StoredCard] = field(default_factory=dict, repr=False)
+    task: Task = "t2av"
+    given: str = ""
 
     @property
     def protocol_label(self) -> str:
@@ -397,6 +402,8 @@ def _load(summary: Path, folder: Path | None, run_folder: Path | None, follow_cl
         own_aspects=own_aspects,
         revision=_revision(check, run),
         plugins=dict(_stored_cards(check, run.get("plugins", {}))),
+        task=_task(check, run),
+        given=check.text(run, "given", MAX_NAME, default=""),
     )
     # Last, since what is wrong with a value says more than that something is.
     if follow_clips:
@@ -428,6 +435,14 @@ def _stored_cards(check: Checker, value: Any) -> Iterator[tuple[str, StoredCard]
                 kind=kind,
             ),
         )
+
+
+def _task(check: Checker, run: Mapping[str, Any]) -> Task:
+    """Of the suite; text to sounding video where none is recorded."""
+    try:
+        return task_named(run.get("task", "t2av"))
+    except ValueError as error:
+        check.fail("run.task", str(error))
 
 
 def _revision(check: Checker, run: Mapping[str, Any]) -> int:

@@ -59,6 +59,15 @@ def pick_devices(name: str | None) -> tuple[str, ...]:
     return devices
 
 
+def device_kind(name: str) -> str:
+    """What a torch device is: ``cpu``, or the name of the GPU. Clips of two kinds may differ by rounding."""
+    if not name.startswith("cuda"):
+        return name.partition(":")[0]
+    import torch
+
+    return torch.cuda.get_device_name(name)
+
+
 def _checked(name: str) -> str:
     import torch
 

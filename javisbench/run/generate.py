@@ -25,7 +25,7 @@ from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
 from javisbench.run.clean import PROMPTS
 from javisbench.run.conform import conform_clip
-from javisbench.run.device import EngineName
+from javisbench.run.device import EngineName, device_kind
 from javisbench.run.given import GivenFiles, brought
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import GENERATING
@@ -35,7 +35,7 @@ from javisbench.tasks import TASKS
 from javisbench.weights.hashes import file_sha256
 
 if TYPE_CHECKING:
-    from javisbench.clip import ClipSpec
+    from javisbench.clip import Clip, ClipSpec
     from javisbench.run.progress import Progress, Stage
     from javisbench.suite import Sample, Suite
     from javisbench.weights import WeightStore
@@ -86,15 +86,13 @@ class MadeFiles:
         request: what it answers.
         files: suffix (``.mp4``, ``.wav``) to bytes.
         info: as for `Generated`.
-        encode_s: seconds that writing the files took.
-        device: torch device that it was made on.
+        how: see `making_facts`.
     """
 
     request: Request
     files: Mapping[str, bytes]
     info: Mapping[str, Any]
-    encode_s: float
-    device: str
+    how: Mapping[str, Any]
 
 
 class RemoteMaker(Protocol):
@@ -451,11 +449,13 @@ class _Job:
             for start in range(0, len(todo), size):
                 batch = list(todo[start : start + size])
                 failed = False
+                asked = time.monotonic()
                 for answer in answers(self.generator, batch):
+                    asked, made_s = time.monotonic(), time.monotonic() - asked
                     # Encoding one batch overlaps with the making of the next. Failures take the same way, so that
                     # those in a row are counted in the order of the answers.
                     if isinstance(answer, Generated):
-                        pending.append(writer.submit(self._store, answer, stage))
+                        pending.append(writer.submit(self._store, answer, stage, made_s))
                     else:
                         pending.append(writer.submit(self._fail, answer, stage))
                         failed = True
@@ -494,11 +494,11 @@ class _Job:
             else:
                 path.unlink(missing_ok=True)
         files = {f"{name}{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in made.files.items()}
-        facts = self._sidecar(made.request, made.info, files, made.encode_s, made.device)
+        facts = self._sidecar(made.request, made.info, files, made.how)
         write_json(self.clips / f"{name}.json", facts)
         self._count_made(stage)
 
-    def _store(self, answer: Generated, stage: Stage) -> None:
+    def _store(self, answer: Generated, stage: Stage, made_s: float) -> None:
         request = answer.request
         name = clip_name(request.sample.id, request.repeat)
         started = time.monotonic()
@@ -517,7 +517,8 @@ class _Job:
             for s in FILE_SUFFIXES
             if (self.clips / f"{name}{s}").exists()
         }
-        facts = self._sidecar(request, answer.info, files, time.monotonic() - started, self.settings.device)
+        how = making_facts(answer.clip, made_s, time.monotonic() - started, self.settings.device or "cpu")
+        facts = self._sidecar(request, answer.info, files, how)
         write_json(self.clips / f"{name}.json", facts)
         self._count_made(stage)
 
@@ -528,12 +529,7 @@ class _Job:
             stage.advance()
 
     def _sidecar(
-        self,
-        request: Request,
-        info: Mapping[str, Any],
-        files: Mapping[str, str],
-        encode_s: float,
-        device: str | None,
+        self, request: Request, info: Mapping[str, Any], files: Mapping[str, str], how: Mapping[str, Any]
     ) -> dict[str, Any]:
         return {
             "schema": 1,
@@ -545,14 +541,14 @@ class _Job:
             "prompts": dict(request.prompts),
             "model": self.identity,
             "weights": self.hashes or {},
+            "asked": _asked_json(self.suite.setting_to_make),
             "plan": _plan_json(self.plan),
             **({"task": request.task, "given": given} if (given := self._given_facts(request)) else {}),
             "conform": self.settings.conform,
-            "device": device,
+            **how,
             "dtype": self.settings.dtype,
             "versions": versions(),
             "created": now_text(),
-            "encode_s": round(encode_s, 3),
             "info": dict(info),
             "files": dict(files),
         }
@@ -666,6 +662,33 @@ def _after_error(
         message = defect_of(generator, "generate", error) or f"{type(error).__name__}: {error}"
     for request in left:
         yield Failed(request, "generate", kind, message)
+
+
+def making_facts(clip: Clip, made_s: float, encode_s: float, device: str) -> dict[str, Any]:
+    """What a sidecar tells of a clip's making.
+
+    Args:
+        clip: as the model made it, before it was brought to the suite's setting.
+        made_s: seconds that the model took since its last answer.
+        encode_s: seconds that writing the files took.
+        device: torch device that it was made on. Its kind changes roundings, and is in no key.
+    """
+    frames, audio = clip.frames, clip.audio
+    made = {
+        "width": int(frames.shape[2]) if len(frames) else 0,
+        "height": int(frames.shape[1]) if len(frames) else 0,
+        "frames": len(frames),
+        "fps": str(clip.fps),
+        "audio_samples": 0 if audio is None else int(audio.shape[1]),
+        "sample_rate": clip.sample_rate or 0,
+        "channels": 0 if audio is None else int(audio.shape[0]),
+    }
+    seconds = {"made_s": round(made_s, 3), "encode_s": round(encode_s, 3)}
+    return {"made": made, "device": device, "device_kind": device_kind(device), **seconds}
+
+
+def _asked_json(spec: ClipSpec) -> dict[str, Any]:
+    return {**asdict(spec), "fps": str(spec.fps)}
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from javisbench.run.manifest import default_run_folder, set_aside_if_damaged, sl
 from javisbench.run.progress import Progress
 
 if TYPE_CHECKING:
-    from javisbench.baselines.base import Generator
+    from javisbench.baselines.base import Generator, Plan
     from javisbench.baselines.fingerprint import Hashes
     from javisbench.run.generate import GenerateSettings, RemoteMaker
     from javisbench.suite import Suite
@@ -57,9 +57,11 @@ class GenerationJob:
         """
         from javisbench.baselines.registry import create_generator
         from javisbench.run.generate import check_suite
+        from javisbench.run.given import check_given
 
         generator = create_generator(model, params)
         check_suite(generator, suite, settings.repeats)
+        check_given(suite)
         identity = {
             "model": generator.key_name(model),
             "card": generator.card_id,
@@ -76,6 +78,7 @@ class GenerationJob:
         from javisbench.baselines.registry import naming_package
         from javisbench.run.device import check_engine, pick_device
         from javisbench.run.generate import generate_clips
+        from javisbench.run.given import check_given
         from javisbench.weights import WeightStore
 
         set_aside_if_damaged(self.run)
@@ -85,13 +88,10 @@ class GenerationJob:
             settings = replace(settings, device=pick_device(settings.device))
         with naming_package(self.generator, "plan"):
             plan = self.generator.plan(self.suite.setting_to_make)
-        progress.say(
-            f"Generating {self.suite.name} with {self.model['name']}: {plan.width}x{plan.height} pixels, {plan.frames} "
-            f"frames at {plan.fps} fps, {plan.audio_samples} samples at {plan.sample_rate} Hz"
-        )
+        progress.say(f"Generating {self.suite.name} with {self.model['name']}: {self._made(plan)}")
         if self.suite.setting is None:
             progress.say(f"  {self.suite.name} states no size, rates or length: the model was asked for JavisBench's")
-        for note in plan.notes:
+        for note in (*check_given(self.suite), *plan.notes):
             progress.say(f"  {note}")
         self._check_suite()
         outcome = generate_clips(
@@ -106,6 +106,17 @@ class GenerationJob:
             remote=self._remote(),
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
+
+    def _made(self, plan: Plan) -> str:
+        """What is made of each sample, in words."""
+        facts = self.suite.task_facts
+        picture = f"{plan.width}x{plan.height} pixels, {plan.frames} frames at {plan.fps} fps"
+        if not facts.makes_picture:
+            return f"sound at {plan.sample_rate} Hz for the suite's videos, as long as these"
+        if not facts.makes_sound:
+            return f"{picture}, for the suite's sounds"
+        given = f", from the suite's {facts.condition}s" if facts.condition else ""
+        return f"{picture}, {plan.audio_samples} samples at {plan.sample_rate} Hz{given}"
 
     def _remote(self) -> RemoteMaker | None:
         if self.settings.engine == "local":
@@ -126,7 +137,7 @@ class GenerationJob:
         """Write what the clips are made from and with; `hashes` of the model's files, None when they are not here."""
         if hashes is None:
             hashes = read_manifest(self.run).get("model", {}).get("weights", {})
-        suite = {"name": self.suite.name, "hash": self.suite.hash, "source": self.suite.source}
+        suite = {"name": self.suite.name, "hash": self.suite.hash, "source": self.suite.source, "task": self.suite.task}
         generation = {
             "seed": self.settings.seed,
             "repeats": self.settings.repeats,

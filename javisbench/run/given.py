@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from javisbench.baselines.base import Conditions, Request
-from javisbench.errors import MediaError
-from javisbench.media.given import check_there, here_of
+from javisbench.errors import MediaError, SuiteError
+from javisbench.media.given import GivenReader, check_there, here_of
+from javisbench.places import Cache
 from javisbench.suite import Suite
+from javisbench.suite_rows import Problem
 from javisbench.weights.hashes import file_sha256
 
 
@@ -27,6 +29,15 @@ class GivenFiles:
             MediaError: a file cannot be read.
         """
         return {column: self._digest(path) for column, path in conditions.files.items()}
+
+    def digest_here(self, path: Path) -> str | None:
+        """Of a file on this machine; None for one that lies elsewhere or cannot be read."""
+        if Cache.of(path) is not None:
+            return None
+        try:
+            return self._digest(path)
+        except MediaError:
+            return None
 
     def _digest(self, path: Path) -> str:
         found = self._known.get(path)
@@ -72,4 +83,45 @@ def missing_files(suite: Suite) -> list[tuple[str, MediaError]]:
                 check_there(path)
             except MediaError as error:
                 found.append((sample.id, error))
+    return found
+
+
+def check_given(suite: Suite) -> list[str]:
+    """Sentences on what the suite should give and does not; the samples in question fail, each with its reason.
+
+    Raises:
+        SuiteError: none of its files is there.
+    """
+    missing = missing_files(suite)
+    if not missing:
+        return []
+    condition = suite.task_facts.condition
+    sample_id, error = missing[0]
+    if len(missing) == len(suite):
+        raise SuiteError(
+            f"None of the {len(suite):,} {condition} files of {suite.name} (task {suite.task}) can be read, such as "
+            f"that of {sample_id}: {error.message} Put them where the suite's column {condition} says, from the folder "
+            f"of its file."
+        )
+    return [
+        f"{len(missing):,} of {len(suite):,} {condition} files of {suite.name} cannot be read, such as that of "
+        f"{sample_id}: {error.message} These samples fail."
+    ]
+
+
+def given_problems(suite: Suite) -> list[Problem]:
+    """What is wrong with the files that the suite gives, by row: missing, of another kind, or not readable.
+
+    Pictures and sounds are decoded, of videos the headers and the first frame are read, in a process of its own.
+    """
+    condition = suite.task_facts.condition
+    if condition is None:
+        return []
+    found = []
+    with GivenReader() as reader:
+        for sample in suite:
+            path = getattr(sample, condition)
+            reason = "there is none" if path is None else reader.trouble(condition, path)
+            if reason is not None:
+                found.append(Problem(Path(suite.source).name, sample.index + 1, condition, reason))
     return found

@@ -35,6 +35,8 @@ from javisbench.run.encode import (
 )
 from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
+from javisbench.run.given import GivenFiles
+from javisbench.run.given_features import GivenFeatures, given_hash, given_stream
 from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.judging.stage import JUDGING, Judging, judges_of, served_otherwise
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
@@ -165,6 +167,7 @@ class _Job:
     progress: Progress
     reference: Reference
     index: ContentIndex = field(default_factory=ContentIndex)
+    given: GivenFiles = field(default_factory=GivenFiles)
     audio: dict[str, int] = field(default_factory=lambda: {"sidecar": 0, "container": 0, "none": 0})
 
     def run(self) -> list[ProtocolScores]:
@@ -204,8 +207,14 @@ class _Job:
         set_specs = frozenset(spec for part in self.plan.parts for spec in part.set_specs())
         clips = dict.fromkeys(sources, frozenset(self.plan.clip_specs())) | dict.fromkeys(real, set_specs)
         texts = [(specs, self._prompts(kind)) for kind in PROMPTS if (specs := self._text_specs(kind))]
+        stream = given_stream(self.suite)
+        given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
+        if given is not None:
+            given.bring((item.sample for item in self.items), self.plan.clip_specs())
         self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
         self.session.leave_device()
+        if given is not None:
+            given.keep(self.items, self.index, self.plan.clip_specs())
         self._count_audio()
 
     def _judge(self) -> None:
@@ -550,6 +559,8 @@ def _summary(
         "suite": job.suite.name,
         "suite_hash": job.suite.hash,
         "suite_total": job.suite.total,
+        **({"task": job.suite.task} if job.suite.task != "t2av" else {}),
+        **({"given": told} if (told := given_hash(job.suite, job.given)) else {}),
         **({"aspects": own_facts(job.suite.own_aspects)} if job.suite.own_aspects else {}),
         "prompts": len({item.sample.id for item in job.items}),
         "samples": len(job.items),

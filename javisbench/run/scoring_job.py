@@ -158,7 +158,9 @@ class ScoringJob:
             UsageError: no clips, or shards of a run that is scored in place.
         """
         from javisbench.matching import match_clips
+        from javisbench.run.given import check_given
 
+        check_given(suite)
         folder, run = _clip_folder(clips, name, out, suite, shard)
         in_place = folder is not None and folder.resolve() == (run / "clips").resolve()
         if in_place and shard[1] > 1:

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 import javisbench
 from javisbench.baselines.base import Generated, Plan, Request
 from javisbench.baselines.diffusers_folder import Source
-from javisbench.baselines.diffusers_pipelines import DiffusersPipeline, _clip
-from javisbench.baselines.diffusers_table import AS_PIPELINE, PIPELINES, REPOSITORIES, PipelineClass
+from javisbench.baselines.diffusers_output import clip_of
+from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
+from javisbench.baselines.diffusers_rules import rules_of
+from javisbench.baselines.diffusers_table import AS_PIPELINE, PIPELINES, REPOSITORIES
 from javisbench.baselines.registry import create_generator
 from javisbench.clip import ClipSpec
 from javisbench.durable import read_json, read_jsonl
@@ -30,6 +32,7 @@ from javisbench.run.generate import GenerateSettings
 from javisbench.suite import Sample, Suite
 from javisbench.weights import WeightStore
 
+SMALL = {"steps": "2", "width": "64", "height": "48", "frames": "5"}
 SPEC = ClipSpec(width=64, height=48, duration_s=0.5, fps=Fraction(8), sample_rate=8000)
 
 
@@ -40,7 +43,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def generate(folder: Path, suite: Suite, out: Path, **params: str) -> Path:
-    run = javisbench.generate(f"diffusers:{folder}", suite=suite, params={"steps": "2", **params}, out=out)
+    run = javisbench.generate(f"diffusers:{folder}", suite=suite, params={**SMALL, **params}, out=out)
     assert read_jsonl(run / "failures.jsonl") == []
     return run
 
@@ -61,7 +64,7 @@ def made(generator: DiffusersPipeline, requests: Sequence[Request]) -> list[Gene
         ("LTX2Pipeline", (9, 64, 64, 3), 2),
         ("Kandinsky6TI2VAPipeline", (5, 48, 64, 3), 1),
         ("Cosmos3OmniPipeline", (5, 48, 64, 3), 2),
-        ("WanPipeline", (9, 48, 64, 3), None),
+        ("WanPipeline", (5, 48, 64, 3), None),
     ],
 )
 def test_clips_through_the_runner(
@@ -88,7 +91,7 @@ def test_clips_through_the_runner(
         assert clips[0].audio is not None
         assert clips[0].audio.shape[0] == audio
         # Its latents cover the pictures to within one of their own steps (320 samples of 8000 Hz).
-        assert clips[0].audio_duration_s == pytest.approx(shape[0] / 8, abs=0.05)
+        assert clips[0].audio_duration_s == pytest.approx(shape[0] / 24, abs=0.05)
         assert np.abs(clips[0].audio).max() > 1e-3
         assert not np.array_equal(clips[0].audio, clips[1].audio)
 
@@ -107,7 +110,9 @@ def test_clips_through_the_runner(
 )
 def test_a_clip_depends_on_prompt_seed_and_weights_alone(name: str, tiny_pipeline: Callable[..., Path]) -> None:
     def make(weights: int, seeds: Sequence[int], prompt: str = "a cat") -> list[tuple[Any, Any]]:
-        generator = DiffusersPipeline(str(tiny_pipeline(name, weights, f"{weights}{seeds}{prompt}")), {"steps": "2"})
+        folder = tiny_pipeline(name, weights, f"{weights}{seeds}{prompt}")
+        sound_alone = rules_of(name).family == "t2a"
+        generator = DiffusersPipeline(str(folder), {"steps": "2"} if sound_alone else SMALL)
         generator.part_of_cascade = True
         plan = generator.plan(SPEC)
         generator.load("cpu", "auto", WeightStore())
@@ -176,7 +181,7 @@ def test_two_shards_make_the_clips_of_one_run(
         javisbench.generate(
             f"diffusers:{folder}",
             suite=tiny_suite,
-            params={"steps": "2"},
+            params=SMALL,
             settings=GenerateSettings(shard=(index, 2)),
             out=tmp_path / f"shard{index}",
         )
@@ -190,7 +195,7 @@ def test_values_that_are_not_finite_fail(tiny_pipeline: Callable[..., Path], tin
     folder = tiny_pipeline("WanPipeline")
     weights = folder / "vae/diffusion_pytorch_model.safetensors"
     save_file({name: value * float("nan") for name, value in load_file(weights).items()}, weights)
-    run = javisbench.generate(f"diffusers:{folder}", suite=tiny_suite, params={"steps": "1"}, out=tmp_path / "run")
+    run = javisbench.generate(f"diffusers:{folder}", suite=tiny_suite, params=SMALL, out=tmp_path / "run")
     assert {row["kind"] for row in read_jsonl(run / "failures.jsonl")} == {"non_finite"}
 
 
@@ -204,7 +209,7 @@ def test_values_that_are_not_finite_fail(tiny_pipeline: Callable[..., Path], tin
 )
 def test_output_conventions(name: str, output: dict[str, Any], channels: int) -> None:
     plan = Plan(16, 16, 5, Fraction(24), 800, 8000, channels)
-    clip, warnings = _clip(PIPELINES[name], SimpleNamespace(**output), plan)
+    clip, warnings = clip_of(rules_of(name), SimpleNamespace(**output), 0, plan)
     assert clip.frames.shape == (5, 16, 16, 3)
     assert (clip.frames == 128).all()
     assert clip.audio is not None
@@ -214,29 +219,14 @@ def test_output_conventions(name: str, output: dict[str, Any], channels: int) ->
 
 def test_sound_beyond_full_scale_is_clipped_and_told() -> None:
     output = SimpleNamespace(audios=np.array([[0.5, -3.0, 1.0, 0.0]]))
-    clip, warnings = _clip(PIPELINES["AudioLDM2Pipeline"], output, Plan(0, 0, 0, Fraction(8), 4, 8000))
+    clip, warnings = clip_of(rules_of("AudioLDM2Pipeline"), output, 0, Plan(0, 0, 0, Fraction(8), 4, 8000))
     assert clip.audio is not None
     np.testing.assert_array_equal(clip.audio, np.float32([[0.5, -1.0, 1.0, 0.0]]))
     assert "25.0000%" in warnings[0]
 
 
-@pytest.mark.parametrize("rules", PIPELINES.values(), ids=PIPELINES)
-def test_the_table_fits_the_installed_library(rules: PipelineClass) -> None:
-    import inspect
-
-    import diffusers
-
-    taken = inspect.signature(getattr(diffusers, rules.name).__call__).parameters
-    sent = {"prompt", "generator", "output_type", "num_inference_steps", "guidance_scale", "negative_prompt"}
-    sent |= {"width", "height", "num_frames"} if rules.frames_from else set()
-    sent |= {name for name in (rules.fps_argument, rules.length_argument) if name} | set(rules.extra)
-    assert sent <= set(taken)
-    assert taken["num_inference_steps"].default == rules.steps
-    assert taken["guidance_scale"].default == rules.guidance
-
-
-def test_repositories_are_of_known_classes() -> None:
-    assert set(REPOSITORIES.values()) <= set(PIPELINES)
+def test_repositories_are_of_classes_that_are_driven() -> None:
+    assert all(rules_of(known.kind).family for known in REPOSITORIES.values())
 
 
 @given(st.sampled_from(list(PIPELINES)), st.integers(1, 4000), st.integers(1, 500))
@@ -244,17 +234,53 @@ def test_sides_and_frames_are_the_next_allowed_ones(name: str, side: int, frames
     rules = PIPELINES[name]
     assert side <= rules.side(side) < side + rules.multiple
     assert rules.side(side) % rules.multiple == 0
-    assert frames <= rules.frames(frames) < frames + rules.frame_step
-    assert (rules.frames(frames) - 1) % rules.frame_step == 0
+    assert frames <= rules.count(frames) < frames + rules.frame_step + rules.frame_rest
+    assert (rules.count(frames) - rules.frame_rest) % rules.frame_step == 0
 
 
 def test_plans_of_published_repositories_need_no_files() -> None:
     plan = DiffusersPipeline("Lightricks/LTX-2").plan(ClipSpec())
-    assert (plan.width, plan.height, plan.frames, plan.fps) == (448, 256, 97, 24)
+    assert (plan.width, plan.height, plan.frames, plan.fps) == (768, 512, 97, 24)
     assert (plan.audio_samples, plan.sample_rate, plan.channels) == (97000, 24000, 2)
-    assert any("width 426 -> 448" in note for note in plan.notes)
+    assert "width 426 -> 768: the model's own" in plan.notes
     wan = DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").plan(ClipSpec())
-    assert (wan.width, wan.height, wan.frames, wan.fps, wan.audio_samples) == (432, 240, 65, 16, 0)
+    assert (wan.width, wan.height, wan.frames, wan.fps, wan.audio_samples) == (832, 480, 81, 16, 0)
+    assert DiffusersPipeline("Wan-AI/Wan2.2-TI2V-5B-Diffusers").plan(ClipSpec()).fps == 24
+
+
+def test_what_is_given_wins_over_what_is_native() -> None:
+    given = {"width": "430", "height": "240", "frames": "10", "fps": "12"}
+    plan = DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", given).plan(ClipSpec())
+    assert (plan.width, plan.height, plan.frames, plan.fps) == (432, 240, 13, 12)
+    assert "width 426 -> 432: a multiple of 16" in plan.notes
+    assert "published checkpoints were made for 832x480" in plan.notes
+    assert "frame rate 24 -> 12: -M fps" in plan.notes
+
+
+def test_authors_settings_are_the_defaults_each_with_its_source() -> None:
+    """Values of the models' papers and command lines, not of this package (their sources stand beside them)."""
+    ltx2 = DiffusersPipeline("Lightricks/LTX-2")
+    assert {name: ltx2.defaults()[name].value for name in ("steps", "guidance", "width", "height", "fps")} == {
+        "steps": 30, "guidance": 3.0, "width": 768, "height": 512, "fps": "24",
+    }  # fmt: skip
+    assert ltx2.defaults()["steps"].source.startswith("LTX2Pipeline of diffusers 0.")
+    assert str(ltx2.resolved()["negative_prompt"]).startswith("blurry, out of focus, overexposed")
+    assert ltx2.resolved()["arguments"] == {"spatio_temporal_guidance_blocks": [29], "use_cross_timestep": False}
+    distilled = DiffusersPipeline("diffusers/LTX-2.3-Distilled-Diffusers").resolved()
+    assert distilled["arguments"]["sigmas"] == [1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875]
+    assert (distilled["steps"], distilled["guidance"], distilled["negative_prompt"]) == (8, 1.0, None)
+    assert distilled["arguments"]["audio_guidance_scale"] == 1.0
+    wan = DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").defaults()
+    assert (wan["steps"].value, wan["guidance"].value, wan["frames"].value) == (50, 5.0, 81)
+    assert wan["fps"].source == "the model's own command line"
+    with pytest.raises(UsageError, match="8 sigmas are its steps; 20 steps need other sigmas"):
+        DiffusersPipeline("diffusers/LTX-2.3-Distilled-Diffusers", {"steps": "20"})
+
+
+def test_a_folder_called_like_a_published_repository_has_its_settings(tmp_path: Path) -> None:
+    for name, steps in (("LTX-2.3-Distilled-Diffusers", 8), ("mine", 30)):
+        spec = index(tmp_path / name, _class_name="LTX2Pipeline")
+        assert DiffusersPipeline(spec).resolved()["steps"] == steps
 
 
 def test_sound_alone_is_refused_outside_a_cascade() -> None:
@@ -291,7 +317,7 @@ def test_folders_of_weights_and_the_cache_are_looked_through(
     (hub / "refs").mkdir()
     (hub / "refs/main").write_text("abc")
     mine = DiffusersPipeline("me/mine")
-    assert mine.plan(SPEC).frames == 9
+    assert mine.plan(SPEC).frames == 81
     mine.files(store)
     with pytest.raises(WeightsError, match="LTX2Pipeline"):
         tiny_pipeline("WanPipeline", into="LTX-2")
@@ -338,10 +364,18 @@ def index(folder: Path, **changes: Any) -> str:
     return str(folder)
 
 
-def test_unknown_classes_are_refused_with_what_is_known(tmp_path: Path) -> None:
+def test_classes_that_are_not_driven_are_refused_with_the_reason(tmp_path: Path) -> None:
     spec = index(tmp_path / "p", _class_name="WanPipelin")
-    with pytest.raises(GenerationError, match=r"Did you mean 'WanPipeline'.*LTX2Pipeline \(t2av\).*command:"):
+    with pytest.raises(GenerationError, match=r"no pipeline class 'WanPipelin'.*Did you mean 'WanPipeline'.*command:"):
         DiffusersPipeline(spec).plan(SPEC)
+    for kind, why in {
+        "FluxPipeline": "neither pictures in motion nor sound",
+        "StableVideoDiffusionPipeline": "takes no prompt",
+        "LucyEditPipeline": "needs video beside a prompt",
+        "EasyAnimateControlPipeline": "follows a control film",
+    }.items():
+        with pytest.raises(GenerationError, match=why):
+            DiffusersPipeline(index(tmp_path / kind, _class_name=kind)).plan(SPEC)
 
 
 def test_code_from_a_repository_is_refused(tmp_path: Path) -> None:
@@ -428,12 +462,72 @@ def test_revisions_stand_behind_an_at_sign() -> None:
         ({"steps": "0"}, "between 1 and 1000"),
         ({"fps": "1/0"}, "frames per second"),
         ({"dtype": "int8"}, "bfloat16"),
-        ({"offload": "disk"}, "none or model"),
+        ({"offload": "disk"}, "none or model or sequential"),
+        ({"compile": "1"}, "true or false"),
+        ({"pipelin.sigmas": "1"}, r"Did you mean 'pipeline\.KEY'"),
     ],
 )
 def test_bad_parameters_are_named(params: dict[str, str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         DiffusersPipeline("a/b", params)
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"pipeline.guidance_scale_3": "1"}, "Did you mean 'guidance_scale_2'"),
+        ({"pipeline.guidance_scale_2": "much"}, "is a number or none; got 'much'"),
+        ({"pipeline.num_inference_steps": "3"}, "say -M steps"),
+        ({"pipeline.latents": "3"}, "cannot be given as text"),
+        ({"pipeline.attention_kwargs": "{}"}, "cannot be given as text"),
+        ({"pipeline.generator": "3"}, "--seed"),
+        ({"load.variants": "fp16"}, "Did you mean 'variant'"),
+        ({"load.custom_pipeline": "me/evil"}, "no code of a repository is ever run"),
+        ({"load.trust_remote_code": "true"}, "no code of a repository is ever run"),
+        ({"load.vae": "other"}, "no load argument 'vae'"),
+        ({"load.expand_timesteps": "maybe"}, "true or false"),
+    ],
+)
+def test_arguments_of_the_library_are_checked_against_its_signature(params: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        DiffusersPipeline("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", params)
+
+
+def test_sound_alone_takes_no_size() -> None:
+    with pytest.raises(UsageError, match="makes sound alone: -M width"):
+        DiffusersPipeline("cvssp/audioldm2", {"width": "64"})
+
+
+def test_arguments_of_the_library_reach_it_and_the_key(
+    tiny_pipeline: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    folder = tiny_pipeline("WanPipeline")
+    given = {"pipeline.max_sequence_length": "64", "load.expand_timesteps": "false", "load.use_safetensors": "none"}
+    generator = DiffusersPipeline(str(folder), {**SMALL, **given})
+    assert generator.resolved()["arguments"] == {"max_sequence_length": 64}
+    assert generator.resolved()["load"] == {"expand_timesteps": "false", "use_safetensors": "none"}
+    loaded: dict[str, Any] = {}
+    called: dict[str, Any] = {}
+    load, call = diffusers.WanPipeline.from_pretrained, diffusers.WanPipeline.__call__
+
+    def watch_load(*args: Any, **kwargs: Any) -> Any:
+        loaded.update(kwargs)
+        return load(*args, **kwargs)
+
+    def watch_call(self: Any, **kwargs: Any) -> Any:
+        called.update(kwargs)
+        return call(self, **kwargs)
+
+    monkeypatch.setattr(diffusers.WanPipeline, "from_pretrained", watch_load)
+    monkeypatch.setattr(diffusers.WanPipeline, "__call__", watch_call)
+    generator.load("cpu", "auto", WeightStore())
+    made(generator, [request(generator.plan(SPEC))])
+    assert loaded["expand_timesteps"] is False
+    assert loaded["use_safetensors"] is None
+    assert called["max_sequence_length"] == 64
+    assert called["num_inference_steps"] == 2
 
 
 @pytest.mark.parametrize(

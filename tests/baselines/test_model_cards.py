@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from javisbench.baselines.cascade import SHORT_NAMES
-from javisbench.baselines.diffusers_table import CARDS, PIPELINES, REPOSITORIES
+from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
+from javisbench.baselines.diffusers_table import REPOSITORIES
 from javisbench.baselines.registry import GENERATORS
 from javisbench.cards import CARDS as FOLDER
 from javisbench.cards import read_cards
@@ -49,22 +50,37 @@ def test_every_published_model_has_one_card() -> None:
 
 
 def test_every_generator_and_card_of_the_table_exists() -> None:
-    assert set(CARDS.values()) <= set(ALL)
+    assert {known.card for known in REPOSITORIES.values()} <= set(ALL)
     assert {"cascade", "diffusers", "mm-diffusion", "mmaudio", "command", "javisdit"} <= set(ALL)
     assert set(SHORT_NAMES) <= set(ALL)
 
 
-@pytest.mark.parametrize(("repository", "name"), CARDS.items())
-def test_cards_of_pipelines_say_what_the_table_says(repository: str, name: str) -> None:
-    rules, card = PIPELINES[REPOSITORIES[repository]], ALL[name]
+def described() -> list[tuple[str, str]]:
+    """Repositories whose cards are of them alone: other checkpoints of a card may have settings of their own."""
+    return [
+        (repository, known.card)
+        for repository, known in REPOSITORIES.items()
+        if known.card != "diffusers" and ALL[known.card].get("run", "").startswith(f"diffusers:{repository}")
+    ]
+
+
+def test_cards_name_the_repositories_that_they_describe() -> None:
+    assert len(described()) >= 4
+
+
+@pytest.mark.parametrize(("repository", "name"), described())
+def test_cards_of_pipelines_say_what_is_done(repository: str, name: str) -> None:
+    rules, card = DiffusersPipeline(repository).rules(), ALL[name]
+    defaults = {key: default.value for key, default in rules.defaults.items()}
     assert card["family"] == rules.family
-    assert (card["defaults"]["steps"], card["defaults"]["guidance"]) == (rules.steps, rules.guidance)
-    if rules.native is not None:
-        assert f"{rules.native[0]}x{rules.native[1]}" in card["limits"]["native"]
-        assert f"multiples of {rules.multiple}" in card["limits"]["size"]
-        assert card["limits"]["frames"] == f"{rules.frame_step}k + 1"
-    if rules.rate is not None and name != "ltx-2.3":
-        assert f"{rules.rate.usual / 1000:g} kHz" in card["limits"]["audio"]
+    assert (card["defaults"]["steps"], card["defaults"]["guidance"]) == (defaults["steps"], defaults["guidance"])
+    if rules.frames is not None:
+        assert f"at {defaults['fps']} fps, {defaults['width']}x{defaults['height']}" in card["limits"]["native"]
+        assert f"multiples of {rules.known.multiple}" in card["limits"]["size"]
+        assert card["limits"]["frames"].startswith(f"{rules.known.frame_step}k + 1")
+    if rules.known.sample_rate is not None and name != "ltx-2.3":
+        assert f"{rules.known.sample_rate / 1000:g} kHz" in card["limits"]["audio"]
+    assert card["max_batch"] == (DiffusersPipeline.max_batch if rules.known.together else 1)
 
 
 def test_scripts_that_cards_name_are_there() -> None:

@@ -6,6 +6,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -88,3 +89,34 @@ def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path, synthetic_r
         (runs[0] / "clips" / "sample_0002.mp4").symlink_to("/etc/passwd")
         build_site(runs, root / "site", SiteOptions(title="Test <board>", clips="all", plots=True))
     return root / "site"
+
+
+VOTED_MODELS = ("Alpha", "Beta", "Gamma")
+VOTED_CLIPS = 4
+
+
+def voted_runs(root: Path, write_run: Any, clips: Path) -> list[Path]:
+    """Runs of three models with the same few prompts; each model's clips are others' shifted by one."""
+    runs = []
+    for shift, model in enumerate(VOTED_MODELS):
+        path = write_run(model, n=VOTED_CLIPS, folder=f"{model.lower()}/demo", prompts=lambda i: f"Prompt <{i}> & more")
+        (path / "clips").mkdir()
+        for i in range(VOTED_CLIPS):
+            for suffix in (".mp4", ".wav"):
+                source = clips / f"sample_{(i + shift) % VOTED_CLIPS:04d}{suffix}"
+                shutil.copy(source, path / "clips" / f"sample_{i:04d}{suffix}")
+        runs.append(path)
+    return runs
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory, synthetic_runs: ModuleType, clips_fake: Path) -> Path:
+    """A page of five pairs of one question."""
+    from javisbench.leaderboard.votes_page import VotesPageOptions, write_votes_page
+    from javisbench.results.run_folder import load_result
+
+    root = tmp_path_factory.mktemp("votes")
+    with synthetic_runs.fixed_cards():
+        runs = voted_runs(root, synthetic_runs.RunWriter(root / "runs"), clips_fake)
+        write_votes_page([load_result(path) for path in runs], root / "page", VotesPageOptions(pairs=5))
+    return root / "page"

@@ -16,6 +16,7 @@ from javisbench.cards import CARDS, suite_cards
 from javisbench.cli import run
 from javisbench.errors import SuiteError, UsageError
 from javisbench.metrics.judges.question_set import Question, checklist, read_file
+from javisbench.run.own_suite import recorded_suite
 from javisbench.suite import SUITES, Sample, load_suite, published_at, read_suite, suites_in_folders
 
 Change = Callable[[Path], None]
@@ -408,3 +409,18 @@ def test_whatever_a_field_holds_is_read_or_refused(
         path.write_bytes(before)
     assert (suite is None) == bool(problems)
     assert all(str(problem) and len(str(problem)) < 2000 for problem in problems)
+
+
+def test_a_run_finds_the_suite_that_it_was_made_for(
+    small: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("JAVISBENCH_SUITES", raising=False)
+    suite = load_suite(f"avgen-bench:{small('avgen-bench')}")
+    facts = {"name": suite.name, "hash": suite.hash, "source": suite.source}
+    assert recorded_suite(facts).hash == suite.hash
+    moved = {**facts, "source": f"avgen-bench:{tmp_path / 'gone'}"}
+    with pytest.raises(SuiteError, match="--data-root"):
+        recorded_suite(moved)
+    (tmp_path / "avgen-bench").symlink_to(small("avgen-bench"))
+    monkeypatch.setenv("JAVISBENCH_SUITES", str(tmp_path))
+    assert recorded_suite(moved).hash == suite.hash, "where the suites lie now"

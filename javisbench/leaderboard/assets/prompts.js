@@ -203,6 +203,9 @@ const javisbench = (function () {
         if (clip.audio) {
           figure.append(clip.audio);
         }
+      } else if (found.files.audio) {
+        // Of a model that makes sound for the suite's videos, which a site does not publish.
+        figure.append(make("audio", { controls: "", preload: "metadata", src: model.folder + found.files.audio }));
       } else {
         figure.append(make("p", { class: "muted" }, "No clip published."));
       }

@@ -18,7 +18,7 @@ from javisbench.errors import JavisbenchError, RunError
 from javisbench.matching import clip_name
 from javisbench.run.cluster.connect import Pool, connected
 from javisbench.run.conform import conform_clip
-from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, answers
+from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, answers, making_facts
 from javisbench.run.store_clip import place_clip
 
 if TYPE_CHECKING:
@@ -89,12 +89,15 @@ class Maker:
 
     def __call__(self, group: list[Request]) -> list[MadeFiles | Failed]:
         """One answer a request."""
-        return [
-            self._files(answer) if isinstance(answer, Generated) else answer
-            for answer in answers(self._generator, group)
-        ]
+        finished: list[MadeFiles | Failed] = []
+        asked = time.monotonic()
+        for answer in answers(self._generator, group):
+            made_s = time.monotonic() - asked
+            finished.append(self._files(answer, made_s) if isinstance(answer, Generated) else answer)
+            asked = time.monotonic()
+        return finished
 
-    def _files(self, answer: Generated) -> MadeFiles | Failed:
+    def _files(self, answer: Generated, made_s: float) -> MadeFiles | Failed:
         started = time.monotonic()
         clip, finished = answer.clip, answer.files
         with tempfile.TemporaryDirectory(dir=self._staging.name) as folder:
@@ -108,7 +111,8 @@ class Maker:
                     raise
                 return Failed(answer.request, "generate", error.kind, error.message)
             files = {s: stem.with_suffix(s).read_bytes() for s in FILE_SUFFIXES if stem.with_suffix(s).exists()}
-        return MadeFiles(answer.request, files, dict(answer.info), time.monotonic() - started, self._how.device)
+        how = making_facts(answer.clip, made_s, time.monotonic() - started, self._how.device)
+        return MadeFiles(answer.request, files, dict(answer.info), how)
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from javisbench.durable import locked
 from javisbench.errors import JavisbenchError, MediaError, RunError
-from javisbench.matching import Matched, match_folder, match_generated
+from javisbench.matching import Matched, match_folder, match_generated, match_paths
 from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import read_failures, read_manifest
 from javisbench.run.doctor.bounds import bounds_of_run
 from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
+from javisbench.run.given import missing_files
 from javisbench.run.own_suite import DEFAULT_SUITE, recorded_source, suite_of_clips
 from javisbench.text import printable
 
@@ -88,6 +89,7 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
     report.add("ok", "suite", f"{suite.name}: {len(suite)} samples")
     for notice in suite.notices():
         report.add("warning", "suite", notice)
+    _check_given(report, suite)
     check_weights(report, suite, scoring)
     if folder is not None:
         matched = match_folder(folder, suite, repeats=options.repeats)
@@ -97,6 +99,26 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
         _measure(report, lambda: _of_suite(report, suite, options, scoring), options)
     _compare_with_machine(report, options.out)
     return report
+
+
+def _check_given(report: Report, suite: Suite) -> None:
+    """Whether what the suite gives to models is there."""
+    facts = suite.task_facts
+    if facts.condition is None:
+        return
+    missing = missing_files(suite)
+    for kind, names in _by_kind(missing).items():
+        told = f"{len(names)} of {len(suite)} {facts.condition} files cannot be given ({kind}): {_some(names)}"
+        report.add("problem", "suite", told)
+    if not missing:
+        report.add("ok", "suite", f"{facts.title}: all {facts.condition} files are there")
+
+
+def _by_kind(missing: Sequence[tuple[str, MediaError]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for sample_id, error in missing:
+        found.setdefault(error.kind, []).append(sample_id)
+    return found
 
 
 def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None:
@@ -213,8 +235,13 @@ def _of_suite(report: Report, suite: Suite, options: DoctorOptions, scoring: Sco
                 report.add(
                     "problem", "model", f"{len(failed)} of {len(part)} clips failed ({kinds}): {failed[0]['message']}"
                 )
+        elif not suite.task_facts.makes_both:
+            matched = match_paths(part, "path")
+            return [
+                forecast_scoring(part, matched, scoring, count, "the suite's own clips, scored as a run would", total)
+            ]
         else:
-            forecast_generation("procedural", {}, suite, scoring, count, total, out)
+            forecast_generation("procedural", {}, replace(suite, task="t2av"), scoring, count, total, out)
         matched = match_generated(out / "clips", part, 1)
         made = sum(item.source is not None for item in matched.items)
         if made:

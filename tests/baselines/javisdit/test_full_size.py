@@ -9,7 +9,7 @@ import torch
 
 from javisbench.baselines.javisdit.config import FactorisedNetworkConfig, JointNetworkConfig, TemporalVAEConfig
 from javisbench.baselines.javisdit.sampler import Setting
-from javisbench.baselines.javisdit.temporal_vae import UNUSED_TENSORS, TemporalVAE
+from javisbench.baselines.javisdit.temporal_vae import ENCODER_TENSORS, TemporalDecoding
 from javisbench.baselines.javisdit.v01_network import FactorisedDiT
 from javisbench.baselines.javisdit.v10_network import JointDiT
 
@@ -48,8 +48,8 @@ def test_networks(full, networks, name):
 def test_temporal_vae(full):
     _, shapes = full("v01_temporal_vae")
     with torch.device("meta"):
-        built = TemporalVAE(TemporalVAEConfig())
-    wanted = {name: shape for name, shape in shapes.items() if not f"temporal_vae.{name}".startswith(UNUSED_TENSORS)}
+        built = TemporalDecoding(TemporalVAEConfig())
+    wanted = {name: shape for name, shape in shapes.items() if not f"temporal_vae.{name}".startswith(ENCODER_TENSORS)}
     assert {tensor: tuple(value.shape) for tensor, value in built.state_dict().items()} == wanted
 
 

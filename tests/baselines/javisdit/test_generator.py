@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from javisbench.baselines.base import Failed, Generated, Plan, Request
 from javisbench.baselines.fingerprint import difference, hash_files
-from javisbench.baselines.javisdit import JavisDiT, pipeline, text_encoder
+from javisbench.baselines.javisdit import JavisDiT, stdit_pipeline, text_encoder
 from javisbench.baselines.javisdit.pipeline import Cost
 from javisbench.baselines.javisdit.sampler import sampling_times
 from javisbench.cards import read_cards
@@ -237,14 +237,14 @@ def test_facts_are_told(generator, version):
 def test_the_prior_reads_what_the_denoiser_reads(generator, monkeypatch):
     """Score appended, then cleaned; ImageBind's tower never sees the prompt as it was given."""
     model, read = generator("v0.1", steps="1"), []
-    true = pipeline.clip_tokenizer()
+    true = stdit_pipeline.clip_tokenizer()
 
     class Tokenizer:
         def encode(self, text, *, keep_end):
             read.append(text)
             return true.encode(text, keep_end=keep_end)
 
-    monkeypatch.setattr(pipeline, "clip_tokenizer", Tokenizer)
+    monkeypatch.setattr(stdit_pipeline, "clip_tokenizer", Tokenizer)
     [answer] = model.generate(requests(model, ["A <b>Gong</b> rings!"]))
     assert read == [answer.info["prompt"]] == ["a gong rings! aesthetic score: 6.5."]
 
@@ -256,7 +256,7 @@ def test_what_the_prior_file_holds_for_training_is_left_out_and_named(write_tiny
     extra = {"text_encoder.modality_heads.text.proj.0.bias": torch.ones(2), "loss_head.temperature": torch.ones(1)}
     save_file(plain | extra, file)
     model = JavisDiT("v0.1", {"config": str(config), "weights": str(tmp_path)})
-    with caplog.at_level(logging.INFO, logger=pipeline.__name__):
+    with caplog.at_level(logging.INFO, logger=stdit_pipeline.__name__):
         model.load("cpu", "float32", WeightStore())
     model.close()
     assert all(name in caplog.text for name in extra)
@@ -377,7 +377,7 @@ def test_generating_needs_load_and_its_own_plan(generator):
     model = generator("v1.0")
     request = requests(model, ["a"])[0]
     foreign = Request(None, 0, 0, 1, Plan(64, 48, 17, Fraction(16), 17_000, 16_000), request.prompts)
-    with pytest.raises(GenerationError, match="plan is not JavisDiT's"):
+    with pytest.raises(GenerationError, match="plan is not this model's"):
         list(model.generate([foreign]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from javisbench.baselines.cascade import Cascade
-from javisbench.baselines.javisdit import JavisDiT, pipeline, text_encoder
+from javisbench.baselines.javisdit import JavisDiT, pipeline, stdit_pipeline, text_encoder
 from javisbench.run.generate import GenerateSettings, generate_clips
 from javisbench.run.progress import Silent
 from javisbench.suite import load_suite
@@ -24,12 +24,12 @@ def suite(tmp_path):
 def read(monkeypatch):
     """Which networks were read, in their order: ``text encoder`` and ``prior's tower``."""
     seen = []
-    from_library, load_checkpoint = text_encoder.from_library, pipeline.load_checkpoint
+    from_library, load_checkpoint = text_encoder.from_library, stdit_pipeline.load_checkpoint
     monkeypatch.setattr(
         text_encoder, "from_library", lambda *given: (seen.append("text encoder"), from_library(*given))[1]
     )
     monkeypatch.setattr(
-        pipeline, "load_checkpoint", lambda path: (seen.append("prior's tower"), load_checkpoint(path))[1]
+        stdit_pipeline, "load_checkpoint", lambda path: (seen.append("prior's tower"), load_checkpoint(path))[1]
     )
     return seen
 

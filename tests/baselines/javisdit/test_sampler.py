@@ -65,11 +65,12 @@ def test_a_straight_flow_is_followed_exactly():
     noise, data = torch.randn(2, 1, 3, generator=torch.Generator().manual_seed(0)).unbind()
     asked = []
 
-    def velocity(video, audio, time):
+    def velocity(latents, time, free):
+        assert free is None
         asked.append(time)
         return data - noise, noise - data
 
-    video, audio = euler(velocity, noise, data, sampling_times(7, Setting(240, 426, 17), torch.float32))
+    video, audio = euler(velocity, (noise, data), sampling_times(7, Setting(240, 426, 17), torch.float32))
     torch.testing.assert_close(video, data)
     torch.testing.assert_close(audio, noise)
     assert len(asked) == 7

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from javisbench.baselines.javisdit.config import SpatialVAEConfig, TemporalVAEConfig
-from javisbench.baselines.javisdit.temporal_vae import UNUSED_TENSORS, VideoVAE, latent_frames
+from javisbench.baselines.javisdit.temporal_vae import ENCODER_TENSORS, VideoDecoder, latent_frames
 from javisbench.metrics.encoders.checkpoint import load_strict
 
 # Convolutions sum in another order on another processor; the prototype agreed exactly.
@@ -17,7 +17,7 @@ CLOSE = 1e-5
 def vae(spec, javisdit_seeded, tmp_path):
     golden = spec("v01_vae")
     temporal, spatial = golden["temporal"], golden["spatial"]
-    module = VideoVAE(
+    module = VideoDecoder(
         TemporalVAEConfig(
             channels=temporal["in_out_channels"],
             filters=temporal["filters"],
@@ -36,7 +36,7 @@ def vae(spec, javisdit_seeded, tmp_path):
     state = {name: torch.from_numpy(array) for name, array in javisdit_seeded.seeded(golden).items()}
     for name in ("scale", "shift"):
         state[name] = torch.tensor(golden[name]).view(1, -1, 1, 1, 1)
-    load_strict(module, state, what="the tiny video VAE", path=tmp_path, ignore=UNUSED_TENSORS)
+    load_strict(module, state, what="the tiny video VAE", path=tmp_path, ignore=ENCODER_TENSORS)
     return module.eval()
 
 

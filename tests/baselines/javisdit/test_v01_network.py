@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from javisbench.baselines.javisdit.sampler import Setting, euler, guide, sampling_times
-from javisbench.baselines.javisdit.v01_network import axis_positions, picture_positions
+from javisbench.baselines.javisdit.stdit import axis_positions, picture_positions
 
 # 730 * frequency in float32: another processor's exp moves the time sinusoid by 3e-6. Measured: 6e-6.
 CLOSE = 3e-5
@@ -105,7 +105,8 @@ def test_sampling_equals_the_reference(golden, tensors, inputs, spec, factorised
     null = network.st_prior_embedder.y_embedding
     spatial, temporal = torch.stack([inputs[4][0], null[:4]]), torch.stack([inputs[5][0], null[4:]])
 
-    def velocity(video, audio, time):
+    def velocity(latents, time, free):
+        video, audio = latents
         rows = outcome(
             network,
             (
@@ -121,7 +122,7 @@ def test_sampling_equals_the_reference(golden, tensors, inputs, spec, factorised
         return tuple(guide(row, settings["cfg_scale"]) for row in rows)
 
     times = sampling_times(settings["steps"], SETTING, torch.float32)
-    video, audio = euler(velocity, arrays["in_video"], arrays["in_audio"], times)
+    video, audio = euler(velocity, (arrays["in_video"], arrays["in_audio"]), times)
     # Values reach 10; guidance 7 multiplies rounding. Measured: 2.6e-5.
     assert difference(video, arrays["out_video"]) < 1e-4
     assert difference(audio, arrays["out_audio"]) < 1e-4

@@ -91,7 +91,7 @@ def _write_v01(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
 
     from javisbench.baselines.javisdit import config as configs
     from javisbench.baselines.javisdit.prior import PriorEstimator, PriorText
-    from javisbench.baselines.javisdit.temporal_vae import VideoVAE
+    from javisbench.baselines.javisdit.temporal_vae import VideoDecoder, VideoEncoder
     from javisbench.baselines.javisdit.v01_network import FactorisedDiT
 
     numbers = {**NETWORK_V01, "text_dim": TEXT_DIM, "text_length": TEXT_LENGTH}
@@ -102,11 +102,12 @@ def _write_v01(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
     text = seeded(PriorText(configs.PriorTextConfig(**PRIOR_TEXT)), seed)
     text["modality_preprocessors.text.mask"] = torch.full((77, 77), float("-inf")).triu(1)
     save_file(text, folder / "javisdit-v0.1-prior-text.safetensors")
-    vae = VideoVAE(
+    vae = (
         configs.TemporalVAEConfig(**TEMPORAL_VAE),
         configs.SpatialVAEConfig(**{**SPATIAL_VAE, "widths": tuple(SPATIAL_VAE["widths"])}),
     )
-    _write_single(seeded(vae, seed), folder / "OpenSora-VAE-v1.2")
+    halves = seeded(VideoEncoder(*vae), seed) | seeded(VideoDecoder(*vae), seed)
+    _write_single(halves, folder / "OpenSora-VAE-v1.2")
     encoder = T5Config(
         vocab_size=128, d_model=TEXT_DIM, d_kv=8, d_ff=32, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
     )

@@ -1,0 +1,92 @@
+"""``--dry-run``: what a job would take is told, from named sources, and nothing is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import javisbench
+from javisbench.api import look_ahead
+from javisbench.cli.eval import command as evaluate
+from javisbench.cli.generate import command as generate
+from javisbench.errors import UsageError
+
+SUITE = "id,text\na,a cat\nb,a dog\nc,rain\n"
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text(SUITE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def told(command: Any, *words: str) -> str:
+    result = CliRunner().invoke(command, [*words, "--suite", "my.csv", "--dry-run"], standalone_mode=False)
+    assert result.exception is None, result.output
+    assert result.return_value == 0
+    return result.output
+
+
+def test_nothing_is_made_and_everything_is_told(tmp_path: Path) -> None:
+    text = told(generate, "--model", "javisdit", "--device", "cpu", "--out", "run")
+    for line in (
+        "clips: 3 to make, 0 there already",
+        "each: 432x240 pixels, 65 frames at 16 fps, 65000 samples at 16000 Hz",
+        "text encoder: Wan-AI/Wan2.1-T2V-1.3B-Diffusers, about 22.7 GB, licence Apache-2.0; not here: ",
+        # 2,252,388,960 parameters of 4 bytes.
+        "at least 9.0 GB on cpu",
+        "time: 30.0 s (10 s a clip: paper, on an H100; not measured here)",
+        # 3 clips of 65,000 samples of 4 bytes.
+        "780.0 kB of sound",
+    ):
+        assert line in text
+    assert {path.name for path in tmp_path.iterdir()} <= {"my.csv", "cache"}
+
+
+def test_what_nobody_measured_is_unknown() -> None:
+    text = told(generate, "--model", "diffusers:Lightricks/LTX-2", "--device", "cpu")
+    assert "time: not known: nobody has measured this model here" in text
+    assert "LTX-2 community licence" in text
+    assert "to fetch: a size that nobody recorded" in text
+    found = look_ahead("diffusers:some/thing", suite="my.csv")
+    assert (found.plan, found.time.value, found.disk.value, found.to_fetch.value) == (None, None, None, None)
+    assert "hf download some/thing" in found.notes[0]
+
+
+def test_a_run_that_has_begun_is_the_measure(tmp_path: Path) -> None:
+    javisbench.generate("procedural", suite="my.csv", limit=2, out="run")
+    sizes = [path.stat().st_size for path in (tmp_path / "run/clips").iterdir() if path.suffix != ".json"]
+    found = look_ahead("procedural", suite="my.csv", out="run")
+    assert (found.clips, found.there) == (3, 2)
+    assert found.disk.value == pytest.approx(sum(sizes) / 2)
+    assert "s a clip, measured on 2 of this run, cpu" in found.time.told
+    facts = [json.loads(path.read_text()) for path in sorted((tmp_path / "run/clips").glob("*.json"))]
+    each = max(sum(fact[name] for fact in facts) / 2 for name in ("made_s", "encode_s"))
+    assert found.time.value == pytest.approx(each)
+    assert facts[0]["asked"] == {"width": 426, "height": 240, "duration_s": 4.0, "fps": "24", "sample_rate": 16000}
+    assert facts[0]["made"]["frames"] == 96
+    assert facts[0]["device_kind"] == "cpu"
+    whole = look_ahead("procedural", suite="my.csv", limit=2, out="run")
+    assert (whole.time.value, whole.time.told) == (0, "none: every clip is made")
+
+
+def test_eval_adds_what_scoring_would_lack() -> None:
+    found = json.loads(told(evaluate, "--model", "procedural", "--metrics", "av_ib,av_sync", "--json"))
+    assert set(found["scoring"]) == {"av_ib"}
+    assert "javisbench weights fetch imagebind_huge" in found["scoring"]["av_ib"]
+    assert "licence CC BY-NC-SA 4.0" in found["scoring"]["av_ib"]
+    assert found["downloads"] == []
+    assert found["clips"] == 3
+
+
+def test_mistakes_are_mistakes_here_too() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'steps'"):
+        look_ahead("javisdit", suite="my.csv", params={"step": "3"})
+    with pytest.raises(UsageError, match="made already"):
+        look_ahead("folder:clips", suite="my.csv")
