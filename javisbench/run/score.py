@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 
     from javisbench.media import ClipSource
     from javisbench.metrics.base import SetMetric, SetValue
-    from javisbench.metrics.encoders.base import Features, FeatureSpec, Subject
+    from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.suite import Sample, Suite
 
 log = logging.getLogger(__name__)
-PROMPTS: tuple[Subject, ...] = ("text", "audio_text", "video_text")
+PROMPTS: tuple[str, ...] = ("text", "audio_text", "video_text")
 Failure = dict[str, Any]
 
 
