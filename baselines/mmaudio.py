@@ -166,7 +166,7 @@ class MMAudio(Generator):
             sound = _module("eval_utils").generate(
                 video.clip_frames.unsqueeze(0),
                 video.sync_frames.unsqueeze(0),
-                [request.prompts.get("text", "")],
+                [request.prompts.get("audio_text") or request.prompts.get("text", "")],
                 negative_text=[self.options.negative_prompt],
                 feature_utils=parts.features,
                 net=parts.network,

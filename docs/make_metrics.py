@@ -12,6 +12,7 @@ from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS, SUITE_PROTOCOLS
 from javisbench.results.trial import recorded_trials
+from javisbench.tasks import TASKS
 
 PAGE = Path(__file__).parent / "metrics.md"
 
@@ -50,8 +51,11 @@ def health() -> list[str]:
     """The section of what looks at the clips alone."""
     cards = [metric.card for metric in own_metrics() if metric.card.id.startswith("health_")]
     lines = ["## Clip health", "", "These say nothing about quality; they explain other scores.", ""]
-    lines += ["| id | measures | cannot see | range |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{card.id}` | {card.measures} | {card.blind_to} | {_range(card)} |" for card in cards]
+    lines += ["| id | measures | cannot see | range | not for |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| `{card.id}` | {card.measures} | {card.blind_to} | {_range(card)} | {', '.join(_left_out(card))} |"
+        for card in cards
+    ]
     told = [f"* `{card.id}`, [trial](trial.md) {line}" for card in cards for line in _trials(card.id)]
     return [*lines, *([""] if told else []), *told]
 
@@ -86,6 +90,8 @@ def section(metric: Any) -> list[str]:
     without = getattr(metric, "not_applicable", {})
     if without:
         lines.append(f"* **No value**, counted beside the mean: {', '.join(without.values())}.")
+    if told := _not_for(card):
+        lines.append(f"* **[Tasks](tasks.md)**: {told}.")
     lines.append(f"* **Cannot see**: {card.blind_to}")
     for name in encoders(metric):
         encoder = ENCODERS.get(name).card
@@ -104,6 +110,17 @@ def section(metric: Any) -> list[str]:
         lines.append(f"* **In protocols of suites**: {', '.join(suites)}.")
     lines += [f"* **[Trial](trial.md)** {line}" for line in _trials(card.id)]
     return [*lines, f"* **Source**: {card.source}."]
+
+
+def _left_out(card: Any) -> list[str]:
+    """Tasks for which the metric says nothing of a model."""
+    return [task for task in TASKS if task not in card.tasks]
+
+
+def _not_for(card: Any) -> str:
+    """Why it is left out of some tasks, or nothing."""
+    given = {"v2a": "the picture", "a2v": "the sound"}
+    return "; ".join(f"not for {task}, where {given.get(task, 'that')} is the suite's" for task in _left_out(card))
 
 
 def _trials(metric_id: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.errors import UsageError
 from javisbench.protocol import headline_of
 from javisbench.results.cell import OVERALL
+from javisbench.results.differences import differing, made_with
 from javisbench.results.power import prompts_needed, smallest_difference
 from javisbench.results.table import Column, aspects_of, chosen_aspects, column, metric_order, slice_title
 from javisbench.results.verdicts import Judge, Verdict, Verdicts
@@ -18,21 +19,6 @@ from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
-
-_IGNORED_FACTS = (
-    "model",
-    "slug",
-    "card",
-    "created",
-    "audio",
-    "samples",
-    "prompts",
-    "clips",
-    "first_protocol",
-    "aspects",
-    "begun",
-    "generations",
-)
 
 
 @dataclass(frozen=True)
@@ -267,12 +253,23 @@ def refuse_unlike(a: StoredResult, b: StoredResult) -> None:
     """Refuse two results whose difference would not be the models' alone, before anything is computed.
 
     Raises:
-        UsageError: different suites, protocols or revisions of a protocol, by name.
+        UsageError: different suites, tasks, given files, protocols or revisions of a protocol, by name.
     """
     if a.suite != b.suite:
         raise UsageError(
             f"{a.model} was scored on the suite {a.suite}, {b.model} on {b.suite}: nothing can be compared. Score both "
             "on one suite."
+        )
+    if a.task != b.task:
+        raise UsageError(
+            f"{a.suite} was a suite of {a.task} for {a.model} and of {b.task} for {b.model}: they made different things."
+        )
+    # Over a part of the suite, the given files are fewer, and not for that others.
+    same_part = (a.suite_hash, a.run.get("prompts")) == (b.suite_hash, b.run.get("prompts"))
+    if same_part and a.given != b.given:
+        raise UsageError(
+            f"What {a.suite} gives had other contents for {a.model} than for {b.model}: a difference would not be the "
+            f"models' alone. Score both over the same files."
         )
     if a.protocol_label != b.protocol_label:
         raise UsageError(
@@ -292,10 +289,7 @@ def explain(a: StoredResult, b: StoredResult) -> Iterator[str]:
 
 
 def _explained(a: StoredResult, b: StoredResult, judge: Judge) -> Iterator[str]:
-    first, second = _flat(_facts(a)), _flat(_facts(b))
-    for name in sorted(first.keys() | second.keys()):
-        if first.get(name) != second.get(name):
-            yield f"{name}: {_shown(first.get(name))} / {_shown(second.get(name))}"
+    yield from (found.line for found in differing(made_with(a), made_with(b), absent=True))
     ids = [judge.clips(result) for result in (a, b)]
     if all(ids):
         for label, only in ((a.model, ids[0] - ids[1]), (b.model, ids[1] - ids[0])):
@@ -308,28 +302,3 @@ def _explained(a: StoredResult, b: StoredResult, judge: Judge) -> Iterator[str]:
         counts = a.audio.get(name, 0), b.audio.get(name, 0)
         if counts[0] != counts[1]:
             yield f"audio from {name}: {counts[0]} / {counts[1]} clips"
-
-
-def _facts(result: StoredResult) -> dict[str, Any]:
-    facts = {name: value for name, value in result.run.items() if name not in _IGNORED_FACTS}
-    if result.folder is not None:
-        manifest = result.manifest
-        facts["generation"] = manifest.get("generation")
-        facts["generation model"] = manifest.get("model", {}).get("identity")
-        facts["generation files"] = manifest.get("model", {}).get("weights")
-        scoring = manifest.get("scoring") or {}
-        facts["scoring"] = {name: value for name, value in scoring.items() if name not in _IGNORED_FACTS}
-    return facts
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}" if name else str(key)).items()
-        }
-    return {name: value}
-
-
-def _shown(value: Any) -> str:
-    text = "absent" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -9,7 +9,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from javisbench.run.device import pick_device
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator, Plan
     from javisbench.run.generation_job import GenerationJob
+    from javisbench.run.plan import ScorePlan
     from javisbench.run.scoring_job import ScoringOptions
     from javisbench.weights import WeightStore
 
@@ -74,7 +75,8 @@ class DryRun:
         suite: its name.
         clips: how many clips it comes to.
         there: how many of them are made.
-        plan: size, frames and rates of a clip; None when they are not known before the model is here.
+        each: what is made of a sample, in words; None when it is not known before the model is here.
+        plan: size, frames and rates of a clip; 0 for a stream that the suite gives; None likewise.
         notes: how that differs from what the suite asks, or why it is not known.
         downloads: the model's files.
         memory: a lower bound for the device.
@@ -82,6 +84,7 @@ class DryRun:
         disk: what the clips would take.
         free_disk_bytes: where the run folder would lie.
         scoring: metrics that would be missing, each with the reason and the command that mends it.
+        judges: what asking judges about all clips would cost, a line each.
     """
 
     model: str
@@ -89,6 +92,7 @@ class DryRun:
     suite: str
     clips: int
     there: int
+    each: str | None
     plan: Mapping[str, Any] | None
     notes: Sequence[str]
     downloads: Sequence[Download]
@@ -97,6 +101,7 @@ class DryRun:
     disk: Estimate
     free_disk_bytes: int
     scoring: Mapping[str, str]
+    judges: Sequence[str] = ()
 
     @property
     def to_fetch(self) -> Estimate:
@@ -136,12 +141,14 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
     clips = sum(sample.index % count == index for sample in job.suite) * job.settings.repeats
     open_clips = max(0, clips - len(made))
     cards = cards_of(job.generator)
+    scored = None if scoring is None else _scored(job, scoring)
     return DryRun(
         model=str(job.model["spec"]),
         run=str(job.run),
         suite=job.suite.name,
         clips=clips,
         there=len(made),
+        each=None if plan is None else job.each(plan),
         plan=None if plan is None else {**asdict(plan), "fps": str(plan.fps), "notes": list(plan.notes)},
         notes=notes,
         downloads=downloads(job.generator, store),
@@ -149,7 +156,8 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
         time=_time(made, cards, open_clips),
         disk=_disk(made, plan, job, open_clips),
         free_disk_bytes=shutil.disk_usage(_existing(job.run)).free,
-        scoring={} if scoring is None else _lacking(job, scoring),
+        scoring={} if scored is None else _lacking(scored),
+        judges=[] if scored is None or scoring is None else _judges(scored, job, scoring),
     )
 
 
@@ -221,6 +229,11 @@ def _planned(job: GenerationJob) -> tuple[Plan | None, list[str]]:
         if error.kind != "import":
             raise
         return None, [f"not known: {error.sentence}"]
+    facts = job.suite.task_facts
+    if not facts.makes_picture:
+        plan = replace(plan, width=0, height=0, frames=0)
+    if not facts.makes_sound:
+        plan = replace(plan, audio_samples=0)
     return plan, list(plan.notes)
 
 
@@ -305,13 +318,13 @@ def _read_sidecars(job: GenerationJob) -> Iterator[dict[str, Any]]:
                 yield facts
 
 
-def _lacking(job: GenerationJob, scoring: ScoringOptions) -> dict[str, str]:
-    """Metrics that would have no value, each with the reason."""
+def _scored(job: GenerationJob, scoring: ScoringOptions) -> ScorePlan:
+    """What would be scored."""
     from javisbench.run.plan import make_plan
     from javisbench.run.scoring_job import resolve_protocols
     from javisbench.weights import WeightStore
 
-    plan = make_plan(
+    return make_plan(
         job.suite,
         resolve_protocols(scoring.protocols, job.suite),
         metrics=scoring.metrics,
@@ -320,6 +333,18 @@ def _lacking(job: GenerationJob, scoring: ScoringOptions) -> dict[str, str]:
         # Real clips are not looked for: they cost no download that is not told otherwise.
         has_reference=True,
     )
+
+
+def _judges(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions) -> list[str]:
+    """What judging every clip would cost; a run that has answers asks for less."""
+    from javisbench.run.judging.stage import forecast_clips
+
+    clips = [(sample, n) for sample in job.suite.shard(*job.settings.shard) for n in range(job.settings.repeats)]
+    return [forecast.line for forecast in forecast_clips(plan, clips, scoring.judge)]
+
+
+def _lacking(plan: ScorePlan) -> dict[str, str]:
+    """Metrics that would have no value, each with the reason."""
     return {
         metric: cell.note
         for part in plan.parts

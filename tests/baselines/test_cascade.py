@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import javisbench
@@ -20,9 +23,9 @@ from javisbench.baselines.mmaudio import MMAudio
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, MissingWeightsError, RunError, UsageError
-from javisbench.media import read_clip
+from javisbench.media import read_clip, write_clip
 from javisbench.run.generate import GenerateSettings
-from javisbench.suite import Suite
+from javisbench.suite import Suite, Task
 from javisbench.weights import WeightStore
 
 LOG: list[tuple[str, str]] = []
@@ -207,7 +210,7 @@ def test_plans_that_a_stage_refuses_name_it(tiny_suite: Suite, tmp_path: Path) -
 
 
 def test_models_of_another_kind_are_refused(tiny_suite: Suite) -> None:
-    for pair in ({"t2v": "T2A", "v2a": "V2A"}, {"t2v": "T2V", "v2a": "T2A"}, {"t2v": "T2V", "v2a": "procedural"}):
+    for pair in ({"t2v": "T2A", "v2a": "V2A"}, {"t2v": "T2V", "v2a": "T2A"}, {"t2a": "T2A", "a2v": "procedural"}):
         with pytest.raises(GenerationError, match="cannot be a"):
             Cascade(spec(**pair).removeprefix("cascade:")).plan(tiny_suite.setting)
 
@@ -277,6 +280,31 @@ def test_programs_as_stages(tiny_suite: Suite, tmp_path: Path) -> None:
     back = run(model, tiny_suite, tmp_path / "back")
     assert read_jsonl(back / "failures.jsonl") == []
     assert read_clip(back / "clips/sample_0000.mp4").frames.shape == (4, 48, 64, 3)
+
+
+def given(tiny_suite: Suite, folder: Path, task: Task) -> Suite:
+    """The prompts with a video each, and its sound."""
+    for sample in tiny_suite:
+        level = np.full((4, 48, 64, 3), 60 + 40 * sample.index, np.uint8)
+        sound = np.full((1, 4000), 0.25, np.float32)
+        write_clip(Clip(level, Fraction(8), sound, 8000), folder / f"{sample.id}.mp4")
+    samples = tuple(replace(s, video=folder / f"{s.id}.mp4", audio=folder / f"{s.id}.wav") for s in tiny_suite.samples)
+    return replace(tiny_suite, samples=samples, task=task)
+
+
+def test_programs_take_what_a_suite_gives(tiny_suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    program = [sys.executable, str(tmp_path / "program.py")]
+    videos = given(tiny_suite, tmp_path / "given", "v2a")
+    folder = run(f"command:{shlex.join([*program, 'v2a'])}", videos, tmp_path / "run")
+    assert read_jsonl(folder / "failures.jsonl") == []
+    assert sorted(path.suffix for path in (folder / "clips").iterdir()) == [".json", ".json", ".wav", ".wav"]
+    sidecar = read_json(folder / "clips/sample_0000.json")
+    assert sidecar["task"] == "v2a" and sidecar["info"]["program"] == {"read": "a cat"}
+    picture = str(videos.samples[0].video)
+    back = run(f"command:{shlex.join([*program, 'a2v', picture])}", replace(videos, task="a2v"), tmp_path / "back")
+    assert read_jsonl(back / "failures.jsonl") == []
+    assert read_clip(back / "clips/sample_0001.mp4").audio is None
 
 
 def test_files_hold_stages_and_their_parameters(tiny_suite: Suite, tmp_path: Path) -> None:
@@ -415,6 +443,23 @@ def test_mmaudio_makes_sound_for_the_picture(package: Path, tiny_suite: Suite, t
     # Half a grey level of compression, and the mean of 8,000 uniform draws.
     assert float(clip.audio.mean()) == pytest.approx(expected, abs=4e-3)
     assert stages(folder)[1]["variant"] == "small_16k"
+
+
+def test_mmaudio_makes_sound_for_the_videos_of_a_suite(package: Path, tiny_suite: Suite, tmp_path: Path) -> None:
+    """The videos have a sound of their own, which it is not given."""
+    folder = javisbench.generate(
+        "mmaudio:small_16k",
+        suite=given(tiny_suite, tmp_path / "given", "v2a"),
+        params={"steps": "3"},
+        out=tmp_path / "run",
+        weights_dirs=[package],
+    )
+    assert read_jsonl(folder / "failures.jsonl") == []
+    for index, words in enumerate(("a meow", "a dog")):
+        samples, rate = soundfile.read(folder / f"clips/sample_000{index}.wav")
+        assert (samples.shape, rate) == ((8000,), 16000)
+        expected = 0.5 * (60 + 40 * index) / 255 + len(words) / 1000 + 0.005
+        assert float(samples.mean()) == pytest.approx(expected, abs=4e-3)
 
 
 def test_files_that_mmaudio_lacks_are_listed(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
