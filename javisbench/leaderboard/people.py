@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from javisbench.leaderboard.clips import suite_key
 from javisbench.leaderboard.prompts import prompt_groups
 from javisbench.private import Scrubber
 from javisbench.publish.public import public_model
 from javisbench.results.table import Table
 from javisbench.results.votes.against import agreement_table, agreements, people_with_people
 from javisbench.results.votes.people import Heard, VoterFacts, hear, people_table, title_of, voters_of
-from javisbench.results.votes.record import Votes, votes_of
+from javisbench.results.votes.record import Votes
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
@@ -48,26 +49,35 @@ class People:
 def people_of(votes: Votes, results: Sequence[StoredResult]) -> list[People]:
     """What votes say of a board's results, suite by suite; suites without a vote are left out.
 
-    Names of models in votes are made as public as those of the results are.
+    Names of models in votes are made as public as those of the results are, and voters whose names were kept are shown
+    by numbers.
     """
-    scrub = Scrubber.of_this_machine()
-    names = {name for vote in votes.votes for name in (vote.model_a, vote.model_b)}
-    public = {name: public_model(name, scrub) for name in names}
-    votes = votes_of(
-        votes, (replace(vote, model_a=public[vote.model_a], model_b=public[vote.model_b]) for vote in votes.votes)
-    )
-    found = []
+    votes = _public(votes)
+    found: list[People] = []
     for group in prompt_groups(results):
         heard = hear(votes, group)
         if heard.votes.votes:
-            found.append(_people(votes, heard, group, [r for r in results if _same_prompts(r, group[0])]))
+            found.append(_people(votes, heard, group, [r for r in results if suite_key(r) == suite_key(group[0])]))
     if len(found) > 1:
         found = [replace(one, title=f"{one.title}: {one.suite}") for one in found]
     return found
 
 
-def _same_prompts(one: StoredResult, other: StoredResult) -> bool:
-    return (one.suite, one.suite_hash) == (other.suite, other.suite_hash)
+def _public(votes: Votes) -> Votes:
+    scrub = Scrubber.of_this_machine()
+    models = {name for vote in votes.votes for name in (vote.model_a, vote.model_b)}
+    shown = {name: public_model(name, scrub) for name in models}
+    voters = {vote.voter: vote.voter for vote in votes.votes}
+    if votes.names == "kept":
+        voters = {name: name and f"voter {number}" for number, name in enumerate(sorted(voters), start=1)}
+    return replace(
+        votes,
+        votes=tuple(
+            replace(vote, model_a=shown[vote.model_a], model_b=shown[vote.model_b], voter=voters[vote.voter])
+            for vote in votes.votes
+        ),
+        left_out={scrub.text(why): count for why, count in votes.left_out.items()},
+    )
 
 
 def _people(votes: Votes, heard: Heard, group: Sequence[StoredResult], results: Sequence[StoredResult]) -> People:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -90,3 +91,21 @@ def test_each_suite_and_protocol_has_its_own(write_run, runs):
         ("demo", "What people say: demo"),
         ("other", "What people say: other"),
     ]
+
+
+def test_names_of_voters_and_of_this_machine_stay_here(runs, tmp_path):
+    votes = votes_on()
+    home = Path.home() / "secret" / "run.sh"
+    kept = replace(
+        votes,
+        votes=tuple(replace(vote, voter=f"Ann {vote.voter}") for vote in votes.votes),
+        names="kept",
+        left_out={f"no run of the model 'command:{home}'": 3},
+    )
+    save_votes(kept, tmp_path / "votes.jsonl")
+    build_site(runs, tmp_path / "site", SiteOptions(votes=tmp_path / "votes.jsonl"))
+    for page in (tmp_path / "site").rglob("*.*"):
+        if page.suffix in (".html", ".js", ".csv", ".json", ".md", ".tex"):
+            text = page.read_text(encoding="utf-8")
+            assert "Ann v-" not in text and str(home.parent) not in text, page
+    assert "voter 12" in (tmp_path / "site" / "people.html").read_text()

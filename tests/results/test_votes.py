@@ -283,6 +283,16 @@ def test_votes_on_what_is_not_there_are_left_out(tmp_path, runs):
     assert (found.votes.suite, found.votes.suite_hash) == ("demo", "hash-of-demo")
 
 
+def test_of_a_summary_alone_the_model_is_known(tmp_path, runs):
+    results = [load_result(path / "summary.json") for path in runs]
+    text = "sample,model_a,model_b,winner\nsample_0001,Alpha,Beta,a\nsample_0001,Alpha,Delta,a\n"
+    found = imported(tmp_path / "v.csv", text, Known.of_runs(results))
+    assert len(found.votes.votes) == 1 and list(found.votes.left_out) == [
+        "no run of the model 'Delta'. Did you mean 'Beta'?"
+    ]
+    assert len(hear(found.votes, results).votes.votes) == 1
+
+
 def test_votes_of_another_suite_or_model_do_not_count(runs):
     results = [load_result(path) for path in runs[:2]]
     votes = simulated(runs=runs)
