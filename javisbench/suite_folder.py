@@ -61,8 +61,8 @@ def read_folder(folder: Path, *, allow_outside: bool) -> Rows:
     A clip without such a file is a row without a prompt; ``ID-1.mp4`` is a further clip of ``ID`` when there is a
     prompt for that and none for itself. A text file may be as large as a prompt, and no link out of the folder.
     """
-    found = Rows(folder.resolve().name, columns=["id", "text"], files=[], needs_text=False)
-    assert found.files is not None
+    found = Rows(folder.resolve().name, columns=["id", "text"], places=[], needs_text=False)
+    assert found.places is not None
     prompts = _prompts(folder)
     ids = sorted({_sample_of(path.stem, prompts) for path in videos_in(folder)})
     if len(ids) > MAX_ROWS:
@@ -71,7 +71,7 @@ def read_folder(folder: Path, *, allow_outside: bool) -> Rows:
     left = MAX_SUITE_BYTES
     for id_ in ids:
         paths = prompts.pop(id_, [])
-        found.files.append(paths[0].name if paths else id_)
+        found.places.append((paths[0].name if paths else id_, 0))
         found.rows.append({"id": id_})
         if paths:
             text = _prompt(paths, folder, found, allow_outside=allow_outside)

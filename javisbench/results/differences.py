@@ -7,10 +7,12 @@ another order where there are any (`causes`).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from javisbench.errors import UsageError
@@ -33,6 +35,9 @@ _NOT_TOLD = (
 """Facts that say nothing of how numbers were made, or are told under another name."""
 
 
+MAX_DEPTH = 8
+MAX_NAME = 200
+_RATIO = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?|\d{1,15}/\d{1,15}")
 NO_FILES = "none"
 """What stands for the files of a model that reads none."""
 
@@ -131,7 +136,7 @@ class Difference:
     @property
     def line(self) -> str:
         """``clips.fps: 16 / 24``."""
-        return f"{self.name}: {shown(self.here)} / {shown(self.there)}"
+        return f"{self.name[:MAX_NAME]}: {shown(self.here)} / {shown(self.there)}"
 
 
 @dataclass(frozen=True)
@@ -242,12 +247,13 @@ def _sound(result: StoredResult) -> dict[str, Any]:
     return {"sound": ", ".join(f"{words[name]}: {count}" for name, count in counts.items())} if counts else {}
 
 
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested facts by dotted names."""
-    if isinstance(value, Mapping):
-        return {
-            k: v for key, inner in value.items() for k, v in flat(inner, f"{name}.{key}" if name else str(key)).items()
-        }
+def flat(value: Any, name: str = "", depth: int = MAX_DEPTH) -> dict[str, Any]:
+    """Nested facts by dotted names; what lies deeper than any of ours is one fact."""
+    if isinstance(value, Mapping) and depth:
+        found: dict[str, Any] = {}
+        for key, inner in value.items():
+            found |= flat(inner, f"{name}.{key}" if name else str(key), depth - 1)
+        return found
     return {name: value}
 
 
@@ -265,13 +271,15 @@ def same(a: Any, b: Any) -> bool:
     return first is not None and second is not None and abs(first - second) <= 1e-9 * max(abs(first), abs(second))
 
 
-def _number(value: Any) -> Fraction | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
-        return None
+def _number(value: Any) -> float | None:
+    """A finite number, also of text as ``24`` or ``24000/1001``; an exponent in it would cost what its writer likes."""
     try:
-        return Fraction(str(value)) if len(str(value)) <= 40 else None
-    except (ValueError, ZeroDivisionError):
+        if isinstance(value, str) and _RATIO.fullmatch(value):
+            value = Fraction(value)
+        number = None if isinstance(value, bool | str) or not isinstance(value, Real) else float(value)
+    except (OverflowError, ZeroDivisionError):
         return None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def differing(here: Facts, there: Facts, *, absent: bool = False) -> list[Difference]:

@@ -12,7 +12,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -38,6 +37,7 @@ MAX_BYTES = 2**20
 MAX_TEXT = 4000
 MAX_ENTRIES = 500
 MAX_REPEATS = 10_000
+MOST = 2**63
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Suites beside which a file of the same name is their card."""
 SOUNDS = {"sidecar": "files beside the clips", "container": "tracks in the clips"}
@@ -45,6 +45,7 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 _METRIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _PRINTED = re.compile(r"-?\d{1,15}(?:\.\d{1,12})?")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+_RATE = re.compile(r"0*[1-9]\d{0,8}(?:\.\d{1,9})?(?:/0*[1-9]\d{0,8})?|0*\.?0*[1-9]\d{0,8}")
 _SHA = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -315,7 +316,7 @@ class _Table:
         value = self._get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < low:
+        if not _is_number(value) or value < low:
             self.fail(name, f"is no number{'' if low == -math.inf else f' from {low:g} on'}")
         return float(value)
 
@@ -326,6 +327,26 @@ class _Table:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             self.fail(name, f"is no whole number from {low} to {high}")
         return value
+
+    def rate(self, name: str) -> int | float | str | None:
+        value = self._get(name)
+        if value is None:
+            return None
+        if not (_RATE.fullmatch(value) if isinstance(value, str) else _is_number(value) and value > 0):
+            self.fail(name, 'is no rate above 0, as a number or as text ("30000/1001")')
+        return value  # type: ignore[no-any-return]  # a number or text
+
+    def printed(self, name: str) -> tuple[float, int | None]:
+        """A value and its digits: text has those that were printed, a number is not rounded."""
+        value = self._get(name)
+        if isinstance(value, str):
+            if not _PRINTED.fullmatch(value):
+                self.fail(name, f"is {value[:40]!r}, which is no printed number")
+            return float(value), len(value.partition(".")[2])
+        number = self.number(name)
+        if number is None:
+            self.fail(name, 'is needed: as printed ("0.263"), or a number that is not rounded')
+        return number, None
 
     def texts(self, name: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
         value = self._list(name, "names")
@@ -360,8 +381,8 @@ class _Table:
     def scalars(self, name: str) -> dict[str, Any]:
         found = self._names(name)
         for key, value in found.items():
-            plain = isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
-            if not plain or len(str(value)) > MAX_TEXT:
+            plain = len(value) <= MAX_TEXT if isinstance(value, str) else isinstance(value, bool) or _is_number(value)
+            if not plain:
                 self.fail(f"{name}.{key}", "is neither text nor a number nor true or false")
         return found
 
@@ -379,6 +400,13 @@ class _Table:
             if not pattern.fullmatch(key):
                 self.fail(name, f"has the member {key[:80]!r}, which is no name")
         return dict(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number; hexadecimal integers of TOML have any size."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -MOST <= value <= MOST
 
 
 _FILE = re.compile(r"[^\x00-\x1f]{1,200}")
@@ -477,15 +505,7 @@ def _clips(table: _Table) -> dict[str, int | float | str]:
         name: table.count(name, 1) for name in ("width", "height", "frames", "sample_rate")
     }
     found["duration_s"] = table.number("duration_s", 0)
-    rate = table._get("fps")
-    if rate is not None:
-        try:
-            valid = not isinstance(rate, bool) and len(str(rate)) < 40 and Fraction(str(rate)) > 0
-        except (ValueError, ZeroDivisionError):
-            valid = False
-        if not valid:
-            table.fail("fps", 'is no rate above 0, as a number or as text ("30000/1001")')
-        found["fps"] = rate
+    found["fps"] = table.rate("fps")
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -499,7 +519,7 @@ def _protocol(scoring: _Table) -> str:
 
 def _expected(table: _Table, source: str, tolerance_from: str, n: int | None) -> Expected:
     metric = table.text("metric", "", _METRIC)
-    value, digits = _printed(table)
+    value, digits = table.printed("value")
     tolerance = table.number("tolerance", 0)
     if tolerance is None:
         table.fail("tolerance", "is needed: how far an honest repetition may lie from the value")
@@ -532,19 +552,6 @@ def _expected(table: _Table, source: str, tolerance_from: str, n: int | None) ->
 
 def _or(first: int | None, second: int | None) -> int | None:
     return second if first is None else first
-
-
-def _printed(table: _Table) -> tuple[float, int | None]:
-    """A value as text has the digits that were printed; a number is not rounded."""
-    value = table._get("value")
-    if isinstance(value, str):
-        if not _PRINTED.fullmatch(value):
-            table.fail("value", f"is {value[:40]!r}, which is no printed number")
-        return float(value), len(value.partition(".")[2])
-    number = table.number("value")
-    if number is None:
-        table.fail("value", 'is needed: as printed ("0.263"), or a number that is not rounded')
-    return number, None
 
 
 def _doubt(table: _Table) -> Doubt:

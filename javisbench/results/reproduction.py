@@ -13,6 +13,7 @@ last printed digit at least. With the deviation d = ours - published and its sta
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -31,7 +32,7 @@ from javisbench.results.differences import (
     unknown_topics,
 )
 from javisbench.results.rankability import MIN_N_TO_RANK
-from javisbench.results.recipes import Expected, KnownFault, Recipe, is_digest
+from javisbench.results.recipes import Expected, KnownFault, Recipe, is_digest, parse_recipe, recipe_text
 from javisbench.stats import holm, t_test
 
 if TYPE_CHECKING:
@@ -402,7 +403,7 @@ def recipe_of(result: StoredResult, recipe_id: str, *, title: str = "", source: 
     parameters = (told.get("identity") or {}).get("parameters") or {}
     weights = told.get("weights") or {}
     own = ("variant",)  # stands in the specification already
-    return Recipe(
+    made = Recipe(
         id=recipe_id,
         title=title or f"{result.model} on {result.suite}",
         kind="run" if spec else "score",
@@ -424,6 +425,8 @@ def recipe_of(result: StoredResult, recipe_id: str, *, title: str = "", source: 
         encoder_weights={name: sha for name, sha in _of_encoders(facts, "weights_sha256").items() if is_digest(sha)},
         expected=tuple(replace(value, source=source) for value in values),
     )
+    # A result may come from somebody else: what could not be read back is refused by its member.
+    return parse_recipe(tomllib.loads(recipe_text(made)), f"a recipe of {result.path}")
 
 
 def _own_values(result: StoredResult, prompts: Any) -> Iterator[Expected]:

@@ -189,6 +189,7 @@ BROKEN = [
     (("generation", "conform"), "roughly", "generation.conform is 'roughly'"),
     (("clips", "fps"), "0/1", "clips.fps is no rate"),
     (("clips", "fps"), "1/0", "clips.fps is no rate"),
+    (("clips", "fps"), "1e99999999", "clips.fps is no rate"),
     (("clips", "sound"), "disc", "clips.sound is 'disc'"),
     (("clips", "width"), 3.5, "clips.width is no whole number"),
     (("scoring", "protocol"), "javisbench-v9", "scoring.protocol is none: There is no protocol 'javisbench-v9'"),
@@ -221,9 +222,38 @@ def test_a_broken_member_is_named(path: tuple[Any, ...], to: Any, told: str) -> 
 @pytest.mark.parametrize(("path", "to", "told"), BROKEN, ids=lambda part: None)
 def test_the_schema_refuses_what_the_reader_refuses(path: tuple[Any, ...], to: Any, told: str) -> None:
     # A schema cannot tell these: one member needs another, a registry knows it, or JSON has no word for it.
-    beyond = ("javisbench-v9", "twice", "no interval", "no rate", "tolerance_from", "model.spec", "no number$")
+    beyond = (
+        "javisbench-v9",
+        "twice",
+        "no interval",
+        "no rate",
+        "tolerance_from",
+        "model.spec",
+        "no number$",
+        "steps",
+        "number of size",
+    )
     valid = jsonschema.Draft202012Validator(SCHEMA).is_valid(changed(*path, to=to)())
     assert valid == any(re.search(word, told) for word in beyond)
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        ("clips.fps", "clips.fps is no rate"),
+        ("clips.duration_s", "clips.duration_s is no number"),
+        ("clips.frames", "clips.frames is no whole number"),
+        ("generation.seed", "generation.seed is no whole number"),
+        ("model.parameters.steps", "model.parameters.steps is neither"),
+        ("schema", "schema is no whole number"),
+    ],
+)
+def test_integers_without_end_are_refused(member: str, told: str) -> None:
+    """TOML's hexadecimal integers have as many digits as their writer likes, which Python does not print."""
+    document = tomllib.loads(f"{member} = 0x{'f' * 100_000}")
+    with pytest.raises(RecipeError, match=told):
+        parse_recipe({**WHOLE, **{name: {**WHOLE[name], **value} if isinstance(value, dict) else value
+                                  for name, value in document.items()}}, "mine.toml")  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ import pytest
 
 from javisbench.errors import RunError, UsageError
 from javisbench.results.cell import Cell
-from javisbench.results.differences import TOPICS, Deviation, Difference, acts_on, causes, topic_of
+from javisbench.results.differences import (
+    TOPICS,
+    Deviation,
+    Difference,
+    acts_on,
+    causes,
+    flat,
+    same,
+    topic_of,
+)
 from javisbench.results.measured_effects import measured
 from javisbench.results.recipes import Expected, KnownFault, Recipe, load_recipe, parse_recipe, recipe_text
 from javisbench.results.reproduction import Reproduction, Verdict, check, check_trial, compared, recipe_of
@@ -288,6 +297,19 @@ def test_every_fact_has_a_topic_and_settings_act_where_they_are_used() -> None:
     assert acts_on("encoders.i3d.weights_sha256", "fvd") and not acts_on("encoders.i3d.weights_sha256", "clap_score")
     assert acts_on("reference.kind", "fad") and not acts_on("reference.kind", "av_align")
     assert acts_on("clips.width", "a_metric_of_nobody")
+
+
+def test_facts_are_compared_as_what_they_are_whoever_wrote_them() -> None:
+    for a, b in ((24, "24"), (24.0, 24), ("24000/1001", 24000 / 1001), (None, None), ("x", "x")):
+        assert same(a, b), (a, b)
+    for a, b in ((24, 25), ("24", "24x"), (True, 1.5), (None, 0), ("1/0", 0), (10**400, 1.0)):
+        assert not same(a, b), (a, b)
+    assert not same("1e999999999", 1.0), "which would take hours to write out"
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    ((name, _),) = flat(deep).items()
+    assert name.count(".") < 10
 
 
 def test_known_faults_are_told_where_the_protocol_mends_them_and_left_open_where_none_does(make: Make) -> None:

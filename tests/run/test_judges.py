@@ -482,3 +482,29 @@ def test_an_answer_longer_than_any_and_a_dripping_one_are_bounded(
         with pytest.raises(AskAgainError, match=r"no answer in 0\.2 s"):
             module.Endpoint(found.url, JudgeOptions(timeout_s=0.2)).ask(inquiry)
         stuck.open.set()
+
+
+def test_retry_after_is_a_number_of_seconds_or_a_date() -> None:
+    from email.utils import formatdate
+
+    from javisbench.run.judging.endpoint import _wait_s
+
+    assert _wait_s({"retry-after": "1.5"}) == 1.5
+    assert _wait_s({"retry-after": "-3"}) == 0 and _wait_s({"retry-after": "1e30"}) == 86_400
+    assert _wait_s({"retry-after": formatdate(time.time() - 60, usegmt=True)}) == 0
+    # A date has whole seconds, and the test takes some time itself.
+    in_an_hour = _wait_s({"retry-after": formatdate(time.time() + 3600, usegmt=True)})
+    assert in_an_hour is not None and 3000 < in_an_hour <= 3600
+    assert [_wait_s({"retry-after": text}) for text in ("soon", "nan", "")] == [None] * 3 and _wait_s({}) is None
+
+
+def test_requests_are_spread_over_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    from javisbench.run.judging import asking
+
+    now = 100.0
+    monkeypatch.setattr(asking.time, "monotonic", lambda: now)
+    pace = asking._Pace(rate=30)
+    assert [pace.wait_s() for _ in range(3)] == [0.0, 2.0, 4.0]
+    now = 200.0
+    assert pace.wait_s() == 0.0, "a pause is not made up for"
+    assert asking._Pace(rate=None).wait_s() == 0.0
