@@ -2,7 +2,7 @@
 
 Three pairs: ``t2v,v2a`` (sound for a made picture), ``t2a,a2v`` (picture for a made sound) and ``t2v,t2a`` (both from
 text alone: what synchrony metrics give when nothing was synchronised). A stage is a model specification as behind
-``--model``, or one of `SHORT_NAMES`; a TOML file holds the same: ``cascade:FILE.toml``.
+``--model``, the id of a model card too; a TOML file holds the same: ``cascade:FILE.toml``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.baselines.base import NO_CONDITIONS, Conditions, Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.fingerprint import deciding_files
+from javisbench.cards import read_cards
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, JavisbenchError, RunError, UsageError
 from javisbench.registry import did_you_mean
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAIRS = (("t2v", "v2a"), ("t2a", "a2v"), ("t2v", "t2a"))
-SHORT_NAMES = {
-    "wan2.1-1.3b": "diffusers:Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-    "audioldm2": "diffusers:cvssp/audioldm2",
-}
 _ROLES = ("t2v", "v2a", "t2a", "a2v")
 _PICTURE = ("t2v", "a2v")
 # What each role may be given to: families of models, and those that take its task. Programs may be anything.
@@ -319,19 +316,21 @@ def _checked(specs: dict[str, str]) -> dict[str, str]:
 
 
 def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
+    from javisbench.baselines.command import ExternalCommand
+    from javisbench.baselines.model_cards import aliases
     from javisbench.baselines.registry import GENERATORS, create_generator
 
     own = {key.partition(".")[2]: value for key, value in params.items() if key.partition(".")[0] == role}
     name = spec.partition(":")[0]
-    if (spec not in SHORT_NAMES and name != "python" and name not in GENERATORS) or name == "cascade":
-        known = sorted((*SHORT_NAMES, *(entry for entry in GENERATORS if entry != "cascade")))
+    known = sorted({*GENERATORS, *aliases()} - {"cascade"})
+    if (name != "python" and not {name, spec} & {*known, *read_cards("models")}) or name == "cascade":
         raise UsageError(
             f"{role}={spec}: there is no such model for a stage.{did_you_mean(name, known)} Known: {', '.join(known)}."
         )
-    generator = create_generator(SHORT_NAMES.get(spec, spec), own)
+    generator = create_generator(spec, own)
     if hasattr(generator, "part_of_cascade"):
         generator.part_of_cascade = True
-    if hasattr(generator, "sound_alone"):
+    if isinstance(generator, ExternalCommand):
         generator.sound_alone = role not in _PICTURE
         generator.picture_alone = role in _PICTURE
     return Stage(role, spec, generator)
@@ -365,7 +364,7 @@ def _planned(stage: Stage, spec: ClipSpec) -> Plan:
     with _named(stage):
         plan = stage.generator.plan(spec)
     family = stage.generator.family
-    is_program = hasattr(stage.generator, "sound_alone")
+    is_program = getattr(stage.generator, "any_role", False)
     fits = family in _FAMILIES[stage.role] or _TASKS.get(stage.role) in stage.generator.tasks
     if not is_program and not (fits and stage.generator.needs_text):
         raise GenerationError(f"{stage.role}={stage.spec}: that model is {family}, and cannot be a {stage.role} stage.")

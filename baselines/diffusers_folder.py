@@ -71,8 +71,8 @@ def read_index(folder: Path) -> str:
             f"{did_you_mean(name, names)} Update it (pip install -U diffusers). Any other model runs as a "
             "program: --model command:..."
         )
-    # Networks that only one family of pipelines has are named by that family's module.
-    allowed = ("diffusers", "transformers", *signature(name).module.split("/")[:-1])
+    # Networks that only one family of pipelines has are named by its module; several share one safety checker.
+    allowed = ("diffusers", "transformers", "stable_diffusion", *signature(name).module.split("/")[:-1])
     for component, (library, kind) in components(folder).items():
         if not component.isidentifier():
             raise WeightsError(f"{folder / INDEX} names a component {component!r:.80}, which is no name of a folder.")

@@ -42,12 +42,15 @@ class PipelineClass:
         sounds: whether it makes sound beside pictures; None: as its components say.
         batched: whether outputs have a batch axis.
         together: whether several prompts in one call give each the clip that it gets alone (tried).
+        encoded: what ``encode_prompt`` gives of a prompt, by the names of a call's arguments, where a call that is
+            given these makes the clip that it makes of the prompt itself (tried); empty otherwise.
         negative_prompt: what guidance moves away from unless told otherwise.
         arguments: further arguments of every call.
         needs: what a clip is made from beside its prompt, where the signature does not require it.
         replaced: component to the class of transformers that it is loaded as, where the stored class fails.
         plain_tokenizers: components stored as processors of text, pictures and films, of which text alone is wanted:
             the tokenizer inside is loaded, because the rest needs torchvision.
+        tiles_alone: whether its VAE decodes in tiles and not otherwise.
         float32_parts: components kept in float32 whatever the rest computes in.
         cuda_dtype: what ``auto`` means on a GPU.
         source: where the values here are from, beside the sources of diffusers.
@@ -66,11 +69,13 @@ class PipelineClass:
     sounds: bool | None = None
     batched: bool = True
     together: bool = False
+    encoded: tuple[str, ...] = ()
     negative_prompt: str | Constant | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     replaced: Mapping[str, str] = field(default_factory=dict)
     plain_tokenizers: tuple[str, ...] = ()
+    tiles_alone: bool = False
     float32_parts: tuple[str, ...] = ()
     cuda_dtype: str = "bfloat16"
     source: str = "the class's documentation in diffusers"
@@ -113,6 +118,9 @@ class Checkpoint:
     source: str = ""
 
 
+_EMBEDS = ("prompt_embeds",)
+_MASKED = ("prompt_embeds", "prompt_attention_mask")
+_LTX = {"follows_length": True, "multiple": 32, "frame_step": 8}
 _LTX2 = {
     "follows_length": True,
     "multiple": 32,
@@ -134,6 +142,12 @@ _WAN = {
 _SKYREELS = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "float32_parts": ("vae",)}
 _HUNYUAN = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "source": "the model's README"}
 _COSMOS = {"multiple": 16, "frame_step": 4, "fps": Fraction(16)}
+_ALLEGRO = {"multiple": 8, "frame_step": 4, "frame_rest": 0, "tiles_alone": True}
+# Its VAE decodes an even number of latents to three frames more.
+_COGVIDEOX = {"native": (720, 480), "multiple": 16, "frame_step": 8, "fps": Fraction(8)}
+# Otherwise sizes are changed to those of a list.
+_SANA = {"multiple": 32, "frame_step": 4, "fps": Fraction(16), "arguments": {"use_resolution_binning": False}}
+_ZERO = {"multiple": 8, "frame_rest": 0, "fps": Fraction(4), "batched": False, "cuda_dtype": "float16"}
 _ANIMATED = {"native": (512, 512), "multiple": 8, "frame_rest": 0, "fps": Fraction(8), "cuda_dtype": "float16"}
 _AUDIOLDM = {"follows_length": True, "sample_rate": 16000, "cuda_dtype": "float32"}
 _STABLE_AUDIO = {"follows_length": True, "sample_rate": 44100, "channels": 2, "cuda_dtype": "float32"}
@@ -169,21 +183,24 @@ PIPELINES: Mapping[str, PipelineClass] = _classes(
         arguments={"enable_sound": True},
     ),
     # Picture.
-    PipelineClass(name="WanPipeline", together=True, **_WAN),
-    PipelineClass(name="WanVACEPipeline", **_WAN),
+    PipelineClass(name="WanPipeline", together=True, encoded=_EMBEDS, **_WAN),
+    PipelineClass(name="WanVACEPipeline", encoded=_EMBEDS, **_WAN),
     PipelineClass(name="WanImageToVideoPipeline", **_WAN),
     PipelineClass(name="AnyFlowPipeline", multiple=16, frame_step=4, fps=Fraction(16), float32_parts=("vae",)),
     PipelineClass(name="AnyFlowFARPipeline", multiple=16, frame_step=4, fps=Fraction(16), float32_parts=("vae",)),
-    PipelineClass(name="LTXPipeline", follows_length=True, multiple=32, frame_step=8, together=True),
-    PipelineClass(name="LTXConditionPipeline", follows_length=True, multiple=32, frame_step=8),
-    PipelineClass(name="LTXImageToVideoPipeline", follows_length=True, multiple=32, frame_step=8, needs=("image",)),
-    PipelineClass(name="AllegroPipeline", native=(1280, 720), frames=88, multiple=8, frame_rest=0, fps=Fraction(15)),
-    PipelineClass(name="CogVideoXPipeline", native=(720, 480), frames=49, multiple=16, frame_step=4, fps=Fraction(8)),
-    PipelineClass(name="CogVideoXImageToVideoPipeline", native=(720, 480), multiple=16, frame_step=4, fps=Fraction(8)),
+    PipelineClass(name="LTXPipeline", together=True, encoded=_MASKED, **_LTX),
+    PipelineClass(name="LTXConditionPipeline", **_LTX),
+    PipelineClass(name="LTXI2VLongMultiPromptPipeline", **_LTX),
+    PipelineClass(name="LTXImageToVideoPipeline", needs=("image",), **_LTX),
+    PipelineClass(name="AllegroPipeline", native=(1280, 720), frames=88, fps=Fraction(15), **_ALLEGRO),
+    PipelineClass(name="CogVideoXPipeline", encoded=_EMBEDS, frames=49, **_COGVIDEOX),
+    PipelineClass(name="CogVideoXImageToVideoPipeline", **_COGVIDEOX),
     PipelineClass(name="CosmosTextToWorldPipeline", multiple=16, frame_step=8),
+    PipelineClass(name="CosmosVideoToWorldPipeline", needs=("image",), multiple=16, frame_step=8),
     PipelineClass(name="Cosmos2VideoToWorldPipeline", needs=("image",), multiple=16, frame_step=4),
     PipelineClass(name="Cosmos2_5_PredictBasePipeline", **_COSMOS),
-    PipelineClass(name="EasyAnimatePipeline", multiple=16, frame_step=4, fps=Fraction(8)),
+    # Guidance fails without one.
+    PipelineClass(name="EasyAnimatePipeline", multiple=16, frame_step=4, fps=Fraction(8), negative_prompt=""),
     PipelineClass(
         name="HeliosPipeline", follows_length=True, multiple=16, frame_step=33, frame_rest=0, fps=Fraction(24)
     ),
@@ -191,17 +208,32 @@ PIPELINES: Mapping[str, PipelineClass] = _classes(
         name="HeliosPyramidPipeline", follows_length=True, multiple=64, frame_step=33, frame_rest=0, fps=Fraction(24)
     ),
     PipelineClass(name="HunyuanVideoPipeline", **_HUNYUAN),
+    PipelineClass(name="HunyuanVideoImageToVideoPipeline", **_HUNYUAN),
     PipelineClass(name="HunyuanVideo15Pipeline", native=(832, 480), **_HUNYUAN),
+    PipelineClass(name="HunyuanVideo15ImageToVideoPipeline", native=(832, 480), **_HUNYUAN),
     PipelineClass(name="Kandinsky5T2VPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
+    PipelineClass(name="Kandinsky5I2VPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
     PipelineClass(name="LattePipeline", multiple=8, frame_rest=0, fps=Fraction(8)),
     PipelineClass(
-        name="MochiPipeline", native=(848, 480), follows_length=True, multiple=16, frame_step=6, fps=Fraction(30)
+        name="MochiPipeline",
+        native=(848, 480),
+        follows_length=True,
+        multiple=16,
+        frame_step=6,
+        fps=Fraction(30),
+        encoded=_MASKED,
     ),
     PipelineClass(name="MotifVideoPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
-    PipelineClass(name="SanaVideoPipeline", multiple=32, frame_step=4, fps=Fraction(16)),
-    PipelineClass(name="SkyReelsV2Pipeline", **_SKYREELS),
+    PipelineClass(name="MotifVideoImage2VideoPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
+    PipelineClass(name="SanaVideoPipeline", **_SANA),
+    PipelineClass(name="SanaImageToVideoPipeline", **_SANA),
+    PipelineClass(name="SkyReelsV2Pipeline", encoded=_EMBEDS, **_SKYREELS),
+    PipelineClass(name="SkyReelsV2ImageToVideoPipeline", **_SKYREELS),
     PipelineClass(name="SkyReelsV2DiffusionForcingPipeline", **_SKYREELS),
+    PipelineClass(name="SkyReelsV2DiffusionForcingImageToVideoPipeline", **_SKYREELS),
     PipelineClass(name="TextToVideoSDPipeline", native=(256, 256), multiple=8, frame_rest=0, fps=Fraction(8)),
+    PipelineClass(name="TextToVideoZeroPipeline", native=(512, 512), **_ZERO),
+    PipelineClass(name="TextToVideoZeroSDXLPipeline", native=(1024, 1024), **_ZERO),
     PipelineClass(name="AnimateDiffPipeline", **_ANIMATED),
     PipelineClass(name="AnimateDiffPAGPipeline", **_ANIMATED),
     PipelineClass(name="AnimateDiffSDXLPipeline", **{**_ANIMATED, "native": (1024, 1024)}),
@@ -213,7 +245,6 @@ PIPELINES: Mapping[str, PipelineClass] = _classes(
         **_AUDIOLDM,
     ),
     PipelineClass(name="AudioLDMPipeline", **_AUDIOLDM),
-    PipelineClass(name="MusicLDMPipeline", **_AUDIOLDM),
     PipelineClass(name="StableAudioPipeline", together=True, **_STABLE_AUDIO),
     PipelineClass(name="StableAudio3Pipeline", **_STABLE_AUDIO),
     PipelineClass(name="AceStepPipeline", follows_length=True, sample_rate=48000, channels=2),
@@ -282,6 +313,7 @@ NOT_DRIVEN: Mapping[str, str] = {
     "ConsisIDPipeline": "it needs the embeddings of a face",
     "EasyAnimateControlPipeline": "it follows a control film",
     "EasyAnimateInpaintPipeline": "it fills a film in",
+    "MusicLDMPipeline": "its code in diffusers 0.42 fails with transformers 5",
     "LTX2DFRPipeline": "its clips are the draft of further pipelines that refine them",
     "LTX2DFRTemporalRefinePipeline": "it refines the latents of another pipeline",
     "LTX2HDRPipeline": "it turns a film into one of high dynamic range",

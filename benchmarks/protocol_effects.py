@@ -41,6 +41,7 @@ from javisbench.run.manifest import versions
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 RESULTS = Path(__file__).parent / "results" / "protocol_effects.json"
+CARD = ROOT / "data_cards" / "effects" / "protocol_settings.json"
 ENCODERS = {"imagebind": "tiny", "synchformer": "small", "clip": "small", "clap": "small"}
 ROUNDING = 1e-6
 SET_METRICS = ("fvd", "kvd", "fad")
@@ -202,7 +203,12 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder with suite.csv and clips/<maker>/sample_*.mp4")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="print the recorded results, measure nothing")
+    parser.add_argument("--card", action="store_true", help="write the package's copy of them, measure nothing")
     arguments = parser.parse_args()
+    if arguments.card:
+        CARD.parent.mkdir(exist_ok=True)
+        _write(CARD, card(json.loads(arguments.out.read_text(encoding="utf-8"))))
+        return
     if arguments.table:
         print(table(json.loads(arguments.out.read_text(encoding="utf-8"))))
         return
@@ -254,6 +260,23 @@ def _module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def card(results: dict[str, Any]) -> dict[str, Any]:
+    """What the package knows of them: by setting, metric and set of clips, the overall value before and its change."""
+    effects: dict[str, Any] = {}
+    for clips in ("reference_clips", "real_clips"):
+        for setting, found in results[clips]["effects"].items() if clips in results else ():
+            for metric, effect in found.items() if setting != "all" else ():
+                told = {"v1": effect["v1"], "overall": effect["overall"]}
+                effects.setdefault(setting, {}).setdefault(metric, {})[clips] = told
+    return {
+        "schema": 1,
+        "source": "benchmarks/results/protocol_effects.json",
+        "weights": results["weights"],
+        "clips": {clips: results[clips]["clips"] for clips in ("reference_clips", "real_clips") if clips in results},
+        "effects": effects,
+    }
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:

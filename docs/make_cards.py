@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from javisbench.baselines.model_cards import how_to_run, why_not
 from javisbench.cards import SuiteCard, read_cards, suite_cards
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
@@ -96,7 +97,8 @@ def _model(name: str, card: Mapping[str, Any]) -> str:
     lines = [f"# {card['title']}", "", str(card.get("summary", "")).strip(), ""]
     facts = {
         "Makes": FAMILIES[card["family"]],
-        "Run it": f"`{_command(name, card)}`" if _command(name, card) else "",
+        "Run it": f"`{how_to_run(name, card)}`" if how_to_run(name, card) else "",
+        "Cannot be run": "" if how_to_run(name, card) else why_not(card),
         "Size": card.get("parameters_text", ""),
         "Paper": card.get("paper", ""),
         "Code": f"<{card['code']}>" if str(card.get("code", "")).startswith("http") else card.get("code", ""),
@@ -120,12 +122,6 @@ def _quirk(quirk: Mapping[str, str]) -> str:
     name = f"**{quirk['name']}**: " if "name" in quirk else ""
     switch = quirk.get("switch", "none")
     return f"* {name}{quirk['effect']}{f' Changed by `{switch}`.' if switch != 'none' else ''}"
-
-
-def _command(name: str, card: Mapping[str, Any]) -> str:
-    if card["status"] == "reported only":
-        return ""
-    return f"--model {card.get('run', name)}"
 
 
 def _extra(extra: str) -> str:

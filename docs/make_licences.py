@@ -38,6 +38,7 @@ PACKAGES = {
     "fsspec": "BSD-3-Clause",
     "ftfy": "Apache-2.0",
     "gcsfs": "BSD-3-Clause",
+    "httpx": "BSD-3-Clause",
     "huggingface-hub": "Apache-2.0",
     "jinja2": "BSD-3-Clause",
     "jiwer": "Apache-2.0",

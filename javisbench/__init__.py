@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from javisbench.api import JudgeOptions, Result, ScoringOptions, evaluate, generate, score
+    from javisbench.api import JudgeOptions, Result, ScoringOptions, evaluate, generate, reproduce, score
     from javisbench.clip import Clip, ClipSpec
     from javisbench.media import read_clip, write_clip
 
@@ -19,6 +19,7 @@ _LAZY = {
     "ScoringOptions": "javisbench.api",
     "evaluate": "javisbench.api",
     "generate": "javisbench.api",
+    "reproduce": "javisbench.api",
     "score": "javisbench.api",
     "ClipSpec": "javisbench.clip",
     "read_clip": "javisbench.media",
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate",
     "generate",
     "read_clip",
+    "reproduce",
     "score",
     "write_clip",
 ]

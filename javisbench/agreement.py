@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _CELLS_PER_BLOCK = 1 << 21
+_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -220,42 +221,61 @@ def alpha(values: ArrayLike, units: ArrayLike, clusters: ArrayLike | None = None
     count = len(totals)
     if count < 2:
         return Estimate(float(value), len(rated), status="small_n", note="all are of one prompt: no interval")
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=1000)
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_DRAWS)
     found = _alphas(draws @ totals)
     low, high = np.quantile(found[np.isfinite(found)], [0.025, 0.975])
-    note = f"{count} prompts: the interval is too narrow" if count < FEW_PROMPTS else None
-    return Estimate(float(value), len(rated), float(low), float(high), note=note)
+    return Estimate(float(value), len(rated), float(low), float(high), note=_few(count))
 
 
 @dataclass(frozen=True)
 class Concord:
-    """How often two people who judged the same pair said the same.
+    """How often two people who judged the same said the same; n counts pairs of judgements.
 
     Attributes:
-        same: share of pairs of judgements that are the same, a tie being one of three; None without any.
-        same_side: of those in which neither is a tie; None without any.
-        n: pairs of judgements.
+        same: share of pairs of judgements that are the same, a tie being one of three.
+        same_side: of those in which neither is a tie.
     """
 
-    same: float | None
-    same_side: float | None
-    n: int
+    same: Estimate
+    same_side: Estimate
 
 
-def concord(values: ArrayLike, units: ArrayLike) -> Concord:
+def concord(values: ArrayLike, units: ArrayLike, clusters: ArrayLike | None = None, *, seed: int = 0) -> Concord:
     """Judgements of each unit, two by two.
 
     Args:
         values: 1, 0 (tie) or -1, ``(n,)``.
         units: what was judged, integers, ``(n,)``; each person judged a unit once.
+        clusters: what is drawn for the intervals (the prompt of each judgement), integers; None for the units.
+        seed: of the bootstrap.
     """
-    judged, codes = np.sign(_vector(values, "values")), np.unique(np.asarray(units), return_inverse=True)[1]
-    counts = np.stack([np.bincount(codes[judged == side], minlength=1 + codes.max(initial=0)) for side in (-1, 0, 1)])
-    alike = (counts * (counts - 1) // 2).sum(axis=1)
-    every, sided = (int((sums * (sums - 1) // 2).sum()) for sums in (counts.sum(axis=0), counts[0] + counts[2]))
-    return Concord(
-        float(alike.sum() / every) if every else None, float((alike[0] + alike[2]) / sided) if sided else None, every
-    )
+    judged = np.sign(_vector(values, "values"))
+    _, first, codes = np.unique(np.asarray(units), return_index=True, return_inverse=True)
+    counts = np.stack([np.bincount(codes[judged == side], minlength=len(first)) for side in (-1, 0, 1)])
+    alike = counts * (counts - 1) // 2
+    every, sided = (sums * (sums - 1) // 2 for sums in (counts.sum(axis=0), counts[0] + counts[2]))
+    groups = np.arange(len(first)) if clusters is None else np.asarray(clusters)[first]
+    return Concord(_share(alike.sum(axis=0), every, groups, seed), _share(alike[0] + alike[2], sided, groups, seed))
+
+
+def _share(right: NDArray[np.integer], of: NDArray[np.integer], clusters: NDArray[np.integer], seed: int) -> Estimate:
+    """A share of counts, with a percentile bootstrap interval over clusters."""
+    kept = of > 0
+    n = int(of.sum())
+    if not n:
+        return Estimate(None, 0, status="small_n", note="nothing was judged by two people")
+    codes = np.unique(clusters[kept], return_inverse=True)[1].astype(np.intp)
+    totals, _ = cluster_totals(np.stack([right[kept], of[kept]], axis=1).astype(np.float64), codes)
+    count = len(totals)
+    if count < 2:
+        return Estimate(float(right.sum() / n), n, status="small_n", note="all are of one prompt: no interval")
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_DRAWS) @ totals
+    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
+    return Estimate(float(right.sum() / n), n, float(low), float(high), note=_few(count))
+
+
+def _few(prompts: int) -> str | None:
+    return f"{prompts} prompts: the interval is too narrow" if prompts < FEW_PROMPTS else None
 
 
 def _alphas(totals: NDArray[np.float64]) -> NDArray[np.float64]:

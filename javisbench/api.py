@@ -21,13 +21,26 @@ from javisbench.run.scoring_job import ScoringJob, ScoringOptions, generate_and_
 if TYPE_CHECKING:
     import pandas as pd
 
+    from javisbench.results.recipes import Recipe
+    from javisbench.results.reproduction import Reproduction
     from javisbench.run.dry_run import DryRun
     from javisbench.run.generate import GenerateSettings
     from javisbench.run.merge import MergeOptions
     from javisbench.run.progress import Progress
+    from javisbench.run.recipe_job import RecipeJob
     from javisbench.suite import Suite
 
-__all__ = ["Callback", "JudgeOptions", "Result", "ScoringOptions", "evaluate", "generate", "merge", "score"]
+__all__ = [
+    "Callback",
+    "JudgeOptions",
+    "Result",
+    "ScoringOptions",
+    "evaluate",
+    "generate",
+    "merge",
+    "reproduce",
+    "score",
+]
 
 
 class Result:
@@ -283,6 +296,71 @@ def evaluate(
         job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
         result = Result(job.run, generate_and_score(job, options, progress).protocol)
     return _told(result, callbacks)
+
+
+def reproduce(
+    recipe: str | Path | Recipe,
+    clips: str | Path | None = None,
+    *,
+    suite: str | Path | None = None,
+    out: str | Path | None = None,
+    limit: int | None = None,
+    reference: str | None = None,
+    weights_dirs: Sequence[str | Path] = (),
+    device: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Reproduction:
+    """Do what a recipe says, with `evaluate` or `score`, and check what was found against what was published.
+
+    Args:
+        recipe: its id, a TOML file, or a loaded one.
+        clips: clips to score instead of making them; of a trial, its data set.
+        suite: file of the recipe's suite, where that is none that is known here.
+        out: run folder; of a trial, its folder.
+        limit: only the first samples.
+        reference: real side of the set metrics; None for the suite's own.
+        weights_dirs: folders with checkpoints.
+        device: torch device.
+        workers: decoding processes.
+        progress: where to show progress; default nowhere.
+
+    Raises:
+        UsageError: the recipe is checked only, or needs clips.
+        JavisbenchError: as `evaluate` and `score`.
+    """
+    from javisbench.results.recipes import Recipe, load_recipe
+    from javisbench.run.recipe_job import RecipeJob
+
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    job = RecipeJob.of(
+        loaded,
+        clips,
+        suite=suite,
+        out=out,
+        limit=limit,
+        reference=reference,
+        weights_dirs=tuple(map(Path, weights_dirs)),
+        device=device,
+        workers=workers,
+    )
+    return perform(job, progress)
+
+
+def perform(job: RecipeJob, progress: Progress | None = None) -> Reproduction:
+    """Do the job of a recipe, and check what was found."""
+    from javisbench.results.reproduction import check, check_trial
+
+    if job.command == "validate-metrics":
+        return check_trial(job.trial(progress), job.recipe)
+    given: dict[str, Any] = {"suite": job.suite, "out": job.out, "limit": job.limit, "progress": progress}
+    if job.command == "eval":
+        assert job.model is not None
+        given |= {"params": job.params, "settings": job.settings, "options": job.options}
+        result = evaluate(job.model, **given)
+    else:
+        result = score(job.clips, name=job.name, options=job.options, **given)
+    return check(load_protocol(result.folder, result.protocol), job.recipe)
 
 
 def look_ahead(

@@ -141,3 +141,9 @@ class SubmissionError(JavisbenchError):
     """A submission archive that does not hold what it claims."""
 
     kind = "submission"
+
+
+class RecipeError(JavisbenchError):
+    """A recipe of a published result that cannot be read."""
+
+    kind = "recipe"

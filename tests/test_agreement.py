@@ -12,7 +12,6 @@ from scipy.stats import kendalltau, mannwhitneyu
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from javisbench.agreement import (
-    Concord,
     alpha,
     auroc,
     auroc_estimate,
@@ -178,7 +177,8 @@ def test_people_who_always_disagree_are_far_below_chance():
     units = np.repeat(np.arange(30), 2)
     values = np.tile([1, -1], 30)
     assert alpha(values, units).value == pytest.approx(-1 + 1 / 30)
-    assert concord(values, units) == Concord(0.0, 0.0, 30)
+    found = concord(values, units)
+    assert (found.same.value, found.same.n, found.same.ci_high) == (0.0, 30, 0.0) and found.same_side == found.same
     assert alpha(np.tile([1, 1, 0, 0], 15), units).value == 1.0
 
 
@@ -190,8 +190,11 @@ def test_alpha_without_shared_or_differing_judgements_has_no_value():
 def test_concord_counts_pairs_of_judgements():
     # Of three on the first pair: a, a, tie; of two on the second: b, a; one alone.
     found = concord([1, 1, 0, -1, 1, 1], [7, 7, 7, 2, 2, 9])
-    assert (found.same, found.same_side, found.n) == (1 / 4, 1 / 2, 4)
-    assert concord([], []) == Concord(None, None, 0)
+    assert (found.same.value, found.same.n) == (1 / 4, 4) and (found.same_side.value, found.same_side.n) == (1 / 2, 2)
+    assert concord([], []).same.value is None
+    # Prompts stay together: of two with all alike and two with nothing alike, a draw may have any share.
+    found = concord([1, 1] * 10 + [1, -1] * 10, np.repeat(np.arange(20), 2), np.repeat(np.arange(4), 10))
+    assert (found.same.value, found.same.ci_low, found.same.ci_high) == (0.5, 0.0, 1.0)
 
 
 @given(st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 5)), min_size=2, max_size=40))

@@ -145,8 +145,11 @@ class Hosted(Generator):
         plan = request.plan
         duration_s = plan.frames / float(plan.fps)
         text = request.prompts.get("text", "")
-        wanted = {"width": plan.width, "height": plan.height, "duration_s": duration_s, "fps": float(plan.fps)}
-        values = {**places(self.service, text, request.seed, **wanted), **self.chosen}
+        fps = float(plan.fps)
+        asked = places(
+            self.service, text, request.seed, width=plan.width, height=plan.height, duration_s=duration_s, fps=fps
+        )
+        values = {**asked, **self.chosen}
         key = order_key([dict(self.resolved()), values, request.sample.id, request.repeat, request.seed])
         return Order(key, values, target, float(values["seconds"]), request)
 

@@ -155,7 +155,7 @@ class Service:
             raise UsageError(
                 f"{where} lacks {' and '.join(lacking)}: the address that starts a job, and what is posted."
             )
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
         return cls(**{"name": name, **values})
 
     def authorization(self) -> dict[str, str]:

@@ -24,6 +24,8 @@ COMMANDS = {
     "score": ("javisbench.cli.score", "Score clips made elsewhere."),
     "report": ("javisbench.cli.report", "Print or write the tables of runs."),
     "compare": ("javisbench.cli.compare", "Compare two runs, sample by sample."),
+    "diff": ("javisbench.cli.diff", "Tell what differs between two runs, and what explains it."),
+    "reproduce": ("javisbench.cli.reproduce", "Repeat published results, and check runs against them."),
     "inspect": ("javisbench.cli.inspect", "Draw one clip's timeline and print its numbers."),
     "leaderboard": ("javisbench.cli.leaderboard", "Build a leaderboard site, or push its tables."),
     "submit": ("javisbench.cli.submit", "Pack a run for a leaderboard, or verify such an archive."),

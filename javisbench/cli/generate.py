@@ -142,6 +142,7 @@ def _dry_run_lines(found: DryRun) -> Iterator[str]:
     for reason in dict.fromkeys(found.scoring.values()):
         metrics = ", ".join(metric for metric, told in found.scoring.items() if told == reason)
         yield f"  {metrics}: {reason}"
+    yield from (f"judges: {line}" for line in found.judges)
     yield "Nothing was made or fetched."
 
 

@@ -12,6 +12,7 @@ EPILOG = """\b
 Examples:
   javisbench leaderboard build runs/*/demo --out site/
   javisbench leaderboard build lab-a.zip runs/mine/javisbench --out site/ --clips extremes --plots
+  javisbench leaderboard build runs/*/demo --votes votes.jsonl --out site/
   javisbench leaderboard build *.zip --out site/ --title "Our board" --intro about.md --link https://lab.example/submit
   javisbench leaderboard push runs/*/demo --to tables/
   javisbench leaderboard push runs/*/demo --to hub:my-lab/results
@@ -42,6 +43,9 @@ def command() -> None:
     show_default=True,
     help="Clips to publish: none, the best and worst of every metric and twelve prompts of all models, or all.",
 )
+@click.option(
+    "--votes", type=click.Path(path_type=Path, dir_okay=False), help="File of votes (votes import): people's view."
+)
 @click.option("--plots", is_flag=True, help="Also write every plot as PNG and SVG.")
 @options.shown_slices_option
 @options.verbosity
@@ -52,6 +56,7 @@ def build(
     intro: Path | None,
     link: str,
     clips: str,
+    votes: Path | None,
     plots: bool,
     slice_by: tuple[str, ...],
     quiet: bool,
@@ -72,9 +77,11 @@ def build(
     text = "" if intro is None else _text_of(intro)
     choice = cast(ClipsPublished, clips)
     with worked_on(out) as site:
-        report = build_site(sources, site, SiteOptions(title, choice, plots, slice_by or None, text, link))
+        report = build_site(sources, site, SiteOptions(title, choice, plots, slice_by or None, text, link, votes))
     for archive in report.refused:
         output.line(f"left out {archive.name}: {' '.join(archive.reasons)}", err=True)
+    if votes is not None and not report.voted:
+        output.line(f"no vote of {votes} is about the models and prompts of this board", err=True)
     if not quiet:
         output.line(f"{report.results} results on {report.pages} pages", err=True)
     output.line(report.index if isinstance(out, Path) else f"{out.rstrip('/')}/{report.index.name}")

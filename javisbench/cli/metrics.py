@@ -144,11 +144,13 @@ def _print_report(report: Report) -> None:
 def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     """Everything that the cards tell of a metric, as JSON values."""
     from javisbench.metrics.base import needed_features
+    from javisbench.metrics.judges.family import is_file, judge_of_file
     from javisbench.metrics.registry import METRICS
     from javisbench.protocol import PROTOCOLS
     from javisbench.tasks import TASKS
 
-    cls, plugin = METRICS.get(metric_id), METRICS.plugin(metric_id)
+    cls = judge_of_file(metric_id) if is_file(metric_id) else METRICS.get(metric_id)
+    metric_id, plugin = cls.card.id, METRICS.plugin(metric_id)
     card = {name: value for name, value in dataclasses.asdict(cls.card).items() if name != "formula" or value}
     per_protocol: dict[str, dict[str, Any]] = {}
     names: set[str] = set()

@@ -20,10 +20,11 @@ def suites() -> Iterable[str]:
 
 
 def models() -> Iterable[str]:
-    """Known generators."""
+    """Known generators, and ids of cards that run."""
+    from javisbench.baselines.model_cards import aliases
     from javisbench.baselines.registry import GENERATORS
 
-    return GENERATORS
+    return dict.fromkeys((*GENERATORS, *aliases()))
 
 
 def metrics() -> Iterable[str]:
@@ -53,6 +54,13 @@ def protocols() -> Iterable[str]:
     from javisbench.protocol import PROTOCOLS
 
     return PROTOCOLS
+
+
+def recipes() -> Iterable[str]:
+    """Known recipes of published results."""
+    from javisbench.cards import read_cards
+
+    return read_cards("recipes")
 
 
 def encoders() -> Iterable[str]:

@@ -12,10 +12,8 @@ from javisbench.cli import names, options, output
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
-    from javisbench.results.votes.against import Agreement
     from javisbench.results.votes.imported import Imported, Known
     from javisbench.results.votes.people import Voters
-    from javisbench.stats import Estimate
 
 EPILOG = """\b
 Examples:
@@ -37,6 +35,15 @@ def command() -> None:
 votes_argument = click.argument("votes", type=click.Path(path_type=Path, dir_okay=False))
 votes_option = click.option(
     "--votes", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File of votes (votes import)."
+)
+
+
+format_option = click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["table", "markdown", "csv", "latex", "json"]),
+    default="table",
+    show_default=True,
 )
 
 
@@ -221,10 +228,7 @@ def _print_imported(found: Imported, out: Path, quiet: bool, *, checked: bool) -
 @click.argument("runs", nargs=-1, type=options.Place(fetch=True, exists=True))
 @click.option("--aspect", help="With runs: by the categories of this aspect.")
 @click.option("--voters", is_flag=True, help="Every voter: how many votes, and how often others say the same.")
-@click.option(
-    "--format", "kind", type=click.Choice(["table", "markdown", "csv", "latex", "json"]), default="table",
-    show_default=True,
-)  # fmt: skip
+@format_option
 @options.seed_option
 @options.json_option
 @options.verbosity
@@ -297,6 +301,7 @@ def _print_voters(found: Voters) -> None:
     shell_complete=names.completer(names.metrics, listed=True),
     help="Metric ids. [default: all scores]",
 )
+@format_option
 @options.seed_option
 @options.json_option
 @options.verbosity
@@ -305,13 +310,18 @@ def agreement(
     votes: Path,
     protocol: str | None,
     metrics: str | None,
+    kind: str,
     seed: int,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
     """Compare every metric and judge of RUNS with what people said of the same clips."""
-    from javisbench.results.votes.against import agreements, people_with_people
+    from dataclasses import asdict
+
+    from javisbench.cli.report import print_table
+    from javisbench.publish.export import render
+    from javisbench.results.votes.against import agreement_table, agreements, people_with_people
     from javisbench.results.votes.people import check_voted, hear
     from javisbench.results.votes.record import load_votes
 
@@ -322,29 +332,23 @@ def agreement(
     chosen = options.parse_metrics(metrics)
     found = {q: agreements(heard, results, q, chosen, seed=seed) for q in heard.votes.asked}
     people = {question: people_with_people(heard, question) for question in heard.votes.asked}
-    if as_json:
+    if as_json or kind == "json":
         output.json_document(
             {
                 "protocol": results[0].protocol_label,
                 "left_out": dict(heard.left_out),
-                "people": {q: {"same_side": p.same_side, "n": p.n} for q, p in people.items()},
+                "people": {q: asdict(p.same_side) for q, p in people.items()},
                 "metrics": [one.to_json() for own in found.values() for one in own],
             }
         )
         return 0
-    output.line(f"Protocol {results[0].protocol_label}, {len(results)} models, {len(heard.votes.votes):,} votes")
-    if any(result.stand_in for result in results):
-        output.line("STAND-IN WEIGHTS: nothing here is true of a trained network.")
     for question, own in found.items():
-        if len(found) > 1:
-            output.line(f"\n{question}")
-        _print_agreements(own)
-        ceiling = people[question]
-        if ceiling.same_side is not None:
-            output.line(
-                f"People: two voters of one pair prefer the same clip in {100 * ceiling.same_side:.1f} % "
-                f"({ceiling.n:,} pairs of votes)."
-            )
+        title = "Agreement with people" + (f": {question}" if len(found) > 1 else "")
+        table = agreement_table(own, people[question], results, title)
+        if kind == "table":
+            print_table(table)
+        else:
+            output.document(render(table, kind))
     for why, count in heard.left_out.items():
         output.line(f"left out {count:,} votes: {why}", err=True)
     return 0
@@ -370,36 +374,3 @@ def _of_one_protocol(runs: Sequence[Path], protocol: str | None) -> list[StoredR
     if doubled:
         raise UsageError(f"Two of the runs are of {doubled[0]}: votes do not say which of them they are about.")
     return results
-
-
-def _print_agreements(found: Sequence[Agreement]) -> None:
-    from rich.table import Table
-
-    from javisbench.results.table import column
-
-    table = Table(box=None, pad_edge=False)
-    headings = ("metric", "votes", "pairs right", "ties wrong", "tau by prompt", "prompts", "tau of models", "models")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
-    for one in found:
-        cells = (
-            column(one.metric).heading,
-            f"{one.accuracy.n:,}",
-            _told(one.accuracy),
-            "-" if one.strict is None else f"{one.strict:.3f}",
-            _told(one.tau),
-            f"{one.tau.n:,}",
-            "-" if one.models_tau is None else f"{one.models_tau:.2f}",
-            str(one.models),
-        )
-        table.add_row(*output.cells(*cells))
-    output.console().print(table)
-    for one in found:
-        for why, count in one.lacking.items():
-            output.line(f"{one.metric}: {count:,} of {one.votes + one.ties:,} votes have no values: {why}", err=True)
-
-
-def _told(found: Estimate) -> str:
-    if found.value is None:
-        return "-"
-    return f"{found.value:.3f}" + ("" if found.ci_low is None else f" [{found.ci_low:.3f}, {found.ci_high:.3f}]")

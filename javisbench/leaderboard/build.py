@@ -22,6 +22,7 @@ from javisbench.leaderboard.about import About, about_suites, about_weights
 from javisbench.leaderboard.clips import ClipPublisher, ClipsPublished
 from javisbench.leaderboard.matrix import matrices, matrix_aspects
 from javisbench.leaderboard.pairs_data import write_pairs
+from javisbench.leaderboard.people import People, people_of
 from javisbench.leaderboard.prompts import PromptsPage, prompt_groups, write_prompts
 from javisbench.leaderboard.samples import SamplesPage, write_samples
 from javisbench.leaderboard.site_extra import CHARTS, require_site_extra
@@ -68,6 +69,7 @@ from javisbench.results.table import (
     metric_order,
     run_table,
 )
+from javisbench.results.votes.record import Votes, load_votes
 from javisbench.taxonomy import ASPECTS, Aspect
 from javisbench.text import printable
 
@@ -93,6 +95,7 @@ class SiteOptions:
         intro: an introduction in Markdown (no HTML, no pictures), on the page about the board; its first paragraph also
             stands on the first page.
         link: where readers submit results: an address that begins with ``https:``, ``http:`` or ``mailto:``.
+        votes: a file of votes (`javisbench votes import`), for what people say.
     """
 
     title: str = "JavisBench leaderboard"
@@ -101,6 +104,7 @@ class SiteOptions:
     slice_by: Sequence[str] | None = None
     intro: str = ""
     link: str = ""
+    votes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,14 @@ class SiteReport:
         pages: their number.
         results: number of results on them.
         refused: archives that could not be shown; the first page says why.
+        voted: suites that any vote is about.
     """
 
     index: Path
     pages: int
     results: int
     refused: tuple[Refused, ...] = ()
+    voted: tuple[str, ...] = ()
 
 
 def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOptions | None = None) -> SiteReport:
@@ -129,7 +135,7 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
         options: see `SiteOptions`.
 
     Raises:
-        RunError: a source has no readable result.
+        RunError: a source has no readable result, or the file of votes cannot be read.
         SubmissionError: no archive holds what it claims, and there is nothing else. An archive that does not is left
             out, with the reason on the first page, when there is.
         UsageError: no source, the same result twice, a folder in the way, plotting packages missing, or an option that
@@ -138,15 +144,17 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
     require_site_extra(CHARTS, "A board")
     options = options or SiteOptions()
     about = About.of(options.intro, options.link)
+    votes = None if options.votes is None else load_votes(options.votes)
     out = Path(out).absolute()
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     refused: list[Refused] = []
     # Built beside its place and put there whole, so that an error leaves the earlier site as it was.
     with loaded_results(sources, refused) as results, replaced_folder(out) as fresh:
-        site = _Site(results, fresh, options, about, refused)
+        site = _Site(results, fresh, options, about, refused, votes)
         site.build()
-    return SiteReport(out / "index.html", site.pages, len(results), tuple(refused))
+    voted = tuple(one.suite for one in site.people)
+    return SiteReport(out / "index.html", site.pages, len(results), tuple(refused), voted)
 
 
 def _check_target(out: Path) -> None:
@@ -177,6 +185,7 @@ class _Site:
     options: SiteOptions
     about: About
     refused: Sequence[Refused] = ()
+    votes: Votes | None = None
     pages: int = 0
     samples: dict[str, SamplesPage] = field(default_factory=dict)
 
@@ -197,6 +206,7 @@ class _Site:
                 if page is not None:
                     self.samples[result.key] = page
         self.prompts = self._prompts()
+        self.people: list[People] = [] if self.votes is None else people_of(self.votes, self.results)
         overall = board_table(self.results, None, self.ranker)
         by_aspect = {aspect.id: board_table(self.results, aspect.id, self.ranker) for aspect in self.aspects}
         names = {result.key: result_id(result) for result in self.results}
@@ -216,6 +226,8 @@ class _Site:
             self._page("compare.html.j2", "compare.html", title="Compare two models")
         for prompts in self.prompts:
             self._prompts_page(prompts)
+        if self.people:
+            self._people_page()
 
     def _prompts(self) -> list[PromptsPage]:
         files = {key: page.published for key, page in self.samples.items()}
@@ -241,6 +253,7 @@ class _Site:
             *([("categories.html", "By category")] if self.aspects else []),
             *([("compare.html", "Compare")] if self.compared else []),
             *([(f"prompts/{self.prompts[0].name}.html", "Prompts")] if self.prompts else []),
+            *([("people.html", "People")] if self.people else []),
             ("published.html", "Published record"),
             ("metrics.html", "Metrics"),
             ("about.html", "About"),
@@ -300,6 +313,7 @@ class _Site:
             filters=self._filters(table),
             reported=[reported_view(rows, table.columns, suite) for suite, rows in by_suite(reported).items()],
             refused=[refused_view(archive) for archive in self.refused],
+            people=[{"title": one.title, "board": self._board(one.overall, score_columns)} for one in self.people],
         )
 
     def _aspect_page(self, aspect: Aspect, table: Table) -> None:
@@ -312,6 +326,41 @@ class _Site:
             downloads=self._downloads(table, aspect.id),
             charts=self._whiskers(table, aspect.id),
             filters=self._filters(table),
+            people=[
+                {"title": one.title, "board": self._board(one.by_aspect[aspect.id], score_columns)}
+                for one in self.people
+                if aspect.id in one.by_aspect
+            ],
+        )
+
+    def _people_page(self) -> None:
+        views = []
+        for place, one in enumerate(self.people):
+            name = "people" if len(self.people) == 1 else f"people-{place}"
+            views.append(
+                {
+                    "suite": one.suite,
+                    "several": len(self.people) > 1,
+                    "questions": [(printable(name), printable(text)) for name, text in one.questions],
+                    "board": self._board(one.overall, score_columns),
+                    "downloads": self._downloads(one.overall, name),
+                    "agreements": [
+                        {
+                            "board": self._board(table, score_columns),
+                            "downloads": self._downloads(table, f"{name}-agreement-{number}"),
+                        }
+                        for number, table in enumerate(one.agreements)
+                    ],
+                    "voters": one.voters,
+                    "more_voters": one.more_voters,
+                }
+            )
+        self._page(
+            "people.html.j2",
+            "people.html",
+            title="What people say",
+            people=views,
+            aspects_voted=[a for a in self.aspects if any(a.id in one.by_aspect for one in self.people)],
         )
 
     def _categories_page(self, overall: Table, by_aspect: Mapping[str, Table]) -> None:
@@ -544,6 +593,7 @@ def _environment() -> Environment:
     )
     env.filters["value"] = format_value
     env.filters["printable"] = printable
+    env.filters["share"] = lambda value: "–" if value is None else f"{100 * value:.0f} %"
     env.filters["result_id"] = result_id
     return env
 

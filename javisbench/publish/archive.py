@@ -15,23 +15,19 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from javisbench.durable import atomic_path, sweep_earlier
 from javisbench.errors import RunError, SubmissionError
-from javisbench.media.source import SIDECAR_SUFFIXES, VIDEO_SUFFIXES
-from javisbench.places import held
 from javisbench.publish.public import public_document, public_manifest, scrubber
 from javisbench.results.checked_json import parse_json
+from javisbench.results.clip_hashes import PACKED, clip_hashes
 from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
 from javisbench.results.seal import check_tables, unsealed
 from javisbench.run.manifest import now_text, versions
 from javisbench.text import json_text, printable
-from javisbench.weights.hashes import SHA256, file_sha256
-
-if TYPE_CHECKING:
-    from javisbench.results.run_folder import StoredResult
+from javisbench.weights.hashes import SHA256
 
 SUBMISSION_SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -42,7 +38,7 @@ MEMBERS: dict[str, tuple[bool, int]] = {
     "samples.parquet": (True, 256 * 2**20),
     "details.parquet": (False, 1024 * 2**20),
     "set_features.safetensors": (False, 1024 * 2**20),
-    "clips.json": (False, 64 * 2**20),
+    PACKED: (False, 64 * 2**20),
 }
 MAX_MANIFEST_BYTES = 1 * 2**20
 MAX_ARCHIVE_BYTES = 2 * 2**30
@@ -95,7 +91,7 @@ def contents(run: Path, *, protocol: str | None = None) -> Contents:
     # A job that scores the run anew may have written since it was read.
     check_tables(chosen.document, chosen.folder)
     members["summary.json"] = (json_text(document, indent=1) + "\n").encode()
-    members["clips.json"] = _clip_hashes(chosen)
+    members[PACKED] = json.dumps(clip_hashes(chosen)).encode()
     manifest = {
         "schema": SUBMISSION_SCHEMA,
         "created": now_text(),
@@ -133,17 +129,6 @@ def pack(run: Path, out: Path, *, protocol: str | None = None) -> Path:
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(info, data)
     return out
-
-
-def _clip_hashes(result: StoredResult) -> bytes:
-    """Name to SHA-256 of every clip file that lies with the run."""
-    hashes: dict[str, str] = {}
-    if result.clips is not None and result.clips.is_dir():
-        for path in sorted(result.clips.iterdir()):
-            if path.is_file() and path.suffix.lower() in (*VIDEO_SUFFIXES, *SIDECAR_SUFFIXES):
-                with held(path) as here:
-                    hashes[path.name] = file_sha256(here)
-    return json.dumps(hashes).encode()
 
 
 def _sha256(data: bytes) -> str:

@@ -102,13 +102,7 @@ def read_reference(path: Path) -> dict[str, Any]:
     Raises:
         RunError: too large, not JSON, or not of the reference's form; the message names the member.
     """
-    if not path.is_file():
-        raise RunError(f"{path} is not a file.")
-    check_size(path)
-    try:
-        document = json.loads(path.read_bytes().decode("utf-8"), parse_constant=lambda _: None)
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is not readable JSON: {error}.") from error
+    document = _document(path)
     if not isinstance(document, dict):
         raise RunError(f"{path} is not an object with one member a metric.")
     ours = {key: metric for metric, key in _keys().items()}
@@ -116,6 +110,26 @@ def read_reference(path: Path) -> dict[str, Any]:
     if not found:
         raise RunError(f"{path} has none of the reference evaluation's metrics ({', '.join(ours)}).")
     return found
+
+
+def is_reference(path: Path) -> bool:
+    """Whether a JSON file is of the reference evaluation's form, and no summary.json.
+
+    Raises:
+        RunError: it is not there, too large, or no JSON.
+    """
+    document = _document(path)
+    return isinstance(document, dict) and "metrics" not in document and not document.keys().isdisjoint(_keys().values())
+
+
+def _document(path: Path) -> Any:
+    if not path.is_file():
+        raise RunError(f"{path} is not a file.")
+    check_size(path)
+    try:
+        return json.loads(path.read_bytes().decode("utf-8"), parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is not readable JSON: {error}.") from error
 
 
 def _read_metric(value: Any, where: str) -> dict[str, Any]:

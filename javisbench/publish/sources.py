@@ -16,10 +16,32 @@ from javisbench.errors import JavisbenchError, SubmissionError, UsageError
 from javisbench.private import Scrubber
 from javisbench.publish.archive import unpack
 from javisbench.publish.public import public_result
+from javisbench.publish.reference_json import import_reference, is_reference
 from javisbench.publish.verify import checkable, verify_folder
 from javisbench.results.run_folder import StoredResult, load_results
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def results_at(source: Path, suite: str) -> Iterator[list[StoredResult]]:
+    """All results at one place, whatever it is; an archive stays unpacked until the block ends.
+
+    Args:
+        source: a run folder, a summary.json, a submission archive, which is verified first, or the reference
+            evaluation's JSON file.
+        suite: the name of the suite that a file of the reference evaluation is of, which it does not say itself.
+
+    Raises:
+        RunError: there is no readable result.
+        SubmissionError: an archive does not hold what it claims.
+    """
+    with tempfile.TemporaryDirectory(prefix="javisbench-") as work:
+        if source.is_file() and source.suffix == ".json" and is_reference(source):
+            folder = import_reference(source, Path(work) / "imported", model=source.stem, suite=suite)
+            yield load_results(folder, follow_clips=False)
+        else:
+            yield _load(source, Path(work))
 
 
 @dataclass(frozen=True)

@@ -190,13 +190,19 @@ def _check_protocol(result: StoredResult) -> Iterator[Finding]:
 
 def _check_plugin_settings(protocol: Protocol) -> Iterator[Finding]:
     """Of an underived name they are the defaults; those of what is not installed here belong to values not shown."""
+    from javisbench.metrics.registry import METRICS
     from javisbench.settings import plugin_settings
 
     for plugin, values in protocol.plugins:
         try:
             cls = plugin_settings(plugin)
-            mounted: object = protocol.mounted(plugin, cls)
         except UsageError:
+            continue
+        try:
+            mounted: object = protocol.mounted(plugin, cls)
+        except UsageError as error:
+            if METRICS.has_parameter(plugin):  # a judge that is here, and asks something else
+                yield Finding("protocol", error.message)
             continue
         if mounted != cls():
             told = ", ".join(f"{name}={value}" for name, value in values)
@@ -219,11 +225,15 @@ def _plain(value: Any) -> Any:
 
 def _check_metrics(result: StoredResult, scores: pd.DataFrame) -> Iterator[Finding]:
     """Metrics that are not installed here: not shown, and refused where not even a package is said to have them."""
+    from javisbench.metrics.registry import METRICS
+
     for name in {**result.metrics, **dict.fromkeys(_metric_columns(scores))}:
         if not checkable(name):
             stored = result.plugins.get(name)
             whose = f" of {stored.package}" if stored and stored.package else ""
             message = f"{name}{whose} is not installed here, so its values can be neither checked nor shown"
+            if METRICS.has_parameter(name):
+                message += ": score without it, or put its question set into a package (docs/judges.md)"
             yield Finding("metric", message, refuses=not whose)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.errors import UsageError
 from javisbench.protocol import headline_of
 from javisbench.results.cell import OVERALL
+from javisbench.results.differences import differing, made_with
 from javisbench.results.power import prompts_needed, smallest_difference
 from javisbench.results.table import Column, aspects_of, chosen_aspects, column, metric_order, slice_title
 from javisbench.results.verdicts import Judge, Verdict, Verdicts
@@ -18,21 +19,6 @@ from javisbench.stats import Difference, holm
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
-
-_IGNORED_FACTS = (
-    "model",
-    "slug",
-    "card",
-    "created",
-    "audio",
-    "samples",
-    "prompts",
-    "clips",
-    "first_protocol",
-    "aspects",
-    "begun",
-    "generations",
-)
 
 
 @dataclass(frozen=True)
@@ -304,10 +290,7 @@ def explain(a: StoredResult, b: StoredResult) -> Iterator[str]:
 
 
 def _explained(a: StoredResult, b: StoredResult, judge: Judge) -> Iterator[str]:
-    first, second = _flat(_facts(a)), _flat(_facts(b))
-    for name in sorted(first.keys() | second.keys()):
-        if first.get(name) != second.get(name):
-            yield f"{name}: {_shown(first.get(name))} / {_shown(second.get(name))}"
+    yield from (found.line for found in differing(made_with(a), made_with(b), absent=True))
     ids = [judge.clips(result) for result in (a, b)]
     if all(ids):
         for label, only in ((a.model, ids[0] - ids[1]), (b.model, ids[1] - ids[0])):
@@ -320,28 +303,3 @@ def _explained(a: StoredResult, b: StoredResult, judge: Judge) -> Iterator[str]:
         counts = a.audio.get(name, 0), b.audio.get(name, 0)
         if counts[0] != counts[1]:
             yield f"audio from {name}: {counts[0]} / {counts[1]} clips"
-
-
-def _facts(result: StoredResult) -> dict[str, Any]:
-    facts = {name: value for name, value in result.run.items() if name not in _IGNORED_FACTS}
-    if result.folder is not None:
-        manifest = result.manifest
-        facts["generation"] = manifest.get("generation")
-        facts["generation model"] = manifest.get("model", {}).get("identity")
-        facts["generation files"] = manifest.get("model", {}).get("weights")
-        scoring = manifest.get("scoring") or {}
-        facts["scoring"] = {name: value for name, value in scoring.items() if name not in _IGNORED_FACTS}
-    return facts
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}" if name else str(key)).items()
-        }
-    return {name: value}
-
-
-def _shown(value: Any) -> str:
-    text = "absent" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -464,7 +464,7 @@ def _not_installed(columns: Iterable[Column], results: Sequence[StoredResult]) -
 
     titles: dict[str, list[str]] = {}
     for col in columns:
-        if col.id not in METRICS:
+        if col.id not in METRICS and not METRICS.has_parameter(col.id):  # of a judge's file, its own note tells
             cards = [result.plugins[col.id] for result in results if col.id in result.plugins]
             whose = next((f" of {card.package}" for card in cards if card.package), "")
             titles.setdefault(whose, []).append(col.title)
@@ -475,10 +475,15 @@ def _not_installed(columns: Iterable[Column], results: Sequence[StoredResult]) -
 def _remarks(result: StoredResult, metrics: Sequence[str]) -> Iterator[str]:
     """What clips that metrics do not apply to are, and what the others show besides the mean."""
     from javisbench.errors import PluginError
+    from javisbench.metrics.judges.metric import remark_on
     from javisbench.metrics.registry import METRICS, sample_metric
 
     for metric_id in metrics:
         metric, cell = sample_metric(metric_id), result.cell(metric_id)
+        if metric is None and cell is not None and METRICS.has_parameter(metric_id):
+            remark = remark_on(cell.facts)
+            told = [text for text in (judged_by(result, metric_id), remark) if text]
+            yield printable(f"{result.model}, {column(metric_id, [result]).title}: {'; '.join(told)}.")
         if metric is None or cell is None:
             continue
         told = []
@@ -496,9 +501,27 @@ def _remarks(result: StoredResult, metrics: Sequence[str]) -> Iterator[str]:
                 remark = metric.remark(cell.facts)
         except PluginError as error:
             remark = error.message
-        told += [remark] if remark else []
+        told += [text for text in (judged_by(result, metric_id), remark) if text]
         if told:
             yield printable(f"{result.model}, {metric.card.title}: {'; '.join(told)}.")
+
+
+def judged_by(result: StoredResult, metric_id: str) -> str:
+    """Which model a judge asked, and what it showed it; empty for a metric that is no judge."""
+    from javisbench.errors import UsageError
+    from javisbench.protocol import recorded_plugins
+
+    try:
+        plugins = recorded_plugins(result.run.get("protocol_settings"))
+    except UsageError:
+        return ""
+    own = dict(dict(plugins).get(metric_id, ()))
+    if "questions" not in own or "model" not in own:
+        return ""
+    sound = "with sound" if own.get("sound") else "without sound"
+    times = "once" if own.get("repeats") == 1 else f"{own.get('repeats')} times"
+    model = str(own["model"]).replace("--", "/")
+    return f"asked of {model} ({own.get('frames')} frames, {sound}, {times}; questions {own['questions']})"
 
 
 def _caveats(metrics: Collection[str], results: Sequence[StoredResult]) -> list[str]:

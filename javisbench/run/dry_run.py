@@ -20,6 +20,7 @@ from javisbench.run.device import pick_device
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator, Plan
     from javisbench.run.generation_job import GenerationJob
+    from javisbench.run.plan import ScorePlan
     from javisbench.run.scoring_job import ScoringOptions
     from javisbench.weights import WeightStore
 
@@ -83,6 +84,7 @@ class DryRun:
         disk: what the clips would take.
         free_disk_bytes: where the run folder would lie.
         scoring: metrics that would be missing, each with the reason and the command that mends it.
+        judges: what asking judges about all clips would cost, a line each.
     """
 
     model: str
@@ -99,6 +101,7 @@ class DryRun:
     disk: Estimate
     free_disk_bytes: int
     scoring: Mapping[str, str]
+    judges: Sequence[str] = ()
 
     @property
     def to_fetch(self) -> Estimate:
@@ -138,6 +141,7 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
     clips = sum(sample.index % count == index for sample in job.suite) * job.settings.repeats
     open_clips = max(0, clips - len(made))
     cards = cards_of(job.generator)
+    scored = None if scoring is None else _scored(job, scoring)
     return DryRun(
         model=str(job.model["spec"]),
         run=str(job.run),
@@ -152,7 +156,8 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
         time=_time(made, cards, open_clips),
         disk=_disk(made, plan, job, open_clips),
         free_disk_bytes=shutil.disk_usage(_existing(job.run)).free,
-        scoring={} if scoring is None else _lacking(job, scoring),
+        scoring={} if scored is None else _lacking(scored),
+        judges=[] if scored is None or scoring is None else _judges(scored, job, scoring),
     )
 
 
@@ -313,13 +318,13 @@ def _read_sidecars(job: GenerationJob) -> Iterator[dict[str, Any]]:
                 yield facts
 
 
-def _lacking(job: GenerationJob, scoring: ScoringOptions) -> dict[str, str]:
-    """Metrics that would have no value, each with the reason."""
+def _scored(job: GenerationJob, scoring: ScoringOptions) -> ScorePlan:
+    """What would be scored."""
     from javisbench.run.plan import make_plan
     from javisbench.run.scoring_job import resolve_protocols
     from javisbench.weights import WeightStore
 
-    plan = make_plan(
+    return make_plan(
         job.suite,
         resolve_protocols(scoring.protocols, job.suite),
         metrics=scoring.metrics,
@@ -328,6 +333,18 @@ def _lacking(job: GenerationJob, scoring: ScoringOptions) -> dict[str, str]:
         # Real clips are not looked for: they cost no download that is not told otherwise.
         has_reference=True,
     )
+
+
+def _judges(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions) -> list[str]:
+    """What judging every clip would cost; a run that has answers asks for less."""
+    from javisbench.run.judging.stage import forecast_clips
+
+    clips = [(sample, n) for sample in job.suite.shard(*job.settings.shard) for n in range(job.settings.repeats)]
+    return [forecast.line for forecast in forecast_clips(plan, clips, scoring.judge)]
+
+
+def _lacking(plan: ScorePlan) -> dict[str, str]:
+    """Metrics that would have no value, each with the reason."""
     return {
         metric: cell.note
         for part in plan.parts

@@ -55,7 +55,7 @@ class GenerationJob:
             UsageError: an unknown model or parameter.
             GenerationError: model and suite do not fit.
         """
-        from javisbench.baselines.registry import create_generator
+        from javisbench.baselines.registry import create_generator, resolved_spec
         from javisbench.run.generate import check_suite
         from javisbench.run.given import check_given
 
@@ -63,7 +63,8 @@ class GenerationJob:
         check_suite(generator, suite, settings.repeats)
         check_given(suite)
         identity = {
-            "model": generator.key_name(model),
+            # A card's id and what it stands for are one model.
+            "model": generator.key_name(resolved_spec(model)),
             "card": generator.card_id,
             "parameters": dict(generator.resolved()),
         }

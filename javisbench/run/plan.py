@@ -12,6 +12,7 @@ from javisbench.errors import MissingWeightsError, PluginError, ReferenceFeature
 from javisbench.metrics.base import SampleMetric, SetMetric, needed_features
 from javisbench.metrics.encoders import ENCODERS, lacking
 from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.metrics.judges.family import is_file, judge_of_file
 from javisbench.metrics.registry import METRICS, card_of, metric_groups
 from javisbench.protocol import PROTOCOLS
 from javisbench.reference.wanted import EncoderChoice, Wanted
@@ -95,7 +96,7 @@ def select_metrics(requested: Iterable[str] | None, protocol: Protocol) -> list[
     chosen: set[str] = set()
     files: dict[str, None] = {}
     for name in ["all"] if requested is None else requested:
-        if METRICS.has_parameter(name) and name.endswith(".toml"):
+        if is_file(name):
             files[name] = None
             continue
         if name == "all":
@@ -214,7 +215,7 @@ def _place(
         note = f"{part.protocol.base} has no {metric_id}: javisbench score --protocol {_having(metric_id)}"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
-    cls = METRICS.get(metric_id)
+    cls = judge_of_file(metric_id) if is_file(metric_id) else METRICS.get(metric_id)
     metric_id = cls.card.id  # of a judge of a file, what the file says
     if metric_id in part.sample_metrics:
         raise UsageError(f"Two question sets have the id {metric_id!r}. Give one of them another.")
@@ -309,7 +310,8 @@ def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Proto
 def _with_plugin_settings(part: ProtocolPlan) -> Protocol:
     """The protocol with all settings of the plugins in use, so that a result records its defaults too."""
     protocol = part.protocol
-    used = {name: metric.settings for name, metric in (*part.sample_metrics.items(), *part.set_metrics.items())}
+    metrics: dict[str, SampleMetric | SetMetric] = {**part.sample_metrics, **part.set_metrics}
+    used = {name: metric.settings for name, metric in metrics.items()}
     encoders = {spec.encoder for spec in part.all_specs()}
     for name, settings in (*used.items(), *((name, ENCODERS.get(name).settings) for name in encoders)):
         if settings is not None:

@@ -222,8 +222,9 @@ class _Job:
             if item.source is not None and item.source not in self.index.errors:
                 self.judging.add(item.sample, _name(item), item.repeat, self.index.hashes[item.source])
         self.judging.ask(self.session.stored, self.progress)
-        for notice in served_otherwise(self.judging.facts()):
-            log.warning("%s", notice)
+        for part in self.plan.parts:
+            for notice in served_otherwise(self.judging.facts(part.protocol.name)):
+                log.warning("%s", notice)
 
     def _text_specs(self, kind: str) -> frozenset[FeatureSpec]:
         return frozenset(spec for spec in self.plan.text_specs() if spec.subject == kind)
@@ -565,7 +566,7 @@ def _summary(
             name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None, **_package(name)}
             for name, choice in job.plan.encoders.items()
         },
-        **({"judges": judges} if (judges := job.judging.facts()) else {}),
+        **({"judges": judges} if (judges := job.judging.facts(protocol.name)) else {}),
         **({"plugins": plugins} if (plugins := _plugins(part, result.cells)) else {}),
     }
     metrics = {metric_id: nested(result.cells[metric_id]) for metric_id in metric_order(result.cells)}

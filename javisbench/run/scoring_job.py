@@ -191,7 +191,8 @@ class ScoringJob:
         from javisbench.run.judging.stage import check_judges
 
         _refuse_early(options)
-        check_judges(plan_scoring(self.suite, options), self.run, options.judge)
+        present = [(item.sample, item.repeat) for item in self.matched.items if item.source is not None]
+        check_judges(plan_scoring(self.suite, options), self.run, options.judge, present)
         with held(self.run, progress) as shown:
             if self.matching is not None:  # what made clips that are scored in place can only be told by making them
                 set_aside_if_damaged(self.run)
@@ -234,7 +235,8 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     plan = plan_scoring(job.suite, options)
     mine = job.suite.shard(*job.settings.shard)
     clips = len(mine) * job.settings.repeats
-    check_judges(plan, job.run, options.judge)
+    to_come = [(sample, repeat) for sample in mine for repeat in range(job.settings.repeats)]
+    check_judges(plan, job.run, options.judge, to_come)
     with held(job.run, progress) as shown:
         _tell(plan, job.suite, shown)
         shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
@@ -422,8 +424,10 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
 
 def _told_from_anywhere(metric: str) -> str:
     """A metric as asked for; of a judge's file the whole path."""
-    prefix, colon, path = metric.partition(":")
-    return f"{prefix}:{Path(path).expanduser().resolve()}" if colon and path.endswith(".toml") else metric
+    from javisbench.metrics.judges.family import is_file
+
+    prefix, _, path = metric.partition(":")
+    return f"{prefix}:{Path(path).expanduser().resolve()}" if is_file(metric) else metric
 
 
 def _model_card(card_id: str | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""``judge:NAME``: the judges of question sets that ship with javisbench or another package, or of a file."""
+"""``judge:NAME``: the judges of question sets that ship with javisbench or another package; and of a file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 
 from javisbench.cards import CardFile, card_files
 from javisbench.errors import PluginError, UsageError
-from javisbench.metrics.judges.metric import JudgeMetric, judge_metric
+from javisbench.metrics.judges.metric import PREFIX, JudgeMetric, judge_metric
 from javisbench.metrics.judges.question_set import parse, read_file
 from javisbench.registry import Plugin, did_you_mean
 
 
 class JudgeFamily:
-    """Question set to metric. NAME is the id of a card, or the path of a ``.toml`` file."""
+    """Question set to metric, by the id of its card.
+
+    No file of the user's is read here: ids also come from results of others.
+    """
 
     def __init__(self) -> None:
         self._made: dict[str, type[JudgeMetric]] = {}
@@ -37,8 +40,6 @@ class JudgeFamily:
         Raises:
             UsageError: there is no such question set, or it is none.
         """
-        if rest.endswith(".toml"):
-            return self._of_file(Path(rest).expanduser())
         if rest not in self._cards:
             raise UsageError(
                 f"There is no question set {rest!r}.{did_you_mean(rest, self._cards)} Known: "
@@ -59,10 +60,21 @@ class JudgeFamily:
                 f"The judge {file.id!r} of the package {file.plugin.label}: {error.sentence}", details=error.details
             ) from error
 
-    def _of_file(self, path: Path) -> type[JudgeMetric]:
-        found = read_file(path)
-        if found.id in self._cards:
-            raise UsageError(
-                f"{path} has the id {found.id!r}, which {self._cards[found.id].path} has too. Give another."
-            )
-        return judge_metric(found)
+
+def is_file(metric_id: str) -> bool:
+    """Whether what a user asked for is a judge of a file: ``judge:PATH.toml``."""
+    return metric_id.startswith(f"{PREFIX}:") and metric_id.endswith(".toml")
+
+
+def judge_of_file(metric_id: str) -> type[JudgeMetric]:
+    """The judge of a file that the user named.
+
+    Raises:
+        UsageError: it cannot be read, is no question set, or has the id of one that ships with javisbench.
+    """
+    path = Path(metric_id.removeprefix(f"{PREFIX}:")).expanduser()
+    found = read_file(path)
+    taken = card_files("judges").get(found.id)
+    if taken is not None:
+        raise UsageError(f"{path} has the id {found.id!r}, which {taken.path} has too. Give another.")
+    return judge_metric(found)

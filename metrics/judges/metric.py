@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from javisbench.agreement import alpha
 from javisbench.errors import MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
@@ -86,31 +87,38 @@ class JudgeMetric(SampleMetric):
         """Means of the groups, and how far repeats agree.
 
         ``repeat_agreement``: the share of pairs of repeats that answer a question about a clip alike;
-        ``repeat_alpha``: Krippendorff's alpha of the repeats, 1 for full agreement, 0 for what chance gives.
+        ``repeat_alpha``: Krippendorff's alpha of the repeats, 1 for full agreement, 0 for what chance gives;
+        ``repeat_alpha_low`` and ``_high``: its interval over prompts.
         """
         groups: dict[str, list[float]] = {}
-        units = []
-        for own in details:
+        units: list[list[float]] = []
+        asked_by: list[int] = []
+        for own, prompt in zip(details, prompts.tolist(), strict=True):
             for name, numbers in own.items():
                 if name.startswith(_GROUP):
                     groups.setdefault(name.removeprefix(_GROUP), []).append(float(numbers[0]))
                 elif name.startswith(_ANSWER) and len(numbers) > 1:
                     units.append([float(number) for number in numbers])
+                    asked_by.append(int(prompt))
         found = {f"mean_{name}": float(np.mean(groups[name])) for name in sorted(groups)[:_MAX_GROUPS]}
         pairs = [first == second for unit in units for first, second in combinations(unit, 2)]
         if pairs:
             found["repeat_agreement"] = float(np.mean(pairs))
-        alpha = _alpha(units)
-        return found if alpha is None else {**found, "repeat_alpha": alpha}
+        return {**found, **_alpha(units, asked_by, seed)}
 
     def remark(self, facts: Mapping[str, float]) -> str | None:
         """The groups, and the agreement of repeats, in words."""
-        means = [f"{name.removeprefix('mean_')} {mean:.3f}" for name, mean in facts.items() if name.startswith("mean_")]
-        told = [", ".join(means)] if means else []
-        if "repeat_agreement" in facts:
-            alpha = f" (alpha {facts['repeat_alpha']:.2f})" if "repeat_alpha" in facts else ""
-            told.append(f"repeats agree on {100 * facts['repeat_agreement']:.3g} % of the answers{alpha}")
-        return "; ".join(told) or None
+        return remark_on(facts)
+
+
+def remark_on(facts: Mapping[str, float]) -> str | None:
+    """What a judge's facts say, in words; the question set need not be at hand."""
+    means = [f"{name.removeprefix('mean_')} {mean:.3f}" for name, mean in facts.items() if name.startswith("mean_")]
+    told = [", ".join(means)] if means else []
+    if "repeat_agreement" in facts:
+        beside = f" (alpha {facts['repeat_alpha']:.2f})" if "repeat_alpha" in facts else ""
+        told.append(f"repeats agree on {100 * facts['repeat_agreement']:.3g} % of the answers{beside}")
+    return "; ".join(told) or None
 
 
 def _mean(questions: Sequence[Question], shares: Mapping[str, Sequence[float]]) -> float:
@@ -126,19 +134,13 @@ def _group_means(questions: Sequence[Question], shares: Mapping[str, Sequence[fl
     return {name: _mean(own, shares) for name, own in members.items()}
 
 
-def _alpha(units: Sequence[Sequence[float]]) -> float | None:
-    """Krippendorff's alpha on an interval scale; None where all answers are the same, or none is repeated.
-
-    Args:
-        units: answers to each question about each clip, two or more of each.
-    """
-    values = np.array([value for unit in units for value in unit])
-    if not len(values) or values.min() == values.max():
-        return None
-    # Sums over ordered pairs of squared differences: 2 (m sum of squares - square of the sum).
-    within = sum(2 * (len(u) * np.square(u).sum() - np.sum(u) ** 2) / (len(u) - 1) for u in units) / len(values)
-    among = 2 * (len(values) * np.square(values).sum() - values.sum() ** 2) / (len(values) * (len(values) - 1))
-    return float(1 - within / among)
+def _alpha(units: Sequence[Sequence[float]], prompts: Sequence[int], seed: int) -> dict[str, float]:
+    """Krippendorff's alpha of the answers to each question about each clip, with its interval where there is one."""
+    lengths = [len(unit) for unit in units]
+    values = np.array([value for unit in units for value in unit], np.float64)
+    found = alpha(values, np.repeat(np.arange(len(units)), lengths), np.repeat(prompts, lengths), seed=seed)
+    named = {"repeat_alpha": found.value, "repeat_alpha_low": found.ci_low, "repeat_alpha_high": found.ci_high}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def judge_metric(questions: QuestionSet) -> type[JudgeMetric]:
@@ -152,8 +154,8 @@ def judge_metric(questions: QuestionSet) -> type[JudgeMetric]:
         measures=f"What a multimodal model answers about a clip. {questions.about}".strip(),
         blind_to=(
             "What the model cannot see in a few frames or hear, and what it takes for granted: it may favour clips "
-            "like those that it was trained on, read text in the picture as a claim, and differ from people. Compare values "
-            "of one model and question set alone, and look at the agreement of its repeats."
+            "like those that it was trained on, read text in the picture as a claim, and differ from people. Compare "
+            "values of one model and question set alone, and look at the agreement of its repeats."
         ),
         source=questions.source or "a question set of one's own",
         by_default=False,

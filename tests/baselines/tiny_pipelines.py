@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     import diffusers
 
     torch.manual_seed(seed)
-    pipeline = getattr(diffusers, name)(**_COMPONENTS[name]())
+    pipeline = getattr(diffusers, name)(**components()[name]())
     pipeline.save_pretrained(folder)
     if name == "Kandinsky6TI2VAPipeline":
         # The hub's folder has a processor, which is not to be built without torchvision; its tokenizer is as here.
@@ -328,10 +331,31 @@ def _stable_audio() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def components() -> dict[str, Callable[[], dict[str, Any]]]:
+    """Class to what gives its components."""
+    spec = importlib.util.spec_from_file_location("more_tiny", Path(__file__).with_name("more_tiny_pipelines.py"))
+    assert spec is not None and spec.loader is not None
+    more = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(more)
+    more.tiny = sys.modules.get(__name__) or _Here()
+    return {**_COMPONENTS, **more.COMPONENTS}
+
+
+class _Here:
+    def __getattr__(self, name: str) -> Any:
+        return globals()[name]
+
+
 _COMPONENTS = {
     "WanPipeline": _wan,
     "LTXPipeline": _ltx,
+    "LTXConditionPipeline": _ltx,
+    "LTXImageToVideoPipeline": _ltx,
+    "LTXI2VLongMultiPromptPipeline": _ltx,
     "LTX2Pipeline": _ltx2,
+    "LTX2ConditionPipeline": _ltx2,
+    "LTX2ImageToVideoPipeline": _ltx2,
+    "LTX2InContextPipeline": _ltx2,
     "Kandinsky6TI2VAPipeline": _kandinsky6,
     "Cosmos3OmniPipeline": _cosmos3,
     "AudioLDM2Pipeline": _audioldm2,
@@ -341,10 +365,10 @@ _COMPONENTS = {
 _LETTERS = [chr(code) for code in range(97, 123)]
 
 
-def _t5(width: int) -> Any:
+def _t5(width: int, vocabulary: int = 256) -> Any:
     from transformers import T5Config, T5EncoderModel
 
-    return T5EncoderModel(T5Config(vocab_size=256, d_model=width, d_ff=16, d_kv=8, num_heads=2, num_layers=1))
+    return T5EncoderModel(T5Config(vocab_size=vocabulary, d_model=width, d_ff=16, d_kv=8, num_heads=2, num_layers=1))
 
 
 def _t5_tokenizer() -> Any:
@@ -366,6 +390,12 @@ def _word_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>"
     )
+
+
+def _chat_tokenizer() -> Any:
+    tokenizer = _word_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    return tokenizer
 
 
 def as_published(folder: Path) -> None:

@@ -283,6 +283,16 @@ def test_votes_on_what_is_not_there_are_left_out(tmp_path, runs):
     assert (found.votes.suite, found.votes.suite_hash) == ("demo", "hash-of-demo")
 
 
+def test_of_a_summary_alone_the_model_is_known(tmp_path, runs):
+    results = [load_result(path / "summary.json") for path in runs]
+    text = "sample,model_a,model_b,winner\nsample_0001,Alpha,Beta,a\nsample_0001,Alpha,Delta,a\n"
+    found = imported(tmp_path / "v.csv", text, Known.of_runs(results))
+    assert len(found.votes.votes) == 1 and list(found.votes.left_out) == [
+        "no run of the model 'Delta'. Did you mean 'Beta'?"
+    ]
+    assert len(hear(found.votes, results).votes.votes) == 1
+
+
 def test_votes_of_another_suite_or_model_do_not_count(runs):
     results = [load_result(path) for path in runs[:2]]
     votes = simulated(runs=runs)
@@ -329,12 +339,12 @@ def test_two_voters_who_always_disagree_are_shown_as_such():
     heard = hear(votes_of_two(("a", "b")))
     found = voters_of(heard.votes.votes)
     assert found.alpha.value == pytest.approx(-1 + 1 / 20)
-    assert found.concord.same == 0 and [fact.same for fact in found.voters] == [0, 0]
+    assert found.concord.same.value == 0 and [fact.same for fact in found.voters] == [0, 0]
     text = render(people_table(heard), "markdown")
     assert "say the same in 0 % of 20 pairs of votes" in text and "contradict each other more than chance" in text
     one = standings(heard, "overall").standings[0].points
     assert one.value == pytest.approx(1000) and one.ci_low is None and one.rank is None
-    assert "votes cancel each other" in str(one.note)
+    assert "every draw of votes says the same" in str(one.note)
 
 
 def test_few_voters_are_said():
@@ -368,7 +378,7 @@ def test_metrics_are_held_against_people(runs):
     assert found["av_align"].ties > 0 and found["av_align"].models_tau == 1.0
     assert 0.3 < found["tv_ib"].accuracy.value < 0.8
     assert found["fvd"].accuracy.value is None and found["fvd"].models_tau is not None
-    assert people_with_people(heard, "overall").same_side > 0.95
+    assert people_with_people(heard, "overall").same_side.value > 0.95
 
 
 def test_lower_is_better_where_the_card_says_so(runs):
@@ -421,7 +431,7 @@ def test_the_commands_from_import_to_agreement(tmp_path, runs, capsys):
     found = json.loads(capsys.readouterr().out)
     assert {one["metric"] for one in found["metrics"]} >= {"av_align", "desync", "fvd"}
     assert run(["votes", "agreement", *map(str, runs), "--votes", str(out)]) == 0
-    assert "two voters of one pair prefer the same clip" in capsys.readouterr().out
+    assert "People with each other" in capsys.readouterr().out
 
 
 def test_wrong_use_is_told(tmp_path, runs, capsys):

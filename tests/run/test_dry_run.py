@@ -85,6 +85,11 @@ def test_eval_adds_what_scoring_would_lack() -> None:
     assert found["clips"] == 3
 
 
+def test_eval_tells_what_judges_would_cost() -> None:
+    found = told(evaluate, "--model", "procedural", "--metrics", "judge:javisbench", "--judge-price", "1,2")
+    assert "judges: judge:javisbench: 9 requests to Qwen/Qwen2.5-Omni-7B" in found and "US dollars" in found
+
+
 def test_mistakes_are_mistakes_here_too() -> None:
     with pytest.raises(UsageError, match="Did you mean 'steps'"):
         look_ahead("javisdit", suite="my.csv", params={"step": "3"})

@@ -311,7 +311,7 @@ def test_budgets_are_kept_and_told_beforehand(
         asked(budget=1.0)
     with pytest.raises(UsageError, match=r"would cost about .* US dollars"):
         asked(budget=0.0001, price=(1000.0, 1000.0))
-    assert not endpoint.requests
+    assert not endpoint.requests and not (tmp_path / "run").exists(), "before a clip is read"
     # 1,000 and 50 tokens an answer, at 10 dollars a million sent: a cent each, more than the rule of thumb expects.
     with pytest.raises(SystemFaultError, match=r"budget of 0\.02 US dollars is spent .* 3 of 4 requests") as spent:
         asked(budget=0.02, price=(10.0, 0.0))
@@ -405,3 +405,106 @@ def test_values_equal_whatever_the_number_of_requests_at_once(
     assert summaries[0]["metrics"] == summaries[1]["metrics"]
     assert summaries[0]["run"]["judges"] == summaries[1]["run"]["judges"]
     assert not any(isinstance(error, JavisbenchError) for error in summaries)
+
+
+def test_archives_boards_and_merged_shards_hold_judges(endpoint: StandIn, tmp_path: Path) -> None:
+    from javisbench.leaderboard.build import build_site
+    from javisbench.publish.archive import pack
+    from javisbench.run.merge import merge_runs
+    from javisbench.suite import load_suite
+
+    (tmp_path / "clips").mkdir()
+    for number, sample in enumerate(load_suite("demo").limited(4)):
+        write_clip(clip_of(80 * number), tmp_path / "clips" / f"{sample.id}.mp4", sidecar=True)
+    given = {"clips": str(tmp_path / "clips"), "suite": "demo"}
+    more = {"metrics": ["judge:javisbench"], "limit": 4, "name": "stand-in", "protocols": ["javisbench-v2"]}
+    whole = score(tmp_path, given, endpoint, run=tmp_path / "whole", **more)
+    parts = [tmp_path / f"part{index}" for index in (0, 1)]
+    asked = len(endpoint.requests)
+    for index, part in enumerate(parts):
+        score(tmp_path, given, endpoint, run=part, shard=(index, 2), **more)
+    merged = merge_runs(parts, tmp_path / "merged")
+    assert merged is not None and merged.run["judges"] == whole.summary["run"]["judges"]
+    for name in ("scores.parquet", "details.parquet", "failures.jsonl"):
+        assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(endpoint.requests) == 2 * asked == 24, "shards ask for their own, merging asks nothing"
+    board = build_site([pack(tmp_path / "merged", tmp_path / "merged.zip")], tmp_path / "site")
+    assert board is not None
+    pages = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html"))
+    assert "Judge: JavisBench" in pages and "asked of Qwen/Qwen2.5-Omni-7B (8 frames, with sound, 3 times" in pages
+    names = [path.name for path in (tmp_path / "site").rglob("*")]
+    assert not any(":" in name for name in names), "names that any file system takes"
+
+
+def test_nothing_is_made_before_it_is_known_who_is_asked(
+    noise: str, tiny_suite: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="nobody said where"):
+        javisbench.evaluate(noise, suite=tiny_suite("a"), out=tmp_path / "run", metrics=["judge:javisbench"], workers=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_doctor_tells_what_judges_would_cost_and_asks_nothing(
+    endpoint: StandIn, tmp_path: Path, material: Callable[..., dict[str, str]]
+) -> None:
+    from javisbench.run.doctor import DoctorOptions, examine
+
+    given = material(("a", 10), ("b", 10))
+    for url, level in ((endpoint.url, "ok"), ("http://127.0.0.1:9/v1", "problem")):
+        scoring = javisbench.ScoringOptions(
+            metrics=["judge:javisbench"], judge=JudgeOptions(url=url, price=(1.0, 2.0)), workers=1
+        )
+        report = examine(given["clips"], DoctorOptions(suite=given["suite"], sample=1, scoring=scoring))
+        found = [finding for finding in report.findings if finding.area == "judges"]
+        assert [finding.level for finding in found] == [level, "ok"]
+        assert "judge:javisbench: 6 requests to Qwen/Qwen2.5-Omni-7B" in found[1].message
+        assert "US dollars" in found[1].message
+    assert not endpoint.requests
+
+
+def test_an_answer_longer_than_any_and_a_dripping_one_are_bounded(
+    tmp_path: Path, material: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from javisbench.metrics.judges.inquiry import Inquiry, Part
+    from javisbench.metrics.judges.settings import JudgeSettings
+    from javisbench.run.judging import endpoint as module
+    from javisbench.run.judging.judge import AskAgainError
+
+    monkeypatch.setattr(module, "MAX_REPLY_BYTES", 1000)
+    inquiry = Inquiry("r", (Part("text", "t"),), {}, JudgeSettings(), 0, "max_tokens", "key")
+    with stand_in() as found:
+        found.fail = 200, "x" * 50_000
+        reply = module.Endpoint(found.url, JudgeOptions()).ask(inquiry)
+        assert reply.finish == "no_completion" and len(reply.text) < 100_000
+        found.fail = None
+        stuck = Gate(0)
+        found.wait = stuck.wait
+        with pytest.raises(AskAgainError, match=r"no answer in 0\.2 s"):
+            module.Endpoint(found.url, JudgeOptions(timeout_s=0.2)).ask(inquiry)
+        stuck.open.set()
+
+
+def test_retry_after_is_a_number_of_seconds_or_a_date() -> None:
+    from email.utils import formatdate
+
+    from javisbench.run.judging.endpoint import _wait_s
+
+    assert _wait_s({"retry-after": "1.5"}) == 1.5
+    assert _wait_s({"retry-after": "-3"}) == 0 and _wait_s({"retry-after": "1e30"}) == 86_400
+    assert _wait_s({"retry-after": formatdate(time.time() - 60, usegmt=True)}) == 0
+    # A date has whole seconds, and the test takes some time itself.
+    in_an_hour = _wait_s({"retry-after": formatdate(time.time() + 3600, usegmt=True)})
+    assert in_an_hour is not None and 3000 < in_an_hour <= 3600
+    assert [_wait_s({"retry-after": text}) for text in ("soon", "nan", "")] == [None] * 3 and _wait_s({}) is None
+
+
+def test_requests_are_spread_over_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    from javisbench.run.judging import asking
+
+    now = 100.0
+    monkeypatch.setattr(asking.time, "monotonic", lambda: now)
+    pace = asking._Pace(rate=30)
+    assert [pace.wait_s() for _ in range(3)] == [0.0, 2.0, 4.0]
+    now = 200.0
+    assert pace.wait_s() == 0.0, "a pause is not made up for"
+    assert asking._Pace(rate=None).wait_s() == 0.0

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from javisbench.agreement import kendall_tau, pair_accuracy, pair_outcomes, tau_by_prompt
+from javisbench.results.cell import OVERALL, Cell
 from javisbench.results.rankability import weights_behind
-from javisbench.results.table import Column, column, metric_order
+from javisbench.results.table import Column, Row, RowGroup, Table, column, metric_order, protocol_line
 from javisbench.results.votes.people import Heard, standings
 from javisbench.stats import Estimate
+from javisbench.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,21 +68,20 @@ class PeopleAgreement:
 
     Attributes:
         question: id.
-        same_side: share of pairs of votes on one pair of clips, neither a tie, that prefer the same clip.
-        n: pairs of votes on one pair of clips, ties counted.
+        same_side: share of pairs of votes on one pair of clips, neither a tie, that prefer the same clip; interval over
+            prompts.
     """
 
     question: str
-    same_side: float | None
-    n: int
+    same_side: Estimate
 
 
 def people_with_people(heard: Heard, question: str) -> PeopleAgreement:
     """How often two voters of one pair prefer the same clip."""
     from javisbench.results.votes.people import voters_of
 
-    found = voters_of(vote for vote in heard.votes.votes if vote.question == question).concord
-    return PeopleAgreement(question, found.same_side, found.n)
+    found = voters_of([vote for vote in heard.votes.votes if vote.question == question]).concord
+    return PeopleAgreement(question, found.same_side)
 
 
 def agreements(
@@ -112,6 +113,57 @@ def agreements(
     order = standings(heard, question, seed=seed).standings
     points = {standing.model: standing.points.value for standing in order}
     return tuple(_agreement(col, question, results, frames, sided, points, seed) for col in columns)
+
+
+COLUMNS = (
+    Column("accuracy", "Pairs right", True, "share"),
+    Column("strict", "With ties wrong", True, "share"),
+    Column("tau", "Tau by prompt", True),
+    Column("models_tau", "Tau of models", True, "", 2),
+)
+
+
+def agreement_table(
+    found: Sequence[Agreement], people: PeopleAgreement, results: Sequence[StoredResult], title: str = "Agreement"
+) -> Table:
+    """Metrics against people, a row each, and people against people.
+
+    Args:
+        found: of `agreements`.
+        people: of `people_with_people`.
+        results: that the metrics are of.
+        title: of the table.
+    """
+    rows = [Row(one.metric, column(one.metric, results).title, _cells(one), one.metric) for one in found]
+    if people.same_side.value is not None:
+        cells = {"accuracy": Cell.of(people.same_side)}
+        rows.append(Row("people", "People with each other", cells, "people"))
+    notes = [
+        "Brackets: 95 % intervals of the sampling noise at this many prompts.",
+        "Pairs right: share of votes whose preferred clip has the better value, a tie of values counting half; "
+        "votes for neither are left out; of people, how often two voters of one pair prefer the same clip.",
+        "Tau by prompt: Kendall's tau-b of values and votes within each prompt, averaged over prompts. Tau of models: "
+        "of the models' values and their strengths by votes, from 3 models on; of few models it says little.",
+    ]
+    lacking: dict[str, list[str]] = {}
+    for one in found:
+        for why, count in one.lacking.items():
+            told = f"{count:,} of {one.votes + one.ties:,} votes have no values to compare ({why})"
+            lacking.setdefault(told, []).append(column(one.metric, results).title)
+    notes += [f"{', '.join(titles)}: {told}." for told, titles in lacking.items()]
+    return Table(title, protocol_line(results), COLUMNS, (RowGroup(OVERALL, title, tuple(rows)),),
+                 tuple(map(printable, notes)), "Metric")  # fmt: skip
+
+
+def _cells(one: Agreement) -> dict[str, Cell]:
+    cells = {"tau": Cell.of(one.tau)} if one.tau.value is not None else {}
+    if one.accuracy.value is not None:
+        cells["accuracy"] = Cell.of(one.accuracy)
+    if one.strict is not None:
+        cells["strict"] = Cell(one.strict, one.accuracy.n)
+    if one.models_tau is not None:
+        cells["models_tau"] = Cell(one.models_tau, one.models)
+    return cells
 
 
 def _agreement(
@@ -257,4 +309,4 @@ class _Sided:
         return found
 
 
-__all__ = ["Agreement", "PeopleAgreement", "agreements", "people_with_people"]
+__all__ = ["Agreement", "PeopleAgreement", "agreement_table", "agreements", "people_with_people"]

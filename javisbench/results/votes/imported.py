@@ -443,7 +443,7 @@ class _Reader:
 
     def _sample(self, cells: Mapping[str, str]) -> str:
         sample, text = cells.get("sample", ""), cells.get("text", "")
-        if self.known is None:
+        if self.known is None or not self.known.samples:
             if not (sample or text) or len(sample or text) > MAX_TEXT:
                 raise _LeftOutError("no prompt is named")
             return sample or text
@@ -455,7 +455,8 @@ class _Reader:
         raise _LeftOutError(f"no such prompt in {self.known.suite}" if sample or text else "no prompt is named")
 
     def _check_clip(self, model: str, sample_id: str, repeat: int) -> None:
-        if self.known is None or self.known.clips is None:
+        # A summary alone says nothing of its clips.
+        if self.known is None or not self.known.clips or not self.known.clips[model]:
             return
         if (sample_id, repeat) not in self.known.clips[model]:
             raise _LeftOutError(f"{model} has no such clip")

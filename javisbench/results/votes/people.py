@@ -12,7 +12,7 @@ import numpy as np
 from javisbench.agreement import Concord, alpha, concord
 from javisbench.bradley_terry import A_WINS, B_WINS, ELO, TIE, bootstrap_intervals, strengths
 from javisbench.errors import UsageError
-from javisbench.results.cell import OVERALL, Cell
+from javisbench.results.cell import OVERALL, STATUS_NOTE, Cell
 from javisbench.results.table import Column, Row, RowGroup, Table, aspects_of
 from javisbench.results.verdicts import Rank, judge_estimates
 from javisbench.results.votes.imported import Known
@@ -172,10 +172,10 @@ def standings(heard: Heard, question: str, slice_name: str = OVERALL, *, seed: i
             coded.first, coded.second, coded.outcomes, clusters, len(heard.models), seed=seed
         )
     ranks = list(verdicts.ranks)
-    if _cancel(ends):
-        # Voters who contradict each other everywhere: what is drawn says the same every time, which is no certainty.
+    if _all_the_same(ends):
+        # Of voters who contradict each other everywhere, say, every draw says the same, which is no certainty.
         ends[:], ranks = np.nan, [None] * len(ranks)
-        note = "; ".join(filter(None, [*notes, "votes cancel each other in every draw: no intervals"]))
+        note = "; ".join(filter(None, [*notes, "every draw of votes says the same: no intervals"]))
     rows = [
         _standing(coded, place, model, points[place], ends[place], ranks[place], note)
         for place, model in enumerate(heard.models)
@@ -183,7 +183,7 @@ def standings(heard: Heard, question: str, slice_name: str = OVERALL, *, seed: i
     return Standings(question, slice_name, _marked(rows), len(votes), note)
 
 
-def _cancel(ends: NDArray[np.float64]) -> bool:
+def _all_the_same(ends: NDArray[np.float64]) -> bool:
     """Whether intervals have no width."""
     known = ends[np.isfinite(ends).all(axis=1)]
     return bool(len(known) and (known[:, 1] - known[:, 0] < 1e-6).all())
@@ -315,7 +315,7 @@ def people_table(heard: Heard, aspect: str | None = None, *, seed: int = 0) -> T
             if one.note:
                 where = [title_of(one.question, heard.votes)] if len(asked) > 1 else []
                 said.setdefault(one.note, []).append(", ".join([*where, *([title] if len(slices) > 1 else [])]))
-    notes = list(votes_lines(heard)) if aspect is None else []
+    notes = [*_marks(groups, columns), *(votes_lines(heard) if aspect is None else ())]
     for note, places in said.items():
         where = places if any(places) and len(places) < len(slices) * len(asked) else []
         notes.append(f"{'; '.join(where)}: {note}." if where else f"{note[0].upper()}{note[1:]}.")
@@ -328,6 +328,20 @@ def people_table(heard: Heard, aspect: str | None = None, *, seed: int = 0) -> T
         row_heading="Model",
         is_board=True,
     )
+
+
+def _marks(groups: Sequence[RowGroup], columns: Sequence[Column]) -> Iterable[str]:
+    """What marks in cells mean, of those that are there."""
+    cells = [row.cells[col.id] for group in groups for row in group.rows for col in columns if col.id in row.cells]
+    if any(cell.ci_low is not None for cell in cells):
+        yield "Brackets: 95 % intervals, by drawing voters (or prompts, where the notes say so) with all their votes."
+    if any(cell.rank for cell in cells):
+        yield (
+            "Ranks are intervals: from 1 + models that are significantly better to all but those significantly worse "
+            "(tested by the same groups of votes, Holm-adjusted over the pairs of models)."
+        )
+    if any(cell.status == "small_n" for cell in cells):
+        yield STATUS_NOTE["small_n"]
 
 
 def _rows(models: Sequence[str], found: Sequence[Standings]) -> tuple[Row, ...]:
@@ -389,6 +403,7 @@ def voters_of(votes: Iterable[Vote], *, seed: int = 0) -> Voters:
     known = [vote for vote in votes if vote.voter]
     values = np.array([_lean(vote) for vote in known], dtype=np.float64)
     units = _numbers([(v.question, v.sample_id, v.repeat, *sorted((v.model_a, v.model_b))) for v in known])
+    prompts = _numbers([vote.sample_id for vote in known])
     names = sorted({vote.voter for vote in known})
     by_voter = _numbers([vote.voter for vote in known])
     counts = {side: np.bincount(units[values == side], minlength=1 + units.max(initial=0)) for side in (-1.0, 0.0, 1.0)}
@@ -411,8 +426,8 @@ def voters_of(votes: Iterable[Vote], *, seed: int = 0) -> Voters:
         )
     return Voters(
         len(names),
-        alpha(values, units, _numbers([vote.sample_id for vote in known]), seed=seed),
-        concord(values, units),
+        alpha(values, units, prompts, seed=seed),
+        concord(values, units, prompts, seed=seed),
         tuple(sorted(facts, key=lambda fact: -fact.votes)),
     )
 
@@ -456,17 +471,15 @@ def _facts(votes: Sequence[Vote]) -> Iterable[str]:
 
 def agreement_line(found: Voters) -> str:
     """How far voters agree, as a sentence."""
-    shared = found.concord
-    if shared.same is None:
+    same, side = found.concord.same, found.concord.same_side
+    if same.value is None:
         return "How far voters agree is not known: no pair was judged by two of them."
-    sides = (
-        "" if shared.same_side is None else f", the same clip in {100 * shared.same_side:.0f} % where neither is a tie"
-    )
+    sides = "" if side.value is None else f", the same clip in {100 * side.value:.0f} % where neither is a tie"
     value, low, high = found.alpha.value, found.alpha.ci_low, found.alpha.ci_high
     told = "not defined" if value is None else f"{value:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
     warning = "" if value is None or value >= 0 else " Below 0, voters contradict each other more than chance would."
     return (
-        f"Two voters of one pair say the same in {100 * shared.same:.0f} % of {shared.n:,} pairs of votes{sides}; "
+        f"Two voters of one pair say the same in {100 * same.value:.0f} % of {same.n:,} pairs of votes{sides}; "
         f"Krippendorff's alpha is {told}.{warning}"
     )
 

@@ -17,6 +17,7 @@ from javisbench.results.run_folder import read_failures, read_manifest
 from javisbench.run.doctor.bounds import bounds_of_run
 from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
+from javisbench.run.doctor.judges import check_judges
 from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
 from javisbench.run.given import missing_files
 from javisbench.run.own_suite import DEFAULT_SUITE, recorded_source, suite_of_clips
@@ -24,6 +25,7 @@ from javisbench.text import printable
 
 if TYPE_CHECKING:
     from javisbench.media import DecodeLimits
+    from javisbench.run.plan import ScorePlan
     from javisbench.run.scoring_job import ScoringOptions
     from javisbench.suite import Suite
 
@@ -90,15 +92,24 @@ def examine(target: str | None, options: DoctorOptions) -> Report:
     for notice in suite.notices():
         report.add("warning", "suite", notice)
     _check_given(report, suite)
-    check_weights(report, suite, scoring)
+    plan = check_weights(report, suite, scoring)
     if folder is not None:
         matched = match_folder(folder, suite, repeats=options.repeats)
+        _judge(report, plan, scoring, matched)
         check_clips(report, matched, scoring.limits)
         _measure(report, lambda: _of_clips(suite, matched, scoring, options.sample), options)
-    elif target is not None:
+    else:
+        clips = [(sample, repeat) for sample in suite for repeat in range(options.repeats or 1)]
+        check_judges(report, plan, scoring, clips)
+    if folder is None and target is not None:
         _measure(report, lambda: _of_suite(report, suite, options, scoring), options)
     _compare_with_machine(report, options.out)
     return report
+
+
+def _judge(report: Report, plan: ScorePlan | None, scoring: ScoringOptions, matched: Matched) -> None:
+    clips = [(item.sample, item.repeat) for item in matched.items if item.source is not None]
+    check_judges(report, plan, scoring, clips)
 
 
 def _check_given(report: Report, suite: Suite) -> None:
@@ -121,8 +132,12 @@ def _by_kind(missing: Sequence[tuple[str, MediaError]]) -> dict[str, list[str]]:
     return found
 
 
-def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None:
-    """Which metrics would have no value, and why."""
+def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> ScorePlan | None:
+    """Which metrics would have no value, and why.
+
+    Returns:
+        what would be scored; None where that cannot be told.
+    """
     from javisbench.run.plan import warn_of_other_weights
     from javisbench.run.scoring_job import plan_scoring
 
@@ -130,7 +145,7 @@ def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None
         plan = plan_scoring(suite, scoring)
     except JavisbenchError as error:
         report.add("problem", "weights", error.message)
-        return
+        return None
     warn_of_other_weights(plan)
     for part in plan.parts:
         reasons: dict[str, list[str]] = {}
@@ -140,6 +155,7 @@ def check_weights(report: Report, suite: Suite, scoring: ScoringOptions) -> None
         report.add("ok", "weights", f"{part.protocol.name}: {len(computed)} metrics can be computed")
         for note, metrics in reasons.items():
             report.add("warning", "weights", f"{part.protocol.name}: no {', '.join(metrics)}: {note}")
+    return plan
 
 
 def check_clips(report: Report, matched: Matched, limits: DecodeLimits) -> None:
@@ -270,7 +286,7 @@ def _examine_run(report: Report, run: Path, options: DoctorOptions, scoring: Sco
     if suite is None or made is None:
         return report
     matched = match_generated(run / "clips", suite.shard(*made["shard"]), made["repeats"])
-    check_weights(report, suite, scoring)
+    _judge(report, check_weights(report, suite, scoring), scoring, matched)
     check_clips(report, matched, scoring.limits)
     if any(item.source is not None for item in matched.items):
         _measure(report, lambda: _of_clips(suite, matched, scoring, options.sample), options)

@@ -64,7 +64,7 @@ class Endpoint:
                 f"${KEY_VARIABLE}.",
                 kind="secret_in_url",
             )
-        self.where = shown_address(url.rstrip("/"))
+        self._where = shown_address(url.rstrip("/"))
         self._options = options
         self._key = os.environ.get(KEY_VARIABLE, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
@@ -75,6 +75,11 @@ class Endpoint:
             follow_redirects=False,
             limits=httpx.Limits(max_connections=options.parallel),
         )
+
+    @property
+    def where(self) -> str:
+        """Its URL."""
+        return self._where
 
     @property
     def parallel(self) -> int:
@@ -91,7 +96,7 @@ class Endpoint:
             status, _, _ = self._send("GET", "/models", None, {})
         except AskAgainError as error:
             raise UsageError(
-                f"No judge answers at {self.where}: {error.reason}. Start it, or give another URL (--judge-url, "
+                f"No judge answers at {self._where}: {error.reason}. Start it, or give another URL (--judge-url, "
                 f"${URL_VARIABLE}). Nothing was asked.",
                 kind="no_endpoint",
             ) from error
@@ -105,10 +110,10 @@ class Endpoint:
         words = self._words(answered)
         self._refuse_key(status, words)
         if status in _BUSY or status >= 500:
-            raise AskAgainError(f"{self.where} answers {status}{words}", _wait_s(said))
+            raise AskAgainError(f"{self._where} answers {status}{words}", _wait_s(said))
         if status == 404:
             raise UsageError(
-                f"{self.where}/chat/completions answers 404{words}. Give the URL up to /v1, and the name by which the "
+                f"{self._where}/chat/completions answers 404{words}. Give the URL up to /v1, and the name by which the "
                 f"endpoint knows the model (--judge-alias).",
                 kind="no_endpoint",
             )
@@ -128,7 +133,7 @@ class Endpoint:
 
         ends = time.monotonic() + self._options.timeout_s
         try:
-            with self._client.stream(method, f"{self.where}{path}", content=body, headers=dict(headers)) as response:
+            with self._client.stream(method, f"{self._where}{path}", content=body, headers=dict(headers)) as response:
                 found = bytearray()
                 for piece in response.iter_bytes():
                     found += piece
@@ -145,7 +150,7 @@ class Endpoint:
     def _refuse_key(self, status: int, words: str) -> None:
         if status in _NOT_LET_IN:
             told = f"the key in ${KEY_VARIABLE}" if self._key else f"a request without a key: set ${KEY_VARIABLE}"
-            raise UsageError(f"{self.where} answers {status} to {told}{words}.", kind="wrong_key")
+            raise UsageError(f"{self._where} answers {status} to {told}{words}.", kind="wrong_key")
 
     def _words(self, answered: bytes) -> str:
         """What an endpoint says of an error, after a colon."""

@@ -52,6 +52,10 @@ class Judge(Protocol):
     """A model that answers inquiries; called from several threads."""
 
     @property
+    def where(self) -> str:
+        """The address or folder, for messages."""
+
+    @property
     def parallel(self) -> int:
         """How many inquiries it takes at once, at most."""
 

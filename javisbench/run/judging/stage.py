@@ -66,16 +66,24 @@ def open_judge(options: JudgeOptions, device: str = "cpu") -> Judge:
     return Endpoint(place, options)
 
 
-def check_judges(plan: ScorePlan, run: Path, options: JudgeOptions) -> None:
-    """Before clips are made or read: see whether the judges of a plan can be asked.
+def check_judges(plan: ScorePlan, run: Path, options: JudgeOptions, clips: Sequence[tuple[Sample, int]]) -> None:
+    """Before clips are made or read: see whether the judges of a plan can be asked, and whether the budget is enough.
 
-    A run that has answers may need no more of them: then that is seen when it is known what is missing.
+    A run that has answers may need few or none: then that is seen when it is known what is missing.
+
+    Args:
+        plan: what will be scored.
+        run: the run's folder.
+        options: how judges are asked.
+        clips: those that there are or will be: sample, and which of its clips.
 
     Raises:
-        UsageError: there is no endpoint, or its key is wrong.
+        UsageError: there is no endpoint, its key is wrong, or the budget too small.
     """
     if not judges_of(plan) or not options.ask:
         return
+    if options.budget is not None and not (run / FILE).is_file():
+        refuse_over_budget(forecast_clips(plan, clips, options), options)
     try:
         judge = open_judge(options)
         try:
@@ -222,29 +230,18 @@ class Judging:
         Raises:
             UsageError: it exceeds the budget, or there is a budget and no price.
         """
-        total = 0.0
-        for forecast in forecasts(tasks, self.options):
+        found = forecasts(tasks, self.options)
+        for forecast in found:
             progress.say(forecast.line)
-            if self.options.budget is not None and forecast.cost is None:
-                raise UsageError(
-                    f"A budget is given and {forecast.metric}'s price is not known. Give it with --judge-price IN,OUT "
-                    f"in US dollars for a million tokens, or in the question set ([price])."
-                )
-            total += forecast.cost or 0.0
-        if self.options.budget is not None and total > self.options.budget:
-            raise UsageError(
-                f"Asking the judges would cost about {total:,.2f} US dollars, and the budget is "
-                f"{self.options.budget:,.2f}. Nothing was asked. Raise --judge-budget, or ask less: --limit, or "
-                f"--protocol NAME+judge:SET.repeats=1."
-            )
+        refuse_over_budget(found, self.options)
 
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """For the summary: of each judge its set, model, and what answering took, over all answers that count."""
+    def facts(self, protocol: str) -> dict[str, dict[str, Any]]:
+        """For a protocol's summary: of each judge its set, model, and what answering took, tries out of form too."""
         if self._answers is None:
             return {}
         found: dict[str, dict[str, Any]] = {}
-        for (_, metric_id, _, _), case in self._cases.items():
-            if isinstance(case, JavisbenchError):
+        for (name, metric_id, _, _), case in self._cases.items():
+            if isinstance(case, JavisbenchError) or name != protocol:
                 continue
             questions, own = case.metric.questions, case.settings
             fact = found.setdefault(
@@ -308,7 +305,29 @@ def forecasts(tasks: Sequence[Task], options: JudgeOptions) -> list[JudgeForecas
     return found
 
 
-def forecast_suite(plan: ScorePlan, clips: Sequence[tuple[Sample, int]], options: JudgeOptions) -> list[JudgeForecast]:
+def refuse_over_budget(found: Sequence[JudgeForecast], options: JudgeOptions) -> None:
+    """Refuse what would cost more than the budget.
+
+    Raises:
+        UsageError: it would, or a budget is given and a price is not known.
+    """
+    if options.budget is None:
+        return
+    for forecast in found:
+        if forecast.cost is None:
+            raise UsageError(
+                f"A budget is given and {forecast.metric}'s price is not known. Give it with --judge-price IN,OUT in "
+                f"US dollars for a million tokens, or in the question set ([price])."
+            )
+    total = sum(forecast.cost or 0.0 for forecast in found)
+    if total > options.budget:
+        raise UsageError(
+            f"Asking the judges would cost about {total:,.2f} US dollars, and the budget is {options.budget:,.2f}. "
+            f"Nothing was asked. Raise --judge-budget, or ask less: --limit, or --protocol NAME+judge:SET.repeats=1."
+        )
+
+
+def forecast_clips(plan: ScorePlan, clips: Sequence[tuple[Sample, int]], options: JudgeOptions) -> list[JudgeForecast]:
     """What judging all of some clips would take, before there are any.
 
     Args:

@@ -132,8 +132,8 @@ def write_tiny() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tiny(write_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder with tiny checkpoints of both versions."""
+    """One folder with tiny checkpoints of both versions and of OpenSora."""
     folder = tmp_path_factory.mktemp("weights")
-    for version in ("v1.0", "v0.1"):
+    for version in ("v1.0", "v0.1", "opensora"):
         write_tiny(folder, version)
     return folder

@@ -7,11 +7,25 @@ from dataclasses import replace
 import pytest
 import torch
 
-from javisbench.baselines.javisdit.config import FactorisedNetworkConfig, JointNetworkConfig, TemporalVAEConfig
+from javisbench.baselines.javisdit.config import (
+    FactorisedNetworkConfig,
+    JointNetworkConfig,
+    SpatialVAEConfig,
+    TemporalVAEConfig,
+    VideoNetworkConfig,
+)
 from javisbench.baselines.javisdit.sampler import Setting
-from javisbench.baselines.javisdit.temporal_vae import ENCODER_TENSORS, TemporalDecoding
+from javisbench.baselines.javisdit.stdit import VideoDiT
+from javisbench.baselines.javisdit.temporal_vae import (
+    DECODER_TENSORS,
+    ENCODER_TENSORS,
+    SpatialVAE,
+    TemporalDecoding,
+    TemporalEncoding,
+)
 from javisbench.baselines.javisdit.v01_network import FactorisedDiT
 from javisbench.baselines.javisdit.v10_network import JointDiT
+from javisbench.cards import read_cards
 
 
 @pytest.fixture
@@ -46,11 +60,46 @@ def test_networks(full, networks, name):
 
 
 def test_temporal_vae(full):
-    _, shapes = full("v01_temporal_vae")
+    """Both halves together are the official file's tensors, and neither has one of the other's."""
+    entry, shapes = full("v01_temporal_vae")
     with torch.device("meta"):
-        built = TemporalDecoding(TemporalVAEConfig())
-    wanted = {name: shape for name, shape in shapes.items() if not f"temporal_vae.{name}".startswith(ENCODER_TENSORS)}
-    assert {tensor: tuple(value.shape) for tensor, value in built.state_dict().items()} == wanted
+        halves = TemporalEncoding(TemporalVAEConfig()), TemporalDecoding(TemporalVAEConfig())
+    states = [{name: tuple(tensor.shape) for name, tensor in half.state_dict().items()} for half in halves]
+    assert states[0] | states[1] == shapes
+    assert len(states[0]) + len(states[1]) == entry["tensors"]
+    for state, others in zip(states, (DECODER_TENSORS, ENCODER_TENSORS), strict=True):
+        left = {name for name in shapes if not f"temporal_vae.{name}".startswith(others)}
+        assert left == state.keys()
+
+
+def test_image_vae_and_audio_vae_are_those_of_the_one_file():
+    """diffusers' classes at official size: halves and wholes have the same names and shapes."""
+    from diffusers import AutoencoderKL
+
+    config = SpatialVAEConfig()
+    levels = len(config.widths)
+    with torch.device("meta"):
+        whole = AutoencoderKL(
+            block_out_channels=config.widths,
+            layers_per_block=config.blocks,
+            latent_channels=config.channels,
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+        )
+        halves = SpatialVAE(config, "encoder"), SpatialVAE(config, "decoder")
+    found = {name: tensor.shape for half in halves for name, tensor in half.module.state_dict().items()}
+    assert found == {name: tensor.shape for name, tensor in whole.state_dict().items()}
+
+
+def test_opensora_has_the_names_of_v01_s_video_branch(full, networks):
+    _, shapes = full("v01_vastdit3_xl2")
+    with torch.device("meta"):
+        built = VideoDiT(VideoNetworkConfig())
+    own = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
+    # What v0.1 added: the sound, priors and what joins them.
+    added = ("a", "st_t_block.", "st_prior_embedder.", "video_st_prior_blocks.", "va_cross_blocks.")
+    assert own == {name: shape for name, shape in shapes.items() if not name.startswith(added)}
+    assert sum(p.numel() for p in built.parameters()) == read_cards("models")["opensora"]["parameters"]
 
 
 def test_official_latents_pass_through_full_width():

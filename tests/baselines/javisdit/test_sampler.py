@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from javisbench.baselines.javisdit.sampler import Setting, euler, guide, sampling_times, time_shift
+from javisbench.baselines.javisdit.sampler import Given, Setting, euler, guide, sampling_times, time_shift
 from javisbench.errors import GenerationError
 
 SCHEDULES = {
@@ -81,3 +81,59 @@ def test_guidance_interpolates_between_null_and_conditional():
     assert guide(rows, 0.0).item() == 1.0
     assert guide(rows, 1.0).item() == 3.0
     assert guide(rows, 2.0).item() == 5.0
+
+
+# Given frames
+
+
+def noise_and_reference(frames=5):
+    draw = torch.Generator().manual_seed(1)
+    return torch.randn(1, 2, frames, 3, 4, generator=draw), torch.randn(1, 2, frames, 3, 4, generator=draw)
+
+
+TIMES = sampling_times(6, Setting(240, 426, 17), torch.float32)
+
+
+def test_kept_frames_come_back_and_the_others_are_as_without():
+    noise, reference = noise_and_reference()
+    mask = torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0])
+    told = []
+
+    def velocity(latents, time, free):
+        told.append(None if free is None else free[0].tolist())
+        return (-latents[0],)
+
+    [kept] = euler(velocity, (noise,), TIMES, [Given(reference, mask)])
+    [alone] = euler(velocity, (noise,), TIMES)
+    assert torch.equal(kept[:, :, :2], reference[:, :, :2])
+    assert torch.equal(kept[:, :, 2:], alone[:, :, 2:])
+    assert told == 6 * [[False, False, True, True, True]] + 6 * [None]
+
+
+def test_nothing_kept_is_the_same_as_nothing_given():
+    noise, reference = noise_and_reference()
+    velocity = lambda latents, time, free: (-latents[0],)  # noqa: E731
+    [masked] = euler(velocity, (noise,), TIMES, [Given(reference, torch.ones(5))])
+    assert torch.equal(masked, euler(velocity, (noise,), TIMES)[0])
+
+
+def test_a_frame_between_becomes_free_once_with_noise_of_that_time():
+    noise, reference = noise_and_reference(1)
+    mask = torch.tensor([0.7])
+    seen = []
+
+    def velocity(latents, time, free):
+        seen.append((time, bool(free[0]), latents[0].clone()))
+        return (torch.zeros_like(latents[0]),)
+
+    draw = torch.Generator().manual_seed(9)
+    [made] = euler(velocity, (noise,), TIMES, [Given(reference, mask)], draw)
+    assert [free for _, free, _ in seen] == [time <= 700 for time, _, _ in seen]
+    first = next(index for index, (_, free, _) in enumerate(seen) if free)
+    assert first > 0
+    assert all(torch.equal(z, reference) for _, _, z in seen[:first])
+    time = seen[first][0] / 1000
+    fresh = torch.randn(noise.shape, generator=torch.Generator().manual_seed(9))
+    torch.testing.assert_close(seen[first][2], (1 - time) * reference + time * fresh)
+    # Drawn once: with a velocity of 0 nothing changes after that.
+    assert torch.equal(made, seen[first][2])

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from javisbench.baselines.javisdit.config import SpatialVAEConfig, TemporalVAEConfig
-from javisbench.baselines.javisdit.temporal_vae import ENCODER_TENSORS, VideoDecoder, latent_frames
+from javisbench.baselines.javisdit.temporal_vae import (
+    DECODER_TENSORS,
+    ENCODER_TENSORS,
+    VideoDecoder,
+    VideoEncoder,
+    latent_frames,
+)
 from javisbench.metrics.encoders.checkpoint import load_strict
 
 # Convolutions sum in another order on another processor; the prototype agreed exactly.
@@ -14,10 +20,11 @@ CLOSE = 1e-5
 
 
 @pytest.fixture
-def vae(spec, javisdit_seeded, tmp_path):
+def half(spec, javisdit_seeded, tmp_path):
+    """A half of the golden VAE, from the one checkpoint."""
     golden = spec("v01_vae")
     temporal, spatial = golden["temporal"], golden["spatial"]
-    module = VideoDecoder(
+    numbers = (
         TemporalVAEConfig(
             channels=temporal["in_out_channels"],
             filters=temporal["filters"],
@@ -36,8 +43,23 @@ def vae(spec, javisdit_seeded, tmp_path):
     state = {name: torch.from_numpy(array) for name, array in javisdit_seeded.seeded(golden).items()}
     for name in ("scale", "shift"):
         state[name] = torch.tensor(golden[name]).view(1, -1, 1, 1, 1)
-    load_strict(module, state, what="the tiny video VAE", path=tmp_path, ignore=ENCODER_TENSORS)
-    return module.eval()
+
+    def load(kind, ignore):
+        module = kind(*numbers)
+        load_strict(module, state, what="the tiny video VAE", path=tmp_path, ignore=ignore)
+        return module.eval()
+
+    return load
+
+
+@pytest.fixture
+def vae(half):
+    return half(VideoDecoder, ENCODER_TENSORS)
+
+
+@pytest.fixture
+def encoder(half):
+    return half(VideoEncoder, DECODER_TENSORS)
 
 
 def test_decoding_equals_the_reference(vae, tensors, difference):
@@ -67,3 +89,53 @@ def test_chunks_are_decoded_apart(vae, tensors):
 @pytest.mark.parametrize(("frames", "latents"), [(51, 15), (102, 30), (204, 60), (408, 120), (22, 7), (17, 5), (18, 6)])
 def test_latent_frames(frames, latents):
     assert latent_frames(frames) == latents
+
+
+# The reference's encoder has no golden numbers: what follows holds for whatever its weights are.
+
+
+def video(frames, height=12, width=16):
+    return torch.rand(1, 3, frames, height, width, generator=torch.Generator().manual_seed(frames)) * 2 - 1
+
+
+@pytest.mark.parametrize("frames", [1, 5, 17, 22, 34])
+def test_encoding_makes_what_decoding_reads(encoder, vae, frames):
+    latent = encoder.encode(video(frames))
+    assert latent.shape == (1, 4, latent_frames(frames), 6, 8)
+    assert vae.decode(latent, frames).shape == (1, 3, frames, 12, 16)
+
+
+def test_chunks_are_encoded_apart(encoder):
+    whole, first, rest = (encoder.encode(x) for x in (video(22), video(22)[:, :, :17], video(22)[:, :, 17:]))
+    torch.testing.assert_close(whole, torch.cat([first, rest], dim=2))
+
+
+@pytest.mark.parametrize(("frame", "first"), [(0, 0), (1, 1), (4, 1), (5, 2), (13, 4), (16, 4)])
+def test_latents_see_their_own_frames_and_earlier_ones(encoder, frame, first):
+    """Frame 0 fills the first latent with three frames of zeros before it; each further latent ends with four frames.
+
+    Group norms mix all frames, so they are taken out.
+    """
+    for name, module in list(encoder.temporal_vae.named_modules()):
+        if isinstance(module, torch.nn.GroupNorm):
+            encoder.temporal_vae.set_submodule(name, torch.nn.Identity())
+    changed = video(17)
+    changed[:, :, frame] += 0.5
+    change = (encoder.encode(changed) - encoder.encode(video(17))).abs().amax(dim=(0, 1, 3, 4))
+    assert (change[:first] == 0).all()
+    assert change[first] > 0
+
+
+def test_constants_are_the_decoder_s(encoder):
+    latent = encoder.encode(video(5))
+    scale, shift = encoder.scale.clone(), encoder.shift.clone()
+    encoder.scale.fill_(1.0)
+    encoder.shift.fill_(0.0)
+    torch.testing.assert_close(latent * scale + shift, encoder.encode(video(5)))
+
+
+def test_a_draw_differs_from_the_mean_and_repeats_with_its_seed(encoder):
+    draws = [encoder.encode(video(5), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0], encoder.encode(video(5)))

@@ -54,8 +54,10 @@ def seeded(module: nn.Module, seed: int) -> dict[str, Tensor]:
 def write_tiny(folder: Path, version: str, *, seed: int = 0, frames: int = 17, lora: bool = True) -> Path:
     """Write the checkpoints of a version into `folder`; the path of the configuration that fits them."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_audio(folder / "audioldm2", seed)
-    tables = _write_v10(folder, seed, lora) if version == "v1.0" else _write_v01(folder, seed)
+    if version != "opensora":
+        _write_audio(folder / "audioldm2", seed)
+    writers = {"v1.0": lambda: _write_v10(folder, seed, lora), "v0.1": lambda: _write_v01(folder, seed)}
+    tables = writers.get(version, lambda: _write_opensora(folder, seed))()
     tables["sampling"] = {"steps": 2, "frames": frames, "height": 48, "width": 64}
     config = folder / f"{version}.toml"
     config.write_text("\n".join(_toml(name, table) for name, table in tables.items()), encoding="utf-8")
@@ -87,11 +89,8 @@ def _write_v10(folder: Path, seed: int, lora: bool) -> dict[str, dict[str, Any]]
 
 
 def _write_v01(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
-    from transformers import T5Config, T5EncoderModel
-
     from javisbench.baselines.javisdit import config as configs
     from javisbench.baselines.javisdit.prior import PriorEstimator, PriorText
-    from javisbench.baselines.javisdit.temporal_vae import VideoDecoder, VideoEncoder
     from javisbench.baselines.javisdit.v01_network import FactorisedDiT
 
     numbers = {**NETWORK_V01, "text_dim": TEXT_DIM, "text_length": TEXT_LENGTH}
@@ -102,6 +101,27 @@ def _write_v01(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
     text = seeded(PriorText(configs.PriorTextConfig(**PRIOR_TEXT)), seed)
     text["modality_preprocessors.text.mask"] = torch.full((77, 77), float("-inf")).triu(1)
     save_file(text, folder / "javisdit-v0.1-prior-text.safetensors")
+    return {"network": numbers, "prior": PRIOR, "prior_text": PRIOR_TEXT, **_write_shared(folder, seed)}
+
+
+def _write_opensora(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
+    from javisbench.baselines.javisdit.config import VideoNetworkConfig
+    from javisbench.baselines.javisdit.stdit import VideoDiT
+
+    numbers = {name: NETWORK_V01[name] for name in ("dim", "heads", "layers")}
+    numbers |= {"text_dim": TEXT_DIM, "text_length": TEXT_LENGTH}
+    network = VideoDiT(VideoNetworkConfig(**numbers))
+    _write_single({**seeded(network, seed), "rope.freqs": network.rope.freqs.detach()}, folder / "OpenSora-STDiT-v3")
+    return {"network": numbers, **_write_shared(folder, seed)}
+
+
+def _write_shared(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
+    """Video VAE and text encoder of v0.1 and OpenSora."""
+    from transformers import T5Config, T5EncoderModel
+
+    from javisbench.baselines.javisdit import config as configs
+    from javisbench.baselines.javisdit.temporal_vae import VideoDecoder, VideoEncoder
+
     vae = (
         configs.TemporalVAEConfig(**TEMPORAL_VAE),
         configs.SpatialVAEConfig(**{**SPATIAL_VAE, "widths": tuple(SPATIAL_VAE["widths"])}),
@@ -113,13 +133,7 @@ def _write_v01(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
     )
     _save(T5EncoderModel(encoder), folder / "t5-v1_1-xxl", seed)
     _write_tokenizer(folder / "t5-v1_1-xxl")
-    return {
-        "network": numbers,
-        "prior": PRIOR,
-        "prior_text": PRIOR_TEXT,
-        "temporal_vae": TEMPORAL_VAE,
-        "spatial_vae": SPATIAL_VAE,
-    }
+    return {"temporal_vae": TEMPORAL_VAE, "spatial_vae": SPATIAL_VAE}
 
 
 def _write_audio(folder: Path, seed: int) -> None:
@@ -205,7 +219,7 @@ def _write_tokenizer(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--version", choices=["v1.0", "v0.1"], default="v1.0")
+    parser.add_argument("--version", choices=["v1.0", "v0.1", "opensora"], default="v1.0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=33)
     given = parser.parse_args()
