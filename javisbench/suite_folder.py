@@ -71,8 +71,8 @@ def read_folder(folder: Path, *, allow_outside: bool, condition: Condition | Non
         allow_outside: accept text files that are links out of the folder.
         condition: the column of what a suite gives: then the files are no clips but that, each a row of its own.
     """
-    found = Rows(folder.resolve().name, columns=["id", "text"], files=[], needs_text=False)
-    assert found.files is not None
+    found = Rows(folder.resolve().name, columns=["id", "text"], places=[], needs_text=False)
+    assert found.places is not None
     prompts = _prompts(folder)
     given: dict[str, str] = {}
     if condition is None:
@@ -88,7 +88,7 @@ def read_folder(folder: Path, *, allow_outside: bool, condition: Condition | Non
     left = MAX_SUITE_BYTES
     for id_ in ids:
         paths = prompts.pop(id_, [])
-        found.files.append(paths[0].name if paths else id_)
+        found.places.append((paths[0].name if paths else id_, 0))
         found.rows.append({"id": id_} if condition is None else {"id": id_, condition: given[id_]})
         if paths:
             text = _prompt(paths, folder, found, allow_outside=allow_outside)
