@@ -485,6 +485,13 @@ def test_a_spent_budget_ends_the_run_and_keeps_what_was_made(
     assert server.made == ONCE
 
 
+def test_machines_of_a_cluster_do_not_order_each_for_itself(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "api.toml").write_text('submit = "https://a.org"\nbody = { }')
+    settings = GenerateSettings(engine="ray")
+    with pytest.raises(UsageError, match="one process, which writes down what it pays for"):
+        javisbench.generate(f"hosted:{tmp_path / 'api.toml'}", suite=suite, out=tmp_path / "run", settings=settings)
+
+
 def test_many_refused_prompts_in_a_row_do_not_stop_the_run(
     hosted: Callable[..., Path], server: MisbehavingService, suite: Suite, tmp_path: Path
 ) -> None:
