@@ -2,7 +2,7 @@
 
 Three pairs: ``t2v,v2a`` (sound for a made picture), ``t2a,a2v`` (picture for a made sound) and ``t2v,t2a`` (both from
 text alone: what synchrony metrics give when nothing was synchronised). A stage is a model specification as behind
-``--model``, or one of `SHORT_NAMES`; a TOML file holds the same: ``cascade:FILE.toml``.
+``--model``, the id of a model card too; a TOML file holds the same: ``cascade:FILE.toml``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.baselines.base import NO_CONDITIONS, Conditions, Failed, Generated, Generator, Json, Plan, Request
 from javisbench.baselines.fingerprint import deciding_files
+from javisbench.cards import read_cards
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, JavisbenchError, RunError, UsageError
 from javisbench.registry import did_you_mean
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAIRS = (("t2v", "v2a"), ("t2a", "a2v"), ("t2v", "t2a"))
-SHORT_NAMES = {
-    "wan2.1-1.3b": "diffusers:Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-    "audioldm2": "diffusers:cvssp/audioldm2",
-}
 _ROLES = ("t2v", "v2a", "t2a", "a2v")
 _PICTURE = ("t2v", "a2v")
 # What each role may be given to: families of models, and those that take its task. Programs may be anything.
@@ -78,10 +75,12 @@ class Cascade(Generator):
     """Two stages; the first one's clip conditions the second, or both follow the prompt alone.
 
     For every batch all clips of the first stage are made, its memory is freed, then the second stage is loaded.
+    Programs are kept.
 
     Args:
         variant: ``ROLE=MODEL,ROLE=MODEL``, or a TOML file with the same keys and, optionally, a table ``[params]``.
-        params: ``ROLE.NAME=value`` for a stage's own parameters; ``keep_loaded=true`` keeps both stages in memory.
+        params: ``ROLE.NAME=value`` for a stage's own parameters; ``keep_loaded=true`` keeps both stages in memory,
+            ``false`` neither. Without it programs (``command:``, checkouts) are kept, whose start is paid once a suite.
 
     Raises:
         UsageError: no such pair of stages, or an unknown model or parameter.
@@ -94,7 +93,8 @@ class Cascade(Generator):
         super().__init__(variant, params)
         specs, given = _read(variant)
         given.update(self.params)
-        self.keep_loaded = _switch("keep_loaded", given.pop("keep_loaded", "false"))
+        told = given.pop("keep_loaded", None)
+        self.keep_loaded = None if told is None else _switch("keep_loaded", told)
         for key in given:
             role, dot, _ = key.partition(".")
             if not dot or role not in specs:
@@ -175,7 +175,7 @@ class Cascade(Generator):
                     with _named(stage):
                         stage.generator.prepare([_request(stage, request, plan, NO_CONDITIONS) for request in requests])
                 finally:
-                    if not self.keep_loaded:
+                    if not self._keeps(stage):
                         self._free(stage)
 
     def _stage_plans(self, request: Request) -> tuple[Plan, Plan]:
@@ -237,7 +237,7 @@ class Cascade(Generator):
             for start in range(0, len(requests), size):
                 yield from _answers(stage, requests[start : start + size])
         finally:
-            if not self.keep_loaded:
+            if not self._keeps(stage):
                 self._free(stage)
 
     def _load(self, stage: Stage) -> None:
@@ -251,6 +251,12 @@ class Cascade(Generator):
         stage.generator.load(*self._where)
         self._loaded.add(stage.role)
         log.debug("%s loaded in %.1f s", stage.spec, time.monotonic() - started)
+
+    def _keeps(self, stage: Stage) -> bool:
+        """Whether the stage stays loaded from one batch to the next."""
+        from javisbench.baselines.command import ExternalCommand
+
+        return isinstance(stage.generator, ExternalCommand) if self.keep_loaded is None else self.keep_loaded
 
     def _free(self, stage: Stage) -> None:
         stage.generator.close()
@@ -319,19 +325,21 @@ def _checked(specs: dict[str, str]) -> dict[str, str]:
 
 
 def _stage(role: str, spec: str, params: Mapping[str, str]) -> Stage:
+    from javisbench.baselines.command import ExternalCommand
+    from javisbench.baselines.model_cards import aliases
     from javisbench.baselines.registry import GENERATORS, create_generator
 
     own = {key.partition(".")[2]: value for key, value in params.items() if key.partition(".")[0] == role}
     name = spec.partition(":")[0]
-    if (spec not in SHORT_NAMES and name != "python" and name not in GENERATORS) or name == "cascade":
-        known = sorted((*SHORT_NAMES, *(entry for entry in GENERATORS if entry != "cascade")))
+    known = sorted({*GENERATORS, *aliases()} - {"cascade"})
+    if (name != "python" and not {name, spec} & {*known, *read_cards("models")}) or name == "cascade":
         raise UsageError(
             f"{role}={spec}: there is no such model for a stage.{did_you_mean(name, known)} Known: {', '.join(known)}."
         )
-    generator = create_generator(SHORT_NAMES.get(spec, spec), own)
+    generator = create_generator(spec, own)
     if hasattr(generator, "part_of_cascade"):
         generator.part_of_cascade = True
-    if hasattr(generator, "sound_alone"):
+    if isinstance(generator, ExternalCommand):
         generator.sound_alone = role not in _PICTURE
         generator.picture_alone = role in _PICTURE
     return Stage(role, spec, generator)
@@ -365,7 +373,7 @@ def _planned(stage: Stage, spec: ClipSpec) -> Plan:
     with _named(stage):
         plan = stage.generator.plan(spec)
     family = stage.generator.family
-    is_program = hasattr(stage.generator, "sound_alone")
+    is_program = getattr(stage.generator, "any_role", False)
     fits = family in _FAMILIES[stage.role] or _TASKS.get(stage.role) in stage.generator.tasks
     if not is_program and not (fits and stage.generator.needs_text):
         raise GenerationError(f"{stage.role}={stage.spec}: that model is {family}, and cannot be a {stage.role} stage.")

@@ -84,6 +84,8 @@ class ExternalCommand(Generator):
     tasks = ALL_TASKS
     sound_alone = False
     """Set for a stage that makes no picture: a wav alone is then an answer, as it is for video to sound."""
+    any_role = True
+    """Whether it may be any stage of a cascade: nobody knows what a program makes."""
     picture_alone = False
     """Set for a stage whose sound is not used."""
 

@@ -37,10 +37,12 @@ from javisbench.baselines.diffusers_memory import (
 )
 from javisbench.baselines.diffusers_options import HOW, PREFIXES, parse_options
 from javisbench.baselines.diffusers_output import clip_of
+from javisbench.baselines.diffusers_prompts import ENCODERS, EncodedPrompts, is_text_part
 from javisbench.baselines.diffusers_rules import Rules, rules_of
 from javisbench.baselines.diffusers_signature import REQUIRED
 from javisbench.baselines.diffusers_table import AS_PIPELINE, REPOSITORIES
 from javisbench.baselines.fingerprint import library_files
+from javisbench.baselines.prompt_store import PromptStore
 from javisbench.clip import ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, WeightsError
 
@@ -80,6 +82,7 @@ class DiffusersPipeline(Generator):
         self._pipeline: Any = None
         self._batches = Batches("cpu", 1, 1)
         self._tiled = False
+        self._prompts: EncodedPrompts | None = None
         rules = self._rules_if_known()
         if rules is not None:
             rules.settings(self.options)
@@ -184,7 +187,11 @@ class DiffusersPipeline(Generator):
         """
         folder, rules = self._folder(weights)
         types = component_types(rules, self.options.dtype or dtype, device)
-        pipeline = load_pipeline(rules, folder, types, rules.loading(self.options.load))
+        given = rules.loading(self.options.load)
+        self._prompts = self._store(rules, folder, types, device, weights)
+        if self._prompts is not None:
+            given |= {name: None for name in rules.signature.parts if name.startswith(ENCODERS)}
+        pipeline = load_pipeline(rules, folder, types, given)
         pipeline.set_progress_bar_config(disable=True)
         self._place(pipeline, device)
         most = self.max_batch if rules.known.together else 1
@@ -197,6 +204,29 @@ class DiffusersPipeline(Generator):
             for network in filter(None, (getattr(pipeline, name, None) for name in _NETWORKS)):
                 network.compile()
         self._pipeline = pipeline
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Encode all prompts with the text encoder, where that can be used by itself, and free it."""
+        if self._prompts is not None:
+            rules = self.rules()
+            texts = [request.prompts["text"] for request in requests]
+            if self._prompts.fill(texts, _negative(rules.settings(self.options))):
+                free_memory()
+
+    def _store(
+        self, rules: Rules, folder: Path, types: Mapping[str, Any], device: str, weights: WeightStore
+    ) -> EncodedPrompts | None:
+        """Of a run; elsewhere prompts are encoded call by call."""
+        if self.prompt_folder is None or not rules.known.encoded:
+            return None
+        arguments = rules.settings(self.options)["arguments"]
+        hashes = {
+            name: [weights.sha256(path) for path in library_files(folder / name)]
+            for name in components(folder)
+            if is_text_part(name)
+        }
+        identity = {"class": rules.name, "files": hashes, "types": str(types), "arguments": arguments}
+        return EncodedPrompts(rules, folder, types, device, arguments, PromptStore(self.prompt_folder, identity))
 
     def _place(self, pipeline: Any, device: str) -> None:
         if device == "cpu" or self.options.offload == "none":
@@ -215,6 +245,8 @@ class DiffusersPipeline(Generator):
         if self._pipeline is None:
             raise GenerationError("The pipeline was asked to generate before it was loaded. Call load first.")
         rules = self.rules()
+        # Nothing is left to encode where all requests were prepared together.
+        self.prepare(batch)
         waiting = list(batch)
         while waiting:
             # Pictures of one call would have to be of one size.
@@ -227,7 +259,7 @@ class DiffusersPipeline(Generator):
     def close(self) -> None:
         """Free the pipeline's memory."""
         if self._pipeline is not None:
-            self._pipeline = None
+            self._pipeline = self._prompts = None
             free_memory()
 
     def _answers(self, rules: Rules, part: Sequence[Request]) -> list[Generated | Failed] | None:
@@ -262,6 +294,9 @@ class DiffusersPipeline(Generator):
             arguments |= {"prompt": prompts, "generator": noise}
         else:
             arguments |= {"prompt": prompts[0], "generator": noise[0], **_given(rules, part[0])}
+        if self._prompts is not None:
+            arguments.pop("negative_prompt", None)
+            arguments |= self._prompts.of(prompts, _negative(settings))
         started = time.monotonic()
         output = self._pipeline(**arguments)
         seconds = round((time.monotonic() - started) / len(part), 3)
@@ -325,6 +360,14 @@ class DiffusersPipeline(Generator):
             f"{self.source.repository}{revision}. Or put its folder, called {Path(self.source.repository).name}, into "
             f"a folder given with --weights-dir, or name the folder itself: --model diffusers:FOLDER."
         )
+
+
+def _negative(settings: Mapping[str, Json]) -> str | None:
+    """What guidance moves away from; None without guidance."""
+    guidance = settings.get("guidance")
+    if guidance is not None and guidance <= 1:
+        return None
+    return settings.get("negative_prompt") or ""
 
 
 def _given(rules: Rules, request: Request) -> dict[str, Any]:

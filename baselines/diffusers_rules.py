@@ -263,8 +263,12 @@ class Rules:
         Raises:
             UsageError: neither it nor the class's construction takes one of that name or value.
         """
-        own = {name: argument for name, argument in self.signature.parts.items() if argument.words & _PLAIN}
+        own = {name: argument for name, argument in self.signature.parts.items() if self.is_setting(name)}
         return read_arguments(self.name, "load", load, {**own, **_LOADING}, _NOT_LOADING)
+
+    def is_setting(self, part: str) -> bool:
+        """Whether an argument of the class's construction is a plain value and no component."""
+        return bool(self.signature.parts[part].words & _PLAIN)
 
     def call(self, settings: Mapping[str, Json], plan: Plan) -> dict[str, Any]:
         """The arguments of a call but prompt, generator and conditions."""

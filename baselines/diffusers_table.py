@@ -42,6 +42,8 @@ class PipelineClass:
         sounds: whether it makes sound beside pictures; None: as its components say.
         batched: whether outputs have a batch axis.
         together: whether several prompts in one call give each the clip that it gets alone (tried).
+        encoded: what ``encode_prompt`` gives of a prompt, by the names of a call's arguments, where a call that is
+            given these makes the clip that it makes of the prompt itself (tried); empty otherwise.
         negative_prompt: what guidance moves away from unless told otherwise.
         arguments: further arguments of every call.
         needs: what a clip is made from beside its prompt, where the signature does not require it.
@@ -67,6 +69,7 @@ class PipelineClass:
     sounds: bool | None = None
     batched: bool = True
     together: bool = False
+    encoded: tuple[str, ...] = ()
     negative_prompt: str | Constant | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
@@ -115,6 +118,9 @@ class Checkpoint:
     source: str = ""
 
 
+_EMBEDS = ("prompt_embeds",)
+_MASKED = ("prompt_embeds", "prompt_attention_mask")
+_LTX = {"follows_length": True, "multiple": 32, "frame_step": 8}
 _LTX2 = {
     "follows_length": True,
     "multiple": 32,
@@ -177,17 +183,17 @@ PIPELINES: Mapping[str, PipelineClass] = _classes(
         arguments={"enable_sound": True},
     ),
     # Picture.
-    PipelineClass(name="WanPipeline", together=True, **_WAN),
-    PipelineClass(name="WanVACEPipeline", **_WAN),
+    PipelineClass(name="WanPipeline", together=True, encoded=_EMBEDS, **_WAN),
+    PipelineClass(name="WanVACEPipeline", encoded=_EMBEDS, **_WAN),
     PipelineClass(name="WanImageToVideoPipeline", **_WAN),
     PipelineClass(name="AnyFlowPipeline", multiple=16, frame_step=4, fps=Fraction(16), float32_parts=("vae",)),
     PipelineClass(name="AnyFlowFARPipeline", multiple=16, frame_step=4, fps=Fraction(16), float32_parts=("vae",)),
-    PipelineClass(name="LTXPipeline", follows_length=True, multiple=32, frame_step=8, together=True),
-    PipelineClass(name="LTXConditionPipeline", follows_length=True, multiple=32, frame_step=8),
-    PipelineClass(name="LTXI2VLongMultiPromptPipeline", follows_length=True, multiple=32, frame_step=8),
-    PipelineClass(name="LTXImageToVideoPipeline", follows_length=True, multiple=32, frame_step=8, needs=("image",)),
+    PipelineClass(name="LTXPipeline", together=True, encoded=_MASKED, **_LTX),
+    PipelineClass(name="LTXConditionPipeline", **_LTX),
+    PipelineClass(name="LTXI2VLongMultiPromptPipeline", **_LTX),
+    PipelineClass(name="LTXImageToVideoPipeline", needs=("image",), **_LTX),
     PipelineClass(name="AllegroPipeline", native=(1280, 720), frames=88, fps=Fraction(15), **_ALLEGRO),
-    PipelineClass(name="CogVideoXPipeline", frames=49, **_COGVIDEOX),
+    PipelineClass(name="CogVideoXPipeline", encoded=_EMBEDS, frames=49, **_COGVIDEOX),
     PipelineClass(name="CogVideoXImageToVideoPipeline", **_COGVIDEOX),
     PipelineClass(name="CosmosTextToWorldPipeline", multiple=16, frame_step=8),
     PipelineClass(name="CosmosVideoToWorldPipeline", needs=("image",), multiple=16, frame_step=8),
@@ -209,13 +215,19 @@ PIPELINES: Mapping[str, PipelineClass] = _classes(
     PipelineClass(name="Kandinsky5I2VPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
     PipelineClass(name="LattePipeline", multiple=8, frame_rest=0, fps=Fraction(8)),
     PipelineClass(
-        name="MochiPipeline", native=(848, 480), follows_length=True, multiple=16, frame_step=6, fps=Fraction(30)
+        name="MochiPipeline",
+        native=(848, 480),
+        follows_length=True,
+        multiple=16,
+        frame_step=6,
+        fps=Fraction(30),
+        encoded=_MASKED,
     ),
     PipelineClass(name="MotifVideoPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
     PipelineClass(name="MotifVideoImage2VideoPipeline", multiple=16, frame_step=4, fps=Fraction(24)),
     PipelineClass(name="SanaVideoPipeline", **_SANA),
     PipelineClass(name="SanaImageToVideoPipeline", **_SANA),
-    PipelineClass(name="SkyReelsV2Pipeline", **_SKYREELS),
+    PipelineClass(name="SkyReelsV2Pipeline", encoded=_EMBEDS, **_SKYREELS),
     PipelineClass(name="SkyReelsV2ImageToVideoPipeline", **_SKYREELS),
     PipelineClass(name="SkyReelsV2DiffusionForcingPipeline", **_SKYREELS),
     PipelineClass(name="SkyReelsV2DiffusionForcingImageToVideoPipeline", **_SKYREELS),

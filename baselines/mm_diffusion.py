@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = ("landscape", "aist++")
 PACKAGE = "mm_diffusion"
-ADAPTER = Path(__file__).with_name("mm_diffusion_adapter.py")
+ADAPTER = Path(__file__).parent / "recipes" / "mm_diffusion.py"
 _TIMES = ("timeout_s", "start_timeout_s")
 
 
@@ -61,6 +61,7 @@ class MMDiffusion(ExternalCommand):
 
     card_id: ClassVar[str] = "mm-diffusion"
     family = "av"
+    any_role = False
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         given = dict(params or {})

@@ -34,18 +34,26 @@ GENERATORS: Registry[type[Generator]] = Registry(
         "mmaudio": "javisbench.baselines.mmaudio:MMAudio",
         "diffusers": "javisbench.baselines.diffusers_pipelines:DiffusersPipeline",
         "command": "javisbench.baselines.command:ExternalCommand",
+        "checkout": "javisbench.baselines.checkout:Checkout",
         "hosted": "javisbench.baselines.hosted:Hosted",
     },
     _wrong,
 )
-_OF_A_PROGRAM = ("cascade", "command", "diffusers")
+_OF_A_PROGRAM = ("cascade", "command", "diffusers", "hosted")
 
 
 def models_for(task: Task) -> list[str]:
-    """Names of models that take a task of suites, in the order of the registry; those that cannot be imported are not
-    among them."""
+    """Names of models that take a task of suites: those of the registry in its order, then ids of cards.
+
+    Those that cannot be imported are not among them.
+    """
+    from javisbench.baselines.model_cards import tasks
+    from javisbench.cards import read_cards
+
     found = []
     for name in GENERATORS:
+        if name == "checkout":  # its cards are among the ids
+            continue
         try:
             cls = GENERATORS.get(name)
         except (JavisbenchError, ImportError):
@@ -53,21 +61,24 @@ def models_for(task: Task) -> list[str]:
         if task in cls.tasks:
             found.append(f"{name}:..." if name in _OF_A_PROGRAM else name)
         else:
-            found += [f"{name}:{variant}" for variant, tasks in cls.tasks_by_variant.items() if task in tasks]
-    return [*found, "python:module:Class"]
+            found += [f"{name}:{variant}" for variant, takes in cls.tasks_by_variant.items() if task in takes]
+    cards = read_cards("models")
+    ids = [name for name, card in cards.items() if "run" in card and name not in GENERATORS and task in tasks(card)]
+    return [*found, *ids, "python:module:Class"]
 
 
 def create_generator(spec: str, params: Mapping[str, str] | None = None) -> Generator:
-    """The generator that `spec` names: ``name``, ``name:variant``, ``command:...`` or ``python:module:Class``.
+    """The generator that `spec` names: ``name``, ``name:variant``, ``command:...``, ``python:module:Class`` or a card.
 
     Args:
-        spec: as given to ``--model``.
+        spec: as given to ``--model``; the id of a model card stands for what the card runs.
         params: ``-M`` parameters, values as text.
 
     Raises:
-        UsageError: an unknown name, or a class that is no generator.
+        UsageError: an unknown name, a card of a model that cannot be run (with the reason), or a class that is no
+            generator.
     """
-    name, _, rest = spec.partition(":")
+    name, _, rest = resolved_spec(spec).partition(":")
     if name == "python":
         return _from_python(rest)(None, params)
     if name == "folder":
@@ -75,6 +86,27 @@ def create_generator(spec: str, params: Mapping[str, str] | None = None) -> Gene
     cls = GENERATORS.get(name)
     with GENERATORS.guarded(name, "its constructor"):
         return cls(rest or None, params)
+
+
+def resolved_spec(spec: str) -> str:
+    """`spec` as a generator is named: the id of a card is replaced by what the card runs.
+
+    Raises:
+        UsageError: an unknown name, or a card of a model that cannot be run (with the reason).
+    """
+    from javisbench.baselines.model_cards import aliases, specification
+
+    name = spec.partition(":")[0]
+    if name in GENERATORS or name in ("python", "folder"):
+        return spec
+    found = specification(spec)
+    if found == spec:
+        known = [*GENERATORS, *aliases()]
+        raise UsageError(
+            f"There is no model {spec[:80]!r}.{did_you_mean(name, known)} `javisbench models list` shows all; programs "
+            f"and folders are command:..., python:module:Class and folder:PATH."
+        )
+    return found
 
 
 def defect_of(generator: Generator, doing: str, error: Exception) -> str | None:

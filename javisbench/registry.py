@@ -33,7 +33,9 @@ _REQUIREMENT = re.compile(r"\s*([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence with near matches of `name` (with a leading space), or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    names = list(known)
+    begun = [other for other in names if len(name) > 2 and other.startswith(name) and other != name]
+    close = list(dict.fromkeys([*sorted(begun, key=len), *difflib.get_close_matches(name, names, n=3, cutoff=0.5)]))[:3]
     return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 

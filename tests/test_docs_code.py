@@ -43,6 +43,7 @@ NOT_RUN = {
     r"^(pip|sbatch|torchrun) ": "installs, or starts processes elsewhere",
     r"^PYTHONPATH=": "javisbench's tests of generators run a python: model",
     r"--model (javisdit|diffusers:|cascade:|mm-diffusion)": "needs weights",
+    r"--model (foleycrafter|veo-3\.1|wan2\.5|hosted:)": "needs a checkout of another author, or a service",
     r"\$SLURM": "needs Slurm",
     r"judge:": "asks a model; tests/run/test_judges.py has one",
     r"--engine ray": "needs Ray; tests/run/test_ray.py runs a cluster",
@@ -50,6 +51,7 @@ NOT_RUN = {
     r"leaderboard push .*hub:": "needs a network",
     r"validate-metrics": "minutes of rendering; tests/run/test_trial.py runs trials",
     r"--suite (javisbench|javisbench-mini|landscape)\b": "needs a suite of the hub, or thousands of clips",
+    r"votes import answers-": "answers of people; tests/leaderboard/test_votes_browser.py saves some",
     r"lab-a\.zip|other-model\.zip": "archives of others; docs/three-ways.md packs one",
     r"^javisbench inspect": "tests/leaderboard/test_inspect.py; seconds of matplotlib",
 }
@@ -122,7 +124,7 @@ def make_clips(folder: Path, late: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sandbox(tmp_path_factory: pytest.TempPathFactory, published_suites: Any) -> Path:
     """What pages speak of: clips, prompts, and scored runs of two models."""
     folder = tmp_path_factory.mktemp("docs")
     rows = "".join(
@@ -138,6 +140,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
             clips, suite=str(folder / "my.csv"), metrics=["av_align", "health_*"], slice_by=["mood", "difficulty"],
             name=name, out=folder / "runs" / name / "my",
         )  # fmt: skip
+    votes = "".join(
+        f"sample_{n:04d},mine,theirs,{answer},{voter}\n"
+        for voter, answers in (("ann", "a a b tie"), ("bob", "a b b a"), ("cy", "tie a a b"))
+        for n, answer in enumerate(answers.split())
+    )
+    (folder / "my_votes.csv").write_text("sample,model_a,model_b,winner,voter\n" + votes, encoding="utf-8")
     places = {
         "mine": (
             "RUN",
@@ -153,6 +161,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for target in targets:
             shutil.copytree(folder / "runs" / name / "my", folder / target)
             rename(folder / target, name, target.replace("/", "-"))
+    for name, build in (
+        ("Verse-Bench", published_suites.verse_bench),
+        ("T2AV-Compass", published_suites.t2av_compass),
+    ):
+        (folder / name).mkdir()
+        build(folder / name, False)
     for name in ("my_adapter.py", "my_model.sh", "run_batch.sh"):
         (folder / name).write_text(SCRIPTS[name], encoding="utf-8")
         (folder / name).chmod(0o755)

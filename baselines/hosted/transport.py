@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
@@ -42,7 +42,6 @@ class Answer:
     saved: bool = False
     retry_after_s: float | None = None
     trouble: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passing(self) -> bool:
@@ -112,7 +111,7 @@ def _encrypted(url: str) -> str:
 
 
 def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -> Answer:
-    told = {"retry_after_s": _retry_after_s(headers.get("Retry-After"))}
+    told: dict[str, Any] = {"retry_after_s": _retry_after_s(headers.get("Retry-After"))}
     kind = (headers.get_content_type() or "").lower()
     length = headers.get("Content-Length")
     if target is not None and status == 200 and not kind.endswith("json") and not kind.startswith("text/"):

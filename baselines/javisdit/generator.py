@@ -33,7 +33,7 @@ AnyPipeline: TypeAlias = "V10Pipeline | V01Pipeline | OpenSoraPipeline"
 _WEIGHTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "v1.0": {
         "network": ("javisdit-v1.0-network",),
-        "text_encoder": ("javisdit-v1.0-text-encoder",),
+        "text_encoder": ("javisdit-v1.0-text-encoder-bf16", "javisdit-v1.0-text-encoder"),
         "tokenizer": ("javisdit-v1.0-tokenizer",),
         "video_vae": ("javisdit-v1.0-video-vae",),
         "audio_vae": ("javisdit-audio-vae",),
@@ -116,7 +116,8 @@ class NativeModel(Generator):
         """
         files: dict[str, tuple[Path, ...]] = {}
         for component, path in self._find(weights).items():
-            found = network_files(path) if component in _OWN_NETWORKS[self.version] else library_files(path)
+            own = component in _OWN_NETWORKS[self.version] or path.is_file()
+            found = network_files(path) if own else library_files(path)
             # The text encoder's folder may hold the tokenizer too.
             if found not in files.values():
                 files[component] = found
@@ -151,7 +152,8 @@ class NativeModel(Generator):
         for component, entries in _WEIGHTS[self.version].items():
             path = _first(weights, entries)
             if path is None:
-                missing[entries[-1]] = None
+                # The first that can be fetched: one may be a part of another's file.
+                missing[next(name for name in entries if weights.entry(name).files)] = None
             else:
                 paths[component] = path
         if missing:

@@ -89,7 +89,7 @@ def _of_sound(given: tuple[NDArray[np.float32], int] | None, plan: JavisDiTPlan)
         raise _nothing("a sound")
     audio, rate = given
     plan = _as_long(plan, audio.shape[1] / rate)
-    longest = math.ceil((plan.frames / plan.fps + 1) * rate)
+    longest = math.ceil(float(plan.frames / plan.fps + 1) * rate)
     samples = mono_at(audio[:, :longest], rate, plan.sample_rate)
     return Material(samples=(samples * gain_of(samples)).astype(samples.dtype), makes_sound=False), plan
 
@@ -103,7 +103,7 @@ def _as_long(plan: JavisDiTPlan, seconds: float) -> JavisDiTPlan:
             f"{float(MIN_FRAMES / plan.fps):.3g} s at {float(plan.fps):g} fps.",
             kind="too_short",
         )
-    samples = round(min(frames / plan.fps, seconds) * plan.sample_rate)
+    samples = round(min(float(frames / plan.fps), seconds) * plan.sample_rate)
     asked = Setting(plan.asked.height, plan.asked.width, frames)
     return replace(plan, frames=frames, audio_samples=samples, asked=asked)
 

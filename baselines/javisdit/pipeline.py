@@ -245,8 +245,10 @@ class Pipeline(ABC, Generic[Config]):
 
     def _latent_shapes(self, plan: JavisDiTPlan) -> list[tuple[int, ...]]:
         """Of each stream, without the batch: the picture's first."""
-        place = (plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
-        shapes: list[tuple[int, ...]] = [(self.config.network.video_channels, self._latent_frames(plan.frames), *place)]
+        height, width = plan.height // VAE_STRIDE, plan.width // VAE_STRIDE
+        shapes: list[tuple[int, ...]] = [
+            (self.config.network.video_channels, self._latent_frames(plan.frames), height, width)
+        ]
         if self.sound is not None:
             shapes.append(self.sound.latent_shape(plan.asked.frames / float(plan.fps)))
         return shapes

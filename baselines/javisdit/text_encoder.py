@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from javisbench.baselines.javisdit.checkpoints import from_library, library_module
+from javisbench.baselines.javisdit.wan_text_encoder import wan_text_encoder
 from javisbench.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -54,14 +55,17 @@ def text_encoder(
 
     Args:
         name: the encoder's class in transformers.
-        encoder: its folder.
+        encoder: its folder; or Wan2.1's one file of it.
         tokenizer: the tokenizer's folder.
         length: tokens of a prompt, the end token included.
         device: to compute on.
         dtype: to compute in.
     """
     words = _tokenizer(tokenizer)
-    model = from_library("transformers", name, encoder, dtype).to(device)
+    if encoder.is_file():
+        model = wan_text_encoder(encoder, dtype).to(device)
+    else:
+        model = from_library("transformers", name, encoder, dtype).to(device)
     return lambda prompt: _encode(prompt, words, model, length, device)
 
 

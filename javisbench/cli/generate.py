@@ -123,14 +123,10 @@ def show_dry_run(given: dict[str, Any], scoring: ScoringOptions | None = None) -
 
 
 def _dry_run_lines(found: DryRun) -> Iterator[str]:
-    plan = found.plan
     yield f"{found.model} on {found.suite}, into {found.run}"
     yield f"clips: {found.clips - found.there} to make, {found.there} there already"
-    if plan is not None:
-        yield (
-            f"each: {plan['width']}x{plan['height']} pixels, {plan['frames']} frames at {plan['fps']} fps, "
-            f"{plan['audio_samples']} samples at {plan['sample_rate']} Hz"
-        )
+    if found.each is not None:
+        yield f"each: {found.each}"
     yield from (f"  {note}" for note in found.notes)
     yield f"to fetch: {found.to_fetch.told}"
     for file in found.downloads:

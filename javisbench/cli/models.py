@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from javisbench.cli import names, options, output
-from javisbench.errors import JavisbenchError, UsageError
+from javisbench.errors import JavisbenchError
 
 if TYPE_CHECKING:
     from javisbench.baselines.base import Default, Generator
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _LONGEST_DEFAULT = 80
 
+_WAYS = ("cascade", "checkout", "command", "diffusers", "hosted")
+"""Cards of ways to name a model, which have no plan without one."""
 EPILOG = """\b
 Examples:
   javisbench models list
@@ -39,27 +41,26 @@ def list_(as_json: bool) -> int:
     cards = read_cards("models")
     for notice in (*card_problems("models"), *GENERATORS.notices()):
         output.line(notice, err=True)
-    names = set(GENERATORS)
-    facts = [
-        {**_brief(name, card), "runs_here": "run" in card or name.split("-v")[0] in names}
-        for name, card in cards.items()
-    ]
+    facts = [_brief(name, card) for name, card in cards.items()]
     if as_json:
         output.json_document(facts)
         return 0
     from rich.table import Table
 
     table = Table(box=None)
-    columns = ("id", "title", "family", "parameters", "licence", "status")
-    for heading in ("id", "model", "family", "parameters", "weights' licence", "status"):
+    for heading in ("id", "model", "family", "parameters", "weights' licence", "status", "how to run, or why not"):
         table.add_column(heading, overflow="fold")
     for fact in facts:
-        table.add_row(*(str(fact[column] or "") for column in columns))
+        told = fact["how_to_run"] or f"no: {fact['why_not']}"
+        columns = ("id", "title", "family", "parameters", "licence", "status")
+        table.add_row(*(str(fact[column] or "") for column in columns), told)
     output.console().print(table)
     return 0
 
 
 def _brief(name: str, card: dict[str, Any]) -> dict[str, Any]:
+    from javisbench.baselines.model_cards import how_to_run, tasks, why_not
+
     licences, parameters = card.get("licences", {}), card.get("parameters")
     return {
         "id": name,
@@ -68,6 +69,10 @@ def _brief(name: str, card: dict[str, Any]) -> dict[str, Any]:
         # Programs and scenes have a table of -M parameters under that name, and no weights.
         "parameters": parameters if isinstance(parameters, int) else None,
         "run": card.get("run"),
+        "runs_here": "run" in card,
+        "how_to_run": how_to_run(name, card),
+        "why_not": None if "run" in card else why_not(card),
+        "tasks": list(tasks(card)),
         "licence": licences.get("weights") if isinstance(licences, dict) else None,
         "status": card.get("status"),
     }
@@ -80,20 +85,19 @@ def _brief(name: str, card: dict[str, Any]) -> dict[str, Any]:
 @options.json_option
 def show(model: str, params: tuple[str, ...], suite: str, as_json: bool) -> int:
     """Show a MODEL's card and its plan: native size, frames, rate, downloads, and what differs from the suite."""
+    from javisbench.baselines.model_cards import how_to_run, why_not
     from javisbench.cards import read_cards, suite_cards
     from javisbench.clip import ClipSpec
-    from javisbench.registry import did_you_mean
 
     cards = read_cards("models")
-    card_suite = suite_cards().get(suite)
-    setting = card_suite.setting if card_suite else ClipSpec()
-    spec = _spec(model, cards.get(model, {}))
-    plan, card_id = _plan(spec, params, setting, cards) if spec else (None, model)
-    if card_id not in cards and plan is None:
-        raise UsageError(
-            f"There is no model {model!r}.{did_you_mean(model, cards)} `javisbench models list` shows all."
-        )
-    facts: dict[str, Any] = {**cards.get(card_id, {"id": card_id}), "plan": plan}
+    card_suite = suite_cards().get(suite.partition(":")[0])
+    setting = (card_suite.setting if card_suite else None) or ClipSpec()
+    plan, card_id = _plan(model, params, setting, cards) if _runs(model, cards) else (None, model)
+    card = cards.get(model, cards.get(card_id, {"id": card_id}))
+    if model in cards:
+        told = {"how_to_run": how_to_run(model, card)} if "run" in card else {"why_not": why_not(card)}
+        card = {**card, **told}
+    facts: dict[str, Any] = {**card, "plan": plan}
     if as_json:
         output.json_document(facts, default=str)
         return 0
@@ -101,14 +105,11 @@ def show(model: str, params: tuple[str, ...], suite: str, as_json: bool) -> int:
     return 0
 
 
-def _spec(model: str, card: dict[str, Any]) -> str | None:
-    """What can be given to ``--model`` and planned: the name itself, or the pipeline that its card names."""
-    from javisbench.baselines.registry import GENERATORS
-
-    if model.partition(":")[0] in (*GENERATORS, "python"):
-        return model
-    told = str(card.get("run", "")).partition(" ")[0].rstrip(",")
-    return told if told.startswith("diffusers:") else None
+def _runs(model: str, cards: dict[str, Any]) -> bool:
+    """Whether there is a plan to show: not for cards that cannot be run, nor for the ways to name a model."""
+    if model in cards and "run" not in cards[model]:
+        return False
+    return not (model in cards and model in _WAYS)
 
 
 def _plan(

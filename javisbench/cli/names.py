@@ -20,10 +20,11 @@ def suites() -> Iterable[str]:
 
 
 def models() -> Iterable[str]:
-    """Known generators."""
+    """Known generators, and ids of cards that run."""
+    from javisbench.baselines.model_cards import aliases
     from javisbench.baselines.registry import GENERATORS
 
-    return GENERATORS
+    return dict.fromkeys((*GENERATORS, *aliases()))
 
 
 def metrics() -> Iterable[str]:

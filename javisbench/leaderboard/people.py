@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from javisbench.errors import UsageError
+from javisbench.leaderboard.clips import suite_key
 from javisbench.leaderboard.prompts import prompt_groups
 from javisbench.private import Scrubber
 from javisbench.publish.public import public_model
 from javisbench.results.table import Table
 from javisbench.results.votes.against import agreement_table, agreements, people_with_people
 from javisbench.results.votes.people import Heard, VoterFacts, hear, people_table, title_of, voters_of
-from javisbench.results.votes.record import Votes, votes_of
+from javisbench.results.votes.record import Votes
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
@@ -26,7 +28,6 @@ class People:
 
     Attributes:
         suite: its name.
-        title: for headings: the suite's name where a board has several.
         questions: what was asked, where known.
         overall: strengths by all votes.
         by_aspect: aspect id to strengths by category.
@@ -36,7 +37,6 @@ class People:
     """
 
     suite: str
-    title: str
     questions: tuple[tuple[str, str], ...]
     overall: Table
     by_aspect: Mapping[str, Table]
@@ -45,29 +45,45 @@ class People:
     more_voters: int
 
 
-def people_of(votes: Votes, results: Sequence[StoredResult]) -> list[People]:
-    """What votes say of a board's results, suite by suite; suites without a vote are left out.
+def people_of(votes: Votes, results: Sequence[StoredResult]) -> People | None:
+    """What votes say of a board's results; None where no vote is about them.
 
-    Names of models in votes are made as public as those of the results are.
+    Names of models in votes are made as public as those of the results are, and voters whose names were kept are shown
+    by numbers.
+
+    Raises:
+        UsageError: the votes do not say which suite they are about, and may be about several.
     """
+    votes = _public(votes)
+    heard = [(group, hear(votes, group)) for group in prompt_groups(results)]
+    heard = [(group, own) for group, own in heard if own.votes.votes]
+    if not heard:
+        return None
+    if len(heard) > 1:
+        suites = " and ".join(f"{group[0].suite} ({group[0].suite_hash[:12]})" for group, _ in heard[:2])
+        raise UsageError(
+            f"The file of votes does not say which of these suites it is about: {suites}. Import the votes again with "
+            "--run or --suite, or build a board of one suite."
+        )
+    ((group, own),) = heard
+    return _people(votes, own, group, [result for result in results if suite_key(result) == suite_key(group[0])])
+
+
+def _public(votes: Votes) -> Votes:
     scrub = Scrubber.of_this_machine()
-    names = {name for vote in votes.votes for name in (vote.model_a, vote.model_b)}
-    public = {name: public_model(name, scrub) for name in names}
-    votes = votes_of(
-        votes, (replace(vote, model_a=public[vote.model_a], model_b=public[vote.model_b]) for vote in votes.votes)
+    models = {name for vote in votes.votes for name in (vote.model_a, vote.model_b)}
+    shown = {name: public_model(name, scrub) for name in models}
+    voters = {vote.voter: vote.voter for vote in votes.votes}
+    if votes.names == "kept":
+        voters = {name: name and f"voter {number}" for number, name in enumerate(sorted(voters), start=1)}
+    return replace(
+        votes,
+        votes=tuple(
+            replace(vote, model_a=shown[vote.model_a], model_b=shown[vote.model_b], voter=voters[vote.voter])
+            for vote in votes.votes
+        ),
+        left_out={scrub.text(why): count for why, count in votes.left_out.items()},
     )
-    found = []
-    for group in prompt_groups(results):
-        heard = hear(votes, group)
-        if heard.votes.votes:
-            found.append(_people(votes, heard, group, [r for r in results if _same_prompts(r, group[0])]))
-    if len(found) > 1:
-        found = [replace(one, title=f"{one.title}: {one.suite}") for one in found]
-    return found
-
-
-def _same_prompts(one: StoredResult, other: StoredResult) -> bool:
-    return (one.suite, one.suite_hash) == (other.suite, other.suite_hash)
 
 
 def _people(votes: Votes, heard: Heard, group: Sequence[StoredResult], results: Sequence[StoredResult]) -> People:
@@ -76,7 +92,6 @@ def _people(votes: Votes, heard: Heard, group: Sequence[StoredResult], results: 
     voters = voters_of(heard.votes.votes).voters
     return People(
         suite=group[0].suite,
-        title="What people say",
         questions=tuple((name, text) for name, text in votes.questions.items() if name in heard.votes.asked),
         overall=_keyed(people_table(heard), keys),
         by_aspect={name: table for name, table in by_aspect.items() if table.groups},

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from javisbench.own_aspects import joined
-from javisbench.results.cell import EMPTY, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
+from javisbench.results.cell import EMPTY, NOT_COUNTED, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
 from javisbench.results.checks import checks_of
 from javisbench.results.missing import missing_lines
 from javisbench.results.rankability import MIN_N_TO_RANK, Comparison, comparison, rankable, weights_behind
+from javisbench.tasks import TASKS
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
@@ -488,9 +489,8 @@ def _remarks(result: StoredResult, metrics: Sequence[str]) -> Iterator[str]:
         told = []
         if cell.not_applicable:
             kinds = Counter(row.kind for row in result.not_applicable if row.metric == metric_id)
-            words = ", ".join(
-                f"{count:,} {metric.not_applicable.get(kind, kind)}" for kind, count in kinds.most_common()
-            )
+            known = {**NOT_COUNTED, **metric.not_applicable}
+            words = ", ".join(f"{count:,} {known.get(kind, kind)}" for kind, count in kinds.most_common())
             clips = cell.n + cell.not_applicable
             told.append(
                 f"not applicable to {cell.not_applicable:,} of {clips:,} clips" + (f" ({words})" if words else "")
@@ -545,6 +545,11 @@ def _caveats(metrics: Collection[str], results: Sequence[StoredResult]) -> list[
 def _notes(table: Table, results: Sequence[StoredResult]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
+    for task in dict.fromkeys(result.task for result in results):
+        facts = TASKS[task]
+        if not facts.makes_both:
+            given, made = ("sound", "picture") if facts.makes_picture else ("picture", "sound")
+            notes.append(f"The {given} is the suite's ({facts.title}): the models made the {made} alone.")
     if any(cell.ci_low is not None for _, cell in cells):
         notes.append("Brackets: 95 % intervals of the sampling noise at this n.")
     if any(cell.place for _, cell in cells):

@@ -9,7 +9,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,8 @@ class DryRun:
         suite: its name.
         clips: how many clips it comes to.
         there: how many of them are made.
-        plan: size, frames and rates of a clip; None when they are not known before the model is here.
+        each: what is made of a sample, in words; None when it is not known before the model is here.
+        plan: size, frames and rates of a clip; 0 for a stream that the suite gives; None likewise.
         notes: how that differs from what the suite asks, or why it is not known.
         downloads: the model's files.
         memory: a lower bound for the device.
@@ -91,6 +92,7 @@ class DryRun:
     suite: str
     clips: int
     there: int
+    each: str | None
     plan: Mapping[str, Any] | None
     notes: Sequence[str]
     downloads: Sequence[Download]
@@ -146,6 +148,7 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
         suite=job.suite.name,
         clips=clips,
         there=len(made),
+        each=None if plan is None else job.each(plan),
         plan=None if plan is None else {**asdict(plan), "fps": str(plan.fps), "notes": list(plan.notes)},
         notes=notes,
         downloads=downloads(job.generator, store),
@@ -226,6 +229,11 @@ def _planned(job: GenerationJob) -> tuple[Plan | None, list[str]]:
         if error.kind != "import":
             raise
         return None, [f"not known: {error.sentence}"]
+    facts = job.suite.task_facts
+    if not facts.makes_picture:
+        plan = replace(plan, width=0, height=0, frames=0)
+    if not facts.makes_sound:
+        plan = replace(plan, audio_samples=0)
     return plan, list(plan.notes)
 
 

@@ -55,7 +55,7 @@ class GenerationJob:
             UsageError: an unknown model or parameter.
             GenerationError: model and suite do not fit.
         """
-        from javisbench.baselines.registry import create_generator
+        from javisbench.baselines.registry import create_generator, resolved_spec
         from javisbench.run.generate import check_suite
         from javisbench.run.given import check_given
 
@@ -63,7 +63,8 @@ class GenerationJob:
         check_suite(generator, suite, settings.repeats)
         check_given(suite)
         identity = {
-            "model": generator.key_name(model),
+            # A card's id and what it stands for are one model.
+            "model": generator.key_name(resolved_spec(model)),
             "card": generator.card_id,
             "parameters": dict(generator.resolved()),
         }
@@ -88,7 +89,7 @@ class GenerationJob:
             settings = replace(settings, device=pick_device(settings.device))
         with naming_package(self.generator, "plan"):
             plan = self.generator.plan(self.suite.setting_to_make)
-        progress.say(f"Generating {self.suite.name} with {self.model['name']}: {self._made(plan)}")
+        progress.say(f"Generating {self.suite.name} with {self.model['name']}: {self.each(plan)}")
         if self.suite.setting is None:
             progress.say(f"  {self.suite.name} states no size, rates or length: the model was asked for JavisBench's")
         for note in (*check_given(self.suite), *plan.notes):
@@ -107,7 +108,7 @@ class GenerationJob:
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
 
-    def _made(self, plan: Plan) -> str:
+    def each(self, plan: Plan) -> str:
         """What is made of each sample, in words."""
         facts = self.suite.task_facts
         picture = f"{plan.width}x{plan.height} pixels, {plan.frames} frames at {plan.fps} fps"

@@ -13,6 +13,7 @@ import json
 import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -88,6 +89,12 @@ class Words:
     questions: str
     schema: Mapping[str, Any]
 
+    @cached_property
+    def digest(self) -> str:
+        """A hash over all of it."""
+        parts = [self.rules, self.prompt, self.questions, self.schema]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
 
 def words_of(questions: Sequence[Question], card: QuestionSet, prompt: str) -> Words:
     """What is said to a judge besides the clip."""
@@ -157,8 +164,7 @@ def answer_key(
         settings.model, settings.revision, settings.structure, settings.temperature, settings.max_tokens,
         _seed(settings, repeat, attempt),
     ]  # fmt: skip
-    parts = ["javisbench-answer-1", words.rules, words.prompt, words.questions, words.schema, sampling, content,
-             list(view), repeat, attempt]  # fmt: skip
+    parts = ["javisbench-answer-1", words.digest, sampling, content, list(view), repeat, attempt]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -281,17 +281,13 @@ def hunyuan15() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def kandinsky5_image() -> dict[str, Any]:
-    return kandinsky5(visual_cond=True)
-
-
-def kandinsky5(visual_cond: bool = False) -> dict[str, Any]:
+def kandinsky5() -> dict[str, Any]:
     from diffusers import Kandinsky5Transformer3DModel
 
     return {
         "transformer": Kandinsky5Transformer3DModel(
             in_visual_dim=4, out_visual_dim=4, in_text_dim=16, in_text_dim2=16, time_dim=16, model_dim=16, ff_dim=32,
-            num_text_blocks=1, num_visual_blocks=1, axes_dims=(2, 2, 4), visual_cond=visual_cond,
+            num_text_blocks=1, num_visual_blocks=1, axes_dims=(2, 2, 4),
         ),
         "vae": hunyuan_vae(),
         "text_encoder": qwen(),
@@ -575,7 +571,6 @@ COMPONENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "EasyAnimatePipeline": easyanimate,
     "HeliosPipeline": helios,
     "HeliosPyramidPipeline": helios_pyramid,
-    "Kandinsky5I2VPipeline": kandinsky5_image,
     "SanaImageToVideoPipeline": sana,
     "HunyuanVideo15Pipeline": hunyuan15,
     "HunyuanVideoPipeline": hunyuan,

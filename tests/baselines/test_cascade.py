@@ -210,7 +210,7 @@ def test_plans_that_a_stage_refuses_name_it(tiny_suite: Suite, tmp_path: Path) -
 
 
 def test_models_of_another_kind_are_refused(tiny_suite: Suite) -> None:
-    for pair in ({"t2v": "T2A", "v2a": "V2A"}, {"t2v": "T2V", "v2a": "T2A"}, {"t2v": "T2V", "v2a": "procedural"}):
+    for pair in ({"t2v": "T2A", "v2a": "V2A"}, {"t2v": "T2V", "v2a": "T2A"}, {"t2a": "T2A", "a2v": "procedural"}):
         with pytest.raises(GenerationError, match="cannot be a"):
             Cascade(spec(**pair).removeprefix("cascade:")).plan(tiny_suite.setting)
 

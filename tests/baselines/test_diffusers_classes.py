@@ -137,7 +137,9 @@ def test_signatures_of_all_classes() -> None:
     """Imports every pipeline."""
     import diffusers
 
-    public = {name for name in dir(diffusers) if name.endswith("Pipeline")}
+    found = {name: getattr(diffusers, name) for name in dir(diffusers) if name.endswith("Pipeline")}
+    # What needs a package that is not here is a stand-in.
+    public = {name for name, kind in found.items() if "dummy" not in kind.__module__}
     same_as_imported(tuple(sorted(public & set(class_names()))))
     # Pipelines of blocks have no signature: a call takes whatever its blocks take.
     left = {name for name in public - set(class_names()) if not name.endswith("ModularPipeline")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import sys
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 import javisbench
-from javisbench.baselines.mm_diffusion import MMDiffusion
+from javisbench.baselines.mm_diffusion import ADAPTER, MMDiffusion
 from javisbench.clip import ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, MissingWeightsError, UsageError
@@ -117,7 +118,13 @@ def generate(checkout: Path, out: Path, settings: GenerateSettings | None = None
 @pytest.fixture
 def adapter(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[dict[str, Any]]]]:
     """The adapter's program in this process: requests in, answers out."""
-    from javisbench.baselines import mm_diffusion_adapter
+    # The program finds its neighbours by the folder that it stands in.
+    monkeypatch.syspath_prepend(ADAPTER.parent)
+    spec = importlib.util.spec_from_file_location("mm_diffusion_recipe", ADAPTER)
+    assert spec is not None and spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    monkeypatch.chdir(checkout)
 
     def ask(*requests: dict[str, Any]) -> list[dict[str, Any]]:
         models = checkout / "models"
@@ -128,7 +135,7 @@ def adapter(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(json.dumps(request) + "\n" for request in requests)))
         monkeypatch.setattr(sys, "stdout", answers)
         with torch.random.fork_rng():
-            mm_diffusion_adapter.main()
+            program.serve(program.load)
         return [json.loads(line) for line in answers.getvalue().splitlines()]
 
     yield ask
@@ -141,7 +148,7 @@ def test_any_number_of_clips_is_made_though_the_sampler_fails_with_one_row(
     adapter: Callable[..., list[dict[str, Any]]], tmp_path: Path, count: int
 ) -> None:
     requests = [{"id": f"s{n}", "seed": 7 + n, "output": str(tmp_path / f"s{n}")} for n in range(count)]
-    assert adapter(*requests) == [{"id": f"s{n}", "status": "ok"} for n in range(count)]
+    assert adapter(*requests) == [{"id": f"s{n}", "status": "ok", "info": {}} for n in range(count)]
     clips = [read_clip(tmp_path / f"s{n}.mp4") for n in range(count)]
     assert [clip.frames.shape for clip in clips] == [(16, 256, 256, 3)] * count
     assert all((tmp_path / f"s{n}.wav").stat().st_size == 44 + 2 * 25600 for n in range(count))

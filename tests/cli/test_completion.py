@@ -96,7 +96,7 @@ def test_help_lists_options_under_headings_and_none_is_lost(capsys: pytest.Captu
     assert run(["eval", "--help"]) == 0
     text = capsys.readouterr().out
     headings = [line[:-1] for line in text.splitlines() if line and not line.startswith(" ") and line.endswith(":")]
-    assert headings[:5] == ["What", "Clips to make", "Scores", "Machine", "Output"]
+    assert headings[:6] == ["What", "Clips to make", "Scores", "Judges", "Machine", "Output"]
     assert "More" not in headings
     for parameter in command.params:
         assert any(f"  {option}" in text for option in parameter.opts), parameter.name

@@ -98,6 +98,71 @@ def _read_pairs(folder: Path) -> Read:
     return read
 
 
+def _votes_elsewhere_files(folder: Path) -> dict[str, bytes]:
+    arena = [
+        "question_id,model_a,model_b,winner,judge",
+        "s1,X,Y,model_a,ann",
+        "s1,X,Y,tie (bothbad),bob",
+        "s2,Y,Z,b,cy",
+    ]
+    ratings = [{"sample": "s1", "model": m, "rating": r, "voter": "ann"} for m, r in (("X", 3), ("Y", 4.5), ("Z", 1))]
+    vbench = [{"prompt_en": "a dog", "videos": {"X": "d-0.mp4"}, "human_anno": {"X": {"Y": 0.5}, "Y": {"X": 0.5}}}]
+    page = ["page,pair,question,answer,voter", "0123,p001,overall,1,ann", "0123,p002,overall,bad,ann"]
+    return {
+        "arena.csv": "\n".join(arena).encode(),
+        "ratings.jsonl": "\n".join(map(json.dumps, ratings)).encode(),
+        "color.json": json.dumps(vbench).encode(),
+        "answers.csv": "\n".join(page).encode(),
+    }
+
+
+def _read_votes_elsewhere(folder: Path) -> Read:
+    from javisbench.results.votes.imported import ImportOptions, import_votes
+    from javisbench.results.votes.page_key import PageKey, PagePair
+    from javisbench.results.votes.people import hear, people_table, voters_of
+    from javisbench.results.votes.record import load_votes, save_votes
+
+    pairs = {f"p00{n}": PagePair(f"s{n}", 0, "X", "Y") for n in (1, 2)}
+    options = ImportOptions(keys={"0123": PageKey("0123", "", "", {}, pairs)}, salt=b"salt")
+
+    def read(path: Path) -> object:
+        found = import_votes([path], options).votes
+        save_votes(found, folder / "votes.jsonl")
+        voters_of(load_votes(folder / "votes.jsonl").votes)
+        return people_table(hear(found))
+
+    return read
+
+
+def _votes_files(folder: Path) -> dict[str, bytes]:
+    head = {
+        "kind": "javisbench-votes", "schema": 1, "votes": 3, "suite": "demo", "suite_hash": "h", "names": "pseudonyms",
+        "questions": {"overall": "Which?"}, "left_out": {"no answer": 2}, "notices": ["n"], "version": "0.2.0",
+        "sources": [{"file": "v.csv", "sha256": "0" * 64, "form": "pairs", "rows": 5, "votes": 3}],
+    }  # fmt: skip
+    rows = [{"sample_id": "s1", "a": "X", "b": "Y", "vote": vote, "voter": f"v-{vote}"} for vote in ("a", "tie", "bad")]
+    return {"votes.jsonl": "\n".join(map(json.dumps, [head, *rows])).encode() + b"\n"}
+
+
+def _read_votes(folder: Path) -> Read:
+    from javisbench.results.votes.people import hear, people_table
+    from javisbench.results.votes.record import load_votes
+
+    return lambda path: people_table(hear(load_votes(path)))
+
+
+def _votes_key_files(folder: Path) -> dict[str, bytes]:
+    pairs = {"p001": {"sample_id": "s1", "repeat": 0, "left": "X", "right": "Y"}}
+    facts = {"kind": "javisbench-votes-key", "schema": 1, "page": "0123", "suite": "demo", "suite_hash": "h"}
+    return {"page-key.json": json.dumps({**facts, "questions": {"overall": "Which?"}, "pairs": pairs}).encode()}
+
+
+def _read_votes_key(folder: Path) -> Read:
+    from javisbench.results.votes.page_key import load_key
+
+    return load_key
+
+
 def _cascade_files(folder: Path) -> dict[str, bytes]:
     words = (
         't2v = "procedural"',
@@ -523,6 +588,9 @@ TARGETS: dict[str, Target] = {
         Target("suite csv", _suite_files, _read_suite, mutate.text),
         Target("suite jsonl", _jsonl_files, _read_suite, mutate.json_lines),
         Target("pairs csv", _pairs_files, _read_pairs, mutate.text),
+        Target("votes elsewhere", _votes_elsewhere_files, _read_votes_elsewhere, mutate.text),
+        Target("votes", _votes_files, _read_votes, mutate.json_lines),
+        Target("votes key", _votes_key_files, _read_votes_key, mutate.json_text),
         Target("cascade toml", _cascade_files, _read_cascade, mutate.text),
         Target("model config toml", _config_files, _read_config, mutate.text),
         Target("summary", _run_file("summary.json"), _read_run, mutate.json_text, cost=4),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+
+if TYPE_CHECKING:
+    from javisbench.results.votes.record import Votes
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +39,27 @@ def _webm(path: Path) -> None:
         container.mux(track.encode(None))
 
 
+def _votes() -> Votes:
+    """Of eleven voters on three models, which like the later one better; one is hostile."""
+    from javisbench.results.votes.record import Vote, Votes
+
+    models = ("Alpha", HOSTILE_NAME, "Gamma")
+    answers = ("a", "b", "b", "tie", "b", "bad", "a")
+    votes = [
+        Vote(f"sample_{i:04d}", 0, *two, answers[(3 * i + 5 * voter + place) % 7], f"<b>v-{voter}</b>")
+        for i in range(20)
+        for voter in range(11)
+        for place, two in enumerate(combinations(models, 2))
+        if (i + voter) % 4 == 0
+    ]
+    return Votes(tuple(votes), "demo", "hash-of-demo", names="kept")
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path, synthetic_runs: ModuleType) -> Path:
     """A site with every case: several models, protocols, stand-ins, n = 2, failures, hostile text, clips, plots."""
     from javisbench.leaderboard.build import SiteOptions, build_site
+    from javisbench.results.votes.record import save_votes
 
     root = tmp_path_factory.mktemp("leaderboard")
     metrics = ("fvd", "javis_score", "av_align", "health_silence")
@@ -87,7 +108,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path, synthetic_r
         _webm(runs[2] / "clips" / "sample_0001.webm")
         shutil.copy(clips_fake / "sample_0001.wav", runs[2] / "clips")
         (runs[0] / "clips" / "sample_0002.mp4").symlink_to("/etc/passwd")
-        build_site(runs, root / "site", SiteOptions(title="Test <board>", clips="all", plots=True))
+        save_votes(_votes(), root / "votes.jsonl")
+        options = SiteOptions(title="Test <board>", clips="all", plots=True, votes=root / "votes.jsonl")
+        build_site(runs, root / "site", options)
     return root / "site"
 
 

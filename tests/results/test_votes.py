@@ -190,6 +190,22 @@ def test_voters_have_pseudonyms_that_need_the_secret(tmp_path):
     assert names.isdisjoint(vote.voter for vote in imported(tmp_path / "v.csv", ARENA, salt=b"other").votes.votes)
 
 
+def test_votes_are_added_to_earlier_ones(tmp_path):
+    earlier = imported(tmp_path / "v.csv", ARENA + "s3,X,X,a,dy,English\n", salt=b"secret").votes
+    save_votes(earlier, tmp_path / "votes.jsonl")
+    (tmp_path / "more.csv").write_text("sample,model_a,model_b,winner,voter\ns1,X,Y,a,ann\ns9,X,Y,b,ann\n")
+    found = import_votes([tmp_path / "votes.jsonl", tmp_path / "more.csv"], ImportOptions(salt=b"secret")).votes
+    assert found.votes[:4] == earlier.votes and found.votes[4].sample_id == "s9"
+    assert found.left_out == {
+        "a model against itself": 1,
+        "a second vote of one person on one pair that says the same": 1,
+    }
+    assert [source["form"] for source in found.sources] == ["votes", "pairs"] and found.names == "pseudonyms"
+    save_votes(replace(earlier, names="kept"), tmp_path / "votes.jsonl")
+    again = import_votes([tmp_path / "votes.jsonl"], ImportOptions(salt=b"secret")).votes
+    assert again.names == "kept", "what was not pseudonymous does not become so"
+
+
 def test_the_same_file_twice_is_read_once(tmp_path):
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("sample,model_a,model_b,winner\ns1,X,Y,a\n")
@@ -281,6 +297,16 @@ def test_votes_on_what_is_not_there_are_left_out(tmp_path, runs):
         "Beta has no such clip": 1,
     }
     assert (found.votes.suite, found.votes.suite_hash) == ("demo", "hash-of-demo")
+
+
+def test_of_a_summary_alone_the_model_is_known(tmp_path, runs):
+    results = [load_result(path / "summary.json") for path in runs]
+    text = "sample,model_a,model_b,winner\nsample_0001,Alpha,Beta,a\nsample_0001,Alpha,Delta,a\n"
+    found = imported(tmp_path / "v.csv", text, Known.of_runs(results))
+    assert len(found.votes.votes) == 1 and list(found.votes.left_out) == [
+        "no run of the model 'Delta'. Did you mean 'Beta'?"
+    ]
+    assert len(hear(found.votes, results).votes.votes) == 1
 
 
 def test_votes_of_another_suite_or_model_do_not_count(runs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import re
 import shutil
 import struct
@@ -18,16 +19,19 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 import javisbench
 from javisbench.api import Result
 from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
+from javisbench.baselines.registry import create_generator
 from javisbench.cli import run as cli
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, MediaError, RunError, SuiteError, UsageError
 from javisbench.media import read_clip, write_clip
-from javisbench.media.given import read_image
+from javisbench.media.process import Worker
+from javisbench.media.source import DecodeLimits
 from javisbench.metrics.base import Distance, SetMetric, needed_features
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec, StreamEncoder
@@ -39,7 +43,9 @@ from javisbench.protocol import V2, Protocol
 from javisbench.results.compare import compare
 from javisbench.results.rankability import comparison
 from javisbench.results.run_folder import load_result
-from javisbench.run.generate import GenerateSettings
+from javisbench.run.cluster.making import Maker, Making
+from javisbench.run.generate import GenerateSettings, MadeFiles
+from javisbench.run.given import given_problems
 from javisbench.suite import Suite, load_suite, read_suite
 from javisbench.tasks import ALL_TASKS, BOTH_MADE
 
@@ -188,6 +194,7 @@ def test_archives_and_boards_hold_with_sounds_alone(two: Two, tmp_path: Path) ->
     assert cli(["submit", "verify", str(tmp_path / "a.zip")]) == 0
     assert cli(["leaderboard", "build", *runs, "--out", str(tmp_path / "site"), "--clips", "all"]) == 0
     board = (tmp_path / "site/index.html").read_text()
+    assert board.count("The picture is the suite&#39;s (video to sound): the models made the sound alone.") == 1
     assert 'data-metric="av_align"' in board and 'data-metric="fvd"' not in board
     assert [path.name for path in (tmp_path / "site").rglob("*.wav")].count("c0.wav") == 2
 
@@ -308,8 +315,6 @@ def test_a_model_makes_pictures_for_the_suites_sounds(sounds: Path, pictures: Pa
 
 
 def test_a_model_continues_an_image(tmp_path: Path) -> None:
-    from PIL import Image
-
     picture = np.random.default_rng(1).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(picture).save(tmp_path / "a.png")
     result = javisbench.evaluate(
@@ -449,6 +454,22 @@ def test_what_a_suite_says_of_itself_is_checked(text: str, reason: str, dubbing:
     assert reason in " ".join([caught.value.message, *caught.value.details])
 
 
+def test_a_folder_of_videos_is_a_suite_without_a_table(pictures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(pictures / "suite/videos", tmp_path / "night")
+    (folder / "c1.txt").write_text("a dog barks")
+    (folder / "suite.toml").write_text('task = "v2a"')
+    suite = load_suite(str(folder))
+    assert [(s.id, s.text, s.video) for s in suite] == [
+        ("c0", "", folder / "c0.mp4"),
+        ("c1", "a dog barks", folder / "c1.mp4"),
+        ("c2", "", folder / "c2.mp4"),
+    ]
+    (folder / "c3.mp4").symlink_to(pictures / "made/clips/c0.mp4")
+    with pytest.raises(SuiteError) as caught:
+        load_suite(str(folder))
+    assert re.search("^c3: .*column video: 'c3.mp4' leaves the suite's folder", caught.value.details[0])
+
+
 def test_conditions_in_a_suite_of_prompts_are_told_and_not_given(dubbing: Path) -> None:
     dubbing.with_suffix(".toml").unlink()
     suite = load_suite(str(dubbing))
@@ -456,28 +477,71 @@ def test_conditions_in_a_suite_of_prompts_are_told_and_not_given(dubbing: Path) 
     assert any("column video: not given to models" in warning for warning in suite.warnings)
 
 
+def test_doctor_and_dry_runs_know_what_is_made(dubbing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["eval", "--suite", str(dubbing), "--model", "procedural", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "each: sound at 16000 Hz for the suite's videos, as long as these" in told
+    assert "pictures" not in told and "fvd" not in told
+    assert cli(["doctor", str(dubbing), "--sample", "0"]) == 0
+    assert "video to sound: all video files are there" in capsys.readouterr().out
+    (dubbing.parent / "videos/c1.mp4").unlink()
+    cli(["doctor", str(dubbing), "--sample", "0"])
+    assert "1 of 3 video files cannot be given (not_found): c1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_validate_reads_images_and_sounds(kind: str, pictures: Path, tmp_path: Path) -> None:
+    sound = (pictures / "made/clips/c0.wav").read_bytes()
+    (tmp_path / "good.wav").write_bytes(sound)
+    (tmp_path / "bad.wav").write_bytes(sound[: len(sound) // 2])
+    small = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(small, "PNG")
+    (tmp_path / "good.png").write_bytes(small.getvalue())
+    (tmp_path / "bad.png").write_bytes(small.getvalue()[:60])
+    task, suffix = {"image": ("i2av", "png"), "audio": ("a2v", "wav")}[kind]
+    suite = own_suite(tmp_path, task, kind, {"a": f"good.{suffix}", "b": f"bad.{suffix}"})
+    (problem,) = given_problems(load_suite(str(suite)))
+    assert (problem.row, problem.column) == (2, kind)
+    assert "bad" in problem.reason
+
+
+def test_machines_of_a_cluster_make_sounds_alone(dubbing: Path) -> None:
+    """What an actor does with its requests; tests/run/test_ray.py runs a cluster."""
+    suite = load_suite(str(dubbing))
+    maker = Maker(Making("procedural", {}, (), None, "cpu", "auto", "native", suite.setting_to_make, None))
+    plan = create_generator("procedural").plan(suite.setting_to_make)
+    sample = suite.samples[0]
+    request = Request(sample, 0, 0, 1, plan, sample.prompts, Conditions.of(sample, "v2a"), "v2a")
+    (made,) = maker(pickle.loads(pickle.dumps([request])))  # noqa: S301 - as Ray sends it
+    assert isinstance(made, MadeFiles)
+    assert list(made.files) == [".wav"]
+
+
 # The files themselves
 
 
-def test_images_are_read_as_they_are_shown(tmp_path: Path) -> None:
-    from PIL import Image
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    one = Worker(DecodeLimits())
+    yield one
+    one.end()
 
+
+def test_images_are_read_as_they_are_shown(worker: Worker, tmp_path: Path) -> None:
     picture = np.zeros((20, 30, 3), np.uint8)
     picture[:10, :10] = (200, 50, 0)
     turned = Image.Exif()
     turned[0x0112] = 6  # to be turned clockwise by a quarter
     Image.fromarray(picture).save(tmp_path / "turned.png", exif=turned)
-    assert np.array_equal(read_image(tmp_path / "turned.png"), np.rot90(picture, -1))
+    assert np.array_equal(worker.image(tmp_path / "turned.png"), np.rot90(picture, -1))
     clear = np.dstack([picture, np.full((20, 30), 0, np.uint8)])
     Image.fromarray(clear).save(tmp_path / "clear.webp", lossless=True)
-    assert (read_image(tmp_path / "clear.webp") == 255).all()
+    assert (worker.image(tmp_path / "clear.webp") == 255).all()
     Image.fromarray(picture).convert("L").save(tmp_path / "grey.jpg")
-    assert read_image(tmp_path / "grey.jpg").shape == (20, 30, 3)
+    assert worker.image(tmp_path / "grey.jpg").shape == (20, 30, 3)
 
 
-def test_images_that_are_none_are_refused(tmp_path: Path) -> None:
-    from PIL import Image
-
+def test_images_that_are_none_are_refused(worker: Worker, tmp_path: Path) -> None:
     small = io.BytesIO()
     Image.new("RGB", (4, 4)).save(small, "PNG")
     huge = bytearray(small.getvalue())
@@ -499,10 +563,10 @@ def test_images_that_are_none_are_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / "a.png").write_bytes(data)
         with pytest.raises(MediaError) as caught:
-            read_image(tmp_path / "a.png")
+            worker.image(tmp_path / "a.png")
         assert caught.value.kind == kind
     with pytest.raises(MediaError, match="no such file"):
-        read_image(tmp_path / "b.png")
+        worker.image(tmp_path / "b.png")
 
 
 def test_metric_cards_say_for_which_tasks_they_mean_something() -> None:

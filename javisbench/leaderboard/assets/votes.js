@@ -218,8 +218,11 @@ const javisbench = (function () {
     return broken(k) || passes[k] || heard[k] >= HEARD_S;
   }
 
+  // Who has answered before has heard both, and may think again.
   function ready() {
-    return clips.length === 2 && known(0) && known(1) && !(broken(0) || broken(1));
+    const earlier = state.answers[itemKey(current)];
+    const heardBoth = (earlier && earlier.answer !== "skip") || (known(0) && known(1));
+    return clips.length === 2 && heardBoth && !(broken(0) || broken(1));
   }
 
   function showAnswers() {
@@ -235,7 +238,7 @@ const javisbench = (function () {
     const missing = [0, 1].filter((k) => !known(k)).map((k) => k + 1);
     by("hint").textContent = lost.length
       ? "Clip " + lost.join(" and ") + " cannot be played by this browser: skip the pair."
-      : missing.length
+      : missing.length && !ready()
         ? "Listen to clip " + missing.join(" and clip ") + " first."
         : "";
   }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import UsageError
+from javisbench.metrics.encoders.judge_view import SAMPLE_RATE
 from javisbench.run.judging.judge import RejectedError, Reply
 from javisbench.text import printable
 
@@ -95,8 +96,8 @@ class LocalModel:
     def _answer(self, inquiry: Inquiry) -> Reply:
         import torch
 
-        if any(part.kind == "sound" for part in inquiry.parts) and not self._hears():
-            raise RejectedError("this model does not take sound (say so in the protocol: judge:SET.sound=false)")
+        if any(part.kind == "sound" for part in inquiry.parts):
+            self._check_hearing()
         messages = [
             {"role": "system", "content": [{"type": "text", "text": inquiry.rules}]},
             {"role": "user", "content": [_content(part) for part in inquiry.parts]},
@@ -116,8 +117,15 @@ class LocalModel:
         finish = "length" if len(tokens) >= own.max_tokens else "stop"
         return Reply(str(text), "", finish, self._folder.name, length, len(tokens))
 
-    def _hears(self) -> bool:
-        return getattr(self._processor, "feature_extractor", None) is not None
+    def _check_hearing(self) -> None:
+        """Raise `RejectedError` where the model takes no sound, or takes it at another rate than judges are sent."""
+        extractors = (getattr(self._processor, name, None) for name in ("feature_extractor", "audio_processor"))
+        extractor = next((found for found in extractors if found is not None), None)
+        if extractor is None:
+            raise RejectedError("this model does not take sound (say so in the protocol: judge:SET.sound=false)")
+        rate = getattr(extractor, "sampling_rate", SAMPLE_RATE)
+        if rate != SAMPLE_RATE:
+            raise RejectedError(f"this model takes sound at {rate} Hz, and judges are sent {SAMPLE_RATE} Hz")
 
 
 def _content(part: Part) -> dict[str, Any]:

@@ -10,16 +10,20 @@ clips in one batch would depend on each other.
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import random
-import sys
 import wave
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    import argparse
+
+    from javisbench.baselines.recipes.serving import Make, NonFiniteError, serve
+else:
+    from serving import NonFiniteError, serve
 
 BASE: dict[str, Any] = {
     "video_size": [16, 3, 64, 64],
@@ -53,11 +57,6 @@ LARGE: dict[str, Any] = {
 }
 FPS, RATE = 10, 16000
 ROWS = 2
-KINDS = {"NonFiniteError": "non_finite", "OutOfMemoryError": "out_of_memory"}
-
-
-class NonFiniteError(Exception):
-    """The model made values that are no numbers."""
 
 
 class Sampler:
@@ -113,31 +112,11 @@ class Sampler:
             file.writeframes((samples.clamp(-1, 1) * 32767).round().to(torch.int16).cpu().numpy().tobytes())
 
 
-def answer_of(sampler: Sampler, request: dict[str, Any]) -> dict[str, Any]:
-    """Make a request's clip; whatever the checkout raises, the clip failed and the next one may not."""
-    try:
-        sampler.make(request["seed"], request["output"])
-    except Exception as error:  # noqa: BLE001 - the original raises plain exceptions
-        kind = KINDS.get(type(error).__name__, "exception")
-        message = f"{type(error).__name__}: {error}"
-        return {"id": request["id"], "status": "failed", "kind": kind, "message": message}
-    return {"id": request["id"], "status": "ok"}
-
-
-def main() -> None:
-    """Answer requests until there are no more."""
-    parser = argparse.ArgumentParser()
-    for name in ("--repo", "--base", "--large"):
-        parser.add_argument(name, required=True)
-    arguments = parser.parse_args()
-    # Its folder holds modules of javisbench, which the checkout must not find under their short names.
-    sys.path[0] = arguments.repo
-    answers, sys.stdout = sys.stdout, sys.stderr
-    sampler = Sampler(arguments.base, arguments.large)
-    for line in sys.stdin:
-        answers.write(json.dumps(answer_of(sampler, json.loads(line))) + "\n")
-        answers.flush()
+def load(options: argparse.Namespace) -> Make:
+    """Both models; the checkpoints are ``--base`` and ``--large``."""
+    sampler = Sampler(options.base, options.large)
+    return lambda request: sampler.make(request["seed"], request["output"])
 
 
 if __name__ == "__main__":
-    main()
+    serve(load)
