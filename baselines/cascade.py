@@ -75,10 +75,12 @@ class Cascade(Generator):
     """Two stages; the first one's clip conditions the second, or both follow the prompt alone.
 
     For every batch all clips of the first stage are made, its memory is freed, then the second stage is loaded.
+    Programs are kept.
 
     Args:
         variant: ``ROLE=MODEL,ROLE=MODEL``, or a TOML file with the same keys and, optionally, a table ``[params]``.
-        params: ``ROLE.NAME=value`` for a stage's own parameters; ``keep_loaded=true`` keeps both stages in memory.
+        params: ``ROLE.NAME=value`` for a stage's own parameters; ``keep_loaded=true`` keeps both stages in memory,
+            ``false`` neither. Without it programs (``command:``, checkouts) are kept, whose start is paid once a suite.
 
     Raises:
         UsageError: no such pair of stages, or an unknown model or parameter.
@@ -91,7 +93,8 @@ class Cascade(Generator):
         super().__init__(variant, params)
         specs, given = _read(variant)
         given.update(self.params)
-        self.keep_loaded = _switch("keep_loaded", given.pop("keep_loaded", "false"))
+        told = given.pop("keep_loaded", None)
+        self.keep_loaded = None if told is None else _switch("keep_loaded", told)
         for key in given:
             role, dot, _ = key.partition(".")
             if not dot or role not in specs:
@@ -172,7 +175,7 @@ class Cascade(Generator):
                     with _named(stage):
                         stage.generator.prepare([_request(stage, request, plan, NO_CONDITIONS) for request in requests])
                 finally:
-                    if not self.keep_loaded:
+                    if not self._keeps(stage):
                         self._free(stage)
 
     def _stage_plans(self, request: Request) -> tuple[Plan, Plan]:
@@ -234,7 +237,7 @@ class Cascade(Generator):
             for start in range(0, len(requests), size):
                 yield from _answers(stage, requests[start : start + size])
         finally:
-            if not self.keep_loaded:
+            if not self._keeps(stage):
                 self._free(stage)
 
     def _load(self, stage: Stage) -> None:
@@ -248,6 +251,12 @@ class Cascade(Generator):
         stage.generator.load(*self._where)
         self._loaded.add(stage.role)
         log.debug("%s loaded in %.1f s", stage.spec, time.monotonic() - started)
+
+    def _keeps(self, stage: Stage) -> bool:
+        """Whether the stage stays loaded from one batch to the next."""
+        from javisbench.baselines.command import ExternalCommand
+
+        return isinstance(stage.generator, ExternalCommand) if self.keep_loaded is None else self.keep_loaded
 
     def _free(self, stage: Stage) -> None:
         stage.generator.close()

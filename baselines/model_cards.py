@@ -14,7 +14,8 @@ from javisbench.cards import read_cards
 from javisbench.errors import UsageError
 from javisbench.tasks import TASKS, Task
 
-_TASKS_OF: Mapping[str, tuple[Task, ...]] = {"v2a": ("v2a",), "a2v": ("a2v",)}
+# A sound from text alone is a stage of cascades, and no clip of any suite.
+_TASKS_OF: Mapping[str, tuple[Task, ...]] = {"v2a": ("v2a",), "a2v": ("a2v",), "t2a": ()}
 
 
 def aliases() -> dict[str, str]:

@@ -61,6 +61,7 @@ LEFT_OUT = {
     "command": "runs in a process of its own",
     "diffusers": "its networks, and their sizes, come with the checkpoint",
     "mm-diffusion": "runs in a process of its own",
+    "opensora": "its network is the picture's half of javisdit:v0.1, which is checked",
     "procedural": "has no network",
 }
 

@@ -187,24 +187,31 @@ def _published_of_model(card: Mapping[str, Any]) -> list[str]:
 
 def _suite(card: SuiteCard) -> str:
     setting = card.setting
-    made = (
+    made = setting and (
         f"{setting.width}x{setting.height} pixels, {float(setting.fps):g} fps, {setting.duration_s:g} s, "
         f"{setting.sample_rate / 1000:g} kHz"
     )
-    where = f"hub dataset `{card.hub}`" if card.hub else "in the package" if card.file else "nowhere: there are none"
+    revision = f" at `{card.revision}`" if card.revision else ""
     facts = {
         "Samples": f"{card.samples:,}",
-        "Prompts": where,
+        "Task": f"`{card.task}`",
+        "Prompts": _where(card),
+        "Layout as in": card.source and f"<{card.source}>{revision}",
         "File": f"`{card.file}`" if card.file else "",
-        "Clips are asked for as": made,
+        "Clips are asked for as": made or "the suite says nothing of size, rates and length",
         "Protocol": f"`{card.protocol}`" if card.protocol else "the default",
         "Real features": f"`{card.reference}` of the dataset" if card.reference else "none: give `--reference`",
         "Licence": card.licence,
     }
     lines = [f"# {card.title}", "", card.notes, "", "| | |", "| --- | --- |"]
     lines += [f"| {key} | {value} |" for key, value in facts.items() if value]
+    if card.fetch:
+        lines += ["", "## Data", "", "```text", card.fetch.strip(), "```", ""]
+        lines += [f"Then `--suite {card.name} --data-root DIR`, or `JAVISBENCH_SUITES` names a folder with"]
+        lines[-1] += f" `{card.home or card.name}` in it."
     if card.hub is None and card.file:
         lines += _categories(card.name)
+    lines += _reports(card)
     rows = [row for row in published_results() if row.suite == card.name]
     if rows:
         anchor = re.sub(r"[^\w-]", "", card.name)
@@ -212,6 +219,23 @@ def _suite(card: SuiteCard) -> str:
         lines += ["", "## Published values", "", f"{PUBLISHED_NOTE} Each metric's page has them all for this suite: "]
         lines[-1] += ", ".join(f"[`{metric}`](metrics/{metric}.md#{anchor})" for metric in named) + "."
     return "\n".join(lines) + "\n"
+
+
+def _where(card: SuiteCard) -> str:
+    if card.in_folder:
+        return "in a folder of yours, as they are published"
+    return f"hub dataset `{card.hub}`" if card.hub else "in the package" if card.file else "nowhere: there are none"
+
+
+def _reports(card: SuiteCard) -> list[str]:
+    """What the suite's paper reports, and what of it javisbench computes."""
+    if not card.reports:
+        return []
+    lines = ["", "## What its paper reports", "", f"| there | here, by `{card.protocol}` | |", "| --- | --- | --- |"]
+    for report in card.reports:
+        here = f"[`{report.metric}`](metrics/{report.metric}.md)" if report.metric else "none"
+        lines.append(f"| {_cell(report.name)} | {here} | {_cell(report.note)} |")
+    return lines
 
 
 def _categories(name: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from javisbench.metrics.base import SetMetric
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS
-from javisbench.protocol import PROTOCOLS
+from javisbench.protocol import PROTOCOLS, SUITE_PROTOCOLS
 from javisbench.results.trial import recorded_trials
 from javisbench.tasks import TASKS
 
@@ -101,9 +101,13 @@ def section(metric: Any) -> list[str]:
         if encoder.extra:
             facts.append(f"`pip install 'javisbench[{encoder.extra}]'`")
         lines.append(f"* **Encoder** `{name}`: {', '.join(facts)}.")
-    left_out = [p.name for p in PROTOCOLS.values() if (p.metrics and card.id not in p.metrics) or card.id in p.without]
+    general = [protocol for protocol in PROTOCOLS.values() if protocol not in SUITE_PROTOCOLS]
+    left_out = [p.name for p in general if (p.metrics and card.id not in p.metrics) or card.id in p.without]
     if left_out:
         lines.append(f"* **Not in**: {', '.join(left_out)}.")
+    suites = [protocol.name for protocol in SUITE_PROTOCOLS if card.id in protocol.metrics]
+    if suites:
+        lines.append(f"* **In protocols of suites**: {', '.join(suites)}.")
     lines += [f"* **[Trial](trial.md)** {line}" for line in _trials(card.id)]
     return [*lines, f"* **Source**: {card.source}."]
 

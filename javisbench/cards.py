@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -107,30 +108,50 @@ def _located(plugin: Plugin) -> Path:
 
 
 @dataclass(frozen=True)
+class Reported:
+    """A metric that a suite's paper reports.
+
+    Attributes:
+        name: as the paper calls it.
+        metric: id of the metric here; None where javisbench has none.
+        note: what is known to differ, or what is lacking.
+    """
+
+    name: str
+    metric: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class SuiteCard:
-    """A suite that ships with the package or comes from the hub.
+    """A suite that ships with the package, comes from the hub, or lies in a folder of the user's as it is published.
 
     Attributes:
         name: as given to ``--suite``.
         title: one line.
         samples: how many.
-        setting: what its clips should be.
+        setting: what its clips should be; None where a published suite asks for nothing.
         task: what it gives to a model, and what the model makes of it.
         file: name of the CSV, beside the card (packaged suites) or in the hub dataset.
         hub: hub dataset id, or None for a packaged suite.
-        revision: of the hub dataset, or None for the newest.
+        revision: of the hub dataset, or None for the newest; of `source`.
         licence: of the prompts.
         protocol: the protocol meant for it, or None for the default.
         reference: file of real features in the hub dataset, or None.
         unconditional: True when there are no prompts.
         notes: for ``suites show``.
         folder: where `file` lies, beside the card.
+        source: address that a suite's layout was read from.
+        fetch: commands that bring the data of a suite that lies in a folder.
+        home: its folder below ``$JAVISBENCH_SUITES``; empty for its name.
+        counts: samples by own column and value, as the source states them; ``samples`` is their sum over all.
+        reports: what its paper reports.
     """
 
     name: str
     title: str
     samples: int
-    setting: ClipSpec = field(default_factory=ClipSpec)
+    setting: ClipSpec | None = field(default_factory=ClipSpec)
     task: Task = "t2av"
     file: str | None = None
     hub: str | None = None
@@ -141,6 +162,33 @@ class SuiteCard:
     unconditional: bool = False
     notes: str = ""
     folder: Path = CARDS / "suites"
+    source: str = ""
+    fetch: str = ""
+    home: str = ""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    reports: tuple[Reported, ...] = ()
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether its rows are read from a folder of the user's, laid out as it is published."""
+        return self.file is None and not self.unconditional
+
+    def local_folder(self) -> Path:
+        """The folder with the data of a suite that is published as one.
+
+        Raises:
+            SuiteError: it is not on this machine; the message says how it is fetched.
+        """
+        own = os.environ.get("JAVISBENCH_SUITES")
+        place = Path(own) / (self.home or self.name) if own else None
+        if place is not None and place.is_dir():
+            return place
+        raise SuiteError(
+            f"The data of the suite {self.name!r} are not on this machine"
+            + (f" ({place} is no folder)" if place else "")
+            + f". Fetch them, then give their folder: --data-root DIR, or --suite {self.name}:DIR.",
+            details=self.fetch.strip().splitlines(),
+        )
 
     def local_file(self, *, offline: bool = False) -> Path:
         """The suite's CSV on this machine, fetched from the hub when it is not there yet.
@@ -211,10 +259,13 @@ def suite_cards() -> dict[str, SuiteCard]:
 
 def _suite_card(name: str, file: CardFile) -> SuiteCard:
     card = file.card
+    known = {key: card[key] for key in SuiteCard.__dataclass_fields__ if key in card and key != "setting"}
+    known |= {"name": name, "folder": file.path.parent, "task": task_named(card.get("task", "t2av"))}
+    known["reports"] = tuple(Reported(title, **facts) for title, facts in card.get("reports", {}).items())
+    found = SuiteCard(**known)
+    if found.in_folder and "setting" not in card:
+        return replace(found, setting=None)
     setting = dict(card.get("setting", {}))
     if "fps" in setting:
         setting["fps"] = Fraction(str(setting["fps"]))
-    known = {key: card[key] for key in SuiteCard.__dataclass_fields__ if key in card and key != "setting"}
-    known["task"] = task_named(card.get("task", "t2av"))
-    known |= {"name": name, "setting": ClipSpec(**setting), "folder": file.path.parent}
-    return SuiteCard(**known)
+    return replace(found, setting=ClipSpec(**setting))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from javisbench.system_faults import Places
 from javisbench.tasks import TASKS, Task, TaskFacts
 
 _REPEAT = re.compile(r"[0-9]{0,4}")
+_VIDEO_FOLDER, _SOUND_FOLDER = "video", "audio"
+"""Of clips whose pictures and sounds lie apart, each sorted into folders."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Matched:
     Attributes:
         items: one a sample and repeat, in suite order.
         extra: video files that belong to no sample.
-        how: ``id``, ``index``, ``manifest`` or ``suite``.
+        how: ``id``, ``name``, ``index``, ``manifest`` or ``suite``.
         places: the folders of the files as they were found, to tell later whether one has gone.
     """
 
@@ -104,10 +107,11 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
     Where the suite gives the picture, the folder holds sounds (or videos, whose sound alone counts), and each stands
     with the suite's video; where it gives the sound, the folder holds videos, whose own sound does not count.
 
-    By the manifest when given; else by sample id where any file bears one; else by ``sample_%04d`` of the row.
+    By the manifest when given; else by sample id, or a name that the suite's own programs give its clip, where any file
+    bears one; else by ``sample_%04d`` of the row.
 
     Args:
-        folder: holds the clips (sub-folders are not searched).
+        folder: holds the clips. Sub-folders are searched only for a suite whose own programs sort clips into some.
         suite: whose samples are wanted.
         manifest: CSV with columns ``id``, ``video`` and optionally ``audio`` and ``repeat``, paths relative to it; for
             sounds alone ``id`` and ``audio``.
@@ -121,7 +125,7 @@ def match_folder(folder: Path, suite: Suite, *, manifest: Path | None = None, re
         found, how = _by_manifest(manifest, suite), "manifest"
         extra: list[Path] = []
     else:
-        files = clips_of(folder, such_as=suite.samples[0].id, task=suite.task)
+        files = _files(folder, suite)
         found, extra, how = _by_name(files, suite)
         if not found:
             raise UsageError(
@@ -248,22 +252,83 @@ def _list_elsewhere(suite: Suite, column: str) -> None:
                 raise
 
 
+def _files(folder: Path, suite: Suite) -> list[Path]:
+    """What a model made, of a folder and of its folders where the suite's own programs sort clips into some.
+
+    Raises:
+        UsageError: no folder, or nothing of the kind in it.
+    """
+    _check_folder(folder)
+    inside = {name.rpartition("/")[0] for sample in suite for name in sample.clip_names} - {""}
+    root = folder / _VIDEO_FOLDER if inside and (folder / _VIDEO_FOLDER).is_dir() else folder
+    listed = videos_in if suite.task_facts.makes_picture else sounds_in
+    sorted_in = [file for name in sorted(inside) if (root / name).is_dir() for file in listed(root / name)]
+    return [*listed(root), *sorted_in] if sorted_in else clips_of(root, suite.samples[0].id, suite.task)
+
+
 def _by_name(videos: Iterable[Path], suite: Suite) -> tuple[dict[tuple[str, int], ClipSource], list[Path], str]:
     videos = list(videos)
-    by_id = {sample.id: sample for sample in suite}
+    ids = {sample.id: sample for sample in suite}
+    names = {**_own_names(suite), **ids}
     by_index = {sample.index_name: sample for sample in suite}
-    how = "id" if any(_lookup(path.stem, by_id) for path in videos) else "index"
-    names: Mapping[str, Sample] = by_id if how == "id" else by_index
+    how = next(
+        (how for how, known in (("id", ids), ("name", names)) if any(_of_file(path, known) for path in videos)), "index"
+    )
     found: dict[tuple[str, int], ClipSource] = {}
     extra: list[Path] = []
     facts = suite.task_facts
     for path in videos:
-        match = _lookup(path.stem, names)
+        match = _of_file(path, by_index if how == "index" else names)
         if match is None or (facts.makes_picture and (match[0].id, match[1]) in found):
             extra.append(path)
-        elif (match[0].id, match[1]) not in found and (source := _made(match[0], path, None, facts)) is not None:
-            found[match[0].id, match[1]] = source
+        elif (match[0].id, match[1]) not in found:
+            sound = _sound_beside_folders(path) if facts.makes_both else None
+            if (source := _made(match[0], path, sound, facts)) is not None:
+                found[match[0].id, match[1]] = source
+    _check_counted_from_one(suite, names, extra, how)
     return found, extra, how
+
+
+def _own_names(suite: Suite) -> dict[str, Sample]:
+    """Names that the suite's own programs give clips; what two samples would share is neither's."""
+    found: dict[str, Sample] = {}
+    shared = set()
+    for sample in suite:
+        for name in map(_composed, sample.clip_names):
+            if found.setdefault(name, sample) is not sample:
+                shared.add(name)
+    return {name: sample for name, sample in found.items() if name not in shared}
+
+
+def _composed(name: str) -> str:
+    """The name with letters and their accents in one: some file systems take them apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _of_file(path: Path, names: Mapping[str, Sample]) -> tuple[Sample, int] | None:
+    """The sample and repeat of a file: by its folder and stem where the names have folders, else by its stem."""
+    stem = _composed(path.stem)
+    return _lookup(f"{_composed(path.parent.name)}/{stem}", names) or _lookup(stem, names)
+
+
+def _sound_beside_folders(video: Path) -> Path | None:
+    """The sound of ``video/CLASS/NAME.mp4`` in ``audio/CLASS``, where it is not beside the video."""
+    root = video.parent.parent
+    if root.name != _VIDEO_FOLDER or sidecar_for(video) is not None:
+        return None
+    return sidecar_for(root.with_name(_SOUND_FOLDER) / video.parent.name / video.name)
+
+
+def _check_counted_from_one(suite: Suite, names: Mapping[str, Sample], extra: Iterable[Path], how: str) -> None:
+    """Refuse ``sample_0000`` for a suite that counts from 1: the other clips would each be taken for the one before."""
+    first = f"sample_{0:04d}"
+    if how == "index" or first in names or not any(sample.clip_names for sample in suite):
+        return
+    if any(path.stem == first for path in extra) and suite.samples[-1].index_name in names:
+        raise UsageError(
+            f"The clips seem to be counted from 0 ({first}), and {suite.name} counts from 1 ({suite.samples[0].id}). "
+            "Rename the files, or say with --manifest which clip is whose."
+        )
 
 
 def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -22,7 +23,7 @@ class OwnColumn:
     """A column that javisbench gives no meaning.
 
     Attributes:
-        values: the distinct values, without the blanks around them, in order; none where there are too many.
+        values: the distinct values (`values_of`), in order; none where there are too many.
         distinct: how many there are in the whole suite, empty cells aside.
     """
 
@@ -32,9 +33,24 @@ class OwnColumn:
     @classmethod
     def of(cls, cells: Iterable[str]) -> OwnColumn:
         """The column with these cells."""
-        values = {value for cell in cells if (value := cell.strip())}
+        values = {value for cell in cells for value in values_of(cell)}
         kept = sorted(values, key=_order) if len(values) <= MAX_OWN_CATEGORIES else []
         return cls(tuple(kept), len(values))
+
+
+def values_of(cell: str) -> tuple[str, ...]:
+    """The values of a cell, without the blanks around them: one, or those of a JSON list of texts and numbers; none of
+    an empty cell.
+    """
+    text = cell.strip()
+    if text.startswith("["):
+        try:
+            listed = json.loads(text)
+        except (ValueError, RecursionError):
+            listed = None
+        if isinstance(listed, list) and all(type(value) in (str, int, float) for value in listed):
+            return tuple(dict.fromkeys(stripped for value in listed if (stripped := str(value).strip())))
+    return (text,) if text else ()
 
 
 def _order(value: str) -> tuple[float, str, str]:

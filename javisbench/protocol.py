@@ -13,11 +13,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 from javisbench.errors import UsageError
 from javisbench.registry import did_you_mean
 from javisbench.settings import WORD, Setting, checked_value, format_value, parse_value, plugin_settings, setting_types
+
+if TYPE_CHECKING:
+    from javisbench.suite import Sample
 
 S = TypeVar("S")
 PluginSettings: TypeAlias = tuple[tuple[str, tuple[tuple[str, Setting], ...]], ...]
@@ -76,11 +79,14 @@ class ImageBindSettings:
         channels: ``left`` uses channel 0 alone (quirk 9); ``mean`` the mono mix.
         mean_removal: ``in_place`` lets overlapping windows see earlier windows' removed means (quirk 8);
             ``per_clip`` works on copies.
+        tv_prompt: what TV-IB compares the picture with: the prompt (``text``), or that of the picture where there is
+            one (``video_text``).
     """
 
     long_prompts: Literal["cut", "keep_end"] = "cut"
     channels: Literal["left", "mean"] = "left"
     mean_removal: Literal["in_place", "per_clip"] = "in_place"
+    tv_prompt: Literal["text", "video_text"] = "text"
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,27 @@ class LipSettings:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """For which samples some metrics count; they are not applicable to clips of the others.
+
+    Attributes:
+        metrics: their ids.
+        column: of the suite, what decides.
+        other_than: values for which they do not count; when there are none, they count where the column holds anything.
+    """
+
+    metrics: tuple[str, ...]
+    column: str
+    other_than: tuple[str, ...] = ()
+
+    def reason(self, cell: str) -> str | None:
+        """Why a sample with this cell does not count; None where it does."""
+        if self.other_than:
+            return f"its {self.column} is {cell}" if cell.strip() in self.other_than else None
+        return None if cell.strip() else f"it has no {self.column}"
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A named way of computing every metric.
 
@@ -203,6 +230,7 @@ class Protocol:
         headline: ids of the metrics that stand for the whole: a comparison adjusts over them together. Changes no
             number, and is no setting.
         without: ids of metrics that the protocol does not have, asked for by name or not; no setting either.
+        counted: for which samples of a suite some metrics count. It follows from the name, and is no setting.
         plugins: settings of metrics and encoders of other packages, by id, as (name, value) pairs; see `mounted`.
     """
 
@@ -225,6 +253,7 @@ class Protocol:
     metrics: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    counted: tuple[Counted, ...] = ()
     plugins: PluginSettings = ()
 
     @property
@@ -237,6 +266,11 @@ class Protocol:
         if suffix in self.name.split("+")[1:]:
             return self
         return replace(self, name=f"{self.name}+{suffix}")
+
+    def not_counted(self, metric_id: str, sample: Sample) -> str | None:
+        """Why a metric does not count for a sample under this protocol; None where it does."""
+        reasons = (rule.reason(sample.cell(rule.column)) for rule in self.counted if metric_id in rule.metrics)
+        return next((reason for reason in reasons if reason), None)
 
     def mounted(self, plugin_id: str, settings: type[S]) -> S:
         """The settings of a metric or encoder of another package: as this protocol has them, else the defaults.
@@ -269,7 +303,7 @@ class Protocol:
         return {**own, "plugins": {name: dict(values) for name, values in self.plugins}} if self.plugins else own
 
 
-_NO_SETTINGS = ("name", "headline", "without", "plugins")
+_NO_SETTINGS = ("name", "headline", "without", "counted", "plugins")
 
 
 def _made(plugin_id: str, settings: type[S], values: Mapping[str, Any]) -> S:
@@ -318,7 +352,56 @@ AIST_LANDSCAPE = Protocol(
     headline=("fvd", "kvd", "fad", "av_ib", "avh_score", "javis_score", "av_align", "desync"),
 )
 
-PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (V1, V2, AIST_LANDSCAPE)}
+
+def _of_suite(name: str, metrics: tuple[str, ...], **settings: Any) -> Protocol:
+    """A suite's own protocol: the metrics that its paper reports and javisbench has, computed as `javisbench-v2` does
+    but for `settings`, which are the paper's."""
+    return replace(V2, name=name, revision=1, metrics=metrics, headline=metrics, **settings)
+
+
+_AUDIOBOX = ("audio_ce", "audio_cu", "audio_pc", "audio_pq")
+# LatentSync's rule, which several suites took over: faces in sight for more than 50 frames, the mean over all of them.
+_ALL_FACES = LipSettings(min_track_frames=50, several_faces="mean")
+VERSE_BENCH = _of_suite(
+    "verse-bench",
+    ("clap_score", *_AUDIOBOX, "wer", "lse_c", "desync"),
+    max_audio_len_s=5.0,
+    speech=replace(V2.speech, speech_rule="raw"),
+    lips=replace(_ALL_FACES, edge_offsets="dropped"),
+    counted=(
+        Counted(("clap_score", *_AUDIOBOX, "desync"), "set", other_than=("set3",)),
+        Counted(("clap_score", "desync"), "audio_text"),
+        Counted(("lse_c",), "transcript"),
+    ),
+)
+T2AV_COMPASS = _of_suite(
+    "t2av-compass",
+    (*_AUDIOBOX, "tv_ib", "ta_ib", "av_ib", "desync", "lse_c"),
+    imagebind=replace(V2.imagebind, tv_prompt="video_text"),
+    lips=_ALL_FACES,
+    counted=(Counted(("ta_ib",), "audio_text"),),
+)
+VABENCH = _of_suite(
+    "vabench",
+    ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808", *_AUDIOBOX, "clap_score", "desync", "lse_c", "av_ib"),
+    max_audio_len_s=8.0,
+    lips=_ALL_FACES,
+)
+AVGEN_BENCH = _of_suite(
+    "avgen-bench",
+    ("audio_pq", "desync", "av_offset_ms"),
+    # One window of Synchformer's 14 segments from the start.
+    max_audio_len_s=4.8,
+    lips=LipSettings(min_track_frames=30, several_faces="mean"),
+)
+VGGSOUND = _of_suite(
+    "vggsound",
+    ("fd_panns", "kl_panns", "is_panns", "av_ib", "desync", "clap_score"),
+    max_audio_len_s=8.0,
+)
+SUITE_PROTOCOLS = (VERSE_BENCH, T2AV_COMPASS, VABENCH, AVGEN_BENCH, VGGSOUND)
+
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (V1, V2, AIST_LANDSCAPE, *SUITE_PROTOCOLS)}
 # Revision 1 went by the rate in the file's header.
 _EARLIER: dict[tuple[str, int], Protocol] = {
     (p.name, 1): replace(p, frame_times="declared", revision=1) for p in (V2, AIST_LANDSCAPE)

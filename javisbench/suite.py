@@ -1,12 +1,12 @@
 """Suites: the prompts of a benchmark, their categories, and the setting they ask clips for.
 
-A suite is a name of this package (``demo``, ``javisbench``, ``javisbench-mini``, ``landscape``, ``aist++``), of an
-installed plugin (entry points ``javisbench.suites``), a CSV or JSONL file, or a folder of clips with their prompts
-beside them (``ID.txt``); file and folder may be URLs. Columns: ``text``; optional ``id``, ``audio_text``,
-``video_text``, ``path``, ``audio_path``, ``pred_video_path``, ``pred_audio_path``, ``image``, ``video`` and ``audio``
-(what is given to a model, by the suite's task) and ``cat0_ind`` to ``cat4_ind``: an
-index or a name, or several separated by commas or bars, of the categories of the taxonomy's five aspects. Other columns
-can make slices: `Suite.sliced_by`.
+A suite is a name of this package (``demo``, ``javisbench``, ...), of an installed plugin (entry points
+``javisbench.suites``), such a name with the folder of its data (``verse-bench:DIR``, `javisbench.suite_layouts`), a CSV
+or JSONL file, or a folder of clips with their prompts beside them (``ID.txt``); file and folder may be URLs. Columns:
+``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``, ``pred_video_path``,
+``pred_audio_path``, ``image``, ``video`` and ``audio`` (what is given to a model, by the suite's task) and ``cat0_ind``
+to ``cat4_ind``: an index or a name, or several separated by commas or bars, of the categories of the taxonomy's five
+aspects. Other columns can make slices: `Suite.sliced_by`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,12 +24,13 @@ from javisbench.cards import SuiteCard, card_problems, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
 from javisbench.media.source import GIVEN_SUFFIXES
-from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug
+from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug, values_of
 from javisbench.places import Cache, gather, holds_clips, is_table, is_url, located, named
 from javisbench.places.urls import shown as shown_url
 from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
-from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, read_rows
+from javisbench.suite_layouts import SuiteLayout
+from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, kind_of, no_text, read_rows
 from javisbench.suite_statement import Statement, statement_of
 from javisbench.tasks import TASKS, Condition, TaskFacts
 from javisbench.tasks import Task as Task
@@ -47,7 +49,6 @@ MISSING_WORDS = frozenset((
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 _PATH_COLUMNS = ("path", "audio_path", "pred_video_path", "pred_audio_path", *_CONDITIONS)
 _TEXT_COLUMNS = ("text", "audio_text", "video_text")
@@ -75,6 +76,8 @@ class Sample:
         video: the video that a sound is to be made for, given to models of ``v2a``, or None.
         audio: the sound that a picture is to be made for, given to models of ``a2v``, or None.
         extra: all other columns, as text.
+        clip_names: further names, without suffix, that the suite's own programs give the sample's clip; ``ads/Tea`` in
+            a folder ``ads``.
     """
 
     id: str
@@ -91,12 +94,17 @@ class Sample:
     video: Path | None = None
     audio: Path | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    clip_names: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> dict[str, str]:
         """The prompts that the suite gives, by column."""
         given = {"text": self.text, "audio_text": self.audio_text, "video_text": self.video_text}
         return {name: text for name, text in given.items() if text}
+
+    def cell(self, column: str) -> str:
+        """What a prompt or an own column holds; empty where it holds nothing."""
+        return self.prompts.get(column, "") or self.extra.get(column, "")
 
     @property
     def index_name(self) -> str:
@@ -240,19 +248,29 @@ def _with_own(sample: Sample, aspects: Iterable[Aspect]) -> dict[str, tuple[str,
     """The sample's categories of the taxonomy, and of these aspects, which columns make."""
     found = {name: categories for name, categories in sample.categories.items() if name in ASPECTS}
     for aspect in aspects:
-        value = sample.extra.get(aspect.title, "").strip()
-        if value:
-            found[aspect.id] = tuple(category.id for category in aspect.categories if category.title == value)
+        values = values_of(sample.extra.get(aspect.title, ""))
+        if values:
+            found[aspect.id] = tuple(category.id for category in aspect.categories if category.title in values)
     return found
 
 
-SUITES: Registry[Callable[[], Suite]] = Registry(
+SUITES: Registry[Callable[[], Suite] | SuiteLayout] = Registry(
     "suite",
     "javisbench.suites",
-    {},
-    lambda name, found: None if callable(found) else "is no function that gives a Suite",
+    {
+        "verse-bench": "javisbench.suite_layouts.verse_bench:WITH_PICTURES",
+        "verse-bench-t2av": "javisbench.suite_layouts.verse_bench:FROM_TEXT",
+        "t2av-compass": "javisbench.suite_layouts.t2av_compass:T2AV_COMPASS",
+        "vabench": "javisbench.suite_layouts.vabench:FROM_TEXT",
+        "vabench-i2av": "javisbench.suite_layouts.vabench:WITH_PICTURES",
+        "avgen-bench": "javisbench.suite_layouts.avgen_bench:AVGEN_BENCH",
+        "vggsound": "javisbench.suite_layouts.vggsound:MMAUDIO_LIST",
+        "vggsound-full": "javisbench.suite_layouts.vggsound:OFFICIAL_LIST",
+    },
+    lambda name, found: None if callable(found) or isinstance(found, SuiteLayout) else "gives no Suite",
 )
-"""Suites of other packages; those of this one are cards."""
+"""Suites that are read from a folder laid out as it is published, which cards of the same names describe, and those
+that functions of other packages make. All others are cards alone."""
 
 
 def known_suites() -> dict[str, str]:
@@ -267,7 +285,11 @@ def known_suites() -> dict[str, str]:
 def suite_notices() -> list[str]:
     """What is wrong with the suites that other packages bring, a sentence each."""
     cards = suite_cards()
-    taken = [(name, plugin) for name in SUITES if name in cards and (plugin := SUITES.plugin(name)) is not None]
+    taken = [
+        (name, plugin)
+        for name in SUITES
+        if name in cards and not cards[name].in_folder and (plugin := SUITES.plugin(name)) is not None
+    ]
     shadowed = [
         f"The suite {name!r} of the package {plugin.label} is left out: a card has it." for name, plugin in taken
     ]
@@ -278,7 +300,7 @@ def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
     """The suite called `spec`: a known name, the path of a CSV or JSONL file, or a folder of clips with ``ID.txt``.
 
     Args:
-        spec: name or path.
+        spec: name or path; ``NAME:DIR`` for a published suite whose data lie in that folder.
         allow_outside: accept paths in the suite that leave its folder.
         offline: never ask the hub.
 
@@ -300,6 +322,8 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
     cards = suite_cards()
     if spec in cards:
         return _read_card(cards[spec], allow_outside=allow_outside, offline=offline)
+    if published := published_at(spec):
+        return _read_published(*published, allow_outside=allow_outside)
     if spec in SUITES:
         return _of_plugin(spec), []
     path = _here(spec)
@@ -308,21 +332,34 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
             f"There is no suite {spec!r}, and no such file.{did_you_mean(spec, known_suites())} "
             f"Known suites: {', '.join(sorted(known_suites()))}; or give a .csv or .jsonl file."
         )
-    if path.is_dir():
-        if not holds_prompts(path):
-            raise UsageError(
-                f"{named(path)} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a "
-                f".csv or .jsonl file, or one of {', '.join(cards)}."
-            )
-        rows = read_folder(path, allow_outside=allow_outside)
-        name = _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet"))
-    else:
-        rows, name = read_rows(path), _name(path.stem.lower())
     try:
         stated = statement_of(path)
     except SuiteError as error:
         return None, [Problem(path.name, 0, "", error.message)]
+    condition = TASKS[stated.task].condition
+    if path.is_dir():
+        if condition is None and not holds_prompts(path):
+            raise UsageError(
+                f"{named(path)} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a "
+                f".csv or .jsonl file, or one of {', '.join(cards)}."
+            )
+        rows = read_folder(path, allow_outside=allow_outside, condition=condition)
+        name = _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet"))
+    else:
+        rows, name = read_rows(path), _name(path.stem.lower())
     return _read(rows, path, name, stated, allow_outside=allow_outside)
+
+
+def published_at(spec: str) -> tuple[SuiteCard, Path] | None:
+    """The card and the folder that ``NAME:DIR`` names; None for any other spec."""
+    name, colon, folder = spec.partition(":")
+    card = suite_cards().get(name) if colon and folder else None
+    return (card, Path(folder)) if card is not None and card.in_folder else None
+
+
+def suites_in_folders() -> list[str]:
+    """Names of the suites that are read from a folder laid out as it is published."""
+    return [name for name, card in suite_cards().items() if card.in_folder]
 
 
 def _shown_spec(spec: str) -> str:
@@ -339,6 +376,8 @@ def _here(spec: str) -> Path:
 def _of_plugin(name: str) -> Suite:
     make = SUITES.get(name)
     with SUITES.guarded(name, "its function"):
+        if isinstance(make, SuiteLayout):
+            raise TypeError("it reads a folder, and has no card that says which")
         suite = make()
         if not isinstance(suite, Suite):
             raise TypeError(f"it gives a {type(suite).__name__}, no Suite")
@@ -355,9 +394,48 @@ def _read_card(card: SuiteCard, *, allow_outside: bool, offline: bool) -> tuple[
         samples = tuple(Sample(id=f"sample_{i:04d}", index=i, text="") for i in range(card.samples))
         total = len(samples)
         return Suite(card.name, samples, card.setting, True, suite_hash(samples), f"card {card.name}", total), []
+    if card.in_folder:
+        return _read_published(card, card.local_folder(), allow_outside=allow_outside)
     path = card.local_file(offline=offline)
     stated = Statement(card.task, card.setting)
     return _read(read_rows(path), path, card.name, stated, allow_outside=allow_outside)
+
+
+def _read_published(card: SuiteCard, folder: Path, *, allow_outside: bool) -> tuple[Suite | None, list[Problem]]:
+    """A suite from a folder laid out as it is published; numbers of samples that are not as stated are warnings."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder. Give the one that holds the data of {card.name}.")
+    layout = SUITES.get(card.name)
+    with SUITES.guarded(card.name, "reading its folder"):
+        if not isinstance(layout, SuiteLayout):
+            raise TypeError(f"it is a {type(layout).__name__}, no SuiteLayout, and its card names no file")
+        rows = layout.read(folder, allow_outside=allow_outside)
+    stated = Statement(card.task, card.setting)
+    suite, problems = _read(rows, folder, card.name, stated, allow_outside=allow_outside)
+    if suite is None:
+        return None, problems
+    suite = replace(
+        suite,
+        source=f"{card.name}:{folder.resolve()}",
+        columns={name: column for name, column in suite.columns.items() if column.distinct},
+        warnings=(*suite.warnings, *_other_counts(card, suite)),
+    )
+    return suite.sliced_by([name for name in layout.slices if name in suite.columns and suite.columns[name].values]), []
+
+
+def _other_counts(card: SuiteCard, suite: Suite) -> Iterator[str]:
+    """A sentence for each number of samples that is not what the suite's source states."""
+    if len(suite) != card.samples:
+        yield f"{card.samples:,} samples expected, {len(suite):,} found"
+    for column, stated in card.counts.items():
+        found = Counter(value for sample in suite for value in values_of(sample.extra.get(column, "")))
+        wrong = [
+            f"{value} {count:,} expected, {found[value]:,} found"
+            for value, count in stated.items()
+            if found[value] != count
+        ]
+        if wrong:
+            yield f"column {column}: {'; '.join(wrong)}"
 
 
 def _read(
@@ -447,12 +525,12 @@ class _RowReader:
         self._controls: dict[str, _Count] = {}
 
     def sample(self, index: int, row: Mapping[str, Any]) -> Sample:
-        row = self._proper(index, row)
+        given, row = row, self._proper(index, row)
         texts = {column: self._text(index, column, row) for column in _TEXT_COLUMNS}
         if not texts["text"] and self._rows.needs_text and self._task.condition is None:
             self._problem(index, "text", "empty; every row needs a prompt")
         paths = {column: self._path(index, column, row) for column in _PATH_COLUMNS}
-        self._check_given(index, paths)
+        self._check_given(index, given, paths)
         return Sample(
             id=self._id(index, row),
             index=index,
@@ -465,17 +543,18 @@ class _RowReader:
                 for column, value in row.items()
                 if column not in _KNOWN_COLUMNS and value is not None
             },
+            clip_names=self._rows.clip_names[index] if self._rows.clip_names else (),
             **paths,
         )
 
-    def _check_given(self, index: int, paths: Mapping[str, Path | None]) -> None:
+    def _check_given(self, index: int, row: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
         """The row has what its task gives, as a file of the kind; whether it can be read is seen later."""
         column = self._task.condition
         if column is None:
             return
         path = paths[column]
         if path is None:
-            if not any(p.row == index + 1 and p.column == column for p in self._rows.problems):
+            if row.get(column) in (None, ""):  # else what is wrong with it is told
                 article = "an" if column[0] in "ai" else "a"
                 self._problem(index, column, f"empty; {self._task.id} needs {article} {column} in every row")
         elif path.suffix.lower() not in GIVEN_SUFFIXES[column]:
@@ -484,8 +563,8 @@ class _RowReader:
 
     def check_columns(self) -> None:
         for column in self._rows.columns:
-            if _NO_TEXT.search(column):
-                self._rows.problem(None, column, f"the column's name holds {_no_text(column)}")
+            if held := no_text(column):
+                self._rows.problem(None, column, f"the column's name holds {held}")
 
     def check_unique(self, samples: Iterable[Sample]) -> None:
         first: dict[str, Sample] = {}
@@ -526,9 +605,9 @@ class _RowReader:
 
     def _proper(self, index: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The row without cells that are no text at all, which are refused."""
-        bad = [column for column, cell in row.items() if isinstance(cell, str) and _NO_TEXT.search(cell)]
-        for column in bad:
-            self._problem(index, column, f"holds {_no_text(row[column])}")
+        bad = {column: held for column, cell in row.items() if isinstance(cell, str) and (held := no_text(cell))}
+        for column, held in bad.items():
+            self._problem(index, column, f"holds {held}")
         # A prompt that is refused is not missing besides.
         return {**row, **{column: "-" if column == "text" else None for column in bad}} if bad else row
 
@@ -541,7 +620,7 @@ class _RowReader:
         if value is None:
             return None
         if not isinstance(value, str):
-            self._problem(index, column, f"text is needed, got {_kind(value)}")
+            self._problem(index, column, f"text is needed, got {kind_of(value)}")
             return None
         if len(value) > MAX_TEXT_LENGTH:
             self._problem(index, column, f"has {len(value):,} characters; at most {MAX_TEXT_LENGTH:,} are read")
@@ -556,7 +635,7 @@ class _RowReader:
         if value is None or (isinstance(value, str) and not value.strip()):
             return f"sample_{index:04d}"
         if isinstance(value, bool) or not isinstance(value, str | int):
-            self._problem(index, "id", f"text or a whole number is needed, got {_kind(value)}")
+            self._problem(index, "id", f"text or a whole number is needed, got {kind_of(value)}")
             return f"sample_{index:04d}"
         text = str(value).strip()
         self._count_missing(index, "id", text)
@@ -574,7 +653,7 @@ class _RowReader:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            self._problem(index, column, f"a path is needed, got {_kind(value)}")
+            self._problem(index, column, f"a path is needed, got {kind_of(value)}")
             return None
         if _CONTROL.search(value):
             self._problem(index, column, f"{value[:200]!r} holds control characters")
@@ -629,20 +708,6 @@ class _RowReader:
 def _cells(found: _Count) -> str:
     first = printable(found.first)
     return f"1 cell ({first}) holds" if found.cells == 1 else f"{found.cells:,} cells (the first in {first}) hold"
-
-
-def _no_text(value: str) -> str:
-    """What is in `value` that is no text."""
-    if "\0" in value:
-        return "a NUL character; remove it"
-    half = next(char for char in value if "\ud800" <= char <= "\udfff")
-    return f"half of a surrogate pair (\\u{ord(half):04x}), which is no Unicode character; the text was cut there"
-
-
-def _kind(value: object) -> str:
-    """What JSON calls the type of `value`."""
-    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), type(value).__name__)
 
 
 def _as_text(value: object) -> str:

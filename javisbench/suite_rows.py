@@ -37,6 +37,7 @@ _MARKS = (
 )
 # Excel's own way of saying it, on a line before the header.
 _SAID_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\n', re.IGNORECASE)
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 SUITE_SUFFIXES = tuple(_SUFFIXES)
 
@@ -65,9 +66,11 @@ class Rows:
         columns: names in order of appearance; ``(column N)`` is one without a name that holds something.
         rows: column to cell, as text (CSV) or as any JSON value (JSONL); absent cells are left out.
         problems: what could not be read.
-        files: where each row came from a file of its own, their names.
+        places: where each row came from, when that is not row N of `file`: a file's name, and the row in it from 1; 0
+            for a file that is a row by itself.
         needs_text: whether every row must have a prompt.
         warnings: what was read but may not be meant.
+        clip_names: for each row, `Sample.clip_names`; empty where a suite has none.
         numbers: of the rows in the file, from 1.
     """
 
@@ -75,23 +78,26 @@ class Rows:
     columns: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    files: list[str] | None = None
+    places: list[tuple[str, int]] | None = None
     needs_text: bool = True
     warnings: list[str] = field(default_factory=list)
+    clip_names: list[tuple[str, ...]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
 
     def problem(self, index: int | None, column: str, reason: str) -> None:
         """Note what is wrong with the row at `index` (from 0), or with the file as a whole for None."""
-        if index is None:
-            self.problems.append(Problem(self.file, 0, column, reason))
-        elif self.files is not None:
-            self.problems.append(Problem(self.files[index], 0, column, reason))
-        else:
-            self.problems.append(Problem(self.file, index + 1, column, reason))
+        file, row = (self.file, 0) if index is None else self._located(index)
+        self.problems.append(Problem(file, row, column, reason))
+
+    def _located(self, index: int) -> tuple[str, int]:
+        return (self.file, index + 1) if self.places is None else self.places[index]
 
     def place(self, index: int) -> str:
-        """How messages call the row at `index`: ``row 3``, or the name of its file."""
-        return f"row {index + 1}" if self.files is None else self.files[index]
+        """How messages call the row at `index`: ``row 3``, ``row 3 of ads.json``, or the name of its file."""
+        if self.places is None:
+            return f"row {index + 1}"
+        file, row = self.places[index]
+        return f"row {row} of {file}" if row else file
 
 
 def read_rows(path: Path) -> Rows:
@@ -244,19 +250,15 @@ def _read_records(records: Iterator[list[str]], header: list[str], separator: st
 
 
 def _read_jsonl(text: str, needed: str, found: Rows) -> None:
-    decoder = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite)
     columns: dict[str, None] = {}
     for number, line in enumerate(line for line in text.split("\n") if line.strip()):
         if number == MAX_ROWS:
             found.problem(None, "", f"more than {MAX_ROWS:,} rows")
             break
         try:
-            row = decoder.decode(line.strip())
+            row = parse_json(line)
         except ValueError as error:
-            found.problem(number, "", f"not readable as JSON: {error}")
-            continue
-        except RecursionError:
-            found.problem(number, "", "not readable as JSON: nested too deeply")
+            found.problem(number, "", str(error))
             continue
         if not isinstance(row, dict):
             found.problem(number, "", "not a JSON object ({...})")
@@ -270,6 +272,45 @@ def _read_jsonl(text: str, needed: str, found: Rows) -> None:
     found.columns = list(columns)
     if found.rows and needed and needed not in columns:
         found.problem(None, needed, f"no row has such a member (they have {found.columns[:20]})")
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON document: names of an object stand once, numbers are finite.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite)
+    try:
+        return decoder.decode(text.strip())
+    except ValueError as error:
+        raise ValueError(f"not readable as JSON: {error}") from error
+    except RecursionError:
+        raise ValueError("not readable as JSON: nested too deeply") from None
+
+
+def kind_of(value: object) -> str:
+    """What JSON calls the type of `value`."""
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+        type(None): "null",
+    }
+    return names.get(type(value), type(value).__name__)
+
+
+def no_text(value: str) -> str | None:
+    """What is in `value` that is no text; None where it is text."""
+    found = _NO_TEXT.search(value)
+    if found is None:
+        return None
+    if "\0" in value:
+        return "a NUL character; remove it"
+    return f"half of a surrogate pair (\\u{ord(found[0]):04x}), which is no Unicode character; the text was cut there"
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

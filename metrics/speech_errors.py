@@ -10,7 +10,7 @@ import numpy as np
 from javisbench.errors import MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
-from javisbench.metrics.speech_text import Errors, characters_of, errors, words_of
+from javisbench.metrics.speech_text import Errors, characters_of, errors, untagged, words_of
 from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def _card(metric_id: str, title: str, measures: str, units: str, source: str) ->
 class _ErrorRate(SampleMetric):
     """Needs the suite's column ``transcript``; ``language`` (``en``, ``zh``) says where words have no spaces.
 
+    Tags of several speakers (``[S1] Hello. [S2] Goodbye.``) are no words: what is said counts, in order.
+
     Details: ``substituted``, ``deleted``, ``inserted``, ``units``, ``speech_s``.
     """
 
@@ -75,7 +77,7 @@ class _ErrorRate(SampleMetric):
             MetricError: the sample has nothing to say.
         """
         columns = {} if context.sample is None else context.sample.extra
-        transcript, language = columns.get("transcript", ""), columns.get("language", "")
+        transcript, language = untagged(columns.get("transcript", "")), columns.get("language", "")
         reference = self.units(transcript, language, context)
         if not reference:
             raise MetricError("The sample's transcript is empty.", kind="no_transcript")

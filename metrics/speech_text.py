@@ -114,6 +114,11 @@ def speakers_of(text: str) -> dict[str, str]:
     return said
 
 
+def untagged(text: str) -> str:
+    """A text without the tags of its speakers: what is said, in order."""
+    return " ".join(_TAG.sub(" ", text).split()) if _TAG.search(text) else text
+
+
 def cpcer(reference: str, heard: str, rule: Rule = "basic") -> Errors:
     """Character errors of texts with speakers' tags, speakers paired so that the errors are fewest (cpCER).
 

@@ -67,7 +67,8 @@ class ImageBindScorer:
 
         Args:
             clips: pixels and sound.
-            prompts: ``text`` and ``audio_text`` to a prompt for each clip, as far as the metrics need them.
+            prompts: ``text`` and ``audio_text`` to a prompt for each clip, as far as the metrics need them; ``text``
+                stands for others.
 
         Raises:
             FeatureError: a clip without a score (less than 25 ms of sound); the message names it.
@@ -80,7 +81,8 @@ class ImageBindScorer:
         with torch.autocast(torch.device(self.device).type, enabled=False):
             for subject in sorted({spec.subject for spec in specs}):
                 wanted = sorted((spec for spec in specs if spec.subject == subject), key=repr)
-                encoded = self._encoder.encode(clips if subject == "clip" else prompts[subject], wanted)
+                given = clips if subject == "clip" else prompts.get(subject) or prompts["text"]
+                encoded = self._encoder.encode(given, wanted)
                 for known, made in zip(features, encoded, strict=True):
                     known.update({spec: _present(made[spec]) for spec in wanted})
         context = SampleContext(self.protocol)

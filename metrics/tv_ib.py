@@ -19,7 +19,7 @@ class TVIB(SampleMetric):
     """Cosine of the prompt's and the video's ImageBind embedding.
 
     The video's embedding is the mean of the unit embeddings of 15 crops (five 2-s clips of two frames, in three squares
-    each); the prompt's is that of ``text``.
+    each); the prompt's is that of ``text``, or of ``video_text`` where the protocol says so (``tv_prompt``).
     """
 
     card: ClassVar[MetricCard] = MetricCard(
@@ -43,7 +43,7 @@ class TVIB(SampleMetric):
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
         """The embeddings of prompt and video."""
-        return {"text": prompt_spec(protocol, "text"), "video": video_spec(protocol)}
+        return {"text": prompt_spec(protocol, protocol.imagebind.tv_prompt), "video": video_spec(protocol)}
 
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """The cosine, in [-1, 1]."""

@@ -15,6 +15,8 @@ NEEDED = (
     "javisbench/cli/score.py",
     "javisbench/metrics/av_align.py",
     "javisbench/baselines/procedural/__init__.py",
+    "javisbench/baselines/recipes/foleycrafter.py",
+    "javisbench/baselines/recipes/serving.py",
     "javisbench/data_cards/suites/demo.csv",
     "javisbench/data_cards/suites/sync-scenes.csv",
     "javisbench/data_cards/weights/imagebind_huge.toml",

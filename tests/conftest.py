@@ -145,6 +145,12 @@ def cheap_set_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def published_suites() -> ModuleType:
+    """Folders laid out as suites are published (tests/published_suites.py)."""
+    return _module(Path(__file__).parent / "published_suites.py")
+
+
+@pytest.fixture(scope="session")
 def synthetic_runs() -> ModuleType:
     """Synthetic run folders (tests/synthetic_runs.py)."""
     return _module(Path(__file__).parent / "synthetic_runs.py")

@@ -118,7 +118,7 @@ def test_commands_exist_with_their_options(page: Path) -> None:
 
 def check_names(values: dict[str, Any]) -> None:
     for suite in filter(None, [values.get("suite")]):
-        assert suite in suite_cards() or suite.endswith((".csv", ".jsonl")) or suite.isupper(), suite
+        assert suite.partition(":")[0] in suite_cards() or suite.endswith((".csv", ".jsonl")) or suite.isupper(), suite
     for metric in (values.get("metrics") or "").split(",") if isinstance(values.get("metrics"), str) else []:
         assert not metric or select_metrics([metric], V1), metric
     for protocol in values.get("protocols") or ():

@@ -124,7 +124,7 @@ def make_clips(folder: Path, late: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sandbox(tmp_path_factory: pytest.TempPathFactory, published_suites: Any) -> Path:
     """What pages speak of: clips, prompts, and scored runs of two models."""
     folder = tmp_path_factory.mktemp("docs")
     rows = "".join(
@@ -161,6 +161,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for target in targets:
             shutil.copytree(folder / "runs" / name / "my", folder / target)
             rename(folder / target, name, target.replace("/", "-"))
+    for name, build in (
+        ("Verse-Bench", published_suites.verse_bench),
+        ("T2AV-Compass", published_suites.t2av_compass),
+    ):
+        (folder / name).mkdir()
+        build(folder / name, False)
     for name in ("my_adapter.py", "my_model.sh", "run_batch.sh"):
         (folder / name).write_text(SCRIPTS[name], encoding="utf-8")
         (folder / name).chmod(0o755)

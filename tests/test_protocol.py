@@ -66,7 +66,7 @@ def test_derived_suffixes_are_added_once() -> None:
 
 
 def test_names_are_unique_and_v2_differs_from_v1() -> None:
-    assert len(PROTOCOLS) == 3
+    assert len(PROTOCOLS) == 8
     assert V1.settings() != V2.settings()
 
 

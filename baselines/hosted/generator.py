@@ -13,7 +13,7 @@ from javisbench.baselines.base import Failed, Generated, Generator, Json, Plan, 
 from javisbench.baselines.command import differences
 from javisbench.baselines.hosted.jobs import Clock, Jobs, Limits, Order, Outcome
 from javisbench.baselines.hosted.ledger import Ledger
-from javisbench.baselines.hosted.orders import order_key, places
+from javisbench.baselines.hosted.orders import data_address, order_key, places
 from javisbench.baselines.hosted.program import LEDGER
 from javisbench.baselines.hosted.service import Service
 from javisbench.baselines.parameters import Parser, number, read_parameters
@@ -72,6 +72,7 @@ class Hosted(Generator):
             )
         self.chosen = {name: _like(own[name], self.params[name]) if name in self.params else own[name] for name in own}
         self.max_batch = self.limits.in_flight
+        self.tasks = frozenset({"i2av"} if self.service.takes_image else {"t2av"})
         self.clock = Clock()
         self._ledger: Ledger | None = None
         self._staging: _Staging | None = None
@@ -91,6 +92,8 @@ class Hosted(Generator):
         if seconds != spec.duration_s:
             offered = ", ".join(f"{length:g}" for length in self.service.seconds)
             notes.append(f"seconds {spec.duration_s:g} -> {seconds:g}: on offer are {offered}")
+        cost = self.limits.price + self.limits.price_per_s * seconds
+        notes.append(f"a clip costs {cost:g}" if cost else "what a clip costs is not told: -M price=, -M price_per_s=")
         samples = round(seconds * spec.sample_rate)
         return Plan(width, height, round(seconds * fps), fps, samples, spec.sample_rate, notes=tuple(notes))
 
@@ -130,7 +133,10 @@ class Hosted(Generator):
             raise GenerationError("The service was asked to generate before it was loaded. Call load first.")
         jobs = Jobs(self.service, self._ledger, self.limits, self.clock)
         for number_, request in enumerate(batch):
-            jobs.add(self._order(request, self._staging.folder / f"{number_:04d}.mp4"))
+            try:
+                jobs.add(self._order(request, self._staging.folder / f"{number_:04d}.mp4"))
+            except MediaError as error:
+                yield Failed(request, "generate", error.kind, error.message, retryable=False)
         for outcome in jobs.outcomes():
             yield self._answer(outcome, self._staging.reader)
 
@@ -150,6 +156,8 @@ class Hosted(Generator):
             self.service, text, request.seed, width=plan.width, height=plan.height, duration_s=duration_s, fps=fps
         )
         values = {**asked, **self.chosen}
+        if request.conditions.image is not None and self.service.takes_image:
+            values["image"] = data_address(request.conditions.image)
         key = order_key([dict(self.resolved()), values, request.sample.id, request.repeat, request.seed])
         return Order(key, values, target, float(values["seconds"]), request)
 

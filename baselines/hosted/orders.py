@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import mimetypes
+from pathlib import Path
 from typing import Any
 
 from javisbench.baselines.hosted.service import Service, aspect
+from javisbench.errors import MediaError
+
+IMAGE_BYTES = 32 * 2**20
 
 
 def order_key(facts: Any) -> str:
@@ -29,3 +35,20 @@ def places(
         "fps": int(fps) if fps == int(fps) else fps,
         "aspect": aspect(width, height),
     }
+
+
+def data_address(image: Path) -> str:
+    """A picture as a ``data:`` address.
+
+    Raises:
+        MediaError: it cannot be read, or is larger than 32 MiB.
+    """
+    try:
+        with image.open("rb") as file:
+            content = file.read(IMAGE_BYTES + 1)
+    except OSError as error:
+        raise MediaError(f"The picture {image.name} cannot be read: {error.strerror}.", kind="no_file") from error
+    if len(content) > IMAGE_BYTES:
+        raise MediaError(f"The picture {image.name} is larger than 32 MiB, and is not sent.", kind="too_large")
+    kind = mimetypes.guess_type(image.name)[0] or "image/png"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

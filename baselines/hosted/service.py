@@ -24,9 +24,9 @@ from urllib.parse import quote, urlsplit
 from javisbench.errors import GenerationError, UsageError
 from javisbench.registry import did_you_mean
 
-PLACEHOLDERS = ("prompt", "seed", "width", "height", "seconds", "fps", "aspect", "idempotency")
+PLACEHOLDERS = ("prompt", "seed", "width", "height", "seconds", "fps", "aspect", "image", "idempotency")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_PLACE = re.compile(r"\{([a-z_]+)(:text)?\}")
+_PLACE = re.compile(r"\{([a-z_]+)(:text|:base64)?\}")
 # As `javisbench.private` knows variables whose values it takes out of records.
 _SECRET = re.compile(r"(?i)(key|token|secret|password|credential)")
 _JWT_S = 1800
@@ -39,8 +39,9 @@ class Service:
 
     Paths to fields of an answer are names with dots between them, numbers for places in lists: ``data.videos.0.url``.
     Texts of `submit`, `body`, `poll` and `headers` may hold ``{prompt}``, ``{seed}``, ``{width}``, ``{height}``,
-    ``{seconds}``, ``{fps}``, ``{aspect}``, ``{idempotency}``, and the names of `defaults`; a text that is nothing but a
-    place for a number becomes a number, with ``:text`` (``"{seconds:text}"``) it stays a text.
+    ``{seconds}``, ``{fps}``, ``{aspect}``, ``{idempotency}``, and the names of `defaults`; a text that is only a place
+    for a number becomes a number, with ``:text`` (``"{seconds:text}"``) it stays a text. ``{image}`` is the suite's
+    picture as a ``data:`` address, ``{image:base64}`` the same without what stands before the comma.
 
     Attributes:
         submit: address of the POST that starts a job.
@@ -207,7 +208,17 @@ class Service:
         whole = _PLACE.fullmatch(template)
         if whole and not whole[2]:
             return values[whole[1]]
-        return _PLACE.sub(lambda place: str(values[place[1]]), template)
+
+        def value(place: re.Match[str]) -> str:
+            text = str(values[place[1]])
+            return text.partition(",")[2] if place[2] == ":base64" else text
+
+        return _PLACE.sub(value, template)
+
+    @property
+    def takes_image(self) -> bool:
+        """Whether what is posted has a place for a picture."""
+        return any(place[0] == "image" for text in _texts(self.body) for place in _PLACE.findall(text))
 
     def address(self, template: str, job: str) -> str:
         """`template` with the job's id; one that is a path of its own (``models/a/operations/b``) keeps its slashes."""

@@ -11,6 +11,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "params",
         "clips",
         "suite",
+        "data_root",
         "pairs",
         "av_syncbench",
         "damages",

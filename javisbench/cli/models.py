@@ -90,8 +90,8 @@ def show(model: str, params: tuple[str, ...], suite: str, as_json: bool) -> int:
     from javisbench.clip import ClipSpec
 
     cards = read_cards("models")
-    card_suite = suite_cards().get(suite)
-    setting = card_suite.setting if card_suite else ClipSpec()
+    card_suite = suite_cards().get(suite.partition(":")[0])
+    setting = (card_suite.setting if card_suite else None) or ClipSpec()
     plan, card_id = _plan(model, params, setting, cards) if _runs(model, cards) else (None, model)
     card = cards.get(model, cards.get(card_id, {"id": card_id}))
     if model in cards:

@@ -36,21 +36,70 @@ def verbosity(function: F) -> F:
     )(function)
 
 
-suite_option = click.option(
-    "--suite",
-    default="javisbench",
-    show_default=True,
-    metavar="NAME|FILE",
-    shell_complete=names.completer(names.suites, files=True),
-    help="Known suite, or a .csv or .jsonl file.",
+_DATA_ROOT = "javisbench.data_root"
+
+
+def _keep_data_root(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.meta[_DATA_ROOT] = value
+
+
+def _with_data_root(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The suite as the library takes it: ``NAME:DIR`` where the folder of its data is given by itself.
+
+    Raises:
+        UsageError: the suite is not read from a folder.
+    """
+    folder = ctx.meta.get(_DATA_ROOT)
+    if folder is None:
+        return value
+    from javisbench.suite import published_at, suites_in_folders
+
+    spec = f"{value}:{folder}"
+    if value is None or published_at(spec) is None:
+        raise UsageError(
+            f"--data-root says where the data of a published suite lie, and goes with one of "
+            f"{', '.join(suites_in_folders())}" + (f"; got {value!r}." if value else ": give --suite.")
+        )
+    return spec
+
+
+data_root_option = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_data_root,
+    help="Folder with the data of a suite that is published as one. [default: $JAVISBENCH_SUITES/NAME]",
 )
-scored_suite_option = click.option(
-    "--suite",
-    default=None,
-    metavar="NAME|FILE",
-    shell_complete=names.completer(names.suites, files=True),
-    help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
-    "javisbench]",
+suite_argument = compose(
+    click.argument("suite", callback=_with_data_root, shell_complete=names.completer(names.suites, files=True)),
+    data_root_option,
+)
+suite_option = compose(
+    click.option(
+        "--suite",
+        default="javisbench",
+        show_default=True,
+        metavar="NAME|FILE",
+        callback=_with_data_root,
+        shell_complete=names.completer(names.suites, files=True),
+        help="Known suite, or a .csv or .jsonl file.",
+    ),
+    data_root_option,
+)
+scored_suite_option = compose(
+    click.option(
+        "--suite",
+        default=None,
+        metavar="NAME|FILE",
+        callback=_with_data_root,
+        shell_complete=names.completer(names.suites, files=True),
+        help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
+        "javisbench]",
+    ),
+    data_root_option,
 )
 slice_by_option = click.option(
     "--slice-by",

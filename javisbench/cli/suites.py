@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from javisbench.cli import names, options, output
+from javisbench.cli import options, output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from javisbench.cards import SuiteCard
     from javisbench.suite import Suite
 
 
@@ -36,7 +39,7 @@ def list_(as_json: bool) -> int:
 
 
 @command.command("show")
-@click.argument("suite", shell_complete=names.completer(names.suites, files=True))
+@options.suite_argument
 @options.slice_by_option
 @options.allow_outside_option
 @options.json_option
@@ -45,15 +48,16 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
+    card = suite_cards().get(suite.partition(":")[0])
+    if card is not None and not as_json:
+        _show_card(card)
+    # Without the data of a published suite, its card has been shown, and the error tells how they are fetched.
     loaded = load_suite(suite, allow_outside=allow_outside).sliced_by(slice_by)
     facts = _facts(loaded)
     if as_json:
         output.json_document(facts)
         return 0
-    card = suite_cards().get(loaded.name)
     output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
-    if card is not None:
-        output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
     if loaded.task != "t2av":
         output.line(_task(loaded))
     output.line(_asked(loaded))
@@ -63,6 +67,24 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
     for sample in loaded.samples[:3]:
         output.line(f"  {sample.id}: {sample.text[:100]}")
     return 0
+
+
+def _show_card(card: SuiteCard) -> None:
+    output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
+    if card.source:
+        output.line(f"layout as in {card.source}" + (f" at {card.revision}" if card.revision else ""))
+    for line in _reported(card):
+        output.line(line)
+
+
+def _reported(card: SuiteCard) -> Iterator[str]:
+    """What the suite's paper reports: computed here, and lacking."""
+    computed = [f"{r.name} ({r.metric})" for r in card.reports if r.metric]
+    lacking = [r.name for r in card.reports if not r.metric]
+    if computed:
+        yield f"its paper reports, and {card.protocol} computes: {', '.join(computed)}"
+    if lacking:
+        yield f"its paper reports, and javisbench lacks: {', '.join(lacking)}"
 
 
 def _facts(suite: Suite) -> dict[str, Any]:
@@ -115,7 +137,7 @@ def _show_counts(suite: Suite, counts: dict[str, dict[str, int]]) -> None:
 
 
 @command.command("validate")
-@click.argument("suite", shell_complete=names.completer(names.suites, files=True))
+@options.suite_argument
 @options.slice_by_option
 @options.allow_outside_option
 @options.json_option

@@ -13,6 +13,8 @@ Place: TypeAlias = Literal["best", "second"]
 OVERALL = "overall"
 NOT_APPLICABLE = "not_applicable"
 """The stage of a row of failures that is none: the metric does not apply to the clip."""
+NOT_COUNTED = {"not_counted": "that the protocol does not count"}
+"""The kind of such rows where a protocol says so, for any metric, and what such clips are."""
 
 
 def slice_name(aspect: str, category: str) -> str:

@@ -108,7 +108,7 @@ def _from_ratios(result: StoredResult) -> dict[str, Any]:
     from javisbench.cards import suite_cards
 
     card = suite_cards().get(result.suite)
-    if card is None:
+    if card is None or card.setting is None:
         return {}
     asked = {
         "health_fps": ("fps", float(card.setting.fps)),

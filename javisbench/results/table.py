@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from javisbench.own_aspects import joined
-from javisbench.results.cell import EMPTY, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
+from javisbench.results.cell import EMPTY, NOT_COUNTED, OVERALL, STATUS_NOTE, STATUS_REASON, Cell, Place
 from javisbench.results.checks import checks_of
 from javisbench.results.missing import missing_lines
 from javisbench.results.rankability import MIN_N_TO_RANK, Comparison, comparison, rankable, weights_behind
@@ -489,9 +489,8 @@ def _remarks(result: StoredResult, metrics: Sequence[str]) -> Iterator[str]:
         told = []
         if cell.not_applicable:
             kinds = Counter(row.kind for row in result.not_applicable if row.metric == metric_id)
-            words = ", ".join(
-                f"{count:,} {metric.not_applicable.get(kind, kind)}" for kind, count in kinds.most_common()
-            )
+            known = {**NOT_COUNTED, **metric.not_applicable}
+            words = ", ".join(f"{count:,} {known.get(kind, kind)}" for kind, count in kinds.most_common())
             clips = cell.n + cell.not_applicable
             told.append(
                 f"not applicable to {cell.not_applicable:,} of {clips:,} clips" + (f" ({words})" if words else "")

@@ -154,9 +154,12 @@ def _check_task(generator: Generator, suite: Suite) -> None:
     facts = suite.task_facts
     given = "prompts alone" if facts.condition is None else f"{facts.condition} files"
     takes = " and ".join(f"{task} ({TASKS[task].title})" for task in TASKS if task in generator.tasks)
+    stages = {"v2a": "cascade:t2v=wan2.1-1.3b,v2a=", "a2v": "cascade:t2a=audioldm2,a2v="}
+    stage = next((pair for task, pair in stages.items() if generator.tasks == {task}), None)
+    hint = f" As a stage: --model {stage}{generator.card_id}." if stage and suite.task == "t2av" else ""
     raise GenerationError(
         f"{generator.card_id} takes {takes}, and {suite.name} is a suite of {suite.task} ({facts.title}): it gives "
-        f"{given}. Models that take it: {', '.join(models_for(suite.task))}."
+        f"{given}.{hint} Models that take it: {', '.join(models_for(suite.task))}."
     )
 
 
@@ -338,6 +341,7 @@ class _Job:
         reweighted: dict[str, list[str]] = {}
         requests = list(self.requests())
         self._total = len(requests)
+        self._given.read((path for request in requests for path in request.conditions.files.values()), self.progress)
         for request in requests:
             try:
                 self._given.digests(request.conditions)

@@ -13,7 +13,7 @@ from javisbench.errors import UsageError
 from javisbench.matching import clips_of
 from javisbench.places import named
 from javisbench.results.run_folder import read_manifest
-from javisbench.suite import Suite, known_suites, load_suite
+from javisbench.suite import Suite, known_suites, load_suite, published_at
 from javisbench.suite_folder import holds_prompts
 
 DEFAULT_SUITE = "javisbench"
@@ -56,6 +56,9 @@ def suite_of_clips(clips: Path | None, *, matched_otherwise: bool) -> str | Suit
 def recorded_source(facts: Mapping[str, Any]) -> str:
     """Name or path by which the suite that a run's manifest names can be loaded."""
     name, source = str(facts["name"]), str(facts["source"])
+    published = published_at(source)
+    if published is not None and published[1].is_dir():
+        return source
     # A file that is called like a known suite is meant where it is still there; the card of a packaged one tells more
     # than its file does (the setting of its clips).
     packaged = Path(source).resolve().is_relative_to(CARDS.resolve())

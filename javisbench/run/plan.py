@@ -118,7 +118,7 @@ def _default_metrics(known: Iterable[str], protocol: Protocol) -> list[str]:
     allowed = [m for m in listed if m not in protocol.without]
     # Of a metric that does not import nobody knows whether it is one by default: its column says what is wrong.
     cards = {metric_id: card_of(metric_id) for metric_id in allowed}
-    return [metric_id for metric_id, card in cards.items() if card is None or card.by_default]
+    return [m for m, card in cards.items() if m in protocol.metrics or card is None or card.by_default]
 
 
 def make_plan(
@@ -224,7 +224,8 @@ def _place(
         if cls.settings is not None:
             part.protocol.mounted(metric_id, cls.settings)
         specs = needed_features(metric, part.protocol)
-    if suite.unconditional and any(spec.subject != "clip" for spec in specs):
+    reads_prompt = isinstance(metric, SampleMetric) and metric.needs_prompt
+    if suite.unconditional and (reads_prompt or any(spec.subject != "clip" for spec in specs)):
         note = f"{suite.name} has no prompts"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return

@@ -20,7 +20,7 @@ from javisbench.metrics.registry import METRICS, card_of
 from javisbench.own_aspects import own_facts
 from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
-from javisbench.results.cell import NOT_APPLICABLE, Cell, slice_name
+from javisbench.results.cell import NOT_APPLICABLE, NOT_COUNTED, Cell, slice_name
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from javisbench.suite import Sample, Suite
 
 log = logging.getLogger(__name__)
+PROMPTS: tuple[str, ...] = ("text", "audio_text", "video_text")
 Failure = dict[str, Any]
 
 
@@ -205,7 +206,7 @@ class _Job:
         real = [source for source in self.reference.sources(self.suite) if source not in set(sources)]
         set_specs = frozenset(spec for part in self.plan.parts for spec in part.set_specs())
         clips = dict.fromkeys(sources, frozenset(self.plan.clip_specs())) | dict.fromkeys(real, set_specs)
-        texts = [(specs, self._prompts(kind)) for kind in ("text", "audio_text") if (specs := self._text_specs(kind))]
+        texts = [(specs, self._prompts(kind)) for kind in PROMPTS if (specs := self._text_specs(kind))]
         stream = given_stream(self.suite)
         given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
         if given is not None:
@@ -312,6 +313,7 @@ class _Job:
         for metric_id in list(result.values):
             metric = part.sample_metrics[metric_id]
             try:
+                self._check_counted(part, metric_id, item)
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
                 answers = self.judging.answers(result.name, metric_id, metric, item.sample.id, item.repeat)
                 with METRICS.guarded(metric_id, f"score of {item.label}"):
@@ -321,7 +323,7 @@ class _Job:
                 self._fail(metric_id, error, result)
             except (FeatureError, MetricError) as error:
                 stage = "encode" if isinstance(error, FeatureError) else "metric"
-                if error.kind in metric.not_applicable:
+                if error.kind in metric.not_applicable or error.kind in NOT_COUNTED:
                     stage = NOT_APPLICABLE
                     result.not_applicable.setdefault(metric_id, set()).add(position)
                 result.failures.append(_failure(item, stage, metric_id, error))
@@ -332,6 +334,13 @@ class _Job:
                     {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
                     for n, v in score.details.items()
                 ]
+
+    @staticmethod
+    def _check_counted(part: ProtocolPlan, metric_id: str, item: Item) -> None:
+        reason = part.protocol.not_counted(metric_id, item.sample)
+        if reason is not None:
+            told = f"{part.protocol.base} does not count {metric_id} for this sample: {reason}."
+            raise MetricError(told, kind="not_counted")
 
     def _features(self, item: Item, spec: FeatureSpec, cache: dict[FeatureSpec, Features]) -> Features:
         if spec not in cache:
@@ -480,7 +489,8 @@ def _name(item: Item) -> str:
 
 
 def _prompt(sample: Sample, subject: str) -> str:
-    return (sample.audio_text or sample.text) if subject == "audio_text" else sample.text
+    own = {"audio_text": sample.audio_text, "video_text": sample.video_text}
+    return own.get(subject) or sample.text
 
 
 def _checked(score: SampleScore) -> SampleScore:
@@ -620,12 +630,11 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
     import pandas as pd
 
     samples = list({item.sample.id: item.sample for item in items}.values())
-    prompts = ("text", "audio_text", "video_text")
     return pd.DataFrame(
         {
             "sample_id": [sample.id for sample in samples],
             "index": [sample.index for sample in samples],
-            **{name: [_encodable(getattr(sample, name)) for sample in samples] for name in prompts},
+            **{name: [_encodable(getattr(sample, name)) for sample in samples] for name in PROMPTS},
             "categories": [
                 [
                     encodable(slice_name(aspect, category))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WHOLE_CLIP_BYTES = 2 * 2**30
 Setting: TypeAlias = str | int | float | bool
-Subject: TypeAlias = Literal["clip", "text", "audio_text"]
+Subject: TypeAlias = Literal["clip", "text", "audio_text", "video_text"]
 Stream: TypeAlias = Literal["picture", "sound", "both"]
 Features: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
@@ -39,7 +39,8 @@ class FeatureSpec:
         feature: which of the encoder's features (its docstring lists them with shapes).
         prep: every setting that changes the feature, as sorted (name, value) pairs. Settings that do not change this
             feature must be left out, so that protocols share it.
-        subject: made from the clip, from the prompt, or from the audio prompt (`text` when there is none).
+        subject: made from the clip, from the prompt, or from the prompt of the sound or the picture (`text` when there
+            is none).
     """
 
     encoder: str

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +19,7 @@ import numpy as np
 import pytest
 
 import javisbench
+from javisbench.baselines.base import Conditions, Failed, Generated, Request
 from javisbench.baselines.hosted import Hosted, Service, serve
 from javisbench.baselines.hosted import jobs as jobs_module
 from javisbench.baselines.hosted.jobs import BudgetError, Clock, Jobs, Limits, Order, Outcome
@@ -26,6 +31,7 @@ from javisbench.errors import GenerationError, RunError, SystemFaultError, Usage
 from javisbench.media import read_clip, write_clip
 from javisbench.run.generate import GenerateSettings
 from javisbench.suite import Suite, load_suite
+from javisbench.weights import WeightStore
 from tests.baselines.misbehaving_service import KEY, MisbehavingService
 
 PROMPTS = ("a cat", "a dog", "rain")
@@ -375,14 +381,11 @@ def test_bad_parameters_are_named(tmp_path: Path, params: dict[str, str], told: 
 def test_a_key_that_lacks_is_told_before_anything_is_ordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TEST_API_KEY", raising=False)
     (tmp_path / "mine.toml").write_text('submit = "https://a.org"\nbody = { }\nkey = "TEST_API_KEY"')
-    from javisbench.weights import WeightStore
-
     with pytest.raises(GenerationError, match="set TEST_API_KEY"):
         Hosted(str(tmp_path / "mine.toml")).load("cpu", "auto", WeightStore())
 
 
 def test_two_keys_sign_a_web_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    import base64
     import hashlib
     import hmac
 
@@ -479,6 +482,34 @@ def test_many_refused_prompts_in_a_row_do_not_stop_the_run(
     assert server.asked["post"] == 8
 
 
+def test_a_service_that_takes_pictures_is_sent_the_suites(server: MisbehavingService, tmp_path: Path) -> None:
+    picture = b"\x89PNG of the test"
+    (tmp_path / "still.png").write_bytes(picture)
+    description = (
+        f'submit = "{server.url}"\npoll = "{server.url}/{{job}}"\nkey = "TEST_API_KEY"\n[body]\nprompt = "{{prompt}}"\n'
+        'image = "{image}"\ninline = { data = "{image:base64}" }\n'
+    )
+    (tmp_path / "api.toml").write_text(description)
+    model = Hosted(str(tmp_path / "api.toml"), {"price": "0.25"})
+    model.clock = Time().clock()
+    assert model.tasks == {"i2av"}
+    assert "a clip costs 0.25" in model.plan(ClipSpec()).notes
+    (tmp_path / "s.csv").write_text("text,image\nrain,still.png\nsnow,gone.png\n")
+    (tmp_path / "suite.toml").write_text('task = "i2av"\n')
+    samples = load_suite(str(tmp_path / "s.csv")).samples
+    plan = model.plan(ClipSpec(64, 48, 0.5, Fraction(8), 8000))
+    requests = [Request(s, s.index, 0, 7, plan, s.prompts, Conditions.of(s, "i2av"), "i2av") for s in samples]
+    model.load("cpu", "auto", WeightStore())
+    answers = {answer.request.sample.text: answer for answer in model.generate(requests)}
+    model.close()
+    assert isinstance(answers["rain"], Generated)
+    assert isinstance(answers["snow"], Failed)
+    assert answers["snow"].kind == "no_file"
+    sent = next(iter(server.jobs.values()))["asked"]
+    assert base64.b64decode(sent["inline"]["data"]) == picture
+    assert sent["image"] == f"data:image/png;base64,{sent['inline']['data']}"
+
+
 def test_a_program_serves_with_the_same_care(
     server: MisbehavingService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,3 +536,30 @@ def test_a_program_serves_with_the_same_care(
     monkeypatch.setenv("TEST_API_KEY", "sk-wrong-9876543210")
     (tmp_path / "hosted_jobs.jsonl").unlink()
     assert {answer["kind"] for answer in ask().values()} == {"http_401"}
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_leaves_its_jobs_to_the_next(
+    server: MisbehavingService, suite: Suite, tmp_path: Path
+) -> None:
+    (tmp_path / "api.toml").write_text(
+        f'submit = "{server.url}"\npoll = "{server.url}/{{job}}"\nkey = "TEST_API_KEY"\npoll_s = 0.2\n'
+        'body = { prompt = "{prompt}", seed = "{seed}" }\n'
+    )
+    words = [sys.executable, "-m", "javisbench", "generate", "--suite", str(tmp_path / "s.csv"), "--quiet"]
+    words += ["--model", f"hosted:{tmp_path / 'api.toml'}", "--out", str(tmp_path / "run")]
+    for jobs in (1, 2, 3):
+        server.polls_until_done = 10**9
+        process = subprocess.Popen(words, stderr=subprocess.PIPE)
+        # For as long as it takes: it orders until it is killed.
+        while server.made.total() < jobs or server.asked["poll"] < jobs:
+            assert process.poll() is None, process.stderr
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        assert not list((tmp_path / "run/clips").glob("*.json"))
+    server.polls_until_done = 1
+    subprocess.run(words, check=True)
+    assert server.made == ONCE
+    assert len(list((tmp_path / "run/clips").glob("*.json"))) == 3
+    assert read_jsonl(tmp_path / "run/failures.jsonl") == []

@@ -26,6 +26,7 @@ from javisbench.clip import Clip
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, UsageError
 from javisbench.media import read_clip, write_clip
+from javisbench.run.generate import GenerateSettings
 from javisbench.suite import Suite
 from javisbench.weights import WeightStore
 
@@ -214,9 +215,11 @@ def test_foleycrafter_serves_a_suite_and_a_cascade_from_one_process_each(
     assert [noted(repo, word) for word in ("loaded", "built", "encoder")] == [1, 1, 1]
     model = "cascade:t2v=procedural,v2a=foleycrafter"
     in_cascade = {f"v2a.{name}": value for name, value in params.items()}
-    folder = javisbench.generate(model, suite=tiny_suite, params=in_cascade, out=tmp_path / "cascade")
+    one = GenerateSettings(batch=1)
+    folder = javisbench.generate(model, suite=tiny_suite, params=in_cascade, out=tmp_path / "cascade", settings=one)
     clips = [read_clip(folder / f"clips/sample_{number:04d}.mp4") for number in range(2)]
     assert levels(clips) == [len("a meow"), len("a dog")]
+    # Once more for both batches of the cascade.
     assert noted(repo, "built") == 2
 
 

@@ -63,6 +63,8 @@ PAIRS = [
     ("Straße", "strasse", "de", (1, 0, 0, 1), (1, 0, 1, 6)),
     ("Guten Tag!", "guten   tag", "de", (0, 0, 0, 2), (0, 0, 0, 8)),
     ("Привет, мир", "привет мир", "ru", (0, 0, 0, 2), (0, 0, 0, 9)),
+    ("[S1] Who is it? [S2] Me.", "who is it me", "en", (0, 0, 0, 4), (0, 0, 0, 9)),
+    ("[S1]你好[S2]世界", "你好世界", "", (0, 0, 0, 4), (0, 0, 0, 4)),
 ]
 
 
@@ -86,7 +88,7 @@ def test_errors_are_those_that_one_counts_by_hand(
 
 
 def test_nothing_to_say_has_no_rate() -> None:
-    for text in ("", "  ", "?!"):
+    for text in ("", "  ", "?!", "[S1] [S2]"):
         with pytest.raises(MetricError) as caught:
             WER().score(of(text)[1], of(text)[0])
         assert caught.value.kind == "no_transcript"

@@ -41,6 +41,6 @@ def audio_windows_spec(protocol: Protocol) -> FeatureSpec:
     return timed(spec, protocol)
 
 
-def prompt_spec(protocol: Protocol, subject: Literal["text", "audio_text"]) -> FeatureSpec:
+def prompt_spec(protocol: Protocol, subject: Literal["text", "audio_text", "video_text"]) -> FeatureSpec:
     """A prompt: one array ``embedding``."""
     return FeatureSpec.of("imagebind", "text", subject=subject, long_prompts=protocol.imagebind.long_prompts)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from javisbench.baselines.base import Request
 from javisbench.baselines.cascade import Cascade
 from javisbench.baselines.javisdit import JavisDiT, pipeline, stdit_pipeline, text_encoder
+from javisbench.clip import ClipSpec
 from javisbench.run.generate import GenerateSettings, generate_clips
 from javisbench.run.progress import Silent
 from javisbench.suite import load_suite
@@ -84,3 +87,56 @@ def test_stages_of_a_cascade_encode_once_for_all_their_batches(tiny, tmp_path, g
     assert len(clips) == 2 * len(PROMPTS)
     # Both read the same text with the same encoder: the second finds what the first has stored.
     assert read == ["text encoder"]
+
+
+@pytest.mark.slow
+def test_ten_thousand_prompts_of_a_suite_load_each_encoder_once(tiny, tmp_path, read, monkeypatch):
+    """JavisBench's 10,140 prompts, with kills on the way: every one is encoded once, and clips are as without kills."""
+    params = {"config": str(tiny / "v0.1.toml"), "steps": "1"}
+    texts = [f"A dog barks {number} times" for number in range(10_140)]
+
+    def loaded(folder):
+        model = JavisDiT("v0.1", params)
+        model.prompt_folder = folder
+        model.load("cpu", "float32", WeightStore([tiny]))
+        plan = model.plan(ClipSpec())
+        return model, [Request(None, i, 0, i, plan, {"text": text}) for i, text in enumerate(texts)]
+
+    whole, requests = loaded(tmp_path / "whole")
+    whole.prepare(requests)
+    assert read == ["text encoder", "prior's tower"]
+    picked = [requests[0], requests[5000], requests[-1]]
+    expected = [(answer.clip.frames, answer.clip.audio) for answer in whole.generate(picked)]
+    assert len(read) == 2
+    whole.close()
+    read.clear()
+
+    class Killed(BaseException):
+        pass
+
+    encode, encoded = text_encoder._encode, []
+    for allowed in (100, 3000, 6000):
+        encoded.clear()
+
+        def until(*given, allowed=allowed):
+            if len(encoded) == allowed:
+                raise Killed
+            encoded.append(given[0])
+            return encode(*given)
+
+        monkeypatch.setattr(text_encoder, "_encode", until)
+        model, requests = loaded(tmp_path / "run")
+        with pytest.raises(Killed):
+            model.prepare(requests)
+        model.close()
+    monkeypatch.setattr(text_encoder, "_encode", lambda *given: (encoded.append(given[0]), encode(*given))[1])
+    encoded.clear()
+    model, requests = loaded(tmp_path / "run")
+    model.prepare(requests)
+    # A kill costs what was encoded after the last whole file of 64.
+    assert len(encoded) == 10_140 - sum(done // 64 * 64 for done in (100, 3000, 6000))
+    made = [answer.clip for answer in model.generate([requests[0], requests[5000], requests[-1]])]
+    for clip, (frames, audio) in zip(made, expected, strict=True):
+        assert np.array_equal(clip.frames, frames)
+        assert np.array_equal(clip.audio, audio)
+    model.close()
