@@ -161,7 +161,7 @@ _ANIMATED: dict[str, Any] = {
     "cuda_dtype": "float16",
 }
 _AUDIOLDM: dict[str, Any] = {"follows_length": True, "sample_rate": 16000, "cuda_dtype": "float32"}
-_STABLE_AUDIO = {"follows_length": True, "sample_rate": 44100, "channels": 2, "cuda_dtype": "float32"}
+_STABLE_AUDIO: dict[str, Any] = {"follows_length": True, "sample_rate": 44100, "channels": 2, "cuda_dtype": "float32"}
 
 
 def _classes(*classes: PipelineClass) -> dict[str, PipelineClass]:
