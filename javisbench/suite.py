@@ -332,20 +332,21 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
             f"There is no suite {spec!r}, and no such file.{did_you_mean(spec, known_suites())} "
             f"Known suites: {', '.join(sorted(known_suites()))}; or give a .csv or .jsonl file."
         )
-    if path.is_dir():
-        if not holds_prompts(path):
-            raise UsageError(
-                f"{named(path)} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a "
-                f".csv or .jsonl file, or one of {', '.join(cards)}."
-            )
-        rows = read_folder(path, allow_outside=allow_outside)
-        name = _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet"))
-    else:
-        rows, name = read_rows(path), _name(path.stem.lower())
     try:
         stated = statement_of(path)
     except SuiteError as error:
         return None, [Problem(path.name, 0, "", error.message)]
+    condition = TASKS[stated.task].condition
+    if path.is_dir():
+        if condition is None and not holds_prompts(path):
+            raise UsageError(
+                f"{named(path)} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a "
+                f".csv or .jsonl file, or one of {', '.join(cards)}."
+            )
+        rows = read_folder(path, allow_outside=allow_outside, condition=condition)
+        name = _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet"))
+    else:
+        rows, name = read_rows(path), _name(path.stem.lower())
     return _read(rows, path, name, stated, allow_outside=allow_outside)
 
 
@@ -524,12 +525,12 @@ class _RowReader:
         self._controls: dict[str, _Count] = {}
 
     def sample(self, index: int, row: Mapping[str, Any]) -> Sample:
-        row = self._proper(index, row)
+        given, row = row, self._proper(index, row)
         texts = {column: self._text(index, column, row) for column in _TEXT_COLUMNS}
         if not texts["text"] and self._rows.needs_text and self._task.condition is None:
             self._problem(index, "text", "empty; every row needs a prompt")
         paths = {column: self._path(index, column, row) for column in _PATH_COLUMNS}
-        self._check_given(index, paths)
+        self._check_given(index, given, paths)
         return Sample(
             id=self._id(index, row),
             index=index,
@@ -546,14 +547,14 @@ class _RowReader:
             **paths,
         )
 
-    def _check_given(self, index: int, paths: Mapping[str, Path | None]) -> None:
+    def _check_given(self, index: int, row: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
         """The row has what its task gives, as a file of the kind; whether it can be read is seen later."""
         column = self._task.condition
         if column is None:
             return
         path = paths[column]
         if path is None:
-            if not self._rows.has_problem(index, column):
+            if row.get(column) in (None, ""):  # else what is wrong with it is told
                 article = "an" if column[0] in "ai" else "a"
                 self._problem(index, column, f"empty; {self._task.id} needs {article} {column} in every row")
         elif path.suffix.lower() not in GIVEN_SUFFIXES[column]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from javisbench.errors import UsageError
-from javisbench.media.source import SIDECAR_SUFFIXES, VIDEO_SUFFIXES
+from javisbench.media.source import GIVEN_SUFFIXES, VIDEO_SUFFIXES
 from javisbench.suite_rows import MAX_ROWS, MAX_SUITE_BYTES, Rows, read_text
+from javisbench.tasks import Condition
 from javisbench.text import printable
 
 MAX_PROMPT_BYTES = 2**16
@@ -31,7 +32,11 @@ def sounds_in(folder: Path) -> list[Path]:
     Raises:
         UsageError: the folder cannot be listed.
     """
-    suffixes = (*SIDECAR_SUFFIXES, *VIDEO_SUFFIXES)
+    return _by_suffix(folder, GIVEN_SUFFIXES["audio"])
+
+
+def _by_suffix(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Files by stem; of those that are called alike the one first whose suffix comes first."""
     return sorted(_files_in(folder, suffixes), key=lambda p: (p.stem, suffixes.index(p.suffix.lower())))
 
 
@@ -55,16 +60,28 @@ def holds_prompts(folder: Path) -> bool:
     return any(_sample_of(path.stem, prompts) in prompts for path in videos_in(folder))
 
 
-def read_folder(folder: Path, *, allow_outside: bool) -> Rows:
+def read_folder(folder: Path, *, allow_outside: bool, condition: Condition | None = None) -> Rows:
     """One row a clip, by name: its ``id``, and as ``text`` what its ``ID.txt`` holds, without the blanks around it.
 
     A clip without such a file is a row without a prompt; ``ID-1.mp4`` is a further clip of ``ID`` when there is a
     prompt for that and none for itself. A text file may be as large as a prompt, and no link out of the folder.
+
+    Args:
+        folder: holds the clips.
+        allow_outside: accept text files that are links out of the folder.
+        condition: the column of what a suite gives: then the files are no clips but that, each a row of its own.
     """
     found = Rows(folder.resolve().name, columns=["id", "text"], places=[], needs_text=False)
     assert found.places is not None
     prompts = _prompts(folder)
-    ids = sorted({_sample_of(path.stem, prompts) for path in videos_in(folder)})
+    given: dict[str, str] = {}
+    if condition is None:
+        ids = sorted({_sample_of(path.stem, prompts) for path in videos_in(folder)})
+    else:
+        found.columns.append(condition)
+        for path in _by_suffix(folder, GIVEN_SUFFIXES[condition]):
+            given.setdefault(path.stem, path.name)
+        ids = sorted(given)
     if len(ids) > MAX_ROWS:
         found.problem(None, "", f"more than {MAX_ROWS:,} clips")
         return found
@@ -72,7 +89,7 @@ def read_folder(folder: Path, *, allow_outside: bool) -> Rows:
     for id_ in ids:
         paths = prompts.pop(id_, [])
         found.places.append((paths[0].name if paths else id_, 0))
-        found.rows.append({"id": id_})
+        found.rows.append({"id": id_} if condition is None else {"id": id_, condition: given[id_]})
         if paths:
             text = _prompt(paths, folder, found, allow_outside=allow_outside)
             found.rows[-1]["text"] = text

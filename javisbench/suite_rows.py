@@ -89,10 +89,6 @@ class Rows:
         file, row = (self.file, 0) if index is None else self._located(index)
         self.problems.append(Problem(file, row, column, reason))
 
-    def has_problem(self, index: int, column: str) -> bool:
-        """Whether something is wrong with a cell already."""
-        return any((*self._located(index), column) == (p.file, p.row, p.column) for p in self.problems)
-
     def _located(self, index: int) -> tuple[str, int]:
         return (self.file, index + 1) if self.places is None else self.places[index]
 

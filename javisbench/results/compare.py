@@ -262,7 +262,8 @@ def refuse_unlike(a: StoredResult, b: StoredResult) -> None:
         )
     if a.task != b.task:
         raise UsageError(
-            f"{a.suite} was a suite of {a.task} for {a.model} and of {b.task} for {b.model}: they made different things."
+            f"{a.suite} was a suite of {a.task} for {a.model} and of {b.task} for {b.model}, which made "
+            "something else. Score both over one suite."
         )
     # Over a part of the suite, the given files are fewer, and not for that others.
     same_part = (a.suite_hash, a.run.get("prompts")) == (b.suite_hash, b.run.get("prompts"))

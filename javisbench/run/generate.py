@@ -341,6 +341,7 @@ class _Job:
         reweighted: dict[str, list[str]] = {}
         requests = list(self.requests())
         self._total = len(requests)
+        self._given.read((path for request in requests for path in request.conditions.files.values()), self.progress)
         for request in requests:
             try:
                 self._given.digests(request.conditions)

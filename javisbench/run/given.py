@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from javisbench.baselines.base import Conditions, Request
 from javisbench.errors import MediaError, SuiteError
@@ -15,12 +17,29 @@ from javisbench.suite import Suite
 from javisbench.suite_rows import Problem
 from javisbench.weights.hashes import file_sha256
 
+if TYPE_CHECKING:
+    from javisbench.run.progress import Progress
+
+_READERS = 8
+
 
 @dataclass
 class GivenFiles:
     """SHA-256 of given files by path; each is read once."""
 
     _known: dict[Path, str | MediaError] = field(default_factory=dict)
+
+    def read(self, paths: Iterable[Path], progress: Progress) -> None:
+        """Read many files, several at a time; what cannot be read is told when its digest is asked for."""
+        unread = [path for path in dict.fromkeys(paths) if path not in self._known]
+        if not unread:
+            return
+        with (
+            ThreadPoolExecutor(_READERS) as threads,
+            progress.stage("reading what is given", len(unread), "files") as stage,
+        ):
+            for found in threads.map(self._read, unread):
+                stage.advance(failed=None if isinstance(found, str) else found.message[:200])
 
     def digests(self, conditions: Conditions) -> dict[str, str]:
         """Column to the SHA-256 of its file.
@@ -40,6 +59,12 @@ class GivenFiles:
             return None
 
     def _digest(self, path: Path) -> str:
+        found = self._read(path)
+        if isinstance(found, MediaError):
+            raise MediaError(found.message, kind=found.kind)
+        return found
+
+    def _read(self, path: Path) -> str | MediaError:
         found = self._known.get(path)
         if found is None:
             try:
@@ -51,8 +76,6 @@ class GivenFiles:
                     raise
                 found = error
             self._known[path] = found
-        if isinstance(found, MediaError):
-            raise MediaError(found.message, kind=found.kind)
         return found
 
 
@@ -123,5 +146,7 @@ def given_problems(suite: Suite) -> list[Problem]:
             path = getattr(sample, condition)
             reason = "there is none" if path is None else reader.trouble(condition, path)
             if reason is not None:
-                found.append(Problem(Path(suite.source).name, sample.index + 1, condition, reason))
+                in_folder = path is not None and Path(suite.source).is_dir()
+                file, row = (path.name, 0) if in_folder else (Path(suite.source).name, sample.index + 1)
+                found.append(Problem(file, row, condition, reason))
     return found

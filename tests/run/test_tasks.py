@@ -454,11 +454,39 @@ def test_what_a_suite_says_of_itself_is_checked(text: str, reason: str, dubbing:
     assert reason in " ".join([caught.value.message, *caught.value.details])
 
 
+def test_a_folder_of_videos_is_a_suite_without_a_table(pictures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(pictures / "suite/videos", tmp_path / "night")
+    (folder / "c1.txt").write_text("a dog barks")
+    (folder / "suite.toml").write_text('task = "v2a"')
+    suite = load_suite(str(folder))
+    assert [(s.id, s.text, s.video) for s in suite] == [
+        ("c0", "", folder / "c0.mp4"),
+        ("c1", "a dog barks", folder / "c1.mp4"),
+        ("c2", "", folder / "c2.mp4"),
+    ]
+    (folder / "c3.mp4").symlink_to(pictures / "made/clips/c0.mp4")
+    with pytest.raises(SuiteError) as caught:
+        load_suite(str(folder))
+    assert re.search("^c3: .*column video: 'c3.mp4' leaves the suite's folder", caught.value.details[0])
+
+
 def test_conditions_in_a_suite_of_prompts_are_told_and_not_given(dubbing: Path) -> None:
     dubbing.with_suffix(".toml").unlink()
     suite = load_suite(str(dubbing))
     assert (suite.task, Conditions.of(suite.samples[0], suite.task).files) == ("t2av", {})
     assert any("column video: not given to models" in warning for warning in suite.warnings)
+
+
+def test_doctor_and_dry_runs_know_what_is_made(dubbing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["eval", "--suite", str(dubbing), "--model", "procedural", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "each: sound at 16000 Hz for the suite's videos, as long as these" in told
+    assert "pictures" not in told and "fvd" not in told
+    assert cli(["doctor", str(dubbing), "--sample", "0"]) == 0
+    assert "video to sound: all video files are there" in capsys.readouterr().out
+    (dubbing.parent / "videos/c1.mp4").unlink()
+    cli(["doctor", str(dubbing), "--sample", "0"])
+    assert "1 of 3 video files cannot be given (not_found): c1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["image", "audio"])
