@@ -469,14 +469,16 @@ def test_doctor_tells_what_judges_would_cost_and_asks_nothing(
     assert not endpoint.requests
 
 
-def test_an_answer_longer_than_any_and_a_dripping_one_are_bounded(
-    tmp_path: Path, material: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+def test_what_an_endpoint_sends_is_bounded_and_an_open_line_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from javisbench.metrics.judges.inquiry import Inquiry, Part
     from javisbench.metrics.judges.settings import JudgeSettings
     from javisbench.run.judging import endpoint as module
     from javisbench.run.judging.judge import AskAgainError
 
+    module.Endpoint("http://judge.example/v1", JudgeOptions()).close()
+    assert "goes to judge.example unencrypted" in caplog.text and KEY not in caplog.text
     monkeypatch.setattr(module, "MAX_REPLY_BYTES", 1000)
     inquiry = Inquiry("r", (Part("text", "t"),), {}, JudgeSettings(), 0, "max_tokens", "key")
     with stand_in() as found:
