@@ -19,7 +19,7 @@ Tokens: TypeAlias = tuple[float, float]
 
 
 def price_of(case: Case, options: JudgeOptions) -> Price | None:
-    """US dollars for a million tokens sent and answered: as the options, else the question set say; None for neither."""
+    """US dollars for a million tokens sent, and answered: as the options say, else the question set, else None."""
     own = case.metric.questions.price
     return options.price or (None if own is None else (own.input, own.output))
 
