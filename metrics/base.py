@@ -148,6 +148,7 @@ class SampleMetric(ABC):
     Attributes:
         fault: for a check of clips, which is counted and never tested or ranked: what is counted; None for a score.
         needs_columns: columns of the suite that it reads; it is not applicable to suites without them.
+        needs_prompt: whether it reads the prompt itself, beside features; it is not applicable to suites without one.
         needs_setting: whether it compares clips with the suite's setting; it is not applicable where there is none.
         not_applicable: for a metric that does not apply to every clip: kinds of errors (of its own, or of its encoders)
             that are no failures, and what such clips are (``silent``). They are counted beside the mean, and models for
@@ -162,6 +163,7 @@ class SampleMetric(ABC):
     card: ClassVar[MetricCard]
     settings: ClassVar[type | None] = None
     needs_columns: ClassVar[tuple[str, ...]] = ()
+    needs_prompt: ClassVar[bool] = False
     needs_setting: ClassVar[bool] = False
     fault: ClassVar[Fault | None] = None
     not_applicable: ClassVar[Mapping[str, str]] = {}

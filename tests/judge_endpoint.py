@@ -88,6 +88,8 @@ class StandIn:
             return 429, {"Retry-After": "0.05"}, b'{"error": {"message": "slow down"}}'
         if "500" in prompt and seen <= 2:
             return 500, {}, b"oops"
+        if "torn" in prompt and seen == 1:
+            return 502, {"Torn": "yes"}, b'{"choices": [{"mess'
         if "rejected" in prompt:
             return 400, {}, b'{"error": {"message": "content policy"}}'
         message: dict[str, Any] = {"role": "assistant", "content": json.dumps(_judged(body, parts, prompt))}
@@ -148,6 +150,13 @@ def stand_in() -> Iterator[StandIn]:
             pass
 
         def _send(self, status: int, heads: dict[str, str], data: bytes) -> None:
+            if "Torn" in heads:  # a good beginning, and then the connection breaks
+                self.send_response(200)
+                self.send_header("Content-Length", "5000")
+                self.end_headers()
+                self.wfile.write(data)
+                self.close_connection = True
+                return
             self.send_response(status)
             for name, value in {**heads, "Content-Length": str(len(data))}.items():
                 self.send_header(name, value)

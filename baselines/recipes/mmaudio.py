@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, seed_all, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, seed_all, serve
 else:
-    from serving import given, seed_all, serve
+    from serving import given, length_s, seed_all, serve
 
 
 def load(options: argparse.Namespace) -> Make:
@@ -49,7 +49,8 @@ def load(options: argparse.Namespace) -> Make:
     lengths = model.seq_cfg
 
     def make(request: Request) -> None:
-        video = tools.load_video(Path(given(request, "video")), request["duration_s"])
+        film = given(request, "video")
+        video = tools.load_video(Path(film), length_s(film, float(request["duration_s"])))
         lengths.duration = video.duration_sec
         network.update_seq_lengths(lengths.latent_seq_len, lengths.clip_seq_len, lengths.sync_seq_len)
         noise = torch.Generator("cpu").manual_seed(seed_all(request["seed"]))

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, kept, only, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, kept, length_s, only, serve
 else:
-    from serving import given, kept, only, serve
+    from serving import given, kept, length_s, only, serve
 
 LONGEST_S = 5.0
 
@@ -56,7 +56,8 @@ def load(options: argparse.Namespace) -> Make:
             shutil.copy(given(request, "video"), video)
             listed.write_text(json.dumps({"prompt": request["prompt"], "video_name": str(video)}) + "\n")
             told = {"testlist": str(listed), "save_path": str(out), "seed": request["seed"] % 2**32}
-            script.main(Namespace(**settings, **told, duration=min(LONGEST_S, request["duration_s"])))
+            seconds = length_s(str(video), float(request["duration_s"]))
+            script.main(Namespace(**settings, **told, duration=min(LONGEST_S, seconds)))
             shutil.copy(only(out.rglob("*.wav"), "sound"), request["output"] + ".wav")
 
     return make

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, seed_all, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, seed_all, serve
 else:
-    from serving import given, seed_all, serve
+    from serving import given, length_s, seed_all, serve
 
 RATE = 16000
 
@@ -38,7 +38,7 @@ def load(options: argparse.Namespace) -> Make:
 
     def make(request: Request) -> dict[str, Any]:
         video = given(request, "video")
-        seconds = max(1, math.ceil(float(request["duration_s"]) - 1e-6))
+        seconds = max(1, math.ceil(length_s(video, float(request["duration_s"])) - 1e-6))
         noise = torch.Generator(device="cuda")
         noise.manual_seed(seed_all(request["seed"]))
         prompt = request["prompt"]

@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,17 @@ def given(request: Request, what: str) -> str:
     if not path:
         raise NoConditionError(f"the model is made for a given {what}, and the suite or cascade gives none")
     return str(path)
+
+
+def length_s(path: str, otherwise: float) -> float:
+    """Seconds of a film or sound as the environment's ffprobe tells them; `otherwise` where it does not."""
+    asked = ["ffprobe", "-v", "error", "-protocol_whitelist", "file", "-show_entries", "format=duration"]
+    asked += ["-of", "default=noprint_wrappers=1:nokey=1", path]
+    try:
+        told = subprocess.run(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60).stdout
+        return float(told.decode().strip())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return otherwise
 
 
 def seed_all(seed: int) -> int:

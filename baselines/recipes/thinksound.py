@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, only, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, only, serve
 else:
-    from serving import given, only, serve
+    from serving import given, length_s, only, serve
 
 
 def load(options: argparse.Namespace) -> Make:
@@ -33,7 +33,7 @@ def load(options: argparse.Namespace) -> Make:
         with Path("cot_coarse/cot.csv").open("w", newline="", encoding="utf-8") as file:
             text = request["prompt"].replace('"', "'")
             csv.writer(file).writerows([["id", "caption", "caption_cot"], ["demo", text, text]])
-        seconds = float(request["duration_s"])
+        seconds = length_s("videos/demo.mp4", float(request["duration_s"]))
         run(["extract_latents.py", "--duration_sec", str(max(1, int(seconds)))])
         config = "ThinkSound/configs/model_configs/thinksound.json"
         run(["predict.py", "--model-config", config, "--duration-sec", str(seconds), "--results-dir", "results"])

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, only, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, only, serve
 else:
-    from serving import given, only, serve
+    from serving import given, length_s, only, serve
 
 FILMS = (".mp4", ".avi", ".mov", ".gif")
 
@@ -28,18 +28,12 @@ def load(options: argparse.Namespace) -> Make:
     """Nothing is kept: the script loads its models itself."""
 
     def make(request: Request) -> dict[str, Any]:
+        sound = given(request, "audio")
+        seconds = length_s(sound, float(request["duration_s"]))
         with tempfile.TemporaryDirectory() as folder:
-            words = [
-                "--prompt",
-                request["prompt"],
-                "--plms",
-                "--ckpt",
-                options.ckpt,
-                "--audio",
-                given(request, "audio"),
-            ]
+            words = ["--prompt", request["prompt"], "--plms", "--ckpt", options.ckpt, "--audio", sound]
             words += ["--n_samples", "1", "--n_iter", "1", "--skip_grid", "--outdir", folder, "--interpolate", "1"]
-            words += ["--pt_file_name", options.encoder, "--audio_time", str(round(float(request["duration_s"])))]
+            words += ["--pt_file_name", options.encoder, "--audio_time", str(max(1, round(seconds)))]
             words += ["--se_value", options.se_value, "--threshold_value", options.threshold_value]
             words += ["--param_t", options.param_t, "--seed", str(request["seed"] % 2**31)]
             subprocess.run([sys.executable, "txt2img.py", *words], check=True, stdout=sys.stderr)
@@ -50,7 +44,7 @@ def load(options: argparse.Namespace) -> Make:
             frames = sorted(Path(folder).rglob("*.png"))
             if not frames:
                 raise RuntimeError("the model wrote neither a film nor pictures")
-            join(frames, float(request["duration_s"]), request["output"] + ".mp4")
+            join(frames, seconds, request["output"] + ".mp4")
             return {"found": f"{len(frames)} pictures"}
 
     return make

@@ -130,7 +130,8 @@ def page(
 def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> int:
     """Read votes on pairs, or ratings, from FILES and write them as one file of votes.
 
-    FILES are CSV, JSON lines, a JSON list, VBench's annotations, or the answers that a page of `votes page` saved.
+    FILES are CSV, JSON lines, a JSON list, VBench's annotations, the answers that a page of `votes page` saved, or
+    files of votes made earlier.
     """
     from javisbench.results.votes.imported import ImportOptions, import_votes
     from javisbench.results.votes.page_key import load_key

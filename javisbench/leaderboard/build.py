@@ -116,14 +116,14 @@ class SiteReport:
         pages: their number.
         results: number of results on them.
         refused: archives that could not be shown; the first page says why.
-        voted: suites that any vote is about.
+        voted: whether any vote is about its results.
     """
 
     index: Path
     pages: int
     results: int
     refused: tuple[Refused, ...] = ()
-    voted: tuple[str, ...] = ()
+    voted: bool = False
 
 
 def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOptions | None = None) -> SiteReport:
@@ -153,8 +153,7 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
     with loaded_results(sources, refused) as results, replaced_folder(out) as fresh:
         site = _Site(results, fresh, options, about, refused, votes)
         site.build()
-    voted = tuple(one.suite for one in site.people)
-    return SiteReport(out / "index.html", site.pages, len(results), tuple(refused), voted)
+    return SiteReport(out / "index.html", site.pages, len(results), tuple(refused), site.people is not None)
 
 
 def _check_target(out: Path) -> None:
@@ -206,7 +205,7 @@ class _Site:
                 if page is not None:
                     self.samples[result.key] = page
         self.prompts = self._prompts()
-        self.people: list[People] = [] if self.votes is None else people_of(self.votes, self.results)
+        self.people: People | None = None if self.votes is None else people_of(self.votes, self.results)
         overall = board_table(self.results, None, self.ranker)
         by_aspect = {aspect.id: board_table(self.results, aspect.id, self.ranker) for aspect in self.aspects}
         names = {result.key: result_id(result) for result in self.results}
@@ -226,8 +225,8 @@ class _Site:
             self._page("compare.html.j2", "compare.html", title="Compare two models")
         for prompts in self.prompts:
             self._prompts_page(prompts)
-        if self.people:
-            self._people_page()
+        if self.people is not None:
+            self._people_page(self.people)
 
     def _prompts(self) -> list[PromptsPage]:
         files = {key: page.published for key, page in self.samples.items()}
@@ -253,7 +252,7 @@ class _Site:
             *([("categories.html", "By category")] if self.aspects else []),
             *([("compare.html", "Compare")] if self.compared else []),
             *([(f"prompts/{self.prompts[0].name}.html", "Prompts")] if self.prompts else []),
-            *([("people.html", "People")] if self.people else []),
+            *([("people.html", "People")] if self.people is not None else []),
             ("published.html", "Published record"),
             ("metrics.html", "Metrics"),
             ("about.html", "About"),
@@ -313,10 +312,11 @@ class _Site:
             filters=self._filters(table),
             reported=[reported_view(rows, table.columns, suite) for suite, rows in by_suite(reported).items()],
             refused=[refused_view(archive) for archive in self.refused],
-            people=[{"title": one.title, "board": self._board(one.overall, score_columns)} for one in self.people],
+            people=None if self.people is None else self._board(self.people.overall, score_columns),
         )
 
     def _aspect_page(self, aspect: Aspect, table: Table) -> None:
+        spoken = None if self.people is None else self.people.by_aspect.get(aspect.id)
         self._page(
             "aspect.html.j2",
             f"aspects/{aspect.id}.html",
@@ -326,41 +326,22 @@ class _Site:
             downloads=self._downloads(table, aspect.id),
             charts=self._whiskers(table, aspect.id),
             filters=self._filters(table),
-            people=[
-                {"title": one.title, "board": self._board(one.by_aspect[aspect.id], score_columns)}
-                for one in self.people
-                if aspect.id in one.by_aspect
-            ],
+            people=None if spoken is None else self._board(spoken, score_columns),
         )
 
-    def _people_page(self) -> None:
-        views = []
-        for place, one in enumerate(self.people):
-            name = "people" if len(self.people) == 1 else f"people-{place}"
-            views.append(
-                {
-                    "suite": one.suite,
-                    "several": len(self.people) > 1,
-                    "questions": [(printable(name), printable(text)) for name, text in one.questions],
-                    "board": self._board(one.overall, score_columns),
-                    "downloads": self._downloads(one.overall, name),
-                    "agreements": [
-                        {
-                            "board": self._board(table, score_columns),
-                            "downloads": self._downloads(table, f"{name}-agreement-{number}"),
-                        }
-                        for number, table in enumerate(one.agreements)
-                    ],
-                    "voters": one.voters,
-                    "more_voters": one.more_voters,
-                }
-            )
+    def _people_page(self, people: People) -> None:
         self._page(
             "people.html.j2",
             "people.html",
             title="What people say",
-            people=views,
-            aspects_voted=[a for a in self.aspects if any(a.id in one.by_aspect for one in self.people)],
+            people=people,
+            board=self._board(people.overall, score_columns),
+            downloads=self._downloads(people.overall, "people"),
+            agreements=[
+                (self._board(table, score_columns), self._downloads(table, f"people-agreement-{number}"))
+                for number, table in enumerate(people.agreements)
+            ],
+            aspects_voted=[aspect for aspect in self.aspects if aspect.id in people.by_aspect],
         )
 
     def _categories_page(self, overall: Table, by_aspect: Mapping[str, Table]) -> None:

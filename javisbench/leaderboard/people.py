@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from javisbench.errors import UsageError
 from javisbench.leaderboard.clips import suite_key
 from javisbench.leaderboard.prompts import prompt_groups
 from javisbench.private import Scrubber
@@ -27,7 +28,6 @@ class People:
 
     Attributes:
         suite: its name.
-        title: for headings: the suite's name where a board has several.
         questions: what was asked, where known.
         overall: strengths by all votes.
         by_aspect: aspect id to strengths by category.
@@ -37,7 +37,6 @@ class People:
     """
 
     suite: str
-    title: str
     questions: tuple[tuple[str, str], ...]
     overall: Table
     by_aspect: Mapping[str, Table]
@@ -46,21 +45,28 @@ class People:
     more_voters: int
 
 
-def people_of(votes: Votes, results: Sequence[StoredResult]) -> list[People]:
-    """What votes say of a board's results, suite by suite; suites without a vote are left out.
+def people_of(votes: Votes, results: Sequence[StoredResult]) -> People | None:
+    """What votes say of a board's results; None where no vote is about them.
 
     Names of models in votes are made as public as those of the results are, and voters whose names were kept are shown
     by numbers.
+
+    Raises:
+        UsageError: the votes do not say which suite they are about, and may be about several.
     """
     votes = _public(votes)
-    found: list[People] = []
-    for group in prompt_groups(results):
-        heard = hear(votes, group)
-        if heard.votes.votes:
-            found.append(_people(votes, heard, group, [r for r in results if suite_key(r) == suite_key(group[0])]))
-    if len(found) > 1:
-        found = [replace(one, title=f"{one.title}: {one.suite}") for one in found]
-    return found
+    heard = [(group, hear(votes, group)) for group in prompt_groups(results)]
+    heard = [(group, own) for group, own in heard if own.votes.votes]
+    if not heard:
+        return None
+    if len(heard) > 1:
+        suites = " and ".join(f"{group[0].suite} ({group[0].suite_hash[:12]})" for group, _ in heard[:2])
+        raise UsageError(
+            f"The file of votes does not say which of these suites it is about: {suites}. Import the votes again with "
+            "--run or --suite, or build a board of one suite."
+        )
+    ((group, own),) = heard
+    return _people(votes, own, group, [result for result in results if suite_key(result) == suite_key(group[0])])
 
 
 def _public(votes: Votes) -> Votes:
@@ -86,7 +92,6 @@ def _people(votes: Votes, heard: Heard, group: Sequence[StoredResult], results: 
     voters = voters_of(heard.votes.votes).voters
     return People(
         suite=group[0].suite,
-        title="What people say",
         questions=tuple((name, text) for name, text in votes.questions.items() if name in heard.votes.asked),
         overall=_keyed(people_table(heard), keys),
         by_aspect={name: table for name, table in by_aspect.items() if table.groups},

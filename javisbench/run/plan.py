@@ -224,7 +224,8 @@ def _place(
         if cls.settings is not None:
             part.protocol.mounted(metric_id, cls.settings)
         specs = needed_features(metric, part.protocol)
-    if suite.unconditional and any(spec.subject != "clip" for spec in specs):
+    reads_prompt = isinstance(metric, SampleMetric) and metric.needs_prompt
+    if suite.unconditional and (reads_prompt or any(spec.subject != "clip" for spec in specs)):
         note = f"{suite.name} has no prompts"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return

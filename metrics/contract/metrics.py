@@ -16,8 +16,10 @@ from javisbench.metrics.contract.report import BrokenError, NotApplicableError, 
 from javisbench.metrics.contract.samples import FRAMES, HEIGHT, PROMPTS, SAMPLE_RATE, WIDTH, odd_clips, ordinary_clips
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import Features, FeatureSpec
+from javisbench.metrics.judges.metric import JudgeMetric
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS, V1
+from javisbench.suite import Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +97,14 @@ def _needs(metric_id: str) -> Iterator[str]:
     yield ", ".join(f"{spec.encoder}/{spec.feature}" for spec in needed(metric_id, V1))
 
 
+def _judged(metric: JudgeMetric) -> SampleContext:
+    """As if a judge had given the highest answers, to a question of the suite's own among others."""
+    own = metric.questions.per_sample
+    sample = Sample("checked", 0, PROMPTS[0], extra={} if own is None else {own.column: '["Is it there?"]'})
+    answers = {question.id: question.scale[1] for question in metric.asked_of(sample, V1)}
+    return SampleContext(V1, _SETTING, sample, (answers,))
+
+
 class _SampleChecks:
     """Scores of small clips."""
 
@@ -103,6 +113,8 @@ class _SampleChecks:
         self._metric = metric
         self._weights = weights
         self._context = SampleContext(V1, _SETTING)
+        if isinstance(metric, JudgeMetric):
+            self._context = _judged(metric)
 
     def run(self) -> None:
         self._clips: list[Mapping[str, Features]] = []

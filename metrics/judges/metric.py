@@ -55,8 +55,10 @@ class JudgeMetric(SampleMetric):
         """The questions about a sample's clip.
 
         Raises:
-            MetricError: there are none, or its own cell holds no list of questions.
+            MetricError: there are none, its own cell holds no list of questions, or it has no prompt to judge by.
         """
+        if self.needs_prompt and sample is not None and not sample.text:
+            raise MetricError("The sample has no prompt.", kind="no_prompt")
         found = self.questions.asked_of(sample, sound=self.settings_in(protocol).sound)
         if not found:
             raise MetricError("No question applies to this sample.", kind="no_questions")
@@ -169,6 +171,7 @@ def judge_metric(questions: QuestionSet) -> type[JudgeMetric]:
         "card": card,
         "settings": questions.settings,
         "questions": questions,
+        "needs_prompt": questions.shows_prompt,
         "needs_columns": () if questions.questions or own is None else (own.column,),
         "__doc__": JudgeMetric.__doc__,
     }

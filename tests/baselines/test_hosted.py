@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -533,3 +536,30 @@ def test_a_program_serves_with_the_same_care(
     monkeypatch.setenv("TEST_API_KEY", "sk-wrong-9876543210")
     (tmp_path / "hosted_jobs.jsonl").unlink()
     assert {answer["kind"] for answer in ask().values()} == {"http_401"}
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_leaves_its_jobs_to_the_next(
+    server: MisbehavingService, suite: Suite, tmp_path: Path
+) -> None:
+    (tmp_path / "api.toml").write_text(
+        f'submit = "{server.url}"\npoll = "{server.url}/{{job}}"\nkey = "TEST_API_KEY"\npoll_s = 0.2\n'
+        'body = { prompt = "{prompt}", seed = "{seed}" }\n'
+    )
+    words = [sys.executable, "-m", "javisbench", "generate", "--suite", str(tmp_path / "s.csv"), "--quiet"]
+    words += ["--model", f"hosted:{tmp_path / 'api.toml'}", "--out", str(tmp_path / "run")]
+    for jobs in (1, 2, 3):
+        server.polls_until_done = 10**9
+        process = subprocess.Popen(words, stderr=subprocess.PIPE)
+        # For as long as it takes: it orders until it is killed.
+        while server.made.total() < jobs or server.asked["poll"] < jobs:
+            assert process.poll() is None, process.stderr
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        assert not list((tmp_path / "run/clips").glob("*.json"))
+    server.polls_until_done = 1
+    subprocess.run(words, check=True)
+    assert server.made == ONCE
+    assert len(list((tmp_path / "run/clips").glob("*.json"))) == 3
+    assert read_jsonl(tmp_path / "run/failures.jsonl") == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from javisbench.cli import run
-from javisbench.errors import RunError
+from javisbench.errors import RunError, UsageError
 from javisbench.leaderboard.build import SiteOptions, build_site
 from javisbench.leaderboard.people import people_of
 from javisbench.results.run_folder import load_result
@@ -49,7 +49,7 @@ def votes_on(suite: str = "demo", samples: int = 24) -> Votes:
 def test_a_board_shows_what_people_say(runs, tmp_path):
     save_votes(votes_on(), tmp_path / "votes.jsonl")
     report = build_site(runs, tmp_path / "site", SiteOptions(votes=tmp_path / "votes.jsonl"))
-    assert report.voted == ("demo",)
+    assert report.voted
     index, people, style, metrics = (
         (tmp_path / "site" / name).read_text(encoding="utf-8")
         for name in ("index.html", "people.html", "aspects/visual_style.html", "metrics.html")
@@ -80,17 +80,16 @@ def test_each_suite_and_protocol_has_its_own(write_run, runs):
     others = [write_run(name, n=24, suite="other", folder=f"{i}/other") for i, name in enumerate(MODELS)]
     second = [write_run(name, n=24, protocol="javisbench-v2", folder=f"{i}/v2") for i, name in enumerate(MODELS)]
     results = [load_result(path) for path in (*runs, *second, *others)]
-    (found,) = people_of(votes_on(), results)
-    assert found.suite == "demo" and found.title == "What people say"
+    found = people_of(votes_on(), results)
+    assert found.suite == "demo"
     assert [table.title for table in found.agreements] == [
         "People: overall, javisbench-v1", "People: sound, javisbench-v1",
         "People: overall, javisbench-v2", "People: sound, javisbench-v2",
     ]  # fmt: skip
-    anywhere = people_of(Votes(votes_on().votes), results)
-    assert [(one.suite, one.title) for one in anywhere] == [
-        ("demo", "What people say: demo"),
-        ("other", "What people say: other"),
-    ]
+    with pytest.raises(UsageError, match=r"does not say which of these suites it is about: demo .* and other"):
+        people_of(Votes(votes_on().votes), results)
+    assert people_of(Votes(votes_on().votes), results[:2]).suite == "demo"
+    assert people_of(votes_on(suite="third"), results) is None
 
 
 def test_names_of_voters_and_of_this_machine_stay_here(runs, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -161,6 +162,26 @@ def test_keys_answer_and_what_was_answered_is_kept_and_saved(browser, own, tmp_p
         for pair, vote in zip(pairs, ("b", "tie", "bad", "a"), strict=True)
     ]
     assert "Ann" not in out.read_text()
+
+
+def test_several_questions_are_asked_about_the_same_clips(browser, own):
+    script = (own / "pairs.js").read_text()
+    questions = '"questions":[["overall","Which is better?"],["sound","Which sounds better?"]]'
+    (own / "pairs.js").write_text(re.sub(r'"questions":\[\[.*?\]\]', questions, script))
+    opened(browser, own)
+    begin(browser)
+    asked = "return document.getElementById('question').textContent"
+    assert browser.run(asked) == "Which is better?"
+    listen(browser)
+    browser.run("document.querySelector('#stage video').dataset.same = 'yes'")
+    press(browser, "1")
+    browser.wait(asked + " === 'Which sounds better?'")
+    assert browser.run(TITLE) == "Pair 1 of 5" and browser.run(READY), "both were heard already"
+    assert browser.run("return document.querySelector('#stage video').dataset.same") == "yes"
+    press(browser, "2")
+    browser.wait(TITLE + " === 'Pair 2 of 5'")
+    answers = [line.split(",")[2:4] for line in browser.run("return javisbench.table()").splitlines()[1:]]
+    assert answers == [['"overall"', '"1"'], ['"sound"', '"2"']]
 
 
 def download(browser: Any, folder: Path) -> Path:

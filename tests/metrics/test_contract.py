@@ -38,7 +38,10 @@ def statuses(report: Report) -> dict[str, str]:
 SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in [*METRICS.own, *ENCODERS.own] if "dnsmos" in name}
 
 
-@pytest.mark.parametrize("metric_id", [SLOW.get(name, name) for name in METRICS.own])
+JUDGES = [name for name in METRICS if METRICS.has_parameter(name)]
+
+
+@pytest.mark.parametrize("metric_id", [SLOW.get(name, name) for name in (*METRICS.own, *JUDGES)])
 def test_metrics_keep_it(metric_id: str, store: WeightStore) -> None:
     report = check("metric", metric_id, store)
     assert failures(report) == {}

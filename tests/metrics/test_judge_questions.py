@@ -194,6 +194,10 @@ def test_questions_of_the_suites_own_stand_in_a_column() -> None:
     with pytest.raises(MetricError) as none:
         judge.asked_of(sample(), V1)
     assert none.value.kind == "no_questions" and none.value.kind in judge.not_applicable
+    with pytest.raises(MetricError) as without:
+        judge.asked_of(Sample("a", 0, "", extra={"checklist": cell}), V1)
+    assert without.value.kind == "no_prompt" and judge.needs_prompt
+    assert not judge_of(shows={"prompt": False}).needs_prompt
     quiet = parse_protocol("javisbench-v1+judge:vabench.sound=false")
     vabench = METRICS.get("judge:vabench")()
     assert isinstance(vabench, JudgeMetric)

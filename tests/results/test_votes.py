@@ -190,6 +190,22 @@ def test_voters_have_pseudonyms_that_need_the_secret(tmp_path):
     assert names.isdisjoint(vote.voter for vote in imported(tmp_path / "v.csv", ARENA, salt=b"other").votes.votes)
 
 
+def test_votes_are_added_to_earlier_ones(tmp_path):
+    earlier = imported(tmp_path / "v.csv", ARENA + "s3,X,X,a,dy,English\n", salt=b"secret").votes
+    save_votes(earlier, tmp_path / "votes.jsonl")
+    (tmp_path / "more.csv").write_text("sample,model_a,model_b,winner,voter\ns1,X,Y,a,ann\ns9,X,Y,b,ann\n")
+    found = import_votes([tmp_path / "votes.jsonl", tmp_path / "more.csv"], ImportOptions(salt=b"secret")).votes
+    assert found.votes[:4] == earlier.votes and found.votes[4].sample_id == "s9"
+    assert found.left_out == {
+        "a model against itself": 1,
+        "a second vote of one person on one pair that says the same": 1,
+    }
+    assert [source["form"] for source in found.sources] == ["votes", "pairs"] and found.names == "pseudonyms"
+    save_votes(replace(earlier, names="kept"), tmp_path / "votes.jsonl")
+    again = import_votes([tmp_path / "votes.jsonl"], ImportOptions(salt=b"secret")).votes
+    assert again.names == "kept", "what was not pseudonymous does not become so"
+
+
 def test_the_same_file_twice_is_read_once(tmp_path):
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("sample,model_a,model_b,winner\ns1,X,Y,a\n")

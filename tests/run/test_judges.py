@@ -115,12 +115,13 @@ def test_misbehaviour_costs_its_own_clip_and_every_answer_is_paid_once(
     given = material(
         ("bright", 250), ("dark", 5), ("slow", 250), ("429", 250), ("500", 5), ("wrong json", 250),
         ("once wrong", 250), ("refusal", 250), ("half", 250), ("no completion", 250), ("rejected", 250),
-        ("repeat the key", 250),
+        ("repeat the key", 250), ("torn", 5),
     )  # fmt: skip
     result = score(tmp_path, given, endpoint)
     values = result.scores["judge:mine"].tolist()
     assert values[:5] == [1.0, 0.0, 1.0, 1.0, 0.0]
     assert values[6] == 1.0, "the second try is in form"
+    assert values[12] == 0.0, "half a message is asked for again"
     assert np.isnan([values[n] for n in (5, 7, 8, 9, 10, 11)]).all()
     kinds = dict(zip(result.failures["sample_id"], result.failures["kind"], strict=True))
     assert kinds == {
@@ -132,8 +133,8 @@ def test_misbehaviour_costs_its_own_clip_and_every_answer_is_paid_once(
     assert "I cannot judge this." in told["sample_0007"]
     assert "content policy" in told["sample_0010"]
     cell = result.summary["metrics"]["judge:mine"]["overall"]
-    assert (cell["value"], cell["n"]) == (pytest.approx(4 / 6), 6)
-    assert cell["facts"] == {"mean_picture": pytest.approx(4 / 6), "mean_sound": pytest.approx(4 / 6)}
+    assert (cell["value"], cell["n"]) == (pytest.approx(4 / 7), 7)
+    assert cell["facts"] == {"mean_picture": pytest.approx(4 / 7), "mean_sound": pytest.approx(4 / 7)}
     # Every answer is kept with its text, and none was asked for twice.
     rows = answers(tmp_path / "run")
     assert len(rows) == len({row["key"] for row in rows}) == sum(endpoint.answered.values())
@@ -313,9 +314,11 @@ def test_budgets_are_kept_and_told_beforehand(
         asked(budget=0.0001, price=(1000.0, 1000.0))
     assert not endpoint.requests and not (tmp_path / "run").exists(), "before a clip is read"
     # 1,000 and 50 tokens an answer, at 10 dollars a million sent: a cent each, more than the rule of thumb expects.
-    with pytest.raises(SystemFaultError, match=r"budget of 0\.02 US dollars is spent .* 3 of 4 requests") as spent:
+    with pytest.raises(SystemFaultError, match=r"budget of 0\.0200 US dollars is spent .* 3 of 4 requests") as spent:
         asked(budget=0.02, price=(10.0, 0.0))
     assert spent.value.exit_code == 3 and len(endpoint.requests) == 3
+    with pytest.raises(UsageError, match=r"would cost about 0\.0100 US dollars"):
+        asked(budget=0.005, price=(10.0, 0.0))
     assert asked(budget=0.02, price=(10.0, 0.0)).scores["judge:mine"].tolist() == [1.0] * 4
     assert len(endpoint.requests) == 4
 
@@ -508,3 +511,21 @@ def test_requests_are_spread_over_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
     now = 200.0
     assert pace.wait_s() == 0.0, "a pause is not made up for"
     assert asking._Pace(rate=None).wait_s() == 0.0
+
+
+def test_a_result_with_other_questions_under_a_shipped_name_is_refused() -> None:
+    from javisbench.metrics.registry import METRICS
+    from javisbench.protocol import V2, recorded_protocol
+    from javisbench.publish.verify import _check_plugin_settings
+
+    own = METRICS.get("judge:javisbench").settings
+    assert own is not None
+    protocol = V2.with_mounted("judge:javisbench", V2.mounted("judge:javisbench", own))
+    assert list(_check_plugin_settings(protocol)) == []
+    recorded = protocol.settings()
+    recorded["plugins"]["judge:javisbench"]["questions"] = "0123456789ab"
+    (finding,) = _check_plugin_settings(recorded_protocol(V2.name, recorded))
+    assert finding.refuses and "give another question set" in finding.message
+    recorded["plugins"]["judge:javisbench"] |= {"questions": own().questions, "repeats": 1}
+    (finding,) = _check_plugin_settings(recorded_protocol(V2.name, recorded))
+    assert finding.refuses and "other settings" in finding.message

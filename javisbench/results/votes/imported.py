@@ -27,6 +27,8 @@ from javisbench.results.votes.record import (
     Answer,
     Vote,
     Votes,
+    is_votes_file,
+    load_votes,
     pair_key,
 )
 from javisbench.suite_rows import MAX_SUITE_BYTES, Rows, read_loose_table, read_text
@@ -187,6 +189,7 @@ class _Collected:
     first: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     questions: dict[str, str] = field(default_factory=dict)
+    kept_names: bool = False
 
     def leave_out(self, reason: str, place: str, count: int = 1) -> None:
         reason = printable(reason)[:MAX_TEXT]
@@ -206,7 +209,8 @@ def import_votes(files: Sequence[Path], options: ImportOptions, known: Known | N
     """Read votes.
 
     Args:
-        files: CSV, JSON lines, a JSON list of objects, VBench's annotations, or answers saved by a page.
+        files: CSV, JSON lines, a JSON list of objects, VBench's annotations, answers saved by a page, or files of votes
+            made earlier.
         options: how they are read.
         known: what they may be about; votes on anything else are left out. None to take all.
 
@@ -250,7 +254,7 @@ def import_votes(files: Sequence[Path], options: ImportOptions, known: Known | N
             sources=sources,
             left_out=dict(found.left_out),
             notices=found.notices,
-            names="none" if not voters else "kept" if options.salt is None else "pseudonyms",
+            names="none" if not voters else "kept" if options.salt is None or found.kept_names else "pseudonyms",
             version=_version(),
         ),
         found.first,
@@ -321,6 +325,8 @@ class _Reader:
             if any(isinstance(entry, dict) and "human_anno" in entry for entry in entries):
                 return self._vbench(file, entries)
             table = _as_rows(file, entries)
+        elif is_votes_file(file):
+            return self._votes(file)
         else:
             table = read_loose_table(file)
         bad = {problem.row for problem in table.problems}
@@ -411,9 +417,15 @@ class _Reader:
         return answer
 
     def _add(
-        self, cells: Mapping[str, str], models: tuple[str, str], answer: Answer, place: str, sample: str | None = None
+        self,
+        cells: Mapping[str, str],
+        models: tuple[str, str],
+        answer: Answer,
+        place: str,
+        sample: str | None = None,
+        voter: str | None = None,
     ) -> None:
-        """Add one vote.
+        """Add one vote; a `sample` or `voter` that is known already is taken as it is.
 
         Raises:
             _LeftOutError: it is none.
@@ -428,7 +440,8 @@ class _Reader:
         question = cells.get("question", "") or self.options.question or OVERALL_QUESTION
         if len(question) > MAX_NAME:
             raise _LeftOutError(f"a question of more than {MAX_NAME} characters")
-        self.found.add(Vote(sample_id, repeat, a, b, answer, self._voter(cells.get("voter", "")), question), place)
+        who = self._voter(cells.get("voter", "")) if voter is None else voter
+        self.found.add(Vote(sample_id, repeat, a, b, answer, who, question), place)
 
     def _model(self, name: str) -> str:
         name = self.options.models.get(name, name)
@@ -519,6 +532,23 @@ class _Reader:
                 self.found.leave_out(str(reason), place)
 
     # Other forms
+
+    def _votes(self, file: Path) -> tuple[str, int]:
+        """A file of votes: what it holds, with its pseudonyms, and what it had left out."""
+        earlier = load_votes(file)
+        self.found.questions |= earlier.questions
+        self.found.notices += earlier.notices
+        for why, count in earlier.left_out.items():
+            self.found.leave_out(why, file.name, count)
+        self.found.kept_names |= earlier.names == "kept"
+        for number, vote in enumerate(earlier.votes, start=2):
+            place = f"{file.name}, line {number}"
+            cells = {"sample": vote.sample_id, "repeat": str(vote.repeat), "question": vote.question}
+            try:
+                self._add(cells, (vote.model_a, vote.model_b), vote.answer, place, voter=vote.voter)
+            except _LeftOutError as reason:
+                self.found.leave_out(str(reason), place)
+        return "votes", len(earlier.votes)
 
     def _page(self, file: Path, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Answers that a page of `javisbench votes page` saved."""

@@ -100,6 +100,12 @@ def _row(vote: Vote) -> dict[str, Any]:
     return row | {name: value for name, (value, default) in optional.items() if value != default}
 
 
+def is_votes_file(path: Path) -> bool:
+    """Whether a file says that it is one of votes, whole or not."""
+    with path.open("rb") as file:
+        return f'"kind": "{KIND}"'.encode() in file.read(200)
+
+
 def load_votes(path: Path) -> Votes:
     """Read a file of votes, which somebody else may have written.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from javisbench.errors import JavisbenchError
 from javisbench.run.doctor.findings import Report
+from javisbench.run.judging.options import dollars
 from javisbench.run.judging.stage import forecast_clips, judges_of, open_judge
 
 if TYPE_CHECKING:
@@ -42,4 +43,4 @@ def check_judges(
         report.add("ok", "judges", f"{forecast.line}. What a run has stored is not asked again.")
         total += forecast.cost or 0.0
     if scoring.judge.budget is not None and total > scoring.judge.budget:
-        report.add("problem", "judges", f"about {total:,.2f} US dollars are more than --judge-budget allows")
+        report.add("problem", "judges", f"about {dollars(total)} are more than --judge-budget allows")

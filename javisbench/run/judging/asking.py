@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import FeatureError, JavisbenchError, SystemFaultError, UsageError
 from javisbench.run.judging.judge import AskAgainError, RejectedError
+from javisbench.run.judging.options import dollars
 
 if TYPE_CHECKING:
     from javisbench.metrics.judges.inquiry import Inquiry
@@ -183,7 +184,7 @@ class Asking:
             self._stage.advance()
         if self._options.budget is not None and self._spent > self._options.budget:
             raise self._stopped(
-                f"The budget of {self._options.budget:,.2f} US dollars is spent ({self._spent:,.2f})", total, "budget"
+                f"The budget of {dollars(self._options.budget)} is spent ({dollars(self._spent)})", total, "budget"
             )
         return again
 

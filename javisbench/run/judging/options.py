@@ -55,6 +55,11 @@ class JudgeOptions:
         return self.url or os.environ.get(URL_VARIABLE, "").strip() or None
 
 
+def dollars(amount: float) -> str:
+    """US dollars, with parts of a cent where there is less than one dollar."""
+    return f"{amount:,.2f} US dollars" if amount >= 1 or amount == 0 else f"{amount:.4f} US dollars"
+
+
 def parse_price(text: str | None) -> Price | None:
     """``IN,OUT`` as numbers.
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from javisbench.errors import FeatureError, JavisbenchError, UsageError
 from javisbench.metrics.judges.inquiry import inquiry
@@ -18,7 +18,7 @@ from javisbench.metrics.judges.metric import JudgeMetric
 from javisbench.run.judging.answers import FILE, Answers
 from javisbench.run.judging.asking import Asking, Task
 from javisbench.run.judging.case import Case
-from javisbench.run.judging.options import LOCAL, URL_VARIABLE, JudgeOptions, Price
+from javisbench.run.judging.options import LOCAL, URL_VARIABLE, JudgeOptions, Price, dollars
 
 if TYPE_CHECKING:
     from javisbench.metrics.base import SampleMetric
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 JUDGING = "asking judges"
+Tokens: TypeAlias = tuple[float, float]
 
 
 def judges_of(plan: ScorePlan) -> list[tuple[str, JudgeMetric, Protocol]]:
@@ -230,10 +231,25 @@ class Judging:
         Raises:
             UsageError: it exceeds the budget, or there is a budget and no price.
         """
-        found = forecasts(tasks, self.options)
+        found = forecasts(tasks, self.options, self._measured())
         for forecast in found:
             progress.say(forecast.line)
         refuse_over_budget(found, self.options)
+
+    def _measured(self) -> dict[tuple[str, str], Tokens]:
+        """Mean tokens of a request and of its answer, by judge and model, where earlier answers tell."""
+        assert self._answers is not None
+        found: dict[tuple[str, str], list[Tokens]] = {}
+        for (_, metric_id, _, _), case in self._cases.items():
+            if not isinstance(case, JavisbenchError):
+                replies = [self._answers.get(key) for key in self._keys(case) if key in self._answers]
+                told = [(reply.input_tokens, reply.output_tokens) for reply in replies if reply.input_tokens]
+                found.setdefault((metric_id, case.settings.model_name), []).extend(told)
+        return {
+            judge: (sum(sent for sent, _ in told) / len(told), sum(answered for _, answered in told) / len(told))
+            for judge, told in found.items()
+            if told
+        }
 
     def facts(self, protocol: str) -> dict[str, dict[str, Any]]:
         """For a protocol's summary: of each judge its set, model, and what answering took, tries out of form too."""
@@ -267,9 +283,10 @@ class JudgeForecast:
         metric: its id.
         model: as its maker calls it.
         requests: how many.
-        input_tokens: sent, by rule of thumb.
-        output_tokens: answered, likewise.
+        input_tokens: sent.
+        output_tokens: answered.
         cost: US dollars; None where no price is known.
+        measured: whether the tokens go by earlier answers of the run, not by rule of thumb.
     """
 
     metric: str
@@ -278,30 +295,41 @@ class JudgeForecast:
     input_tokens: int
     output_tokens: int
     cost: float | None
+    measured: bool = False
 
     @property
     def line(self) -> str:
         """As a sentence."""
-        cost = "price not known (--judge-price)" if self.cost is None else f"about {self.cost:,.2f} US dollars"
+        cost = "price not known (--judge-price)" if self.cost is None else f"about {dollars(self.cost)}"
+        how = "by this run's answers so far" if self.measured else "by rule of thumb"
         return (
             f"{self.metric}: {self.requests:,} requests to {self.model}, about {self.input_tokens:,} tokens sent and "
-            f"{self.output_tokens:,} answered, {cost}; tries after answers out of form come on top"
+            f"{self.output_tokens:,} answered ({how}), {cost}; tries after answers out of form come on top"
         )
 
 
-def forecasts(tasks: Sequence[Task], options: JudgeOptions) -> list[JudgeForecast]:
-    """What some requests would take, by judge."""
+def forecasts(
+    tasks: Sequence[Task], options: JudgeOptions, measured: Mapping[tuple[str, str], Tokens] | None = None
+) -> list[JudgeForecast]:
+    """What some requests would take, by judge.
+
+    Args:
+        tasks: the requests.
+        options: for the price.
+        measured: mean tokens of a request and of its answer, by judge and model, where they are known.
+    """
     together: dict[tuple[str, str], list[Task]] = {}
     for task in tasks:
         together.setdefault((task.metric_id, task.case.settings.model_name), []).append(task)
     found = []
     for (metric_id, model), own in together.items():
-        estimates = [task.case.estimate() for task in own]
-        sent, answered = (sum(column) for column in zip(*estimates, strict=True))
+        known = (measured or {}).get((metric_id, model))
+        estimates = [known or task.case.estimate() for task in own]
+        sent, answered = (round(sum(column)) for column in zip(*estimates, strict=True))
         listed = own[0].case.metric.questions.price
         price = options.price or (None if listed is None else (listed.input, listed.output))
         cost = None if price is None else (sent * price[0] + answered * price[1]) / 1e6
-        found.append(JudgeForecast(metric_id, model, len(own), sent, answered, cost))
+        found.append(JudgeForecast(metric_id, model, len(own), sent, answered, cost, known is not None))
     return found
 
 
@@ -322,7 +350,7 @@ def refuse_over_budget(found: Sequence[JudgeForecast], options: JudgeOptions) ->
     total = sum(forecast.cost or 0.0 for forecast in found)
     if total > options.budget:
         raise UsageError(
-            f"Asking the judges would cost about {total:,.2f} US dollars, and the budget is {options.budget:,.2f}. "
+            f"Asking the judges would cost about {dollars(total)}, and the budget is {dollars(options.budget)}. "
             f"Nothing was asked. Raise --judge-budget, or ask less: --limit, or --protocol NAME+judge:SET.repeats=1."
         )
 
