@@ -566,8 +566,8 @@ def test_images_that_are_none_are_refused(worker: Worker, tmp_path: Path) -> Non
         (svg, "unsupported_format"),
         (b"GIF89a" + bytes(40), "unsupported_format"),
         (noisy.getvalue()[:-900], "decode_error"),
-        # A length of 2 GiB, for which nothing is set aside.
-        (small.getvalue()[:33] + b"\x7f" + small.getvalue()[34:], "decode_error"),
+        # A part that claims to be 2 GiB long.
+        (small.getvalue()[:33] + b"\x7f\xff\xff\xfftEXtx", "decode_error"),
         (b"", "empty_file"),
     ):
         (tmp_path / "a.png").write_bytes(data)
