@@ -140,8 +140,8 @@ def sample_rate(rules: Rules, folder: Path | None) -> int:
     """
     if rules.family == "t2v":
         return 0
-    for component in () if folder is None else _SOUND_PARTS:
-        path = folder / component / "config.json"
+    paths = [] if folder is None else [folder / component / "config.json" for component in _SOUND_PARTS]
+    for path in paths:
         content = _read_json(path) if path.is_file() else {}
         key = next((key for key in _RATE_KEYS if key in content), None)
         if key is None:

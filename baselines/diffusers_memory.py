@@ -89,7 +89,7 @@ def free_memory() -> None:
 
 def decode_in_tiles(pipeline: Any) -> bool:
     """Let the pipeline's VAE decode a clip in tiles; False when it cannot."""
-    vae = getattr(pipeline, "vae", None)
+    vae: Any = getattr(pipeline, "vae", None)
     if not hasattr(vae, "enable_tiling"):
         return False
     vae.enable_tiling()
@@ -98,6 +98,6 @@ def decode_in_tiles(pipeline: Any) -> bool:
 
 def decode_one_by_one(pipeline: Any) -> None:
     """Let the pipeline's VAE decode the clips of a call one after the other, where it can."""
-    vae = getattr(pipeline, "vae", None)
+    vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "enable_slicing"):
         vae.enable_slicing()

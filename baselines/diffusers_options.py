@@ -68,7 +68,8 @@ def parse_options(params: Mapping[str, str]) -> PipelineOptions:
         else:
             own[name] = text
     known = [*_PARSERS, *(f"{prefix}.KEY" for prefix in PREFIXES)]
-    return PipelineOptions(**read_parameters("diffusers", own, _PARSERS, known), **grouped)
+    given = read_parameters("diffusers", own, _PARSERS, known)
+    return PipelineOptions(**given, pipeline=grouped["pipeline"], load=grouped["load"])
 
 
 _PARSERS: Mapping[str, Parser] = {

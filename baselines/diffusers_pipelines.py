@@ -70,6 +70,8 @@ class DiffusersPipeline(Generator):
     """
 
     card_id: ClassVar[str] = "diffusers"
+    # Of some class; which of them a pipeline takes is known with its own.
+    tasks = frozenset({"t2av", "i2av"})
     max_batch = 16
     part_of_cascade = False
 

@@ -120,8 +120,8 @@ class Checkpoint:
 
 _EMBEDS = ("prompt_embeds",)
 _MASKED = ("prompt_embeds", "prompt_attention_mask")
-_LTX = {"follows_length": True, "multiple": 32, "frame_step": 8}
-_LTX2 = {
+_LTX: dict[str, Any] = {"follows_length": True, "multiple": 32, "frame_step": 8}
+_LTX2: dict[str, Any] = {
     "follows_length": True,
     "multiple": 32,
     "frame_step": 8,
@@ -130,7 +130,7 @@ _LTX2 = {
     "negative_prompt": Constant("ltx2/utils.py", "DEFAULT_NEGATIVE_PROMPT"),
     "source": "diffusers/pipelines/ltx2/utils.py, after the authors' constants",
 }
-_WAN = {
+_WAN: dict[str, Any] = {
     "multiple": 16,
     "frame_step": 4,
     "fps": Fraction(16),
@@ -139,18 +139,29 @@ _WAN = {
     "float32_parts": ("vae",),
     "source": "the model's own command line",
 }
-_SKYREELS = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "float32_parts": ("vae",)}
-_HUNYUAN = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "source": "the model's README"}
-_COSMOS = {"multiple": 16, "frame_step": 4, "fps": Fraction(16)}
-_ALLEGRO = {"multiple": 8, "frame_step": 4, "frame_rest": 0, "tiles_alone": True}
+_SKYREELS: dict[str, Any] = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "float32_parts": ("vae",)}
+_HUNYUAN: dict[str, Any] = {"multiple": 16, "frame_step": 4, "fps": Fraction(24), "source": "the model's README"}
+_COSMOS: dict[str, Any] = {"multiple": 16, "frame_step": 4, "fps": Fraction(16)}
+_ALLEGRO: dict[str, Any] = {"multiple": 8, "frame_step": 4, "frame_rest": 0, "tiles_alone": True}
 # Its VAE decodes an even number of latents to three frames more.
-_COGVIDEOX = {"native": (720, 480), "multiple": 16, "frame_step": 8, "fps": Fraction(8)}
+_COGVIDEOX: dict[str, Any] = {"native": (720, 480), "multiple": 16, "frame_step": 8, "fps": Fraction(8)}
 # Otherwise sizes are changed to those of a list.
-_SANA = {"multiple": 32, "frame_step": 4, "fps": Fraction(16), "arguments": {"use_resolution_binning": False}}
-_ZERO = {"multiple": 8, "frame_rest": 0, "fps": Fraction(4), "batched": False, "cuda_dtype": "float16"}
-_ANIMATED = {"native": (512, 512), "multiple": 8, "frame_rest": 0, "fps": Fraction(8), "cuda_dtype": "float16"}
-_AUDIOLDM = {"follows_length": True, "sample_rate": 16000, "cuda_dtype": "float32"}
-_STABLE_AUDIO = {"follows_length": True, "sample_rate": 44100, "channels": 2, "cuda_dtype": "float32"}
+_SANA: dict[str, Any] = {
+    "multiple": 32,
+    "frame_step": 4,
+    "fps": Fraction(16),
+    "arguments": {"use_resolution_binning": False},
+}
+_ZERO: dict[str, Any] = {"multiple": 8, "frame_rest": 0, "fps": Fraction(4), "batched": False, "cuda_dtype": "float16"}
+_ANIMATED: dict[str, Any] = {
+    "native": (512, 512),
+    "multiple": 8,
+    "frame_rest": 0,
+    "fps": Fraction(8),
+    "cuda_dtype": "float16",
+}
+_AUDIOLDM: dict[str, Any] = {"follows_length": True, "sample_rate": 16000, "cuda_dtype": "float32"}
+_STABLE_AUDIO: dict[str, Any] = {"follows_length": True, "sample_rate": 44100, "channels": 2, "cuda_dtype": "float32"}
 
 
 def _classes(*classes: PipelineClass) -> dict[str, PipelineClass]:
@@ -251,7 +262,7 @@ PIPELINES: Mapping[str, PipelineClass] = _classes(
     PipelineClass(name="LongCatAudioDiTPipeline", follows_length=True, sample_rate=24000),
 )
 
-_DISTILLED = {
+_DISTILLED: dict[str, Any] = {
     "sigmas": Constant("ltx2/utils.py", "DISTILLED_SIGMA_VALUES"),
     # Guidance of every kind is off: the network was distilled with it.
     "stg_scale": 0.0,

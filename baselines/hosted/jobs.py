@@ -148,6 +148,10 @@ class Jobs:
         """Whether orders are open."""
         return bool(self._open)
 
+    def forget(self) -> None:
+        """Leave what is open; jobs that were begun stand in the ledger."""
+        self._open.clear()
+
     def outcomes(self) -> Iterator[Outcome]:
         """Everything that becomes of the orders, as it does.
 
@@ -233,8 +237,16 @@ class Jobs:
         if isinstance(link, str) and link:
             work.step, work.link, work.tries = "fetch", link, 0
             return None
-        told = answer.trouble or f"neither {self.service.job!r} nor {self.service.result!r} is in it"
+        return self._not_known(work, answer)
+
+    def _not_known(self, work: _Work, answer: Answer) -> Outcome:
+        """An answer that says that all is well, and has neither a job nor a file."""
+        refused, told = self.service.trouble(answer.value)
+        if refused:
+            return self._rejected(work, answer)
         self.ledger.note(work.order.key, "failed")
+        lacking = f"neither {self.service.job!r} nor {self.service.result!r} is in it"
+        told = self._shown(answer.trouble or f"{lacking}; {told}")
         return Outcome(
             work.order, "bad_answer", f"{self.service.name} took the order with an answer not known: {told}."
         )
@@ -294,6 +306,8 @@ class Jobs:
             )
         work.tries = 0
         state = self.service.state(answer.value)
+        if state == "gone":
+            return self._lost(work, answer)
         if state == "open":
             work.polls += 1
             # Jobs take minutes: looks grow rarer.

@@ -187,8 +187,9 @@ def _download(file: Mapping[str, Any], generator: Generator, store: WeightStore)
         place = str(_shared(here))
         return Download(file["component"], source, size, gigabytes(size), file["licence"], place, None)
     fetch = f"hf download {source}" if source.count("/") == 1 and " " not in source else None
-    size = file.get("estimated_bytes")
-    return Download(file["component"], source, size, str(file["size"]), file["licence"], None, fetch)
+    return Download(
+        file["component"], source, file.get("estimated_bytes"), str(file["size"]), file["licence"], None, fetch
+    )
 
 
 def _registered(file: Mapping[str, Any], store: WeightStore) -> Download:

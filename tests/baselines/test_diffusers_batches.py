@@ -42,7 +42,12 @@ def made(generator: DiffusersPipeline, prompts: Sequence[str]) -> dict[str, Clip
     return {answer.request.sample.id: answer.clip for answer in answers if isinstance(answer, Generated)}
 
 
-@pytest.mark.parametrize("kind", [name for name, known in PIPELINES.items() if known.together])
+TOGETHER = [name for name, known in PIPELINES.items() if known.together]
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(name, marks=pytest.mark.slow) if name == "LTX2Pipeline" else name for name in TOGETHER]
+)
 def test_clips_do_not_depend_on_the_size_of_a_call(kind: str, tiny_pipeline: Callable[..., Path]) -> None:
     folder = tiny_pipeline(kind)
     alone = made(loaded(folder, kind), list(PROMPTS))

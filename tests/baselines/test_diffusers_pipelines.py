@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import javisbench
-from javisbench.baselines.base import Generated, Plan, Request
+from javisbench.baselines.base import Conditions, Generated, Plan, Request
 from javisbench.baselines.diffusers_folder import Source
 from javisbench.baselines.diffusers_output import clip_of
 from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
@@ -33,6 +33,9 @@ from javisbench.suite import Sample, Suite
 from javisbench.weights import WeightStore
 
 SMALL = {"steps": "2", "width": "64", "height": "48", "frames": "5"}
+# Without the further passes of its guidance.
+QUICK = {"pipeline.stg_scale": "0", "pipeline.audio_stg_scale": "0", "pipeline.modality_scale": "1",
+         "pipeline.audio_modality_scale": "1"}  # fmt: skip
 SPEC = ClipSpec(width=64, height=48, duration_s=0.5, fps=Fraction(8), sample_rate=8000)
 
 
@@ -112,7 +115,8 @@ def test_a_clip_depends_on_prompt_seed_and_weights_alone(name: str, tiny_pipelin
     def make(weights: int, seeds: Sequence[int], prompt: str = "a cat") -> list[tuple[Any, Any]]:
         folder = tiny_pipeline(name, weights, f"{weights}{seeds}{prompt}")
         sound_alone = rules_of(name).family == "t2a"
-        generator = DiffusersPipeline(str(folder), {"steps": "2"} if sound_alone else SMALL)
+        given = {**({"steps": "2"} if sound_alone else SMALL), **(QUICK if name == "LTX2Pipeline" else {})}
+        generator = DiffusersPipeline(str(folder), given)
         generator.part_of_cascade = True
         plan = generator.plan(SPEC)
         generator.load("cpu", "auto", WeightStore())
@@ -144,6 +148,35 @@ def test_stages_of_sound_have_the_planned_length(tiny_pipeline: Callable[..., Pa
         assert clip.audio.shape == (channels, 6000)
         assert clip.audio.dtype == np.float32
         assert clip.frames.shape[0] == 0
+
+
+def test_images_of_a_suite_are_what_films_begin_with(tiny_pipeline: Callable[..., Path], tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        Image.new("RGB", (70, 50), colour).save(tmp_path / f"{name}.png")
+    (tmp_path / "begun.csv").write_text("id,text,image\nred,a cat,red.png\nblue,a cat,blue.png\n")
+    (tmp_path / "begun.toml").write_text('task = "i2av"\n')
+    suite = str(tmp_path / "begun.csv")
+    folder = tiny_pipeline("WanImageToVideoPipeline")
+    run = javisbench.generate(f"diffusers:{folder}", suite=suite, params=SMALL, out=tmp_path / "run")
+    assert read_jsonl(run / "failures.jsonl") == []
+    sidecars = [read_json(run / f"clips/{name}.json") for name in ("red", "blue")]
+    assert [facts["given"]["image"]["name"] for facts in sidecars] == ["red.png", "blue.png"]
+    # Of one seed and prompt: what differs is the image.
+    assert made_with(folder, tmp_path / "red.png") != made_with(folder, tmp_path / "blue.png")
+    with pytest.raises(GenerationError, match="i2av"):
+        javisbench.generate(f"diffusers:{folder}", suite="demo", params=SMALL, out=tmp_path / "other")
+    with pytest.raises(GenerationError, match="t2av"):
+        text_alone = tiny_pipeline("WanPipeline")
+        javisbench.generate(f"diffusers:{text_alone}", suite=suite, params=SMALL, out=tmp_path / "other")
+
+
+def made_with(folder: Path, image: Path) -> bytes:
+    generator = DiffusersPipeline(str(folder), SMALL)
+    generator.load("cpu", "auto", WeightStore())
+    asked = replace(request(generator.plan(SPEC)), conditions=Conditions(image=image), task="i2av")
+    return made(generator, [asked])[0].clip.frames.tobytes()
 
 
 def test_the_published_language_model_of_audioldm2_is_loaded_with_its_head(

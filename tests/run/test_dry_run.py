@@ -38,7 +38,7 @@ def test_nothing_is_made_and_everything_is_told(tmp_path: Path) -> None:
     for line in (
         "clips: 3 to make, 0 there already",
         "each: 432x240 pixels, 65 frames at 16 fps, 65000 samples at 16000 Hz",
-        "text encoder: Wan-AI/Wan2.1-T2V-1.3B-Diffusers, about 22.7 GB, licence Apache-2.0; not here: ",
+        "text encoder: Wan-AI/Wan2.1-T2V-1.3B, 11.4 GB, licence Apache-2.0; not here: javisbench weights fetch",
         # 2,252,388,960 parameters of 4 bytes.
         "at least 9.0 GB on cpu",
         "time: 30.0 s (10 s a clip: paper, on an H100; not measured here)",
@@ -74,6 +74,18 @@ def test_a_run_that_has_begun_is_the_measure(tmp_path: Path) -> None:
     assert facts[0]["device_kind"] == "cpu"
     whole = look_ahead("procedural", suite="my.csv", limit=2, out="run")
     assert (whole.time.value, whole.time.told) == (0, "none: every clip is made")
+
+
+def test_the_kind_of_device_is_recorded_and_not_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    javisbench.generate("procedural", suite="my.csv", limit=1, out="run")
+    before = json.loads((tmp_path / "run/clips/a.json").read_text())
+    monkeypatch.setattr("javisbench.run.generate.device_kind", lambda device: "NVIDIA H200")
+    javisbench.generate("procedural", suite="my.csv", limit=1, out="run")
+    assert json.loads((tmp_path / "run/clips/a.json").read_text()) == before
+    javisbench.generate("procedural", suite="my.csv", limit=1, out="other")
+    after = json.loads((tmp_path / "other/clips/a.json").read_text())
+    assert (before["device_kind"], after["device_kind"]) == ("cpu", "NVIDIA H200")
+    assert before["key"] == after["key"]
 
 
 def test_eval_adds_what_scoring_would_lack() -> None:

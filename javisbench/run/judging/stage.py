@@ -115,7 +115,6 @@ class Judging:
     patience_s: float
     device: str = "cpu"
     _cases: dict[tuple[str, str, str, int], Case | JavisbenchError] = field(default_factory=dict)
-    _rejected: dict[str, FeatureError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._answers = Answers(self.run) if judges_of(self.plan) else None
@@ -147,10 +146,11 @@ class Judging:
         try:
             return case.answers(self._answers)
         except FeatureError:
-            rejected = next((self._rejected[k] for k in self._keys(case) if k in self._rejected), None)
-            if rejected is not None:
-                raise rejected from None
-            raise
+            reasons = map(self._answers.rejection, self._keys(case))
+            reason = next((reason for reason in reasons if reason is not None), None)
+            if reason is None:
+                raise
+            raise FeatureError(f"This clip was not judged: {reason}", kind="judge_rejected") from None
 
     @staticmethod
     def _keys(case: Case) -> Iterator[str]:
@@ -171,7 +171,9 @@ class Judging:
         if self._answers is None or not self.options.ask:
             return
         tasks = list(self._missing())
-        if not tasks:
+        # Where nobody can be asked, what was not taken before stays so.
+        untaken = all(self._answers.rejection(task.key) is not None for task in tasks)
+        if not tasks or (untaken and self.options.place is None):
             return
         self._tell(tasks, progress)
         judge = open_judge(self.options, self.device)
@@ -181,7 +183,7 @@ class Judging:
                 asking = Asking(
                     judge, self._answers, self.options, self.patience_s, stage, self._spent, works=self._has_worked()
                 )
-                self._rejected = asking.run(tasks, self._viewing(view))
+                asking.run(tasks, self._viewing(view))
         finally:
             judge.close()
 
