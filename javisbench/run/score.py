@@ -211,11 +211,11 @@ class _Job:
         stream = given_stream(self.suite)
         given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
         if given is not None:
-            given.bring((item.sample for item in self.items), self.plan.clip_specs())
+            given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
         self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
         self.session.leave_device()
         if given is not None:
-            given.keep(self.items, self.index, self.plan.clip_specs())
+            given.keep(self.items, self.plan.clip_specs(), real, set_specs, self.index)
         self._count_audio()
 
     def _judge(self) -> None:

@@ -85,6 +85,37 @@ def _read_suite(folder: Path) -> Read:
     return read
 
 
+def _statement_files(folder: Path) -> dict[str, bytes]:
+    setting = 'width = 640\nheight = 360\nfps = "30000/1001"\nduration_s = 8.0\nsample_rate = 44100\n'
+    return {"s.toml": f'task = "v2a"\n[setting]\n{setting}'.encode()}
+
+
+def _read_statement(folder: Path) -> Read:
+    from javisbench.suite_statement import statement_of
+
+    return lambda path: statement_of(path.with_suffix(".csv"))
+
+
+def _image_files(folder: Path) -> dict[str, bytes]:
+    from PIL import Image
+
+    picture = Image.fromarray(np.random.default_rng(3).integers(0, 255, (24, 32, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    found = {}
+    for name in ("a.png", "b.jpg", "c.webp"):
+        picture.save(folder / name, exif=turned)
+        found[name] = (folder / name).read_bytes()
+    return found
+
+
+def _read_image(folder: Path) -> Read:
+    from javisbench.media.image import decode_image
+    from javisbench.media.source import DecodeLimits
+
+    return lambda path: decode_image(path, DecodeLimits(memory_bytes=64 * MIB))
+
+
 def _pairs_files(folder: Path) -> dict[str, bytes]:
     rows = ["clip_a,clip_b,better,dimension", "a.mp4,b.mp4,a,sync", "b.mp4,a.mp4,tie,sync", "a.mp4,c.mp4,b,sync"]
     return {"pairs.csv": "\n".join(rows).encode()}
@@ -667,6 +698,8 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("suite csv", _suite_files, _read_suite, mutate.text),
         Target("suite jsonl", _jsonl_files, _read_suite, mutate.json_lines),
+        Target("suite toml", _statement_files, _read_statement, mutate.text),
+        Target("image", _image_files, _read_image, mutate.any_bytes, cost=2),
         Target("pairs csv", _pairs_files, _read_pairs, mutate.text),
         Target("votes elsewhere", _votes_elsewhere_files, _read_votes_elsewhere, mutate.text),
         Target("votes", _votes_files, _read_votes, mutate.json_lines),
