@@ -152,8 +152,8 @@ def _section(heading: str, lines: Iterable[str]) -> None:
 @click.option("--clips", type=options.Place(), help="Score these instead of making clips; of a trial, its data set.")
 @click.option(
     "--suite",
-    metavar="FILE",
-    help="The suite's file, where the recipe's suite is none that is known here.",
+    metavar="FILE|NAME:DIR",
+    help="The suite's file, or where its data lie (vggsound:DIR). [default: the recipe's suite, by name]",
 )
 @options.out_option
 @options.limit_option

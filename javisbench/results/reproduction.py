@@ -258,6 +258,8 @@ def _row(value: Expected, cell: Cell | None, prompts: Any, lacking: str) -> Row:
         return replace(found, verdict="equal")
     needed = _needed(value, cell, deviation, error)
     told = f"its deviation is known to ±{reach:.2g}, the margin is {value.margin:.2g}"
+    if needed is None:
+        told += "; no number of clips would tell, by the published value's own noise"
     return replace(found, reason=told, needed=needed)
 
 

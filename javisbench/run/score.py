@@ -37,8 +37,9 @@ from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
 from javisbench.run.given import GivenFiles
 from javisbench.run.given_features import GivenFeatures, given_hash, given_stream
+from javisbench.run.judging.case import judges_of
 from javisbench.run.judging.options import JudgeOptions
-from javisbench.run.judging.stage import JUDGING, Judging, judges_of, served_otherwise
+from javisbench.run.judging.stage import JUDGING, Judging, served_otherwise
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.text import encodable

@@ -22,7 +22,7 @@ import javisbench
 from javisbench.baselines.base import Conditions, Failed, Generated, Request
 from javisbench.baselines.hosted import Hosted, Service, serve
 from javisbench.baselines.hosted import jobs as jobs_module
-from javisbench.baselines.hosted.jobs import BudgetError, Clock, Jobs, Limits, Order, Outcome
+from javisbench.baselines.hosted.jobs import BudgetError, Clock, Jobs, Limits, Order, Outcome, usable
 from javisbench.baselines.hosted.ledger import Ledger
 from javisbench.baselines.hosted.service import aspect, check_address, lookup
 from javisbench.clip import Clip, ClipSpec
@@ -412,6 +412,23 @@ def test_two_keys_sign_a_web_token(monkeypatch: pytest.MonkeyPatch) -> None:
     claims = json.loads(base64.urlsafe_b64decode(told.split(".")[1] + "=="))
     assert claims["iss"] == "issuer"
     assert claims["exp"] - claims["nbf"] == 1805
+
+
+@pytest.mark.parametrize(
+    ("job", "fine"),
+    [
+        ("video_123", True),
+        ("models/veo/operations/a-1", True),
+        ("../../admin", False),
+        ("a/../b", False),
+        ("/etc", False),
+        ("a?key=b", False),
+        ("None\n", False),
+        ("", False),
+    ],
+)
+def test_ids_of_jobs_lead_nowhere_else(job: str, fine: bool) -> None:
+    assert usable(job) is fine
 
 
 def test_small_parts() -> None:

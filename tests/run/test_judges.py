@@ -225,16 +225,14 @@ def test_a_killed_run_goes_on_and_pays_no_answer_twice(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(answers(tmp_path / "run")) == 3
-    endpoint.answered.clear()
     gate.open.set()
-    while gate.waiting:
-        time.sleep(0.01)
-    endpoint.answered.clear()
+    before = len(endpoint.requests)
     with (tmp_path / "run/answers.jsonl").open("a") as file:
         file.write('{"key": "torn')  # as a kill in the middle of a line would leave it
     result = score(tmp_path, given, endpoint)
     assert result.scores["judge:mine"].tolist() == [0.0, 1.0] * 3
-    assert sum(endpoint.answered.values()) == 3
+    # The three that were not kept, the one under way among them; none of the others.
+    assert (before, len(endpoint.requests)) == (4, 7)
 
 
 class Gate:
@@ -244,17 +242,14 @@ class Gate:
         import threading
 
         self.left = count
-        self.waiting = 0
         self.reached = threading.Event()
         self.open = threading.Event()
 
     def wait(self) -> None:
         self.left -= 1
         if self.left < 0 and not self.open.is_set():
-            self.waiting += 1
             self.reached.set()
             self.open.wait()
-            self.waiting -= 1
 
 
 def test_without_endpoint_or_key_nothing_is_begun(
@@ -469,14 +464,16 @@ def test_doctor_tells_what_judges_would_cost_and_asks_nothing(
     assert not endpoint.requests
 
 
-def test_an_answer_longer_than_any_and_a_dripping_one_are_bounded(
-    tmp_path: Path, material: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+def test_what_an_endpoint_sends_is_bounded_and_an_open_line_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from javisbench.metrics.judges.inquiry import Inquiry, Part
     from javisbench.metrics.judges.settings import JudgeSettings
     from javisbench.run.judging import endpoint as module
     from javisbench.run.judging.judge import AskAgainError
 
+    module.Endpoint("http://judge.example/v1", JudgeOptions()).close()
+    assert "goes to judge.example unencrypted" in caplog.text and KEY not in caplog.text
     monkeypatch.setattr(module, "MAX_REPLY_BYTES", 1000)
     inquiry = Inquiry("r", (Part("text", "t"),), {}, JudgeSettings(), 0, "max_tokens", "key")
     with stand_in() as found:
