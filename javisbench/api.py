@@ -244,7 +244,7 @@ def generate(
             out = stack.enter_context(worked_on(out, media=True))
         job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
         shown = stack.enter_context(held(job.run, progress))
-        for notice in job.suite.notices():
+        for notice in job.notices:
             shown.say(f"Suite {job.suite.name}: {notice}")
         job.generate([Path(folder) for folder in weights_dirs], shown)
     return job.run

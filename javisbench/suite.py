@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -170,9 +170,13 @@ class Suite:
         used = {aspect.title for aspect in self.own_aspects}
         return tuple(column for column in self.columns if column not in used)
 
-    def notices(self) -> tuple[str, ...]:
-        """What a user should know before scoring: the warnings, and which columns are not used."""
-        unused = self.unused_columns
+    def notices(self, used: Collection[str] = ()) -> tuple[str, ...]:
+        """What a user should know before scoring: the warnings, and which columns are not used.
+
+        Args:
+            used: columns that a model reads.
+        """
+        unused = tuple(column for column in self.unused_columns if column not in used)
         if not unused:
             return self.warnings
         more = f" and {len(unused) - _NAMES_SHOWN} more" if len(unused) > _NAMES_SHOWN else ""

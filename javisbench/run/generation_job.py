@@ -74,6 +74,11 @@ class GenerationJob:
         facts = {"name": title, "slug": slug(title), "spec": model, "card": generator.card_id, "identity": identity}
         return cls(generator, suite, settings, run, facts, dict(params or {}))
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the suite."""
+        return self.suite.notices((*self.generator.uses_columns, *self.generator.condition_columns))
+
     def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
         """Make what is missing; the caller holds the folder's lock."""
         from javisbench.baselines.registry import naming_package

@@ -204,8 +204,9 @@ class _Job:
 
     def _encode(self) -> None:
         sources = [item.source for item in self.items if item.source is not None]
-        real = [source for source in self.reference.sources(self.suite) if source not in set(sources)]
         set_specs = frozenset(spec for part in self.plan.parts for spec in part.set_specs())
+        there = set(sources)
+        real = [source for source in self.reference.sources(self.suite) if source not in there] if set_specs else []
         clips = dict.fromkeys(sources, frozenset(self.plan.clip_specs())) | dict.fromkeys(real, set_specs)
         texts = [(specs, self._prompts(kind)) for kind in PROMPTS if (specs := self._text_specs(kind))]
         stream = given_stream(self.suite)

@@ -238,7 +238,7 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     to_come = [(sample, repeat) for sample in mine for repeat in range(job.settings.repeats)]
     check_judges(plan, job.run, options.judge, to_come)
     with held(job.run, progress) as shown:
-        _tell(plan, job.suite, shown)
+        _tell(plan, job.suite, job.notices, shown)
         shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
         job.generate(options.weights_dirs, shown)
         matched = match_generated(job.run / "clips", mine, job.settings.repeats)
@@ -332,7 +332,7 @@ def score_matched(
     for line in matched_lines(matched):
         progress.say(line)
     if not planned:
-        _tell(plan, suite, progress)
+        _tell(plan, suite, suite.notices(), progress)
     settings = ScoreSettings(
         devices=devices,
         workers=options.workers or os.cpu_count() or 1,
@@ -447,13 +447,13 @@ def matched_lines(matched: Matched) -> list[str]:
     return lines
 
 
-def _tell(plan: ScorePlan, suite: Suite, progress: Progress) -> None:
+def _tell(plan: ScorePlan, suite: Suite, notices: Iterable[str], progress: Progress) -> None:
     """Say what will be computed, and warn of what keeps it off boards; within a run's log, which keeps both."""
     from javisbench.metrics.encoders import ENCODERS
     from javisbench.metrics.registry import METRICS
     from javisbench.run.plan import warn_of_other_weights
 
-    for notice in suite.notices():
+    for notice in notices:
         progress.say(f"Suite {suite.name}: {notice}")
     for line in plan_lines(plan, suite):
         progress.say(line)
