@@ -234,11 +234,11 @@ def test_what_a_stage_depends_on_the_cascade_does() -> None:
 
 def test_tiny_pipelines_of_diffusers(tiny_pipeline: Callable[..., Path], tiny_suite: Suite, tmp_path: Path) -> None:
     video, audio = tiny_pipeline("WanPipeline"), tiny_pipeline("AudioLDM2Pipeline")
-    steps = {"t2v__steps": "2", "t2a__steps": "2"}
+    steps = {"t2v__steps": "2", "t2a__steps": "2", "t2v__width": "64", "t2v__height": "48", "t2v__frames": "9"}
     folder = run(f"cascade:t2v=diffusers:{video},t2a=diffusers:{audio}", tiny_suite, tmp_path / "run", **steps)
     assert read_jsonl(folder / "failures.jsonl") == []
     clip = read_clip(folder / "clips/sample_0000.mp4")
-    # 0.5 s at the model's 16 fps are 9 frames, 0.5625 s; the sound is as long.
+    # 9 frames at the model's 16 fps are 0.5625 s; the sound is as long.
     assert (clip.frames.shape, clip.fps) == ((9, 48, 64, 3), 16)
     assert clip.audio is not None
     assert clip.audio.shape == (1, 4500)
@@ -341,10 +341,10 @@ def test_bad_specifications_are_named(variant: str | None, params: dict[str, str
 
 def test_the_shipped_pairs_have_plans_without_any_file() -> None:
     plan = Cascade("t2v=wan2.1-1.3b,v2a=mmaudio").plan(ClipSpec())
-    assert (plan.width, plan.height, plan.frames, plan.sample_rate) == (432, 240, 65, 44100)
-    assert plan.audio_samples == round(65 / 16 * 44100)
+    assert (plan.width, plan.height, plan.frames, plan.sample_rate) == (832, 480, 81, 44100)
+    assert plan.audio_samples == round(81 / 16 * 44100)
     independent = Cascade("t2v=wan2.1-1.3b,t2a=audioldm2").plan(ClipSpec())
-    assert (independent.audio_samples, independent.sample_rate) == (65000, 16000)
+    assert (independent.audio_samples, independent.sample_rate) == (81000, 16000)
     program = Cascade("t2a=audioldm2,a2v=command:./a --b,c").plan(ClipSpec())
     assert (program.frames, program.audio_samples) == (96, 64000)
 
