@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from javisbench.baselines.base import Json
 from javisbench.baselines.command import CommandOptions, ExternalCommand
 from javisbench.baselines.model_cards import tasks
-from javisbench.cards import read_cards
+from javisbench.cards import card_files
 from javisbench.errors import GenerationError, UsageError
 from javisbench.registry import did_you_mean
 
@@ -34,7 +34,7 @@ class Recipe:
     """How a checkout is driven.
 
     Attributes:
-        script: program in ``baselines/recipes``.
+        script: program in ``baselines/recipes``; of another package's card, beside the card.
         checkout: address of the repository, for messages.
         has: files and folders by which a checkout is known, below it.
         variable: environment variable with the checkout's folder, where ``-M repo`` is not given.
@@ -74,13 +74,16 @@ class Checkout(ExternalCommand):
     any_role = False
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
-        cards = {name: card for name, card in read_cards("models").items() if "recipe" in card}
+        cards = {name: file for name, file in card_files("models").items() if "recipe" in file.card}
         if variant not in cards:
             raise UsageError(
                 f"checkout:{variant or ''}: there is no such recipe.{did_you_mean(variant or '', cards)} Known: "
                 f"{', '.join(cards)}."
             )
-        card = cards[variant]
+        card = cards[variant].card
+        # serving.py is at hand for own recipes alone: another package brings its program whole.
+        folder = RECIPES if cards[variant].plugin is None else cards[variant].path.parent
+        self._script = folder / str(card["recipe"]["script"])
         self.recipe = Recipe.of(card)
         self.options = _options(variant, self.recipe, dict(params or {}))
         given = {name: text for name, text in (params or {}).items() if name in _OF_PROGRAMS}
@@ -103,7 +106,7 @@ class Checkout(ExternalCommand):
         """
         repo = self._repo()
         found = {
-            "recipe": (RECIPES / self.recipe.script, RECIPES / "serving.py"),
+            "recipe": (self._script, RECIPES / "serving.py"),
             "code": _matching(repo, self.recipe.code),
             "weights": _matching(repo, self.recipe.weights),
         }
@@ -117,8 +120,7 @@ class Checkout(ExternalCommand):
             GenerationError: no such interpreter.
         """
         own = [word for name in self.recipe.options for word in (f"--{name}", str(self.options[name]))]
-        script = str(RECIPES / self.recipe.script)
-        self._argv = [self.options["python"], script, "--repo", str(self._repo()), *own]
+        self._argv = [self.options["python"], str(self._script), "--repo", str(self._repo()), *own]
         self._check_program()
         self._device = device
 

@@ -1,8 +1,9 @@
 """`ExternalCommand`: any program as a generator, spoken to in JSON lines; no Python of ours runs in it.
 
-Two modes. *Serve*: the program is started once, gets one JSON object a line on stdin and answers one a line on stdout.
-*Batch*: an argument holds ``{requests}`` (a file of JSON lines) or ``{out}`` (a folder); the program is started for
-every batch, and its files are found by id. The protocol is told in full in docs/generators.md.
+Three modes. *Serve*: the program is started once, gets one JSON object a line on stdin and answers one a line on
+stdout. *Batch*: an argument holds ``{requests}`` (a file of JSON lines) or ``{out}`` (a folder); the program is started
+for every batch, and its files are found by id. *Clip*: an argument holds ``{output}``; the program is started for every
+clip with what is asked filled in. The protocol is told in full in docs/generators.md.
 
 Programs are not trusted to behave: they run in their own process group without a shell, against a deadline; what they
 print is bounded; only files inside the staging folder count as clips, and only after they could be read.
@@ -39,9 +40,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PLACEHOLDERS = ("{requests}", "{out}")
+PER_CLIP = "{output}"
+_PLACE = re.compile(r"\{[a-z_]+\}")
 _SCRIPT_SUFFIXES = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".lua", ".jl", ".R")
 _MAX_INFO_BYTES = 64 * 2**10
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_CONDITIONS = {"{image}", "{video}", "{audio}"}
 _OF_SOUND = ("no_sound", "silent", "sound_s", "sample_rate")
 # Samples in a packet of AAC.
 _ENCODER_FRAME = 1024
@@ -93,6 +97,7 @@ class ExternalCommand(Generator):
         super().__init__(variant, params)
         self._argv = _split(variant)
         self._by_batch = any(place in argument for argument in self._argv for place in PLACEHOLDERS)
+        self._by_clip = not self._by_batch and any(PER_CLIP in argument for argument in self._argv)
         self._options = _parse(self.params, CommandOptions(batch=16 if self._by_batch else 1))
         self.max_batch = self._options.batch
         self.needs_text = not self._options.unconditional  # type: ignore[misc]  # a parameter decides it here
@@ -143,6 +148,8 @@ class ExternalCommand(Generator):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
         """Ask the program, and yield one answer a request as they come."""
+        if self._by_clip:
+            return self._each(batch)
         return self._call(batch) if self._by_batch else self._serve(batch)
 
     def close(self) -> None:
@@ -225,17 +232,43 @@ class ExternalCommand(Generator):
         problem = self._run_once({"{requests}": str(requests), "{out}": str(out)}, len(batch))
         seconds = (time.monotonic() - started) / len(batch)
         for request in batch:
-            made = self._video(request, out / _id(request)) is not None
-            if problem is not None and (problem.kind == "timeout" or not made):
-                # After a time-out nobody knows which files are whole.
-                again = problem.kind != "timeout" or len(batch) > 1
-                yield _failed(request, problem.kind, problem.message, retryable=again)
-            elif not made:
-                message = f"The program ended without a file {_id(request)}{self._ending(request)}."
-                yield _failed(request, "no_answer", message)
-            else:
-                yield self._outcome(request, {"status": "ok"}, out, seconds)
+            yield self._found_by_id(request, problem, out, seconds, alone=len(batch) == 1)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def _each(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
+        """One process a clip, which is asked with its arguments."""
+        for request in batch:
+            folder = Path(tempfile.mkdtemp(prefix="clip-", dir=self._staging()))
+            out = folder / "out"
+            out.mkdir()
+            asked = _request(request, out)
+            facts = {**asked, **asked.get("condition", {})}
+            places = {f"{{{name}}}": str(fact) for name, fact in facts.items() if isinstance(fact, str | int | float)}
+            lacking = {place for word in self._argv for place in _PLACE.findall(word)} & _CONDITIONS - set(places)
+            if lacking:
+                message = (
+                    f"The command wants {' and '.join(sorted(lacking))}, which the suite or cascade does not give."
+                )
+                yield _failed(request, "no_condition", message, retryable=False)
+                continue
+            started = time.monotonic()
+            problem = self._run_once(places, 1)
+            yield self._found_by_id(request, problem, out, time.monotonic() - started, alone=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _found_by_id(
+        self, request: Request, problem: ProgramError | None, out: Path, seconds: float, *, alone: bool
+    ) -> Generated | Failed:
+        """The clip whose file is called like the request, after the program has ended."""
+        made = self._video(request, out / _id(request)) is not None
+        if problem is not None and (problem.kind == "timeout" or not made):
+            # After a time-out nobody knows which files are whole.
+            again = problem.kind != "timeout" or not alone
+            return _failed(request, problem.kind, problem.message, retryable=again)
+        if not made:
+            message = f"The program ended without a file {_id(request)}{self._ending(request)}."
+            return _failed(request, "no_answer", message)
+        return self._outcome(request, {"status": "ok"}, out, seconds)
 
     def _run_once(self, places: Mapping[str, str], count: int) -> ProgramError | None:
         try:
@@ -473,9 +506,8 @@ def _request(request: Request, out: Path) -> dict[str, Json]:
 
 
 def _filled(argument: str, values: Mapping[str, str]) -> str:
-    for place, value in values.items():
-        argument = argument.replace(place, value)
-    return argument
+    """`argument` with its places filled, once: a prompt may look like a place."""
+    return _PLACE.sub(lambda place: values.get(place[0], place[0]), argument)
 
 
 def _remove_leftovers(out: Path, name: str) -> None:

@@ -317,7 +317,7 @@ def reproduce(
     Args:
         recipe: its id, a TOML file, or a loaded one.
         clips: clips to score instead of making them; of a trial, its data set.
-        suite: file of the recipe's suite, where that is none that is known here.
+        suite: file of the recipe's suite, or name and folder of its data (``vggsound:DIR``); None for the name.
         out: run folder; of a trial, its folder.
         limit: only the first samples.
         reference: real side of the set metrics; None for the suite's own.

@@ -20,7 +20,7 @@ from javisbench.errors import GenerationError, RunError, SuiteError, UsageError
 from javisbench.media import write_clip
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Encoder, EncoderCard, FeatureSpec
-from javisbench.own_aspects import MAX_OWN_CATEGORIES, OwnColumn, joined, own_aspects
+from javisbench.own_aspects import MAX_OWN_CATEGORIES, OwnColumn, joined, own_aspects, values_of
 from javisbench.protocol import Protocol
 from javisbench.publish.verify import verify_folder
 from javisbench.results.run_folder import load_result, read_manifest
@@ -339,3 +339,19 @@ def test_clips_are_scored_by_the_prompts_beside_them(tmp_path: Path, capsys: pyt
     (clips / "a.txt").unlink()
     assert run(["score", str(clips), *given, str(tmp_path / "none")]) == 2
     assert "prompt beside it, as in a-1.txt" in capsys.readouterr().err
+
+
+def test_a_cell_that_is_a_list_is_in_the_category_of_each_value(tmp_path: Path) -> None:
+    rows = [
+        {"text": "a", "mood": ["calm", "loud", " calm "]},
+        {"text": "b", "mood": ["loud"]},
+        {"text": "c", "mood": []},
+    ]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    suite = load_suite(str(tmp_path / "s.jsonl")).sliced_by(["mood"])
+    assert suite.slices() == {("mood", "calm"): [0], ("mood", "loud"): [0, 1]}
+
+
+@pytest.mark.parametrize("cell", ["[calm, loud]", "[", '[{"a": 1}]', "[null]", "[" * 100_000, "[true]"])
+def test_what_is_no_list_of_values_is_one_value(cell: str) -> None:
+    assert values_of(f" {cell} ") == (cell,)

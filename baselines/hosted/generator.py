@@ -37,6 +37,9 @@ _PARSERS: Mapping[str, Parser] = {
 }
 
 
+_WAITING = 4
+
+
 @dataclass
 class _Staging:
     folder: Path
@@ -58,6 +61,7 @@ class Hosted(Generator):
     """
 
     card_id: ClassVar[str] = "hosted"
+    one_process = True
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
@@ -71,10 +75,11 @@ class Hosted(Generator):
                 "-M max_cost needs to know what a clip costs: give -M price=... or -M price_per_s=... too."
             )
         self.chosen = {name: _like(own[name], self.params[name]) if name in self.params else own[name] for name in own}
-        self.max_batch = self.limits.in_flight
+        # More than are at work at a time, so that no slow one keeps the others waiting.
+        self.max_batch = _WAITING * self.limits.in_flight
         self.tasks = frozenset({"i2av"} if self.service.takes_image else {"t2av"})
         self.clock = Clock()
-        self._ledger: Ledger | None = None
+        self._jobs: Jobs | None = None
         self._staging: _Staging | None = None
 
     def plan(self, spec: ClipSpec) -> Plan:
@@ -116,7 +121,8 @@ class Hosted(Generator):
         from javisbench.media import ClipReader
 
         self.service.authorization()
-        self._ledger = Ledger(self.staging.parent / LEDGER if self.staging is not None else None)
+        ledger = Ledger(self.staging.parent / LEDGER if self.staging is not None else None)
+        self._jobs = Jobs(self.service, ledger, self.limits, self.clock)
         if self.staging is not None:
             self.staging.mkdir(parents=True, exist_ok=True)
         self._staging = _Staging(Path(tempfile.mkdtemp(prefix="hosted-", dir=self.staging)).resolve(), ClipReader(1))
@@ -129,16 +135,19 @@ class Hosted(Generator):
             RunError: the service does not take the key.
             SystemFaultError: it does not answer.
         """
-        if self._ledger is None or self._staging is None:
+        if self._jobs is None or self._staging is None:
             raise GenerationError("The service was asked to generate before it was loaded. Call load first.")
-        jobs = Jobs(self.service, self._ledger, self.limits, self.clock)
+        jobs = self._jobs
         for number_, request in enumerate(batch):
             try:
                 jobs.add(self._order(request, self._staging.folder / f"{number_:04d}.mp4"))
             except MediaError as error:
                 yield Failed(request, "generate", error.kind, error.message, retryable=False)
-        for outcome in jobs.outcomes():
-            yield self._answer(outcome, self._staging.reader)
+        try:
+            for outcome in jobs.outcomes():
+                yield self._answer(outcome, self._staging.reader)
+        finally:
+            jobs.forget()
 
     def close(self) -> None:
         """End the reading process and remove what was not taken. Jobs at work go on; the next run asks for them."""

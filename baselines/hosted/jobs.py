@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 60.0
 _LONGEST_POLL_S = 30.0
 _LOOK_S = 0.2
+_JOB = re.compile(r"[\w.:@+=~-][\w.:@+=~/-]{0,499}")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Outcome:
     job: str = ""
 
 
+def usable(job: str) -> bool:
+    """Whether a job's id can stand in an address without leading elsewhere: it may come from anybody's file."""
+    return _JOB.fullmatch(job) is not None and not {".", ".."} & set(job.split("/"))
+
+
 class BudgetError(RunError):
     """The budget is spent; what was begun with it is finished."""
 
@@ -138,7 +145,7 @@ class Jobs:
         """Begin with an order, or go on with the job that was begun for it before."""
         entry = self.ledger.entry(order.key)
         work = _Work(order, due=self.clock.now(), heard=self._heard)
-        if entry.event == "job":
+        if entry.event == "job" and usable(entry.job):
             work.step, work.job, work.begun = "poll", entry.job, self.clock.now()
             log.info("going on with job %s of %s", entry.job, self.service.name)
         self._open.append(work)
@@ -147,6 +154,10 @@ class Jobs:
     def waiting(self) -> bool:
         """Whether orders are open."""
         return bool(self._open)
+
+    def forget(self) -> None:
+        """Leave what is open; jobs that were begun stand in the ledger."""
+        self._open.clear()
 
     def outcomes(self) -> Iterator[Outcome]:
         """Everything that becomes of the orders, as it does.
@@ -219,22 +230,31 @@ class Jobs:
         if answer.passing:
             return self._again(work, answer)
         job, link = lookup(answer.value, self.service.job), lookup(answer.value, self.service.result)
-        if answer.status == 409 and job not in (None, ""):
+        job = str(job) if job is not None and usable(str(job)) else None
+        if answer.status == 409 and job is not None:
             log.info("%s has a job for this clip already: %s", self.service.name, job)
         elif not 200 <= answer.status < 300:
             return self._rejected(work, answer)
         if answer.saved:
             return Outcome(work.order)
-        if self.service.poll and job not in (None, ""):
-            work.job = str(job)[:500]
+        if self.service.poll and job is not None:
+            work.job = job
             self.ledger.note(work.order.key, "job", job=work.job)
             work.step, work.due, work.tries = "poll", self.clock.now() + self.service.poll_s, 0
             return None
         if isinstance(link, str) and link:
             work.step, work.link, work.tries = "fetch", link, 0
             return None
-        told = answer.trouble or f"neither {self.service.job!r} nor {self.service.result!r} is in it"
+        return self._not_known(work, answer)
+
+    def _not_known(self, work: _Work, answer: Answer) -> Outcome:
+        """An answer that says that all is well, and has neither a job nor a file."""
+        refused, told = self.service.trouble(answer.value)
+        if refused:
+            return self._rejected(work, answer)
         self.ledger.note(work.order.key, "failed")
+        lacking = f"neither {self.service.job!r} nor {self.service.result!r} is in it"
+        told = self._shown(answer.trouble or f"{lacking}; {told}")
         return Outcome(
             work.order, "bad_answer", f"{self.service.name} took the order with an answer not known: {told}."
         )
@@ -294,6 +314,8 @@ class Jobs:
             )
         work.tries = 0
         state = self.service.state(answer.value)
+        if state == "gone":
+            return self._lost(work, answer)
         if state == "open":
             work.polls += 1
             # Jobs take minutes: looks grow rarer.

@@ -59,6 +59,7 @@ class Service:
         status: where the state stands.
         done: states of a finished job (case does not matter).
         failed: states of a job that failed.
+        gone: states of a job that the service no longer knows.
         result: where the address of the file stands; the same in the answer to the POST and to a GET.
         download: address of the file instead, with ``{job}``.
         keyed_download: whether downloading needs the key; it goes to the host of `submit` alone.
@@ -87,6 +88,7 @@ class Service:
     status: str = "status"
     done: tuple[str, ...] = ("completed", "succeeded", "succeed", "success", "done", "true")
     failed: tuple[str, ...] = ("failed", "error", "cancelled", "canceled", "expired")
+    gone: tuple[str, ...] = ("unknown", "not_found")
     result: str = "url"
     download: str = ""
     keyed_download: bool = False
@@ -225,11 +227,10 @@ class Service:
         return template.replace("{job}", quote(job, safe="/"))
 
     def state(self, answer: Any) -> str:
-        """``done``, ``failed`` or ``open``."""
+        """``done``, ``failed``, ``gone`` or ``open``."""
         found = str(lookup(answer, self.status)).lower()
-        if found in map(str.lower, self.done):
-            return "done"
-        return "failed" if found in map(str.lower, self.failed) else "open"
+        words = {"done": self.done, "failed": self.failed, "gone": self.gone}
+        return next((state for state, known in words.items() if found in map(str.lower, known)), "open")
 
     def trouble(self, answer: Any) -> tuple[bool, str]:
         """Of an answer that tells a failure: whether the prompt was refused, and why."""

@@ -101,7 +101,8 @@ def show(model: str, params: tuple[str, ...], suite: str, as_json: bool) -> int:
     if as_json:
         output.json_document(facts, default=str)
         return 0
-    _print(facts)
+    # How a checkout or a service is driven is for --json; what can be set stands in the plan.
+    _print({name: fact for name, fact in facts.items() if name not in ("run", "example", "recipe", "service")})
     return 0
 
 

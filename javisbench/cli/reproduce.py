@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +152,8 @@ def _section(heading: str, lines: Iterable[str]) -> None:
 @click.option("--clips", type=options.Place(), help="Score these instead of making clips; of a trial, its data set.")
 @click.option(
     "--suite",
-    metavar="FILE",
-    help="The suite's file, where the recipe's suite is none that is known here.",
+    metavar="FILE|NAME:DIR",
+    help="The suite's file, or where its data lie (vggsound:DIR). [default: the recipe's suite, by name]",
 )
 @options.out_option
 @options.limit_option
@@ -330,14 +330,20 @@ def _cells(row: Row) -> tuple[str, ...]:
     return name, value.printed, shown(here), n, shown(row.deviation, "+"), interval, margin, row.verdict
 
 
-def _reasons(rows: Iterable[Row]) -> Iterable[str]:
+def _reasons(rows: Sequence[Row]) -> Iterator[str]:
+    """Why verdicts are what they are, each reason once; one command computes all that was not asked for."""
+    absent = [row.expected for row in rows if row.not_asked]
+    if absent:
+        names, metrics = (dict.fromkeys(getattr(value, what) for value in absent) for what in ("name", "metric"))
+        yield f"{', '.join(names)}: not computed in this run: javisbench score RUN --metrics {','.join(metrics)}"
+    others = [row for row in rows if not row.not_asked]
     told = [
-        (f"{row.reason}; about {row.needed:,} clips would tell" if row.needed else row.reason, row.expected.name)
-        for row in rows
+        (f"{row.reason}; about {row.needed:,} clips would tell", row) if row.needed else (row.reason, row)
+        for row in others
     ]
     # How a value was computed otherwise explains what deviates, whatever the verdict.
-    noted = [(row.expected.note, row.expected.name) for row in rows if row.verdict in ("differs", "cannot tell")]
-    return _by_names([*told, *noted])
+    told += [(row.expected.note, row) for row in others if row.verdict in ("differs", "cannot tell")]
+    yield from _by_names((text, row.expected.name) for text, row in told)
 
 
 def print_causes(causes: Iterable[Cause], heading: str) -> None:

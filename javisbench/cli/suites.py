@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,7 +56,9 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
     loaded = load_suite(suite, allow_outside=allow_outside).sliced_by(slice_by)
     facts = _facts(loaded)
     if as_json:
-        output.json_document(facts)
+        reports = () if card is None else card.reports
+        told = {"reports": [dataclasses.asdict(report) for report in reports]} if reports else {}
+        output.json_document({**facts, **told})
         return 0
     output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
     if loaded.task != "t2av":

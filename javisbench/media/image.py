@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -27,11 +28,11 @@ def decode_image(path: Path, limits: DecodeLimits) -> NDArray[np.uint8]:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with os.fdopen(open_regular(path), "rb") as file, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of doubtful metadata; sizes are checked here
         Image.MAX_IMAGE_PIXELS = None
         try:
-            with Image.open(file, formats=_FORMATS) as image:
+            with Image.open(_bytes(path, limits), formats=_FORMATS) as image:
                 _check(path, image, limits)
                 upright = ImageOps.exif_transpose(image)
                 layered = upright.convert("RGBA")
@@ -43,6 +44,17 @@ def decode_image(path: Path, limits: DecodeLimits) -> NDArray[np.uint8]:
     white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
     pixels: NDArray[np.uint8] = np.asarray(Image.alpha_composite(white, layered).convert("RGB"))
     return pixels
+
+
+def _bytes(path: Path, limits: DecodeLimits) -> io.BytesIO:
+    """The file in memory: of a real file, Python sets aside whatever a damaged length asks for."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limits.frame_bytes:
+            raise media_error(
+                "too_large", f"{path}: {size:,} bytes are more than the {limits.frame_bytes:,} that a picture may have."
+            )
+        return io.BytesIO(file.read(size))
 
 
 def _check(path: Path, image: object, limits: DecodeLimits) -> None:

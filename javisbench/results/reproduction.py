@@ -43,6 +43,10 @@ Verdict: TypeAlias = Literal["equal", "differs", "cannot tell", "not run"]
 ALPHA = 0.05
 SAME_N = 0.01
 """How far n may lie from the published n, relative to it, for distances of sets, whose bias goes with 1 / n."""
+SKEW = 6
+"""Prompts that count as one degree of freedom. Few skewed scores tell their own spread badly, and what is published has
+none of its own: with a degree for each, 15 of 100 recipes of ten values called true repetitions of 20 clips different
+(benchmarks/reproduction.py)."""
 OWN_MARGIN = 1.25
 """Tolerance of a recipe that is written from a run, in half-widths of the interval of a repetition's deviation: the
 half-width is itself an estimate, and a repetition's may be wider."""
@@ -75,6 +79,11 @@ class Row:
     p: float | None = None
     p_adjusted: float | None = None
     needed: int | None = None
+
+    @property
+    def not_asked(self) -> bool:
+        """Whether a metric of ours would compute the value, and was not run."""
+        return self.cell is None and bool(self.expected.metric) and self.expected.slice == OVERALL
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
@@ -249,6 +258,8 @@ def _row(value: Expected, cell: Cell | None, prompts: Any, lacking: str) -> Row:
         return replace(found, verdict="equal")
     needed = _needed(value, cell, deviation, error)
     told = f"its deviation is known to ±{reach:.2g}, the margin is {value.margin:.2g}"
+    if needed is None:
+        told += "; no number of clips would tell, by the published value's own noise"
     return replace(found, reason=told, needed=needed)
 
 
@@ -278,16 +289,16 @@ def deviation_error(cell: Cell, value: Expected, prompts: Any) -> tuple[float, i
     """
     if cell.value is None or cell.ci_low is None or cell.ci_high is None:
         return None
-    freedom = max(1, (min(cell.n, prompts) if isinstance(prompts, int) and prompts > 0 else cell.n) - 1)
+    last = max(1, (min(cell.n, prompts) if isinstance(prompts, int) and prompts > 0 else cell.n) - 1)
     # An interval may lie to one side of its value: the longer side counts. That of a bootstrap is a normal one of the
     # population's spread, so that it is too narrow for few prompts.
     side = max(cell.value - cell.ci_low, cell.ci_high - cell.value)
-    own = side / _normal() * math.sqrt((freedom + 1) / freedom)
+    own = side / _normal() * math.sqrt((last + 1) / last)
     if value.ci_low is not None and value.ci_high is not None:
         other = max(value.value - value.ci_low, value.ci_high - value.value) / _normal()
     else:
         other = own * math.sqrt(cell.n / (value.n or cell.n))
-    return math.hypot(own, other), freedom
+    return math.hypot(own, other), max(1, round(last / SKEW))
 
 
 def _normal() -> float:

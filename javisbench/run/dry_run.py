@@ -338,7 +338,7 @@ def _scored(job: GenerationJob, scoring: ScoringOptions) -> ScorePlan:
 
 def _judges(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions) -> list[str]:
     """What judging every clip would cost; a run that has answers asks for less."""
-    from javisbench.run.judging.stage import forecast_clips
+    from javisbench.run.judging.forecast import forecast_clips
 
     clips = [(sample, n) for sample in job.suite.shard(*job.settings.shard) for n in range(job.settings.repeats)]
     return [forecast.line for forecast in forecast_clips(plan, clips, scoring.judge)]

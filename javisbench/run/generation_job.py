@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import RunError
+from javisbench.errors import RunError, UsageError
 from javisbench.results.run_folder import MAX_NAME, read_manifest
 from javisbench.run.manifest import default_run_folder, set_aside_if_damaged, slug, update_manifest
 from javisbench.run.progress import Progress
@@ -84,6 +84,10 @@ class GenerationJob:
 
         set_aside_if_damaged(self.run)
         settings = self.settings
+        if settings.engine != "local" and self.generator.one_process:
+            raise UsageError(
+                f"{self.model['spec']} is made by one process, which writes down what it pays for: leave --engine out."
+            )
         check_engine(settings.engine, settings.engine_address, settings.device)
         if settings.engine == "local":
             settings = replace(settings, device=pick_device(settings.device))

@@ -146,7 +146,8 @@ def given_problems(suite: Suite) -> list[Problem]:
             path = getattr(sample, condition)
             reason = "there is none" if path is None else reader.trouble(condition, path)
             if reason is not None:
-                in_folder = path is not None and Path(suite.source).is_dir()
-                file, row = (path.name, 0) if in_folder else (Path(suite.source).name, sample.index + 1)
-                found.append(Problem(file, row, condition, reason))
+                in_table = Path(suite.source).is_file()
+                # Of other suites only their own reader knows which row of which file a sample came from.
+                place = (Path(suite.source).name, sample.index + 1) if in_table else (sample.id, 0)
+                found.append(Problem(*place, condition, reason))
     return found

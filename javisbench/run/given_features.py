@@ -1,4 +1,5 @@
-"""Features of what a suite gives, kept for all runs over it: of a picture that every model makes a sound for, once.
+"""Features of what a suite gives, kept for all runs over it: of a picture that every model makes a sound for, once; and
+of the suite's real clips, which every model is compared with.
 
 They lie in the cache folder (``$JAVISBENCH_CACHE_DIR``), under the suite's hash. A run takes what it needs into its own
 store before it encodes, and gives back what it has made; it needs the shared folder no more than any other cache. The
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Literal
 from javisbench.errors import JavisbenchError
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.places import Cache
-from javisbench.run.features import FeatureStore, feature_key, media_facts_key, stream_content
+from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
 
 if TYPE_CHECKING:
     from javisbench.matching import Item
+    from javisbench.media import ClipSource
     from javisbench.run.encode import ContentIndex, EncodeSession
     from javisbench.run.given import GivenFiles
     from javisbench.suite import Sample, Suite
@@ -70,9 +72,22 @@ class GivenFeatures:
         self._folder = Cache.from_environment().folder / "given" / suite.hash[:16]
         self._writer = secrets.token_hex(4)
 
-    def bring(self, samples: Iterable[Sample], specs: Iterable[FeatureSpec]) -> None:
-        """Take what is known of the samples' given streams into the run's store."""
-        wanted = self._of_stream(specs)
+    def bring(
+        self,
+        samples: Iterable[Sample],
+        specs: Iterable[FeatureSpec],
+        real: Iterable[ClipSource],
+        real_specs: Iterable[FeatureSpec],
+    ) -> None:
+        """Take what is known of the samples' given streams, and of real clips, into the run's store.
+
+        Args:
+            samples: of the suite.
+            specs: what is wanted of the model's clips.
+            real: real clips.
+            real_specs: what is wanted of them.
+        """
+        wanted, wanted_of_real = self._of_stream(specs), list(real_specs)
         with self._shared() as shared:
             for sample in samples:
                 known = shared.find(key) if (key := self._file_key(sample)) else {}
@@ -80,13 +95,25 @@ class GivenFeatures:
                     content = stream_content(self._stream, known["stream"].tobytes().hex())
                     for spec in wanted:
                         _copy(self._session.key(content, spec), shared, self._session.store)
+            for source in real:
+                known = shared.find(key) if (key := self._real_key(source)) else {}
+                if "content" in known:
+                    content = known["content"].tobytes().hex()
+                    self._copy_clip(content, wanted_of_real, shared, self._session.store)
         self._session.store.flush()
 
-    def keep(self, items: Iterable[Item], index: ContentIndex, specs: Iterable[FeatureSpec]) -> None:
-        """Share what the run's store has of the given streams."""
+    def keep(
+        self,
+        items: Iterable[Item],
+        specs: Iterable[FeatureSpec],
+        real: Iterable[ClipSource],
+        real_specs: Iterable[FeatureSpec],
+        index: ContentIndex,
+    ) -> None:
+        """Share what the run's store has of the same; arguments as for `bring`, and what is known of the files."""
         import numpy as np
 
-        wanted = self._of_stream(specs)
+        wanted, wanted_of_real = self._of_stream(specs), list(real_specs)
         with self._shared() as shared:
             for item in items:
                 content = index.hashes.get(item.source) if item.source else None
@@ -100,7 +127,21 @@ class GivenFeatures:
                 known = stream_content(self._stream, digest.tobytes().hex())
                 for spec in wanted:
                     _copy(self._session.key(known, spec), self._session.store, shared)
+            for source in real:
+                content, key = index.hashes.get(source), self._real_key(source)
+                if content is not None and key is not None:
+                    if key not in shared:
+                        shared.put(key, {"content": np.frombuffer(bytes.fromhex(content), np.uint8)})
+                    self._copy_clip(content, wanted_of_real, self._session.store, shared)
             shared.flush()
+
+    def _copy_clip(
+        self, content: str, specs: Iterable[FeatureSpec], source: FeatureStore, target: FeatureStore
+    ) -> None:
+        _copy(media_facts_key(content), source, target)
+        for spec in specs:
+            for known in contents(source, content, self._session.encoders[spec.encoder].cls.stream(spec)):
+                _copy(self._session.key(known, spec), source, target)
 
     @contextmanager
     def _shared(self) -> Iterator[FeatureStore]:
@@ -118,6 +159,12 @@ class GivenFeatures:
         path: Path | None = getattr(sample, self._column)
         digest = None if path is None else self._files.digest_here(path)
         return None if digest is None else feature_key(digest, "given", 1, "", FeatureSpec("given", self._stream))
+
+    def _real_key(self, source: ClipSource) -> str | None:
+        digests = [None if path is None else self._files.digest_here(path) for path in (source.video, source.audio)]
+        if digests[0] is None or (digests[1] is None) != (source.audio is None):
+            return None
+        return feature_key(" ".join(map(str, digests)), "real", 1, "", FeatureSpec("real", "content"))
 
 
 def _copy(key: str, source: FeatureStore, target: FeatureStore) -> None:

@@ -23,6 +23,7 @@ from javisbench.results.parquet import SCORES, read_parquet
 from javisbench.results.run_folder import load_protocol, load_result, protocol_folder, read_failures, read_manifest
 from javisbench.run.generate import sample_seed
 from javisbench.run.judging.answers import join_answers
+from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.log import run_log
 from javisbench.run.manifest import now_text, set_aside_if_damaged, update_manifest, versions
 from javisbench.run.progress import Progress, Silent
@@ -507,4 +508,6 @@ def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> Scori
         precision=asked.get("precision", "fp32"),
         device=options.device,
         workers=options.workers,
+        # The parts have asked; whoever joins them needs no endpoint.
+        judge=JudgeOptions(ask=False),
     )

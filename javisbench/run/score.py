@@ -37,8 +37,9 @@ from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
 from javisbench.run.given import GivenFiles
 from javisbench.run.given_features import GivenFeatures, given_hash, given_stream
+from javisbench.run.judging.case import judges_of
 from javisbench.run.judging.options import JudgeOptions
-from javisbench.run.judging.stage import JUDGING, Judging, judges_of, served_otherwise
+from javisbench.run.judging.stage import JUDGING, Judging, served_otherwise
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
 from javisbench.text import encodable
@@ -210,11 +211,11 @@ class _Job:
         stream = given_stream(self.suite)
         given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
         if given is not None:
-            given.bring((item.sample for item in self.items), self.plan.clip_specs())
+            given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
         self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
         self.session.leave_device()
         if given is not None:
-            given.keep(self.items, self.index, self.plan.clip_specs())
+            given.keep(self.items, self.plan.clip_specs(), real, set_specs, self.index)
         self._count_audio()
 
     def _judge(self) -> None:

@@ -505,3 +505,31 @@ def test_clips_that_are_not_as_asked_are_told_or_with_exact_refused(tmp_path: Pa
     ]
     assert rows[2]["message"] == "Not as asked: frames 4 -> 2; sound 0.5 s -> 0.25 s."
     assert clips(exact) == {"sample_0000"}
+
+
+def test_a_program_may_be_asked_with_its_arguments_once_a_clip(tmp_path: Path, ready: Path) -> None:
+    (tmp_path / "ask.py").write_text(
+        "import json, shutil, sys\n"
+        "prompt, seed, size, output = sys.argv[1:]\n"
+        "if prompt == 'bad':\n    sys.exit('no luck')\n"
+        "if prompt != 'nothing':\n    shutil.copy(sys.argv[0] + '.mp4', output)\n"
+        f"open({str(tmp_path / 'asked')!r}, 'a').write(json.dumps([prompt, int(seed) > 0, size]) + chr(10))\n"
+    )
+    shutil.copy(ready, tmp_path / "ask.py.mp4")
+    prompts = ["{seed} $(reboot) 'quoted'", "bad", "--nothing", "nothing"]
+    rows = [{"text": prompt} for prompt in prompts]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    suite = replace(load_suite(str(tmp_path / "s.jsonl")), setting=TINY)
+    words = [sys.executable, str(tmp_path / "ask.py"), "{prompt}", "{seed}", "{width}x{height}", "{output}.mp4"]
+    model = f"command:{shlex.join(words)}"
+    folder = javisbench.generate(model, suite=suite, out=tmp_path / "run")
+    failures = [(row["sample_id"], row["kind"]) for row in read_jsonl(folder / "failures.jsonl")]
+    assert failures == [("sample_0001", "crash"), ("sample_0003", "no_answer")]
+    assert clips(folder) == {"sample_0000", "sample_0002"}
+    asked = [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
+    # A clip that failed is tried once more.
+    assert asked == [[prompt, True, "32x24"] for prompt in (prompts[0], *prompts[2:], prompts[3])]
+    given = f"command:{shlex.join([*words, '{image}'])}"
+    folder = javisbench.generate(given, suite=suite.limited(1), out=tmp_path / "given")
+    (row,) = read_jsonl(folder / "failures.jsonl")
+    assert (row["kind"], "{image}" in row["message"]) == ("no_condition", True)

@@ -22,7 +22,7 @@ import javisbench
 from javisbench.baselines.base import Conditions, Failed, Generated, Request
 from javisbench.baselines.hosted import Hosted, Service, serve
 from javisbench.baselines.hosted import jobs as jobs_module
-from javisbench.baselines.hosted.jobs import BudgetError, Clock, Jobs, Limits, Order, Outcome
+from javisbench.baselines.hosted.jobs import BudgetError, Clock, Jobs, Limits, Order, Outcome, usable
 from javisbench.baselines.hosted.ledger import Ledger
 from javisbench.baselines.hosted.service import aspect, check_address, lookup
 from javisbench.clip import Clip, ClipSpec
@@ -229,6 +229,20 @@ def test_a_job_that_is_gone_is_ordered_once_more(server: MisbehavingService, tmp
     assert [outcome.kind for outcome in work(server, tmp_path, ("snow",))] == ["job_lost"]
 
 
+def test_a_state_may_say_that_a_job_is_gone(server: MisbehavingService, tmp_path: Path) -> None:
+    (outcome,) = work(server, tmp_path, ("rain",), gone=("running",))
+    assert outcome.kind == "job_lost"
+    assert server.made == {"rain": 2}
+
+
+def test_an_answer_without_a_job_is_told_with_what_it_says(server: MisbehavingService, tmp_path: Path) -> None:
+    (outcome,) = work(server, tmp_path, ("rain",), job="task", reasons=("status",))
+    assert outcome.kind == "bad_answer"
+    assert "neither 'task' nor 'url' is in it; queued" in outcome.message
+    (outcome,) = work(server, tmp_path, ("snow",), job="task", refusals=("status",))
+    assert (outcome.kind, outcome.message) == ("refused_prompt", "test-api refused the prompt: queued.")
+
+
 def test_a_job_that_fails_is_told_with_its_reason(server: MisbehavingService, tmp_path: Path) -> None:
     (outcome,) = work(server, tmp_path, ("rain",), failed=("running",), reasons=("id",))
     assert (outcome.kind, outcome.message) == ("job_failed", "test-api, job job-0: job-0.")
@@ -400,6 +414,23 @@ def test_two_keys_sign_a_web_token(monkeypatch: pytest.MonkeyPatch) -> None:
     assert claims["exp"] - claims["nbf"] == 1805
 
 
+@pytest.mark.parametrize(
+    ("job", "fine"),
+    [
+        ("video_123", True),
+        ("models/veo/operations/a-1", True),
+        ("../../admin", False),
+        ("a/../b", False),
+        ("/etc", False),
+        ("a?key=b", False),
+        ("None\n", False),
+        ("", False),
+    ],
+)
+def test_ids_of_jobs_lead_nowhere_else(job: str, fine: bool) -> None:
+    assert usable(job) is fine
+
+
 def test_small_parts() -> None:
     assert lookup({"a": [{"b": 3}]}, "a.0.b") == 3
     assert lookup({"a": [{"b": 3}]}, "a.1.b") is None
@@ -469,6 +500,13 @@ def test_a_spent_budget_ends_the_run_and_keeps_what_was_made(
     assert read_jsonl(tmp_path / "run/failures.jsonl") == []
     hosted(suite, max_cost="1.2", price="0.4", in_flight="3")
     assert server.made == ONCE
+
+
+def test_machines_of_a_cluster_do_not_order_each_for_itself(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "api.toml").write_text('submit = "https://a.org"\nbody = { }')
+    settings = GenerateSettings(engine="ray")
+    with pytest.raises(UsageError, match="one process, which writes down what it pays for"):
+        javisbench.generate(f"hosted:{tmp_path / 'api.toml'}", suite=suite, out=tmp_path / "run", settings=settings)
 
 
 def test_many_refused_prompts_in_a_row_do_not_stop_the_run(

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import pytest
 import torch
 
 import javisbench
+from javisbench.baselines.base import Failed, Request
 from javisbench.baselines.mm_diffusion import ADAPTER, MMDiffusion
-from javisbench.clip import ClipSpec
+from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, MissingWeightsError, UsageError
-from javisbench.media import read_clip
+from javisbench.media import read_clip, write_clip
 from javisbench.run.generate import GenerateSettings
 from javisbench.suite import Suite, load_suite
 from javisbench.weights import WeightStore
@@ -219,6 +221,35 @@ def test_the_plan_is_its_one_setting() -> None:
     assert (plan.frames, plan.audio_samples) == (16, 25600)
     assert len(plan.notes) == 4
     assert replace(plan, notes=()) == MMDiffusion().plan(suite.setting)
+
+
+def test_a_clip_that_is_not_its_one_is_a_failure(checkout: Path, tmp_path: Path) -> None:
+    """A stand-in of the program that answers with silence, and with half of a clip."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, shutil, sys\n"
+        "for number, line in enumerate(sys.stdin):\n"
+        "    request = json.loads(line)\n"
+        f"    made = {str(tmp_path)!r} + '/' + ('silent', 'short')[number]\n"
+        "    for suffix in ('.mp4', '.wav'):\n"
+        "        shutil.copy(made + suffix, request['output'] + suffix)\n"
+        "    print(json.dumps({'id': request['id'], 'status': 'ok'}), flush=True)\n"
+    )
+    sound = np.full((1, 25600), 0.1, np.float32)
+    frames = np.zeros((16, 256, 256, 3), np.uint8)
+    write_clip(Clip(frames, Fraction(10), 0 * sound, 16000), tmp_path / "silent.mp4", tmp_path / "silent.wav")
+    write_clip(Clip(frames[:8], Fraction(10), sound, 16000), tmp_path / "short.mp4", tmp_path / "short.wav")
+    model = MMDiffusion(params={"repo": str(checkout), "timeout_s": "60"})
+    model.load("cpu", "auto", WeightStore())
+    model._argv = [sys.executable, str(program)]
+    suite = load_suite("landscape").limited(2)
+    plan = model.plan(suite.setting)
+    answers = [a for s in suite for a in model.generate([Request(s, s.index, 0, 7, plan, s.prompts)])]
+    model.close()
+    assert [(type(answer), answer.kind) for answer in answers if isinstance(answer, Failed)] == [
+        (Failed, "silent"),
+        (Failed, "shape"),
+    ]
 
 
 def test_what_is_not_there_is_told(checkout: Path, tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ A target reads one file. It may give a result or raise a `JavisbenchError`; anyt
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import shutil
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,6 +83,37 @@ def _read_suite(folder: Path) -> Read:
         return suite
 
     return read
+
+
+def _statement_files(folder: Path) -> dict[str, bytes]:
+    setting = 'width = 640\nheight = 360\nfps = "30000/1001"\nduration_s = 8.0\nsample_rate = 44100\n'
+    return {"s.toml": f'task = "v2a"\n[setting]\n{setting}'.encode()}
+
+
+def _read_statement(folder: Path) -> Read:
+    from javisbench.suite_statement import statement_of
+
+    return lambda path: statement_of(path.with_suffix(".csv"))
+
+
+def _image_files(folder: Path) -> dict[str, bytes]:
+    from PIL import Image
+
+    picture = Image.fromarray(np.random.default_rng(3).integers(0, 255, (24, 32, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    found = {}
+    for name in ("a.png", "b.jpg", "c.webp"):
+        picture.save(folder / name, exif=turned)
+        found[name] = (folder / name).read_bytes()
+    return found
+
+
+def _read_image(folder: Path) -> Read:
+    from javisbench.media.image import decode_image
+    from javisbench.media.source import DecodeLimits
+
+    return lambda path: decode_image(path, DecodeLimits(memory_bytes=64 * MIB))
 
 
 def _pairs_files(folder: Path) -> dict[str, bytes]:
@@ -191,6 +225,79 @@ def _read_config(folder: Path) -> Read:
     return lambda path: read_config(path, official)
 
 
+def _recipe_files(folder: Path) -> dict[str, bytes]:
+    recipe = """
+schema = 1
+id = "alpha"
+title = "Alpha on demo"
+kind = "run"
+source = "A paper"
+n = 60
+tolerance_from = "three runs"
+[suite]
+name = "demo"
+hash = "0a0a0a0a"
+[model]
+name = "Alpha"
+spec = "procedural"
+parameters = {steps = 30, cfg = 7.5, plain = true}
+weights = {network = {"model.safetensors" = "0123456789ab"}}
+[generation]
+seed = 42
+[clips]
+width = 426
+fps = "24000/1001"
+sound = "container"
+[scoring]
+protocol = "javisbench-v1+top_k=0.5"
+encoders = {imagebind = "tiny"}
+[[expected]]
+metric = "tv_ib"
+value = "0.263"
+tolerance = 0.01
+[[expected]]
+name = "FD-VGG"
+value = 0.79
+tolerance = 0.1
+ci_low = 0.7
+ci_high = 0.9
+note = "nothing computes it"
+[[doubts]]
+about = "weights"
+text = "a preview"
+[[faults]]
+id = "half"
+text = "half the range"
+setting = "video_range=signed"
+longer_than_s = 4.9
+"""
+    # As JSON, which is broken in its values more often than in its syntax; TOML's own is the standard library's.
+    return {"recipe.json": json.dumps(tomllib.loads(recipe)).encode()}
+
+
+def _read_recipe(folder: Path) -> Read:
+    """A recipe, a run checked against it, and the recipe written anew."""
+    from javisbench.errors import UsageError
+    from javisbench.results.checked_json import check_size, parse_json
+    from javisbench.results.recipes import MAX_BYTES, parse_recipe, recipe_text
+    from javisbench.results.reproduction import check
+    from javisbench.results.run_folder import load_result
+    from javisbench.run.recipe_job import RecipeJob
+
+    run = load_result(run_writer(folder))
+
+    def read(path: Path) -> object:
+        check_size(path, MAX_BYTES)
+        recipe = parse_recipe(parse_json(path.read_bytes(), path.name), path.name)
+        recipe_text(recipe)
+        found = check(run, replace(recipe, suite=run.suite)).to_json()
+        with contextlib.suppress(UsageError):
+            return found, RecipeJob.of(recipe, "clips").line
+        return found
+
+    return read
+
+
 # A run's own files
 
 
@@ -227,10 +334,13 @@ def _run_file(*names: str) -> Callable[[Path], dict[str, bytes]]:
 def _read_run(folder: Path) -> Read:
     """The whole of a run in which one file is another's: what `report` and boards make of it."""
     from javisbench.results.checks import checks_of
-    from javisbench.results.run_folder import load_results, read_failures, read_manifest
+    from javisbench.results.diff import diff
+    from javisbench.results.run_folder import load_result, load_results, read_failures, read_manifest
     from javisbench.results.table import run_table
 
     run = run_writer(folder)
+    shutil.copytree(run, folder / "sound", dirs_exist_ok=True)
+    sound = load_result(folder / "sound")
     good = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
 
     def read(path: Path) -> object:
@@ -245,6 +355,7 @@ def _read_run(folder: Path) -> Read:
             result.samples_by_id()
             result.scores()
             result.details()
+            diff(result, sound)
         return None
 
     return read
@@ -587,11 +698,14 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("suite csv", _suite_files, _read_suite, mutate.text),
         Target("suite jsonl", _jsonl_files, _read_suite, mutate.json_lines),
+        Target("suite toml", _statement_files, _read_statement, mutate.text),
+        Target("image", _image_files, _read_image, mutate.any_bytes, cost=2),
         Target("pairs csv", _pairs_files, _read_pairs, mutate.text),
         Target("votes elsewhere", _votes_elsewhere_files, _read_votes_elsewhere, mutate.text),
         Target("votes", _votes_files, _read_votes, mutate.json_lines),
         Target("votes key", _votes_key_files, _read_votes_key, mutate.json_text),
         Target("cascade toml", _cascade_files, _read_cascade, mutate.text),
+        Target("recipe", _recipe_files, _read_recipe, mutate.json_text, cost=4),
         Target("model config toml", _config_files, _read_config, mutate.text),
         Target("summary", _run_file("summary.json"), _read_run, mutate.json_text, cost=4),
         Target("manifest", _run_file("run.json"), _read_run, mutate.json_text, cost=4),

@@ -163,7 +163,7 @@ def test_filters_and_metrics(browser, site):
     browser.run(fill.format("f-family", ""))
     browser.run(fill.format("f-max", "2"))
     assert rows(browser) == ["Alpha"]
-    assert "3 of 18 rows" in browser.run("return document.getElementById('f-count').textContent")
+    assert "4 of 21 rows" in browser.run("return document.getElementById('f-count').textContent")
     browser.run(fill.format("f-max", ""))
     browser.run(fill.format("f-model", "gam"))
     assert rows(browser) == ["Gamma"]

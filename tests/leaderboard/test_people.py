@@ -57,6 +57,7 @@ def test_a_board_shows_what_people_say(runs, tmp_path):
     for page in (index, people, style):
         assert "People: overall (Elo)" in page.replace("\n", "") and "<b>ta" not in page
     assert "rank </span>#1" in people and "Which &lt;i&gt;sounds&lt;/i&gt; better?" in people
+    assert "12 voters: intervals may be too narrow" in style, "how few spoke is said where their values stand"
     assert "Camera Shooting" in style and 'href="../people.html"' in style
     assert "How metrics agree with people" in people and "v-11" in people
     assert "360 votes of 12 voters on 24 prompts" in people

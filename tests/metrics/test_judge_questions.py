@@ -309,3 +309,12 @@ def test_the_example_of_the_page_is_a_question_set() -> None:
     assert [question.id for question in found.questions] == ["hits", "crackle"] and found.price is not None
     cell = text.split("low_is_good`: `", 1)[1].split("`.", 1)[0]
     assert found.per_sample is not None and len(checklist(found.per_sample, sample(checklist=cell))) == 2
+
+
+def test_the_lists_that_loaders_of_suites_write_are_questions() -> None:
+    from javisbench.suite_layouts.base import checklist_of
+
+    cell = checklist_of([{"question": "Is it raining?", "group": "World Knowledge", "hears": False}, {"question": "x"}])
+    per_sample = METRICS.get("judge:t2av-compass").questions.per_sample  # type: ignore[union-attr]
+    first, second = checklist(per_sample, sample(checklist=cell))
+    assert (first.text, first.group, first.scale, second.group) == ("Is it raining?", "World_Knowledge", (1, 5), "")

@@ -172,3 +172,41 @@ def test_known_changes_of_made_runs_are_named_first(tmp_path: Path) -> None:
         recipe, expected=tuple(replace(v, tolerance=0.0, ci_low=v.value, ci_high=v.value) for v in recipe.expected)
     )
     assert check(load_protocol(base, "javisbench-v2"), none).verdict == "differs"
+
+
+def test_what_was_not_computed_is_one_command(write_run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run("Alpha", suite="javisbench", metrics=("tv_ib", "desync"))
+    out = told(capsys, "check", str(run), "javisdit-v1.0-65-frames")
+    (line,) = [line for line in out.splitlines() if "not computed in this run" in line]
+    assert line.endswith("--metrics fvd,fad,ta_ib,clip_score,clap_score,av_ib,avh_score,javis_score")
+    assert "8 not run." in out
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("fvd ")]
+    assert row == ["fvd", "141.5", "-", "-", "-", "-", "±3.5", "not", "run"]
+
+
+@pytest.mark.slow
+def test_a_metric_on_trial_is_run_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder laid out as AV-SyncBench is, and a recipe that expects what its three pairs show."""
+    clips(tmp_path / "original_video", 3)
+    (tmp_path / "edited_audio").mkdir()
+    rows = []
+    for path in sorted((tmp_path / "original_video").glob("*.mp4")):
+        shutil.copy(path.with_suffix(".wav"), tmp_path / "edited_audio")
+        row = {"sample_id": path.stem, "original_video": f"original_video/{path.name}", "edit_type": "time_shifted",
+               "edited_audio": f"edited_audio/{path.stem}.wav", "offset_ms": 500, "direction": "delay"}  # fmt: skip
+        rows.append(json.dumps(row))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    recipe = tmp_path / "trial.toml"
+    recipe.write_text(
+        'schema = 1\ntitle = "A trial"\nkind = "trial"\nsource = "x"\n[suite]\nname = "av-syncbench"\n'
+        '[model]\nname = "AV-Align"\n[scoring]\nmetrics = ["av_align"]\n'
+        '[[expected]]\nmetric = "av_align"\nslice = "time_shifted=500"\nvalue = 0.0\ntolerance = 0.1\n'
+        'tolerance_from = "equal sounds are ties, which are wrong"\n',
+        encoding="utf-8",
+    )
+    asked = ["run", str(recipe), "--clips", str(tmp_path), "--out", str(tmp_path / "out"), "--device", "cpu", "--json"]
+    document = json.loads(told(capsys, *asked, "-q"))
+    (row,) = document["rows"]
+    assert row["value"] == 0.0 and row["n"] == 3 and row["verdict"] == "equal"
+    out = told(capsys, "check", str(tmp_path / "out"), str(recipe))
+    assert "1 equal." in out

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,21 @@ def test_values_on_javisbench_are_those_of_the_published_record() -> None:
         for value in recipe.expected:
             source, _, table = value.source.rpartition(", ")
             assert (source, table, value.metric, value.printed) in record, (recipe.id, value)
+
+
+def test_the_page_names_every_recipe_and_shows_what_was_simulated() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in known_recipes())
+    spec = spec_from_file_location("reproduction", root / "benchmarks" / "reproduction.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cases = json.loads(module.RESULTS.read_text(encoding="utf-8"))["cases"]
+    assert module.table(cases) in page, "run python benchmarks/reproduction.py --table"
+    # What the page says of recipes whose values truly agree, with three standard errors of so many of them.
+    for case in (case for case in cases if not case["away"]):
+        assert case["any_differs"] <= 0.05 + 3 * (0.05 * 0.95 / case["recipes"]) ** 0.5, case
 
 
 # Reading

@@ -182,8 +182,20 @@ def test_all_three_verdicts_occur_with_their_reasons(base: StoredResult, make: M
     near, far, unclear = found.rows
     assert near.reason == far.reason == "" and far.p_adjusted is not None and far.p_adjusted < 1e-6
     assert "is known to ±" in unclear.reason and unclear.needed is not None and unclear.needed > 100
-    # Near the n that is told, the verdict is another.
-    assert unclear.ci_low is not None and unclear.deviation is not None
+    # A little above the n that is told, the same value has another verdict; a little below, it has not.
+    cell = means["tv_ib"]
+    assert cell.value is not None and cell.ci_low is not None and cell.ci_high is not None
+    for share, verdict in ((0.9, "cannot tell"), (1.1, "equal")):
+        n = round(share * unclear.needed)
+        side = (cell.ci_high - cell.value) * (cell.n / n) ** 0.5
+        more = replace(cell, n=n, ci_low=cell.value - side, ci_high=cell.value + side)
+        assert compared([(unclear.expected, more, "")], n)[0].verdict == verdict, share
+
+
+def test_where_no_number_of_clips_would_tell_that_is_said() -> None:
+    value = Expected("tv_ib", "TV-IB", 0.3, 3, "overall", 50, 0.001, "x", "x")
+    (row,) = compared([(value, Cell(0.3002, 400, 0.29, 0.31), "")], 400)
+    assert row.verdict == "cannot tell" and row.needed is None and "no number of clips would tell" in row.reason
 
 
 @pytest.mark.parametrize(

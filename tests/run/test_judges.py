@@ -136,7 +136,9 @@ def test_misbehaviour_costs_its_own_clip_and_every_answer_is_paid_once(
     assert (cell["value"], cell["n"]) == (pytest.approx(4 / 7), 7)
     assert cell["facts"] == {"mean_picture": pytest.approx(4 / 7), "mean_sound": pytest.approx(4 / 7)}
     # Every answer is kept with its text, and none was asked for twice.
-    rows = answers(tmp_path / "run")
+    told_of = answers(tmp_path / "run")
+    rows = [row for row in told_of if "rejected" not in row]
+    assert len(told_of) == len(rows) + 1
     assert len(rows) == len({row["key"] for row in rows}) == sum(endpoint.answered.values())
     assert set(endpoint.answered.values()) == {1}
     assert {row["text"] for row in rows} >= {"I would say it is a 4 out of 5!", "<html>hello</html>"}
@@ -146,6 +148,8 @@ def test_misbehaviour_costs_its_own_clip_and_every_answer_is_paid_once(
     again = score(tmp_path, given, endpoint)
     assert [r["messages"][1]["content"][0]["text"].count("rejected") for r in endpoint.requests[before:]] == [1]
     pd.testing.assert_frame_equal(again.scores, result.scores)
+    without = score(tmp_path, given, None)
+    assert without.failures["kind"].tolist() == again.failures["kind"].tolist() == result.failures["kind"].tolist()
     _no_key_in(tmp_path / "run")
 
 
@@ -221,16 +225,14 @@ def test_a_killed_run_goes_on_and_pays_no_answer_twice(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(answers(tmp_path / "run")) == 3
-    endpoint.answered.clear()
     gate.open.set()
-    while gate.waiting:
-        time.sleep(0.01)
-    endpoint.answered.clear()
+    before = len(endpoint.requests)
     with (tmp_path / "run/answers.jsonl").open("a") as file:
         file.write('{"key": "torn')  # as a kill in the middle of a line would leave it
     result = score(tmp_path, given, endpoint)
     assert result.scores["judge:mine"].tolist() == [0.0, 1.0] * 3
-    assert sum(endpoint.answered.values()) == 3
+    # The three that were not kept, the one under way among them; none of the others.
+    assert (before, len(endpoint.requests)) == (4, 7)
 
 
 class Gate:
@@ -240,17 +242,14 @@ class Gate:
         import threading
 
         self.left = count
-        self.waiting = 0
         self.reached = threading.Event()
         self.open = threading.Event()
 
     def wait(self) -> None:
         self.left -= 1
         if self.left < 0 and not self.open.is_set():
-            self.waiting += 1
             self.reached.set()
             self.open.wait()
-            self.waiting -= 1
 
 
 def test_without_endpoint_or_key_nothing_is_begun(
@@ -465,14 +464,16 @@ def test_doctor_tells_what_judges_would_cost_and_asks_nothing(
     assert not endpoint.requests
 
 
-def test_an_answer_longer_than_any_and_a_dripping_one_are_bounded(
-    tmp_path: Path, material: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+def test_what_an_endpoint_sends_is_bounded_and_an_open_line_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from javisbench.metrics.judges.inquiry import Inquiry, Part
     from javisbench.metrics.judges.settings import JudgeSettings
     from javisbench.run.judging import endpoint as module
     from javisbench.run.judging.judge import AskAgainError
 
+    module.Endpoint("http://judge.example/v1", JudgeOptions()).close()
+    assert "goes to judge.example unencrypted" in caplog.text and KEY not in caplog.text
     monkeypatch.setattr(module, "MAX_REPLY_BYTES", 1000)
     inquiry = Inquiry("r", (Part("text", "t"),), {}, JudgeSettings(), 0, "max_tokens", "key")
     with stand_in() as found:
@@ -529,3 +530,22 @@ def test_a_result_with_other_questions_under_a_shipped_name_is_refused() -> None
     recorded["plugins"]["judge:javisbench"] |= {"questions": own().questions, "repeats": 1}
     (finding,) = _check_plugin_settings(recorded_protocol(V2.name, recorded))
     assert finding.refuses and "other settings" in finding.message
+
+
+def test_joined_answers_count_more_than_rejections_and_torn_lines_nothing(tmp_path: Path) -> None:
+    from javisbench.run.judging.answers import Answers, join_answers
+    from javisbench.run.judging.judge import Reply
+
+    one, two, three = (tmp_path / name for name in ("one", "two", "joined"))
+    Answers(one).reject("a", "too large", {})
+    Answers(one).keep("b", Reply("said"), {})
+    Answers(two).keep("a", Reply("after all", input_tokens=3), {})
+    Answers(two).reject("b", "too late", {})
+    Answers(two).reject("c", "not at all", {})
+    with (two / "answers.jsonl").open("ab") as file:
+        file.write(b'{"key": "d", "te')
+    join_answers([one, two], three)
+    joined = Answers(three)
+    assert joined.get("a") == Reply("after all", input_tokens=3) and joined.get("b") == Reply("said")
+    assert "c" not in joined and "d" not in joined and joined.rejection("c") == "not at all"
+    assert joined.rejection("a") is None and joined.rejection("x") is None

@@ -370,6 +370,9 @@ def test_show_tells_what_the_paper_reports_and_javisbench_lacks(
     assert "verse-bench computes: CS (clap_score)" in told
     assert "javisbench lacks: AS, ID, FD, KL, Overall" in told
     assert "set: set1 3, set2 3, set3 3" in told
+    assert run(["suites", "show", "verse-bench", "--data-root", str(small("verse-bench")), "--json"]) == 0
+    reports = {report["name"]: report["metric"] for report in json.loads(capsys.readouterr().out)["reports"]}
+    assert (reports["WER"], reports["AS"]) == ("wer", None)
 
 
 def test_show_tells_of_a_suite_whose_data_are_not_here(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from javisbench.errors import JavisbenchError
 from javisbench.run.doctor.findings import Report
+from javisbench.run.judging.case import judges_of
+from javisbench.run.judging.forecast import forecast_clips
 from javisbench.run.judging.options import dollars
-from javisbench.run.judging.stage import forecast_clips, judges_of, open_judge
+from javisbench.run.judging.stage import open_judge
 
 if TYPE_CHECKING:
     from javisbench.run.plan import ScorePlan

@@ -11,10 +11,13 @@ from javisbench.durable import append_jsonl, read_jsonl, write_jsonl
 from javisbench.run.judging.judge import Reply
 
 FILE = "answers.jsonl"
+_REJECTED = "rejected"
 
 
 class Answers:
     """Key to reply, in ``answers.jsonl``; a line torn by a kill counts as not answered.
+
+    Requests that were not taken stand there too, with the reason: they are no answers, and may be made again.
 
     Args:
         run: the run's folder.
@@ -23,8 +26,9 @@ class Answers:
     def __init__(self, run: Path) -> None:
         self._path = run / FILE
         self._lock = threading.Lock()
-        rows = ((row.get("key"), row) for row in read_jsonl(self._path))
-        self._rows: dict[str, dict[str, Any]] = {key: row for key, row in rows if isinstance(key, str)}
+        rows = [row for row in read_jsonl(self._path) if isinstance(row.get("key"), str)]
+        self._rows: dict[str, dict[str, Any]] = {row["key"]: row for row in rows if _REJECTED not in row}
+        self._rejections = {row["key"]: str(row[_REJECTED]) for row in rows if _REJECTED in row}
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -53,6 +57,16 @@ class Answers:
             append_jsonl(self._path, row)
             self._rows[key] = row
 
+    def reject(self, key: str, reason: str, about: dict[str, Any]) -> None:
+        """Note why a request was not taken."""
+        with self._lock:
+            append_jsonl(self._path, {"key": key, **about, _REJECTED: reason})
+            self._rejections[key] = reason
+
+    def rejection(self, key: str) -> str | None:
+        """Why a request was not taken; None where it was, or was never made."""
+        return None if key in self._rows else self._rejections.get(key)
+
 
 def _count(value: Any) -> int:
     return value if type(value) is int else 0
@@ -60,6 +74,8 @@ def _count(value: Any) -> int:
 
 def join_answers(parts: Iterable[Path], target: Path) -> None:
     """Write the answers of several runs into one, each key once, in the order of keys."""
-    rows = {str(row["key"]): row for part in parts for row in read_jsonl(part / FILE) if "key" in row}
+    found = [row for part in parts for row in read_jsonl(part / FILE) if "key" in row]
+    # An answer counts more than that another job had none.
+    rows = {str(row["key"]): row for row in sorted(found, key=lambda row: _REJECTED not in row)}
     if rows:
         write_jsonl(target / FILE, [rows[key] for key in sorted(rows)])

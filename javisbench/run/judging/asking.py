@@ -107,17 +107,14 @@ class Asking:
         self._done: queue.Queue[tuple[Task, Reply | Exception]] = queue.Queue()
         self._spent = 0.0
         self._answered = 0
-        self._rejected: dict[str, FeatureError] = {}
+        self._rejected: list[tuple[Task, str]] = []
 
-    def run(self, tasks: Sequence[Task], inquiry: Callable[[Task], Inquiry]) -> dict[str, FeatureError]:
+    def run(self, tasks: Sequence[Task], inquiry: Callable[[Task], Inquiry]) -> None:
         """Ask all of them.
 
         Args:
             tasks: what to ask.
             inquiry: writes a request, when its turn comes; raises `FeatureError` where the clip cannot be shown.
-
-        Returns:
-            why requests were not taken, by key.
 
         Raises:
             UsageError: no request is taken.
@@ -151,7 +148,8 @@ class Asking:
                 self._todo.put(None)
         if self._rejected and not self._works:
             raise self._none_taken()
-        return self._rejected
+        for task, reason in self._rejected:
+            self._answers.reject(task.key, reason, _about(task))
 
     def _gather(self, under_way: int) -> None:
         """Wait a little for requests under way: each thread keeps what it gets."""
@@ -166,8 +164,7 @@ class Asking:
     def _take(self, task: Task, outcome: Reply | Exception, total: int) -> Task | None:
         """Count an outcome; the next try where the answer is out of form."""
         if isinstance(outcome, RejectedError):
-            told = f"This clip was not judged: {outcome}"
-            self._rejected[task.key] = FeatureError(told, kind="judge_rejected")
+            self._rejected.append((task, str(outcome)))
             if not self._works and len(self._rejected) >= _REJECTED_IN_A_ROW:
                 raise self._none_taken()
             self._stage.advance(failed=task.case.label)
@@ -195,10 +192,10 @@ class Asking:
         return Task(task.metric_id, task.case, task.repeat, attempt, task.case.key(task.repeat, attempt))
 
     def _none_taken(self) -> UsageError:
-        told = next(iter(self._rejected.values())).sentence.removeprefix("This clip was not judged: ")
         return UsageError(
-            f"The judge takes no request: {told}. Nothing was paid. Where it does not take sound, a schema or a seed, "
-            f"say so in the protocol: judge:SET.sound=false, judge:SET.structure=json_object, judge:SET.seed=-1.",
+            f"The judge takes no request: {self._rejected[0][1]}. Nothing was paid. Where it does not take sound, a "
+            f"schema or a seed, say so in the protocol: judge:SET.sound=false, judge:SET.structure=json_object, "
+            f"judge:SET.seed=-1.",
             kind="judge_rejected",
         )
 

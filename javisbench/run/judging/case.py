@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from javisbench.protocol import Protocol
     from javisbench.run.judging.answers import Answers
     from javisbench.run.judging.judge import Reply
+    from javisbench.run.plan import ScorePlan
     from javisbench.suite import Sample
 
 # What a request takes, as long as no answer has told: text in English, a picture in patches of 28 pixels, sound at 25
@@ -133,3 +134,13 @@ def read_reply(reply: Reply, questions: Sequence[Question]) -> dict[str, int]:
             kind="judge_cut",
         )
     return read_answers(reply.text, questions)
+
+
+def judges_of(plan: ScorePlan) -> list[tuple[str, JudgeMetric, Protocol]]:
+    """The judges of a plan, with their ids and protocols."""
+    return [
+        (metric_id, metric, part.protocol)
+        for part in plan.parts
+        for metric_id, metric in part.sample_metrics.items()
+        if isinstance(metric, JudgeMetric)
+    ]

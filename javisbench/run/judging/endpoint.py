@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import email.utils
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
     from javisbench.metrics.judges.inquiry import Inquiry, Part
 
+log = logging.getLogger(__name__)
 MAX_REPLY_BYTES = 4 * 2**20
 _MAX_WORDS = 300
 _CONNECT_S = 10.0
 _BUSY = frozenset((408, 409, 425, 429))
 _NOT_LET_IN = frozenset((401, 403))
+_THIS_MACHINE = frozenset(("localhost", "127.0.0.1", "::1"))
 _HIDDEN_KEY = f"<{KEY_VARIABLE}>"
 
 
@@ -69,6 +72,8 @@ class Endpoint:
         self._key = os.environ.get(KEY_VARIABLE, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
             raise UsageError(f"${KEY_VARIABLE} holds something else than letters, digits and marks.")
+        if self._key and parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+            log.warning("The key in $%s goes to %s unencrypted; https would hide it.", KEY_VARIABLE, parts.hostname)
         self._client: httpx.Client = httpx.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx.Timeout(options.timeout_s, connect=min(_CONNECT_S, options.timeout_s)),

@@ -10,20 +10,20 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import FeatureError, JavisbenchError, UsageError
 from javisbench.metrics.judges.inquiry import inquiry
 from javisbench.metrics.judges.metric import JudgeMetric
 from javisbench.run.judging.answers import FILE, Answers
 from javisbench.run.judging.asking import Asking, Task
-from javisbench.run.judging.case import Case
-from javisbench.run.judging.options import LOCAL, URL_VARIABLE, JudgeOptions, Price, dollars
+from javisbench.run.judging.case import Case, judges_of
+from javisbench.run.judging.forecast import Tokens, cost_of, forecast_clips, forecasts, price_of, refuse_over_budget
+from javisbench.run.judging.options import LOCAL, URL_VARIABLE, JudgeOptions
 
 if TYPE_CHECKING:
     from javisbench.metrics.base import SampleMetric
     from javisbench.metrics.encoders.base import Features, FeatureSpec
-    from javisbench.protocol import Protocol
     from javisbench.run.judging.judge import Judge, Reply
     from javisbench.run.plan import ScorePlan
     from javisbench.run.progress import Progress
@@ -31,17 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 JUDGING = "asking judges"
-Tokens: TypeAlias = tuple[float, float]
-
-
-def judges_of(plan: ScorePlan) -> list[tuple[str, JudgeMetric, Protocol]]:
-    """The judges of a plan, with their ids and protocols."""
-    return [
-        (metric_id, metric, part.protocol)
-        for part in plan.parts
-        for metric_id, metric in part.sample_metrics.items()
-        if isinstance(metric, JudgeMetric)
-    ]
 
 
 def open_judge(options: JudgeOptions, device: str = "cpu") -> Judge:
@@ -115,7 +104,6 @@ class Judging:
     patience_s: float
     device: str = "cpu"
     _cases: dict[tuple[str, str, str, int], Case | JavisbenchError] = field(default_factory=dict)
-    _rejected: dict[str, FeatureError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._answers = Answers(self.run) if judges_of(self.plan) else None
@@ -147,10 +135,11 @@ class Judging:
         try:
             return case.answers(self._answers)
         except FeatureError:
-            rejected = next((self._rejected[k] for k in self._keys(case) if k in self._rejected), None)
-            if rejected is not None:
-                raise rejected from None
-            raise
+            reasons = map(self._answers.rejection, self._keys(case))
+            reason = next((reason for reason in reasons if reason is not None), None)
+            if reason is None:
+                raise
+            raise FeatureError(f"This clip was not judged: {reason}", kind="judge_rejected") from None
 
     @staticmethod
     def _keys(case: Case) -> Iterator[str]:
@@ -171,7 +160,9 @@ class Judging:
         if self._answers is None or not self.options.ask:
             return
         tasks = list(self._missing())
-        if not tasks:
+        # Where nobody can be asked, what was not taken before stays so.
+        untaken = all(self._answers.rejection(task.key) is not None for task in tasks)
+        if not tasks or (untaken and self.options.place is None):
             return
         self._tell(tasks, progress)
         judge = open_judge(self.options, self.device)
@@ -181,7 +172,7 @@ class Judging:
                 asking = Asking(
                     judge, self._answers, self.options, self.patience_s, stage, self._spent, works=self._has_worked()
                 )
-                self._rejected = asking.run(tasks, self._viewing(view))
+                asking.run(tasks, self._viewing(view))
         finally:
             judge.close()
 
@@ -214,16 +205,9 @@ class Judging:
 
         return shown
 
-    def _price(self, case: Case) -> Price | None:
-        own = case.metric.questions.price
-        return self.options.price or (None if own is None else (own.input, own.output))
-
     def _spent(self, task: Task, reply: Reply) -> float:
         """US dollars that a reply has cost, as far as is known."""
-        price = self._price(task.case)
-        if price is None:
-            return 0.0
-        return (reply.input_tokens * price[0] + reply.output_tokens * price[1]) / 1e6
+        return cost_of(price_of(task.case, self.options), reply.input_tokens, reply.output_tokens) or 0.0
 
     def _tell(self, tasks: Sequence[Task], progress: Progress) -> None:
         """The forecast, a line a judge.
@@ -273,105 +257,6 @@ class Judging:
                     fact["output_tokens"] += reply.output_tokens
                     fact["served"] = sorted({*fact["served"], reply.model} - {""})
         return found
-
-
-@dataclass(frozen=True)
-class JudgeForecast:
-    """What asking one judge would take.
-
-    Attributes:
-        metric: its id.
-        model: as its maker calls it.
-        requests: how many.
-        input_tokens: sent.
-        output_tokens: answered.
-        cost: US dollars; None where no price is known.
-        measured: whether the tokens go by earlier answers of the run, not by rule of thumb.
-    """
-
-    metric: str
-    model: str
-    requests: int
-    input_tokens: int
-    output_tokens: int
-    cost: float | None
-    measured: bool = False
-
-    @property
-    def line(self) -> str:
-        """As a sentence."""
-        cost = "price not known (--judge-price)" if self.cost is None else f"about {dollars(self.cost)}"
-        how = "by this run's answers so far" if self.measured else "by rule of thumb"
-        return (
-            f"{self.metric}: {self.requests:,} requests to {self.model}, about {self.input_tokens:,} tokens sent and "
-            f"{self.output_tokens:,} answered ({how}), {cost}; tries after answers out of form come on top"
-        )
-
-
-def forecasts(
-    tasks: Sequence[Task], options: JudgeOptions, measured: Mapping[tuple[str, str], Tokens] | None = None
-) -> list[JudgeForecast]:
-    """What some requests would take, by judge.
-
-    Args:
-        tasks: the requests.
-        options: for the price.
-        measured: mean tokens of a request and of its answer, by judge and model, where they are known.
-    """
-    together: dict[tuple[str, str], list[Task]] = {}
-    for task in tasks:
-        together.setdefault((task.metric_id, task.case.settings.model_name), []).append(task)
-    found = []
-    for (metric_id, model), own in together.items():
-        known = (measured or {}).get((metric_id, model))
-        estimates = [known or task.case.estimate() for task in own]
-        sent, answered = (round(sum(column)) for column in zip(*estimates, strict=True))
-        listed = own[0].case.metric.questions.price
-        price = options.price or (None if listed is None else (listed.input, listed.output))
-        cost = None if price is None else (sent * price[0] + answered * price[1]) / 1e6
-        found.append(JudgeForecast(metric_id, model, len(own), sent, answered, cost, known is not None))
-    return found
-
-
-def refuse_over_budget(found: Sequence[JudgeForecast], options: JudgeOptions) -> None:
-    """Refuse what would cost more than the budget.
-
-    Raises:
-        UsageError: it would, or a budget is given and a price is not known.
-    """
-    if options.budget is None:
-        return
-    for forecast in found:
-        if forecast.cost is None:
-            raise UsageError(
-                f"A budget is given and {forecast.metric}'s price is not known. Give it with --judge-price IN,OUT in "
-                f"US dollars for a million tokens, or in the question set ([price])."
-            )
-    total = sum(forecast.cost or 0.0 for forecast in found)
-    if total > options.budget:
-        raise UsageError(
-            f"Asking the judges would cost about {dollars(total)}, and the budget is {dollars(options.budget)}. "
-            f"Nothing was asked. Raise --judge-budget, or ask less: --limit, or --protocol NAME+judge:SET.repeats=1."
-        )
-
-
-def forecast_clips(plan: ScorePlan, clips: Sequence[tuple[Sample, int]], options: JudgeOptions) -> list[JudgeForecast]:
-    """What judging all of some clips would take, before there are any.
-
-    Args:
-        plan: with the judges.
-        clips: sample, and which of its clips.
-        options: for the price.
-    """
-    tasks = []
-    for metric_id, metric, protocol in judges_of(plan):
-        for sample, clip_repeat in clips:
-            try:
-                case = Case.of(metric, protocol, sample, sample.id, clip_repeat, "")
-            except JavisbenchError:
-                continue
-            tasks += [Task(metric_id, case, repeat, 0, "") for repeat in range(case.settings.repeats)]
-    return forecasts(tasks, options)
 
 
 def served_otherwise(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
