@@ -85,6 +85,7 @@ class DiffusersPipeline(Generator):
         self._batches = Batches("cpu", 1, 1)
         self._tiled = False
         self._prompts: EncodedPrompts | None = None
+        self._waits_for: str | None = None
         rules = self._rules_if_known()
         if rules is not None:
             rules.settings(self.options)
@@ -195,7 +196,11 @@ class DiffusersPipeline(Generator):
             given |= {name: None for name in rules.signature.parts if name.startswith(ENCODERS)}
         pipeline = load_pipeline(rules, folder, types, given)
         pipeline.set_progress_bar_config(disable=True)
-        self._place(pipeline, device)
+        if self._prompts is None:
+            self._place(pipeline, device)
+        else:
+            # It waits in the host's memory while the text encoder has the device.
+            self._waits_for = device
         most = self.max_batch if rules.known.together else 1
         self._batches = Batches(device, self.options.batch, most)
         if most > 1:
@@ -249,6 +254,9 @@ class DiffusersPipeline(Generator):
         rules = self.rules()
         # Nothing is left to encode where all requests were prepared together.
         self.prepare(batch)
+        if self._waits_for is not None:
+            self._place(self._pipeline, self._waits_for)
+            self._waits_for = None
         waiting = list(batch)
         while waiting:
             # Pictures of one call would have to be of one size.
@@ -261,7 +269,7 @@ class DiffusersPipeline(Generator):
     def close(self) -> None:
         """Free the pipeline's memory."""
         if self._pipeline is not None:
-            self._pipeline = self._prompts = None
+            self._pipeline = self._prompts = self._waits_for = None
             free_memory()
 
     def _answers(self, rules: Rules, part: Sequence[Request]) -> list[Generated | Failed] | None:

@@ -291,7 +291,7 @@ REPOSITORIES: Mapping[str, Checkpoint] = {
         arguments=_DISTILLED,
         source="the authors' schedule of distilled checkpoints, in diffusers/pipelines/ltx2/utils.py",
     ),
-    "Lightricks/LTX-2.5-Diffusers": Checkpoint("LTX2Pipeline"),
+    "Lightricks/LTX-2.5-Diffusers": Checkpoint("LTX2Pipeline", "ltx-2.5"),
     "Lightricks/LTX-Video": Checkpoint("LTXPipeline", "ltx-video"),
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Checkpoint("WanPipeline", "wan2.1-1.3b"),
     "Wan-AI/Wan2.1-T2V-14B-Diffusers": Checkpoint("WanPipeline"),

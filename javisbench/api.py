@@ -37,6 +37,7 @@ __all__ = [
     "ScoringOptions",
     "evaluate",
     "generate",
+    "look_ahead",
     "merge",
     "reproduce",
     "score",
