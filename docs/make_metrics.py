@@ -93,6 +93,8 @@ def section(metric: Any) -> list[str]:
     if told := _not_for(card):
         lines.append(f"* **[Tasks](tasks.md)**: {told}.")
     lines.append(f"* **Cannot see**: {card.blind_to}")
+    if card.differentiable:
+        lines.append(f"* **[Gradient](training.md)** in: {', '.join(sorted(card.differentiable))}.")
     for name in encoders(metric):
         encoder = ENCODERS.get(name).card
         facts = [encoder.title]

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
-from javisbench.metrics.cosine import cosines
+from javisbench.metrics.cosine import cosines, traced_cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_spec, video_spec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from javisbench.protocol import Protocol
 
 
@@ -33,6 +35,12 @@ class AVIB(SampleMetric):
         ),
         formula="cos(audio, video), of the audio of ta_ib and the video of tv_ib",
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
+        differentiable=frozenset(
+            (
+                "picture",
+                "sound",
+            )
+        ),
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
@@ -42,3 +50,7 @@ class AVIB(SampleMetric):
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """The cosine, in [-1, 1]."""
         return SampleScore(float(cosines(features["audio"]["embedding"], features["video"]["embedding"])))
+
+    def traced(self, features: Mapping[str, Mapping[str, Tensor]], context: SampleContext) -> Tensor:
+        """The score of tensors."""
+        return traced_cosines(features["audio"]["embedding"], features["video"]["embedding"])

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, MetricError
+from javisbench.errors import JavisbenchError, MetricError
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.sound_level import STEP_S as SOUND_STEP_S
-from javisbench.metrics.tensor_inputs import as_clips, is_batch
+from javisbench.metrics.tensor_inputs import Given, as_clips, is_batch
+from javisbench.metrics.tensor_scorer import TensorScorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Encoder
     from javisbench.protocol import Protocol
 
 STEP_S = 0.02
@@ -595,13 +594,9 @@ class AVSync:
     """
 
     def __init__(self, protocol: str | Protocol = "javisbench-v2") -> None:
-        from javisbench.metrics.encoders.motion_acceleration import MotionAccelerationEncoder
-        from javisbench.metrics.encoders.sound_level import SoundLevelEncoder
-        from javisbench.protocol import parse_protocol
-
-        self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
         self._metric = AVSyncMetric()
-        self._encoders: dict[str, Encoder] = {"motion": MotionAccelerationEncoder(), "sound": SoundLevelEncoder()}
+        self._scorer = TensorScorer([self._metric], protocol)
+        self.protocol = self._scorer.protocol
 
     def __call__(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> Tensor:
         """Score one clip, or each clip of a batch.
@@ -632,18 +627,10 @@ class AVSync:
 
         A clip that it does not apply to has the error that says why, with a kind of `AVSyncMetric.not_applicable`.
         """
-        return [self._score(clip) for clip in as_clips(frames, fps, audio, sample_rate)]
+        clips = [Given(clip) for clip in as_clips(frames, fps, audio, sample_rate)]
+        return [self._told(one.scores["av_sync"]) for one in self._scorer.score(clips, {})]
 
-    def _score(self, clip: Clip) -> SampleScore | JavisbenchError:
-        features: dict[str, Features] = {}
-        try:
-            for role, spec in self._metric.needs(self.protocol).items():
-                made = self._encoders[role].encode([clip], [spec])[0][spec]
-                if isinstance(made, JavisbenchError):
-                    raise made
-                features[role] = made
-            return self._metric.score(features, SampleContext(self.protocol))
-        except (FeatureError, MetricError) as error:
-            if error.kind in self._metric.not_applicable:
-                return error
-            raise
+    def _told(self, found: SampleScore | JavisbenchError) -> SampleScore | JavisbenchError:
+        if isinstance(found, JavisbenchError) and found.kind not in self._metric.not_applicable:
+            raise found
+        return found

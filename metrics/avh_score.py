@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
-from javisbench.metrics.cosine import cosines
+from javisbench.metrics.cosine import cosines, traced_cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_spec, frames_spec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from javisbench.protocol import Protocol
 
 
@@ -34,6 +36,7 @@ class AVHScore(SampleMetric):
         ),
         formula="mean over all frames of cos(frame, whole audio)",
         source="Mao et al., TAVGBench, ACM MM 2024 (arXiv:2404.14381); Liu et al., JavisDiT, arXiv:2503.23377",
+        differentiable=frozenset(("sound",)),
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
@@ -44,3 +47,7 @@ class AVHScore(SampleMetric):
         """The mean cosine, in [-1, 1]."""
         values = cosines(features["frames"]["embeddings"], features["audio"]["embedding"])
         return SampleScore(float(values.mean()), {"frame_cosine": tuple(values.tolist())})
+
+    def traced(self, features: Mapping[str, Mapping[str, Tensor]], context: SampleContext) -> Tensor:
+        """The score of tensors."""
+        return traced_cosines(features["frames"]["embeddings"], features["audio"]["embedding"]).mean()

@@ -28,6 +28,7 @@ __all__ = [
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from javisbench.clip import ClipSpec
     from javisbench.metrics.encoders.base import Features, FeatureSpec
@@ -55,6 +56,7 @@ class MetricCard:
         group: a name by which `--metrics` asks for it together with others (``speech``), or empty.
         tasks: for which tasks of suites it says something of the model: a metric of the picture alone says nothing
             where the suite gives the picture.
+        differentiable: in what its value has a gradient, for rewards: ``picture``, ``sound``, both or neither.
     """
 
     id: str
@@ -71,6 +73,7 @@ class MetricCard:
     formula: str = ""
     group: str = ""
     tasks: frozenset[Task] = ALL_TASKS
+    differentiable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,20 @@ class SampleMetric(ABC):
         Raises:
             MetricError: it has none; the message says why.
         """
+
+    def traced(self, features: Mapping[str, Mapping[str, Tensor]], context: SampleContext) -> Tensor:
+        """The sample's score as `score` has it, of tensors through which a gradient flows.
+
+        Written by metrics whose card says that they are differentiable; it may take for granted that there is a score.
+
+        Args:
+            features: role to feature arrays, as tensors.
+            context: as for `score`.
+
+        Returns:
+            float64, shape ``()``.
+        """
+        raise NotImplementedError(f"{self.card.id} has no gradient.")
 
     def for_mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values as they are averaged and compared: within `mean_range`. NaN stays NaN."""

@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
 EPSILON = 1e-6
 
@@ -25,3 +26,11 @@ def cosines(rows: NDArray[np.generic], vector: NDArray[np.generic]) -> NDArray[n
     a, b = np.asarray(rows, dtype=np.float64), np.asarray(vector, dtype=np.float64)
     lengths = np.maximum(np.linalg.norm(a, axis=-1), EPSILON) * max(float(np.linalg.norm(b)), EPSILON)
     return np.asarray(np.clip(a @ b / lengths, -1.0, 1.0), dtype=np.float64)
+
+
+def traced_cosines(rows: Tensor, vector: Tensor) -> Tensor:
+    """`cosines` of tensors, in float64, through which a gradient flows; a cosine beyond 1 by rounding stays so."""
+    a, b = rows.double(), vector.double()
+    lengths = a.norm(dim=-1).clamp(min=EPSILON) * b.norm().clamp(min=EPSILON)
+    similar: Tensor = (a @ b) / lengths
+    return similar

@@ -12,7 +12,8 @@ from javisbench.metrics.avh_score import AVHScore
 from javisbench.metrics.base import SampleMetric
 from javisbench.metrics.javis_score import JavisScoreMetric
 from javisbench.metrics.ta_ib import TAIB
-from javisbench.metrics.tensor_inputs import ImageBindScorer, as_clips, is_batch
+from javisbench.metrics.tensor_inputs import Given, as_clips, is_batch
+from javisbench.metrics.tensor_scorer import TensorScorer, present
 from javisbench.metrics.tv_ib import TVIB
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ class ImageBindScores:
     ) -> None:
         metrics: list[SampleMetric] = [AVIB(), AVHScore(), JavisScoreMetric()]
         self._prompts = prompts
-        self._scorer = ImageBindScorer(
-            [TVIB(), TAIB(), *metrics] if prompts else metrics, weights, variant, device, protocol
-        )
+        self._scorer = TensorScorer(
+            [TVIB(), TAIB(), *metrics] if prompts else metrics, protocol, device,
+            variants={"imagebind": variant}, weights={} if weights is None else {"imagebind": weights},
+        )  # fmt: skip
         self.protocol, self.device = self._scorer.protocol, device
 
     def __call__(
@@ -82,7 +84,7 @@ class ImageBindScores:
             UsageError: shapes, types, ranges, rates, lengths or prompts that do not fit.
             FeatureError: a clip without a score (less than 25 ms of sound); a batch's message names it.
         """
-        clips = as_clips(frames, fps, audio, sample_rate)
+        clips = [Given(clip) for clip in as_clips(frames, fps, audio, sample_rate)]
         prompts = {}
         if self._prompts:
             prompts["text"] = _each("text", text, len(clips))
@@ -92,7 +94,7 @@ class ImageBindScores:
         scores = self._scorer.score(clips, prompts)
         ids = [metric.card.id for metric in self._scorer.metrics]
         batch = is_batch(frames)
-        return {name: self._scorer.tensor([one[name] for one in scores], batch=batch) for name in ids}
+        return {name: self._scorer.tensor([present(one.scores[name]) for one in scores], batch=batch) for name in ids}
 
 
 def _each(name: str, prompts: str | Sequence[str] | None, count: int) -> list[str]:

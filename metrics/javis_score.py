@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
-from javisbench.metrics.cosine import cosines
+from javisbench.metrics.cosine import cosines, traced_cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_windows_spec, frames_spec
-from javisbench.metrics.tensor_inputs import ImageBindScorer, as_clips, is_batch
+from javisbench.metrics.tensor_inputs import Given, as_clips, is_batch
+from javisbench.metrics.tensor_scorer import TensorScorer, present
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +96,7 @@ class JavisScoreMetric(SampleMetric):
         ),
         formula=("mean over windows of 2 s (every 0.5 s) of the mean of the 40 % smallest cos(frame, window's audio)"),
         source="Liu et al., JavisDiT, arXiv:2503.23377, section 4",
+        differentiable=frozenset(("sound",)),
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
@@ -114,6 +116,17 @@ class JavisScoreMetric(SampleMetric):
         starts, ends = windows["window_times_s"].T
         details = {"windows": scores, "window_times_s": starts, "window_end_times_s": ends}
         return SampleScore(float(scores.mean()), {name: tuple(v.tolist()) for name, v in details.items()})
+
+    def traced(self, features: Mapping[str, Mapping[str, Tensor]], context: SampleContext) -> Tensor:
+        """The mean window score of tensors."""
+        settings, windows = context.protocol.javis_score, features["windows"]
+        spans = windows["video_windows"].tolist()
+        scores = []
+        for audio, (first, end) in zip(windows["embeddings"], spans, strict=True):
+            similarity = traced_cosines(features["frames"]["embeddings"][first:end], audio)
+            k = least_similar_count(len(similarity), settings.top_k, settings.k_rounding)
+            scores.append(similarity.topk(k, largest=False).values.mean())
+        return sum(scores[1:], scores[0]) / len(scores)
 
 
 class JavisScore:
@@ -145,7 +158,10 @@ class JavisScore:
         device: str = "cpu",
         protocol: str | Protocol = "javisbench-v1",
     ) -> None:
-        self._scorer = ImageBindScorer([JavisScoreMetric()], weights, variant, device, protocol)
+        self._scorer = TensorScorer(
+            [JavisScoreMetric()], protocol, device,
+            variants={"imagebind": variant}, weights={} if weights is None else {"imagebind": weights},
+        )  # fmt: skip
         self.protocol, self.device = self._scorer.protocol, device
 
     def __call__(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> Tensor:
@@ -170,5 +186,5 @@ class JavisScore:
 
     def detailed(self, frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[SampleScore]:
         """Like calling the object, but with window scores and times; one entry a clip."""
-        clips = as_clips(frames, fps, audio, sample_rate)
-        return [scores["javis_score"] for scores in self._scorer.score(clips, {})]
+        clips = [Given(clip) for clip in as_clips(frames, fps, audio, sample_rate)]
+        return [present(one.scores["javis_score"]) for one in self._scorer.score(clips, {})]

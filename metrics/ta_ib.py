@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
-from javisbench.metrics.cosine import cosines
+from javisbench.metrics.cosine import cosines, traced_cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import audio_spec, prompt_spec
 from javisbench.tasks import SOUND_MADE
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from javisbench.protocol import Protocol
 
 
@@ -38,6 +40,7 @@ class TAIB(SampleMetric):
         formula="cos(audio prompt, audio); audio is the mean over three 2-s clips",
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
         tasks=SOUND_MADE,
+        differentiable=frozenset(("sound",)),
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
@@ -47,3 +50,7 @@ class TAIB(SampleMetric):
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """The cosine, in [-1, 1]."""
         return SampleScore(float(cosines(features["text"]["embedding"], features["audio"]["embedding"])))
+
+    def traced(self, features: Mapping[str, Mapping[str, Tensor]], context: SampleContext) -> Tensor:
+        """The score of tensors."""
+        return traced_cosines(features["text"]["embedding"], features["audio"]["embedding"])

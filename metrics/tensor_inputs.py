@@ -1,111 +1,74 @@
-"""Clips and networks for metrics as objects: tensors or arrays in, one clip or a batch, every wrong input named."""
+"""Clips for metrics as objects: tensors or arrays in, one clip or a batch, every wrong input named."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from javisbench.errors import FeatureError, JavisbenchError, UsageError
-from javisbench.metrics.base import SampleContext, SampleMetric, SampleScore
+from javisbench.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from javisbench.clip import Clip
-    from javisbench.metrics.encoders.base import Features, FeatureSpec
-    from javisbench.protocol import Protocol
 
 # Decoders overshoot a little, and that is clipped; what exceeds this is on another scale.
 _PIXEL_OVERSHOOT = 0.25
 _LOUDEST = 10.0
 
 
-class ImageBindScorer:
-    """Per-sample metrics on ImageBind's features, for clips that are in memory already.
+@dataclass(frozen=True)
+class Given:
+    """One clip as it came, for whoever wants the gradient of its tensors.
 
-    The network runs in float32 whatever autocast the caller is in, and no gradient flows through it.
-
-    Args:
-        metrics: what is computed; every feature that several of them need is made once.
-        weights: ImageBind's checkpoint; None looks for it where `javisbench weights` keeps it.
-        variant: ``huge``, or ``tiny`` for stand-in weights.
-        device: where the network runs.
-        protocol: name of the protocol, overrides included (``javisbench-v2+top_k=0.5``), or the protocol.
-
-    Raises:
-        MissingWeightsError: no weights were given and none are on this machine.
-        WeightsError: the file does not hold ImageBind.
+    Attributes:
+        clip: pixels as bytes, and sound, in memory of the CPU.
+        pixels: ``(T, H, W, 3)`` in [0, 1] with a gradient; None where none is asked for.
+        sound: ``(channels, samples)``, float32, with a gradient; None where none is asked for.
     """
 
-    def __init__(
-        self,
-        metrics: Sequence[SampleMetric],
-        weights: Path | None,
-        variant: str,
-        device: str,
-        protocol: str | Protocol,
-    ) -> None:
-        from javisbench.metrics.encoders.imagebind import ImageBindEncoder
-        from javisbench.protocol import parse_protocol
-        from javisbench.weights import WeightStore
+    clip: Clip
+    pixels: Tensor | None = None
+    sound: Tensor | None = None
 
-        self.metrics = tuple(metrics)
-        self.device = device
-        self.protocol = parse_protocol(protocol) if isinstance(protocol, str) else protocol
-        self._encoder = ImageBindEncoder(variant)
-        weights_id = ImageBindEncoder.card.variants[self._encoder.variant]
-        assert weights_id is not None
-        self._encoder.load(weights or WeightStore().find(weights_id), device)
-
-    def score(self, clips: Sequence[Clip], prompts: Mapping[str, Sequence[str]]) -> list[dict[str, SampleScore]]:
-        """Metric id to score, for each clip.
-
-        Args:
-            clips: pixels and sound.
-            prompts: ``text`` and ``audio_text`` to a prompt for each clip, as far as the metrics need them; ``text``
-                stands for others.
-
-        Raises:
-            FeatureError: a clip without a score (less than 25 ms of sound); the message names it.
-        """
-        import torch
-
-        needs = {metric.card.id: metric.needs(self.protocol) for metric in self.metrics}
-        specs = {spec for roles in needs.values() for spec in roles.values()}
-        features: list[dict[FeatureSpec, Features]] = [{} for _ in clips]
-        with torch.autocast(torch.device(self.device).type, enabled=False):
-            for subject in sorted({spec.subject for spec in specs}):
-                wanted = sorted((spec for spec in specs if spec.subject == subject), key=repr)
-                given = clips if subject == "clip" else prompts.get(subject) or prompts["text"]
-                encoded = self._encoder.encode(given, wanted)
-                for known, made in zip(features, encoded, strict=True):
-                    known.update({spec: _present(made[spec]) for spec in wanted})
-        context = SampleContext(self.protocol)
-        return [
-            {
-                m.card.id: m.score({role: known[spec] for role, spec in needs[m.card.id].items()}, context)
-                for m in self.metrics
-            }
-            for known in features
-        ]
-
-    def tensor(self, scores: Sequence[SampleScore], *, batch: bool) -> Tensor:
-        """float32 on the network's device: shape ``(B,)``, or ``()`` for one clip."""
-        import torch
-
-        values = torch.tensor([score.value for score in scores], dtype=torch.float32, device=self.device)
-        return values if batch else values[0]
+    @property
+    def traced(self) -> frozenset[str]:
+        """Of what gradients are asked for: ``picture``, ``sound``."""
+        asked = {"picture": self.pixels, "sound": self.sound}
+        return frozenset(name for name, tensor in asked.items() if tensor is not None)
 
 
-def _present(made: Features | JavisbenchError) -> Features:
-    if isinstance(made, JavisbenchError):
-        raise FeatureError(made.message, kind=made.kind)
-    return made
+def given(frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[Given]:
+    """Clips of what a training loop has, with their tensors where those ask for gradients; as `as_clips`."""
+    import torch
+
+    clips = as_clips(frames, fps, audio, sample_rate)
+    if not torch.is_grad_enabled():
+        return [Given(clip) for clip in clips]
+    pictures, sounds = (frames, audio) if is_batch(frames) else ([frames], [audio])
+    return [
+        Given(clip, _traced_pixels(picture), _traced_sound(sound))
+        for clip, picture, sound in zip(clips, pictures, sounds, strict=True)
+    ]
+
+
+def _traced_pixels(pixels: Any) -> Tensor | None:
+    if not getattr(pixels, "requires_grad", False):
+        return None
+    shown: Tensor = pixels if pixels.shape[-1] == 3 else pixels.permute(0, 2, 3, 1)
+    return shown.float().clamp(0.0, 1.0)
+
+
+def _traced_sound(sound: Any) -> Tensor | None:
+    if not getattr(sound, "requires_grad", False):
+        return None
+    heard: Tensor = sound[None] if sound.ndim == 1 else sound
+    return heard.float()
 
 
 def is_batch(frames: Any) -> bool:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.metrics.base import MetricCard, SampleContext, SampleMetric, SampleScore
-from javisbench.metrics.cosine import cosines
+from javisbench.metrics.cosine import cosines, traced_cosines
 from javisbench.metrics.encoders.base import Features, FeatureSpec
 from javisbench.metrics.encoders.imagebind.specs import prompt_spec, video_spec
 from javisbench.tasks import PICTURE_MADE
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from javisbench.protocol import Protocol
 
 
@@ -39,6 +41,7 @@ class TVIB(SampleMetric):
         ),
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
         tasks=PICTURE_MADE,
+        differentiable=frozenset(("picture",)),
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:
@@ -48,3 +51,7 @@ class TVIB(SampleMetric):
     def score(self, features: Mapping[str, Features], context: SampleContext) -> SampleScore:
         """The cosine, in [-1, 1]."""
         return SampleScore(float(cosines(features["text"]["embedding"], features["video"]["embedding"])))
+
+    def traced(self, features: Mapping[str, Mapping[str, Tensor]], context: SampleContext) -> Tensor:
+        """The score of tensors."""
+        return traced_cosines(features["text"]["embedding"], features["video"]["embedding"])

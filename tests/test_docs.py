@@ -276,7 +276,7 @@ def test_snippets_of_the_training_page_run(
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     blocks = re.findall(r"(<!-- not run[^>]*-->\n)?```python\n(.*?)```", text, re.DOTALL)
     ran = [block for skipped, block in blocks if not skipped]
-    assert len(ran) >= 8 and len(blocks) - len(ran) <= 2
+    assert len(ran) >= 8 and len(blocks) - len(ran) <= 3
     names: dict[str, Any] = {}
     for block in ran:
         small = re.sub(r"(JavisScore|ImageBindScores)\(device", r'\1(variant="tiny", device', block)

@@ -22,7 +22,7 @@ ROOMS = (
     ("cli", "__main__"),
     ("leaderboard",),
     ("publish",),
-    ("api",),
+    ("api", "rewards"),
     ("run",),
     ("results",),
     ("reference",),

@@ -166,6 +166,7 @@ def metric_facts(metric_id: str, store: WeightStore) -> dict[str, Any]:
     encoders = {name: _encoder_facts(name, store) for name in sorted(names)}
     states = {facts["weights"] for facts in encoders.values()}
     card["tasks"] = [task for task in TASKS if task in cls.card.tasks]
+    card["differentiable"] = sorted(cls.card.differentiable) or "no"
     better = {True: "higher", False: "lower", None: "neither"}[card.pop("higher_is_better")]
     low, high = card.pop("value_range")
     return {

@@ -19,6 +19,7 @@ from javisbench.errors import FeatureError, JavisbenchError, UsageError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from javisbench.clip import Clip, ClipHead, Damage, Timeline
     from javisbench.protocol import Protocol
@@ -202,6 +203,19 @@ class Encoder(ABC):
         each spec's feature arrays, or the `FeatureError` that says why this item has none: one bad item must not
         raise. Results do not depend on the other items of the batch beyond float rounding (1e-5 on cosines).
         """
+
+    def traced(
+        self, clip: Clip, spec: FeatureSpec, pixels: Tensor | None, sound: Tensor | None
+    ) -> dict[str, Tensor] | None:
+        """A clip's feature as `encode` makes it, through which a gradient flows; None where it has none of these.
+
+        Args:
+            clip: in memory.
+            spec: the feature.
+            pixels: of the clip, ``(T, H, W, 3)`` in [0, 1], where their gradient is asked for.
+            sound: of the clip, float32 ``(channels, samples)``, where its gradient is asked for.
+        """
+        return None
 
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """Begin a clip whose frames will come in runs. Called, as the intake is, in any thread.

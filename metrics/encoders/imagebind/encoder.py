@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from javisbench.clip import ClipHead
+    from javisbench.clip import Clip, ClipHead
     from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
     from javisbench.metrics.encoders.transfer import Returned
 
@@ -133,6 +133,18 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"], StartingEncoder):
             return results
 
         return finished
+
+    def traced(
+        self, clip: Clip, spec: FeatureSpec, pixels: Tensor | None, sound: Tensor | None
+    ) -> dict[str, Tensor] | None:
+        """``video_clips`` in pixels, ``audio`` and ``audio_windows`` in sound; stills have no gradient."""
+        from javisbench.metrics.encoders.imagebind import traced
+
+        if spec.feature == "video_clips" and pixels is not None:
+            return traced.traced_video(self._loaded(), clip, spec, pixels)
+        if spec.feature in ("audio", "audio_windows") and sound is not None:
+            return traced.traced_sound(self._loaded(), clip, spec, sound)
+        return None
 
     def encode_prompts(self, prompts: Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:
         """Features of prompts; see the class."""

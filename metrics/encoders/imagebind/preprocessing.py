@@ -47,7 +47,7 @@ def scaled_frames(frames: Tensor) -> Tensor:
     """
     # Planes first, then floats: with channels last all that follows takes a CPU twice as long.
     pixels = frames.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255.0)
-    return normalise(_scale_shorter_side(pixels))
+    return normalise(scale_shorter_side(pixels))
 
 
 def clip_pairs(timeline: Timeline) -> list[Span]:
@@ -67,13 +67,23 @@ def video_crops(scaled: Tensor, pairs: Sequence[Span]) -> tuple[Tensor, list[int
     Returns:
         normalised float32, shape ``(distinct, 3, 2, 224, 224)``, and 15 rows of it, clip by clip.
     """
-    crops = [(a, b, *offset) for a, b in pairs for offset in _crop_offsets(scaled)]
+    crops = crop_places(scaled, pairs)
     distinct = list(dict.fromkeys(crops))
     cropped = scaled.new_empty(len(distinct), 3, CLIP_FRAMES, IMAGE_SIZE, IMAGE_SIZE)
     for out, (first, last, top, left) in zip(cropped, distinct, strict=True):
         for place, frame in enumerate((first, last)):
-            out[:, place] = scaled[frame, :, top : top + IMAGE_SIZE, left : left + IMAGE_SIZE]
+            out[:, place] = square(scaled[frame], top, left)
     return cropped, [distinct.index(crop) for crop in crops]
+
+
+def crop_places(scaled: Tensor, pairs: Sequence[Span]) -> list[tuple[int, int, int, int]]:
+    """Rows of both frames, top and left of each of the 15 crops, clip by clip; arguments as for `video_crops`."""
+    return [(first, last, *offset) for first, last in pairs for offset in _crop_offsets(scaled)]
+
+
+def square(planes: Tensor, top: int, left: int) -> Tensor:
+    """224 x 224 pixels of ``(3, h, w)``."""
+    return planes[:, top : top + IMAGE_SIZE, left : left + IMAGE_SIZE]
 
 
 def prepare_waveform(audio: Tensor, rate: int, channels: str) -> Tensor:
@@ -170,7 +180,8 @@ def _float32(values: Tensor) -> torch.autocast:
     return torch.autocast(values.device.type, enabled=False)
 
 
-def _scale_shorter_side(pixels: Tensor) -> Tensor:
+def scale_shorter_side(pixels: Tensor) -> Tensor:
+    """Float planes ``(n, 3, H, W)`` with a shorter side of 224 pixels, bilinear, not antialiased."""
     height, width = int(pixels.shape[2]), int(pixels.shape[3])
     if width < height:
         size = math.floor(height / width * IMAGE_SIZE), IMAGE_SIZE

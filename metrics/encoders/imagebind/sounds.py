@@ -75,7 +75,7 @@ def _plan(
     channels = str(settings["channels"])
     waveform = prepare_waveform(transfer.up(clip.audio), clip.sample_rate, channels)
     samples = int(waveform.shape[1])
-    windows = _windows(clip, samples, spec) if spec.feature == "audio_windows" else None
+    windows = sound_windows(clip, samples, spec) if spec.feature == "audio_windows" else None
     spans = [(0, samples)] if windows is None else list(windows.audio)
     shortest = min(end - first for first, end in spans)
     if not frame_count(shortest, AUDIO_RATE):
@@ -87,7 +87,8 @@ def _plan(
     return segments.cut((channels, in_place), waveform, spans, in_place=in_place), windows
 
 
-def _windows(clip: ClipHead, samples: int, spec: FeatureSpec) -> Windows:
+def sound_windows(clip: ClipHead, samples: int, spec: FeatureSpec) -> Windows:
+    """JavisScore's windows of a clip with `samples` at 16 kHz."""
     settings = spec.settings
     lay = common_windows if settings["windows"] == "common" else separate_windows
     return lay(timeline_for(clip.timeline, spec), samples, float(settings["window_s"]), float(settings["overlap_s"]))

@@ -67,13 +67,15 @@ def mel_banks(mel_bins: int, fft_size: int, sample_rate: int) -> Tensor:
     """Triangles evaluated at the mel value of the FFT bins below half the rate, shape ``(mel_bins, fft_size // 2)``."""
     import torch
 
-    low, high = _mel(_LOW_HZ), _mel(sample_rate / 2)
-    width = (high - low) / (mel_bins + 1)
-    bank = torch.arange(mel_bins)[:, None]
-    left, centre, right = low + bank * width, low + (bank + 1.0) * width, low + (bank + 2.0) * width
-    bins = (1127.0 * (1.0 + sample_rate / fft_size * torch.arange(fft_size // 2) / 700.0).log())[None]
-    rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
-    return torch.maximum(torch.zeros(1), torch.minimum(rising, falling))
+    # What is kept must not be a tensor of inference mode: no gradient could flow past it.
+    with torch.inference_mode(False):
+        low, high = _mel(_LOW_HZ), _mel(sample_rate / 2)
+        width = (high - low) / (mel_bins + 1)
+        bank = torch.arange(mel_bins)[:, None]
+        left, centre, right = low + bank * width, low + (bank + 1.0) * width, low + (bank + 2.0) * width
+        bins = (1127.0 * (1.0 + sample_rate / fft_size * torch.arange(fft_size // 2) / 700.0).log())[None]
+        rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
+        return torch.maximum(torch.zeros(1), torch.minimum(rising, falling))
 
 
 def _mel(hertz: float) -> float:

@@ -86,7 +86,9 @@ def _kernel(old: int, new: int) -> Tensor:
     import torch
 
     half = _half_width(old, new)
-    return _sinc(torch.arange(-half, half + old)[None], torch.arange(new)[:, None], old, new)
+    # What is kept must not be a tensor of inference mode: no gradient could flow past it.
+    with torch.inference_mode(False):
+        return _sinc(torch.arange(-half, half + old)[None], torch.arange(new)[:, None], old, new)
 
 
 def _sinc(taps: Tensor, phase: Tensor, old: int, new: int) -> Tensor:

@@ -1,0 +1,359 @@
+"""`reward` and `combine`: objects that give one number a clip, higher for better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from javisbench.errors import JavisbenchError, UsageError
+from javisbench.metrics.base import SampleMetric, SampleScore
+from javisbench.metrics.registry import METRICS
+from javisbench.rewards.scale import Scale
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from javisbench.clip import ClipSpec
+    from javisbench.metrics.tensor_scorer import Scored
+    from javisbench.protocol import Protocol
+    from javisbench.suite import Sample
+
+PROTOCOL = "javisbench-v1"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One metric of a reward.
+
+    Attributes:
+        metric: its object.
+        weight: what it counts.
+        scale: what it is measured in; None for its own unit.
+    """
+
+    metric: SampleMetric
+    weight: float = 1.0
+    scale: Scale | None = None
+
+    @property
+    def id(self) -> str:
+        """The metric's id."""
+        return self.metric.card.id
+
+    def valued(self, value: Tensor) -> Tensor:
+        """A score as this part of the reward: in its direction, within its range for means and in its scale."""
+        sign = 1.0 if self.metric.card.higher_is_better else -1.0
+        if self.scale is not None:
+            if self.metric.mean_range is not None:
+                value = value.clamp(*self.metric.mean_range)
+            value = (value - self.scale.mean) / self.scale.deviation
+        return sign * self.weight * value
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """Rewards with what is behind them.
+
+    Attributes:
+        values: float32 ``(B,)``; NaN for a clip that any of the metrics has no value for.
+        scores: metric id to its own values (its unit, its direction), float32 ``(B,)``; NaN where it has none.
+        reasons: of each clip, metric id to why it has none; empty where all have.
+    """
+
+    values: Tensor
+    scores: Mapping[str, Tensor]
+    reasons: tuple[Mapping[str, JavisbenchError], ...]
+
+
+class Reward:
+    """One or several per-sample metrics as one number a clip, higher for better.
+
+    Without scales the value of a single metric is the metric's own, and its negative where lower is better. Networks
+    run in float32 on `device`; clips are prepared as files are, so that a reward is the number that scoring the same
+    pixels and samples gives. Where pixels or sound ask for a gradient and the metric has one in them
+    (`MetricCard.differentiable`; `javisbench metrics show`), it flows through; for all other metrics a reward is a
+    constant, for policy gradients, preference pairs and best-of-n.
+
+    Made by `reward` and `combine`.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        protocol: str | Protocol,
+        device: str,
+        variants: Mapping[str, str],
+        weights: Mapping[str, Path],
+        setting: ClipSpec | None,
+    ) -> None:
+        from javisbench.metrics.tensor_scorer import TensorScorer
+
+        self.parts = tuple(parts)
+        self._scorer = TensorScorer(
+            [part.metric for part in parts], protocol, device, variants=variants, weights=weights
+        )
+        self._setting = setting
+        self.protocol, self.device = self._scorer.protocol, device
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers, for the training run's own log."""
+        return {
+            "protocol": self.protocol.name,
+            "parts": {
+                part.id: {
+                    "weight": part.weight,
+                    "higher_is_better": part.metric.card.higher_is_better,
+                    "scale": None if part.scale is None else vars(part.scale),
+                }
+                for part in self.parts
+            },
+        }
+
+    def __repr__(self) -> str:
+        return f"Reward({self.settings})"
+
+    def __call__(
+        self,
+        frames: Any,
+        fps: Any,
+        audio: Any,
+        sample_rate: Any,
+        prompts: str | Sequence[str] | None = None,
+        *,
+        audio_prompts: str | Sequence[str] | None = None,
+        video_prompts: str | Sequence[str] | None = None,
+        columns: Mapping[str, Sequence[str]] | None = None,
+    ) -> Tensor:
+        """The reward of each clip.
+
+        Args:
+            frames: uint8 ``(B, T, H, W, 3)``, or float in [0, 1] ``(B, T, 3, H, W)`` or ``(B, T, H, W, 3)`` (rounded to
+                bytes); tensor or array. Clips of different lengths come as a list; a single clip has no first axis.
+            fps: frames per second, int, float or Fraction; one for all, or one each.
+            audio: float in [-1, 1], ``(B, channels, samples)``; or a list of ``(channels, samples)`` or ``(samples,)``.
+            sample_rate: Hz; one for all, or one each.
+            prompts: one each, for metrics that compare with prompts.
+            audio_prompts: of the sound alone; None takes `prompts`.
+            video_prompts: of the picture alone; None takes `prompts`.
+            columns: of a suite, for metrics that read them (``transcript``, ``language`` for ``wer``); one cell a clip.
+
+        Returns:
+            float32 ``(B,)`` on the device of `frames` (the CPU for arrays); NaN for a clip without a value (`detailed`
+            says why); ``()`` for a single clip.
+
+        Raises:
+            UsageError: shapes, types, ranges, rates, lengths, prompts or columns that do not fit; which clip's.
+        """
+        from javisbench.metrics.tensor_inputs import is_batch
+
+        made = self.detailed(
+            frames, fps, audio, sample_rate, prompts,
+            audio_prompts=audio_prompts, video_prompts=video_prompts, columns=columns,
+        )  # fmt: skip
+        return made.values if is_batch(frames) else made.values[0]
+
+    def detailed(
+        self,
+        frames: Any,
+        fps: Any,
+        audio: Any,
+        sample_rate: Any,
+        prompts: str | Sequence[str] | None = None,
+        *,
+        audio_prompts: str | Sequence[str] | None = None,
+        video_prompts: str | Sequence[str] | None = None,
+        columns: Mapping[str, Sequence[str]] | None = None,
+    ) -> Rewarded:
+        """Like calling the object, with each metric's own values, and the reasons where there are none."""
+        import torch
+
+        from javisbench.metrics.tensor_inputs import given
+
+        clips = given(frames, fps, audio, sample_rate)
+        texts = {"text": prompts, "audio_text": audio_prompts, "video_text": video_prompts}
+        each = {name: _each(name, text, len(clips)) for name, text in texts.items() if text is not None}
+        scored = self._scorer.score(clips, each, _rows(each, columns or {}, len(clips)), self._setting)
+        device = _device_of(frames)
+        values = [self._value(one) for one in scored]
+        return Rewarded(
+            torch.stack(values).to(device) if values else torch.zeros(0, device=device),
+            {part.id: torch.stack([_score(one, part.id) for one in scored]).to(device) for part in self.parts},
+            tuple(
+                {name: found for name, found in one.scores.items() if isinstance(found, JavisbenchError)}
+                for one in scored
+            ),
+        )
+
+    def _value(self, one: Scored) -> Tensor:
+        parts = [part.valued(_score(one, part.id)) for part in self.parts]
+        return sum(parts[1:], parts[0])
+
+
+def _score(one: Scored, name: str) -> Tensor:
+    import torch
+
+    if name in one.traced:
+        return one.traced[name].cpu()
+    found = one.scores[name]
+    return torch.tensor(found.value if isinstance(found, SampleScore) else float("nan"), dtype=torch.float32)
+
+
+def _device_of(frames: Any) -> Any:
+    first = frames[0] if isinstance(frames, list | tuple) and frames else frames
+    return getattr(first, "device", "cpu") if hasattr(first, "requires_grad") else "cpu"
+
+
+def _each(name: str, prompts: str | Sequence[str], count: int) -> list[str]:
+    found = [prompts] if isinstance(prompts, str) else list(prompts)
+    if len(found) != count or not all(isinstance(prompt, str) for prompt in found):
+        raise UsageError(f"{name} is one prompt for each of {count} clips; got {len(found)}: {str(found)[:80]}.")
+    return found
+
+
+def _rows(
+    prompts: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], count: int
+) -> list[Sample | None]:
+    """Rows of a suite as metrics that read columns see them."""
+    from javisbench.suite import Sample
+
+    wrong = next((name for name, cells in columns.items() if isinstance(cells, str) or len(cells) != count), None)
+    if wrong is not None:
+        raise UsageError(f"The column {wrong} has one cell for each of {count} clips; got {columns[wrong]!r:.80}.")
+    if not columns:
+        return [None] * count
+    texts = prompts.get("text") or [""] * count
+    return [
+        Sample(f"sample_{row:04d}", row, texts[row], extra={name: str(cells[row]) for name, cells in columns.items()})
+        for row in range(count)
+    ]
+
+
+def reward(
+    metric: str,
+    *,
+    scale: Scale | str | Path | None = None,
+    protocol: str | Protocol = PROTOCOL,
+    device: str = "cpu",
+    variants: Mapping[str, str] | None = None,
+    weights: Mapping[str, Path] | None = None,
+    setting: ClipSpec | None = None,
+) -> Reward:
+    """A per-sample metric as a reward.
+
+    Args:
+        metric: its id (``av_sync``, ``desync``, ``javis_score``, ...); `reward_ids` lists them.
+        scale: a `Scale`, or a scored run whose mean and deviation are taken; None leaves values in the metric's unit.
+        protocol: name of the protocol, overrides included, or the protocol.
+        device: where networks run.
+        variants: encoder to variant, as `--encoder` takes them (``{"imagebind": "tiny"}``).
+        weights: encoder to its checkpoint; where none is named, it is looked for as `javisbench weights` keeps it.
+        setting: what clips should be, for metrics that compare with it.
+
+    Raises:
+        UsageError: no such metric, or one that is no reward (`refusal` says why).
+        MissingWeightsError: weights are not given, and not on this machine.
+    """
+    scales = {metric: scale} if isinstance(scale, Scale) else scale
+    return combine(
+        {metric: 1.0}, scales=scales, protocol=protocol, device=device, variants=variants, weights=weights,
+        setting=setting,
+    )  # fmt: skip
+
+
+def combine(
+    weighted: Mapping[str, float],
+    *,
+    scales: Mapping[str, Scale] | str | Path | None = None,
+    protocol: str | Protocol = PROTOCOL,
+    device: str = "cpu",
+    variants: Mapping[str, str] | None = None,
+    weights: Mapping[str, Path] | None = None,
+    setting: ClipSpec | None = None,
+) -> Reward:
+    """A weighted sum of metrics, each turned so that higher is better; networks that several need are loaded once.
+
+    A clip that any of them has no value for has none.
+
+    Args:
+        weighted: metric id to weight, positive.
+        scales: metric id to `Scale`; or a scored run whose means and deviations are taken for all. Metrics have
+            different units: a sum without scales is rarely what is meant.
+        protocol: and all others as for `reward`.
+        device: where networks run.
+        variants: encoder to variant.
+        weights: encoder to its checkpoint.
+        setting: what clips should be.
+
+    Raises:
+        UsageError: no metric, an unknown one, one that is no reward, a weight that is not positive, a scale of
+            something else.
+    """
+    import math
+
+    from javisbench.protocol import parse_protocol
+
+    if not weighted:
+        raise UsageError("A reward needs a metric: combine({'av_ib': 0.5, 'desync': 0.5}).")
+    wrong = {name: weight for name, weight in weighted.items() if not (math.isfinite(weight) and weight > 0)}
+    if wrong:
+        raise UsageError(f"Weights are positive; got {wrong}. Directions are the metrics' own: lower DeSync is better.")
+    known = _named(parse_protocol(protocol) if isinstance(protocol, str) else protocol, variants or {})
+    metrics = {name: _metric(name) for name in weighted}
+    if isinstance(scales, str | Path):
+        run = scales
+        scales = {name: Scale.of_run(run, metric, known.name) for name, metric in metrics.items()}
+    scales = scales or {}
+    for name in scales:
+        if name not in metrics:
+            raise UsageError(f"There is a scale for {name}, which is no part of this reward: {', '.join(metrics)}.")
+    parts = [Part(metric, weighted[name], scales.get(name)) for name, metric in metrics.items()]
+    return Reward(parts, known, device, variants or {}, weights or {}, setting)
+
+
+def _named(protocol: Protocol, variants: Mapping[str, str]) -> Protocol:
+    """The protocol under the name that a run with these variants has."""
+    from javisbench.metrics.encoders import ENCODERS
+
+    for name in sorted(variants):
+        if variants[name] != ENCODERS.get(name).card.default_variant:
+            protocol = protocol.derived(f"{name}={variants[name]}")
+    return protocol
+
+
+def _metric(name: str) -> SampleMetric:
+    cls = METRICS.get(name)
+    reason = refusal(name)
+    if reason is not None:
+        raise UsageError(f"{name} is no reward: {reason}.")
+    made = cls()
+    assert isinstance(made, SampleMetric)
+    return made
+
+
+def refusal(metric: str) -> str | None:
+    """Why a metric is no reward; None for one that is.
+
+    Raises:
+        UsageError: no such metric.
+    """
+    cls = METRICS.get(metric)
+    if not issubclass(cls, SampleMetric):
+        return "it compares sets of clips and says nothing of one (javisbench.metrics.FVD and the like follow training)"
+    if cls.card.higher_is_better is None:
+        return "neither direction of it is better"
+    if metric in _OF_FILES:
+        return "it tells what is wrong with a file, and tensors are none"
+    if metric.startswith("judge:"):
+        return "a judge answers over a network, at a price a clip; score a run with it instead"
+    return None
+
+
+_OF_FILES = ("health_timing", "health_damaged")
+
+
+def reward_ids() -> Iterator[str]:
+    """Ids of the metrics that are rewards, in the order of tables."""
+    return (name for name in METRICS if refusal(name) is None)
