@@ -24,9 +24,7 @@ DEADLINE_S = 2.0
 TOTAL_S = DEADLINE_S + 240.0
 
 
-def test_bad_clips_beside_good_ones(
-    bad_clips: tuple[Path, dict[str, str]], clips_fake: Path
-) -> None:
+def test_bad_clips_beside_good_ones(bad_clips: tuple[Path, dict[str, str]], clips_fake: Path) -> None:
     folder, expected = bad_clips
     good = [clips_fake / "sample_0004.mp4", clips_fake / "sample_0009.mp4"]
     bad = [folder / f"{stem}.mp4" for stem in expected]
