@@ -1,4 +1,4 @@
-"""What a run and the processes of its devices tell each other (`javisbench.run.devices`, `.device_process`)."""
+"""What a run and the processes of its devices tell each other (`.devices`, `.device_making`; `.device_process`)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from javisbench.baselines.base import Failed as NotMade
+    from javisbench.baselines.base import Request
     from javisbench.errors import JavisbenchError, MediaError, PluginError
     from javisbench.media import ClipSource, DecodeLimits
     from javisbench.metrics.encoders.base import FeatureSpec
     from javisbench.run.encode import Precision
+    from javisbench.run.generate import MadeFiles
+    from javisbench.run.making import Making
     from javisbench.system_faults import Places
     from javisbench.weights import Located
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a process needs to know before its first clips.
+    """What a process that encodes needs to know before its first clips.
 
     Attributes:
         folder: of the feature store.
@@ -45,6 +49,38 @@ class Setup:
     precision: Precision
     log_level: int
     listed: Places
+
+
+@dataclass(frozen=True)
+class MakingSetup:
+    """What a process that makes clips needs to know before the first.
+
+    Attributes:
+        making: model and settings.
+        log_level: of messages that are worth sending.
+    """
+
+    making: Making
+    log_level: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The model is loaded, or has made its batch: the next is waited for. Files of the last may follow."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips to make."""
+
+    requests: Sequence[Request]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A clip is made, or failed."""
+
+    made: MadeFiles | NotMade
 
 
 @dataclass(frozen=True)
@@ -87,6 +123,6 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failed:
-    """Nothing can be encoded here, and why."""
+    """Nothing can be encoded or made here, and why."""
 
     error: JavisbenchError | OSError

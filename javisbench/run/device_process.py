@@ -1,6 +1,6 @@
-"""The process of one device: encodes the clips that it is sent, and stores what it makes.
+"""The process of one device: encodes the clips that it is sent and stores what it makes, or makes clips itself.
 
-Started by `javisbench.run.devices` as ``python -m javisbench.run.device_process DESCRIPTOR``. It ends with its parent.
+Started by `javisbench.run.device_worker` as ``python -m javisbench.run.device_process DESCRIPTOR``; ends with it.
 """
 
 from __future__ import annotations
@@ -12,20 +12,26 @@ import select
 import signal
 import sys
 import threading
+import traceback
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from javisbench.errors import JavisbenchError
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.reference.wanted import EncoderChoice
-from javisbench.run.device_messages import Advance, Failed, LogLine, Outcome
+from javisbench.run.device_messages import Advance, Answer, Failed, LogLine, MakingSetup, Outcome, Ready
 from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips
 from javisbench.run.features import FeatureStore
 from javisbench.run.progress import Stage, Step
 
 if TYPE_CHECKING:
-    from javisbench.run.device_messages import Block, Setup
+    from javisbench.baselines.base import Failed as NotMade
+    from javisbench.baselines.base import Generated
+    from javisbench.run.device_messages import Batch, Block, Setup
+    from javisbench.run.making import Maker, Making
 
 
 class _Line:
@@ -35,7 +41,7 @@ class _Line:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def send(self, message: Advance | LogLine | Outcome | Failed) -> None:
+    def send(self, message: Advance | Answer | LogLine | Outcome | Ready | Failed) -> None:
         with self._lock:
             self._connection.send(message)
 
@@ -81,15 +87,18 @@ class _SentLog(logging.Handler):
 
 
 def serve(connection: Connection) -> None:
-    """Encode block after block until the parent closes the connection."""
-    setup: Setup = connection.recv()
+    """Encode block after block, or make batch after batch, until the parent closes the connection."""
+    setup: Setup | MakingSetup = connection.recv()
     line = _Line(connection)
     logger = logging.getLogger("javisbench")
     logger.addHandler(_SentLog(line))
     logger.setLevel(setup.log_level)
     logger.propagate = False
     try:
-        _encode(setup, connection, line)
+        if isinstance(setup, MakingSetup):
+            _make(setup.making, connection, line)
+        else:
+            _encode(setup, connection, line)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except (JavisbenchError, OSError) as error:
@@ -120,6 +129,40 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
             encode_clips(wanted, index, session, _Sent(line))
             line.send(Outcome(index.errors, dict(session.feature_errors), session.broken))
             session.feature_errors.clear()  # no other block holds these clips
+
+
+def _make(how: Making, connection: Connection, line: _Line) -> None:
+    from javisbench.run.making import Maker
+
+    maker = Maker(how)
+    try:
+        # Files of one batch are written while the next is made.
+        with ThreadPoolExecutor(1) as writer:
+            pending: deque[Future[None]] = deque()
+            line.send(Ready())
+            while True:
+                batch: Batch | None = connection.recv()
+                if batch is None:
+                    return
+                for answer, made_s in maker.made(list(batch.requests)):
+                    pending.append(writer.submit(_finish, maker, answer, made_s, line))
+                while len(pending) > 2 * len(batch.requests):
+                    pending.popleft().result()
+                line.send(Ready())
+    finally:
+        maker.close()
+
+
+def _finish(maker: Maker, answer: Generated | NotMade, made_s: float, line: _Line) -> None:
+    try:
+        line.send(Answer(maker.finished(answer, made_s)))
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the parent has gone
+    except (JavisbenchError, OSError) as error:
+        line.send(Failed(error))
+    except Exception:  # noqa: BLE001 - nobody waits for this thread: the parent is told by the end of the process
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _end_with_parent(descriptor: int) -> None:

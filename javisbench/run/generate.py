@@ -23,7 +23,7 @@ from javisbench.durable import append_jsonl, read_json, write_bytes, write_json,
 from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
-from javisbench.run.clean import PROMPTS
+from javisbench.run.clean import PROMPTS, STAGING
 from javisbench.run.conform import conform_clip
 from javisbench.run.device import EngineName, device_kind
 from javisbench.run.given import GivenFiles, brought
@@ -96,7 +96,7 @@ class MadeFiles:
 
 
 class RemoteMaker(Protocol):
-    """Makes clips on other machines, which have the model."""
+    """Makes clips in other processes, here or on other machines, which have the model."""
 
     def make(
         self,
@@ -107,8 +107,9 @@ class RemoteMaker(Protocol):
         dtype: str,
         conform: Conform,
         setting: ClipSpec,
+        run: Path,
     ) -> Answers[MadeFiles | Failed, None, None]:
-        """One answer a request, in any order."""
+        """One answer a request, in any order; what is on its way may lie in the run's folder."""
 
 
 @dataclass
@@ -220,33 +221,24 @@ def generate_clips(
         if absent is not None:
             progress.say("The model's files are not here: the clips were not compared with their weights.")
         return job.outcome
-    if remote is not None:
-        job.forget_failures(todo)
-        job.forget_clips(todo)
-        job.run_remotely(todo, remote, weights.dirs)
-        job.sort_failures()
-        return job.outcome
-    generator.staging = run / "staging"
-    generator.prompt_folder = run / PROMPTS
     # Of a process that was killed; the caller holds the lock.
-    shutil.rmtree(generator.staging, ignore_errors=True)
-    with naming_package(generator, "load"):
-        generator.load(settings.device or "cpu", settings.dtype, weights)
+    shutil.rmtree(run / STAGING, ignore_errors=True)
     try:
-        job.forget_failures(todo)
-        job.forget_clips(todo)
-        _prepare(generator, todo)
-        job.run(todo)
+        if remote is not None:
+            job.forget_failures(todo)
+            job.forget_clips(todo)
+            job.run_remotely(todo, remote, weights.dirs)
+        else:
+            job.run_here(todo, weights)
         job.sort_failures()
         if not job.outcome.failed:
-            shutil.rmtree(generator.prompt_folder, ignore_errors=True)
+            shutil.rmtree(run / PROMPTS, ignore_errors=True)
     finally:
-        generator.close()
-        shutil.rmtree(generator.staging, ignore_errors=True)
+        shutil.rmtree(run / STAGING, ignore_errors=True)
     return job.outcome
 
 
-def _prepare(generator: Generator, todo: Sequence[Request]) -> None:
+def prepare(generator: Generator, todo: Sequence[Request]) -> None:
     """Let the generator encode all prompts at once; what goes wrong is told of each clip, if it still does."""
     try:
         generator.prepare(todo)
@@ -446,6 +438,20 @@ class _Job:
                 self._fail(failed, stage, of_model=False)
         self._check_limits()
 
+    def run_here(self, todo: Sequence[Request], weights: WeightStore) -> None:
+        generator = self.generator
+        generator.staging = self.folder / STAGING
+        generator.prompt_folder = self.folder / PROMPTS
+        with naming_package(generator, "load"):
+            generator.load(self.settings.device or "cpu", self.settings.dtype, weights)
+        try:
+            self.forget_failures(todo)
+            self.forget_clips(todo)
+            prepare(generator, todo)
+            self.run(todo)
+        finally:
+            generator.close()
+
     def run(self, todo: Sequence[Request]) -> None:
         size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)
         with self.progress.stage(GENERATING, len(todo)) as stage, ThreadPoolExecutor(1) as writer:
@@ -479,6 +485,7 @@ class _Job:
             dtype=self.settings.dtype,
             conform=self.settings.conform,
             setting=self.suite.setting_to_make,
+            run=self.folder,
         )
         # Closed, so that machines do not go on with what nobody waits for.
         with self.progress.stage(GENERATING, len(todo)) as stage, contextlib.closing(made):

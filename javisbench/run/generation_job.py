@@ -82,7 +82,7 @@ class GenerationJob:
     def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
         """Make what is missing; the caller holds the folder's lock."""
         from javisbench.baselines.registry import naming_package
-        from javisbench.run.device import check_engine, pick_device
+        from javisbench.run.device import check_engine, pick_devices
         from javisbench.run.generate import generate_clips
         from javisbench.run.given import check_given
         from javisbench.weights import WeightStore
@@ -94,8 +94,10 @@ class GenerationJob:
                 f"{self.model['spec']} is made by one process, which writes down what it pays for: leave --engine out."
             )
         check_engine(settings.engine, settings.engine_address, settings.device)
+        devices: tuple[str, ...] = ()
         if settings.engine == "local":
-            settings = replace(settings, device=pick_device(settings.device))
+            devices = pick_devices(settings.device)[: 1 if self.generator.one_process else None]
+            settings = replace(settings, device=devices[0])
         with naming_package(self.generator, "plan"):
             plan = self.generator.plan(self.suite.setting_to_make)
         progress.say(f"Generating {self.suite.name} with {self.model['name']}: {self.each(plan)}")
@@ -113,7 +115,7 @@ class GenerationJob:
             self.model["identity"],
             progress,
             accepted=self._record,
-            remote=self._remote(),
+            remote=self._remote(devices),
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
 
@@ -128,9 +130,15 @@ class GenerationJob:
         given = f", from the suite's {facts.condition}s" if facts.condition else ""
         return f"{picture}, {plan.audio_samples} samples at {plan.sample_rate} Hz{given}"
 
-    def _remote(self) -> RemoteMaker | None:
+    def _remote(self, devices: Sequence[str]) -> RemoteMaker | None:
         if self.settings.engine == "local":
-            return None
+            if len(devices) == 1:
+                return None
+            from javisbench.baselines.base import Generator
+            from javisbench.run.device_making import DeviceMaker
+
+            prepares = type(self.generator).prepare is not Generator.prepare
+            return DeviceMaker(devices, self.model["spec"], self.params, prepares)
         from javisbench.run.cluster.making import RayMaker
 
         return RayMaker(self.settings.engine_address, self.model["spec"], self.params, self.settings.device)

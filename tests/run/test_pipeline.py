@@ -25,7 +25,7 @@ from javisbench.metrics.encoders.base import Encoded, Encoder, EncoderCard, Feat
 from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
 from javisbench.metrics.encoders.intakes import PreparedSounds
 from javisbench.reference.wanted import EncoderChoice
-from javisbench.run import devices, encode
+from javisbench.run import device_worker, devices, encode
 from javisbench.run.device import pick_device, pick_devices
 from javisbench.run.encode import EncodeSession, encode_clips, hash_sources
 from javisbench.run.features import FeatureStore
@@ -244,7 +244,7 @@ def test_a_process_that_dies_costs_time_alone(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    original, started = devices._DeviceProcess._start, []
+    original, started = device_worker.DeviceWorker._started, []
 
     def killed_once(self: Any) -> Any:
         connection = original(self)
@@ -253,7 +253,7 @@ def test_a_process_that_dies_costs_time_alone(
             self._process.send_signal(signal.SIGKILL)
         return connection
 
-    monkeypatch.setattr(devices._DeviceProcess, "_start", killed_once)
+    monkeypatch.setattr(device_worker.DeviceWorker, "_started", killed_once)
     assert_same(score(tmp_path / "run", device="cpu,cpu", workers=2), expected, 0.0)
     assert started == ["cpu", "cpu"]
     assert "was killed by signal 9; its clips are encoded again" in caplog.text
@@ -262,7 +262,7 @@ def test_a_process_that_dies_costs_time_alone(
 def test_a_process_that_always_dies_ends_the_run_with_a_sentence(
     score: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_MODULE", "javisbench.run.no_such_module")
+    monkeypatch.setattr(device_worker, "_MODULE", "javisbench.run.no_such_module")
     with pytest.raises(RunError, match="The process of cpu ended with exit status 1 on the same 5 clips twice"):
         score(tmp_path / "run", device="cpu,cpu")
 

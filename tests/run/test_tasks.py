@@ -43,9 +43,9 @@ from javisbench.protocol import V2, Protocol
 from javisbench.results.compare import compare
 from javisbench.results.rankability import comparison
 from javisbench.results.run_folder import load_result
-from javisbench.run.cluster.making import Maker, Making
 from javisbench.run.generate import GenerateSettings, MadeFiles
 from javisbench.run.given import given_problems
+from javisbench.run.making import Maker, Making
 from javisbench.suite import Suite, load_suite, read_suite
 from javisbench.tasks import ALL_TASKS, BOTH_MADE
 
