@@ -112,28 +112,28 @@ def test_clips_through_the_runner(
     ],
 )
 def test_a_clip_depends_on_prompt_seed_and_weights_alone(name: str, tiny_pipeline: Callable[..., Path]) -> None:
-    def make(weights: int, seeds: Sequence[int], prompt: str = "a cat") -> list[tuple[Any, Any]]:
-        folder = tiny_pipeline(name, weights, f"{weights}{seeds}{prompt}")
+    def make(weights: int, *asked: tuple[int, str]) -> list[tuple[Any, Any]]:
+        folder = tiny_pipeline(name, weights, f"{weights}{asked}")
         sound_alone = rules_of(name).family == "t2a"
         given = {**({"steps": "2"} if sound_alone else SMALL), **(QUICK if name == "LTX2Pipeline" else {})}
         generator = DiffusersPipeline(str(folder), given)
         generator.part_of_cascade = True
         plan = generator.plan(SPEC)
         generator.load("cpu", "auto", WeightStore())
-        answers = made(generator, [request(plan, seed, prompt) for seed in seeds])
+        answers = made(generator, [request(plan, seed, prompt) for seed, prompt in asked])
         generator.close()
         return [(a.clip.frames, np.zeros(0) if a.clip.audio is None else a.clip.audio) for a in answers]
 
     def equal(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
         return np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
 
-    first, second = make(0, (5, 6))
-    swapped_second, swapped_first = make(0, (6, 5))
+    first, second = make(0, (5, "a cat"), (6, "a cat"))
+    swapped_second, swapped_first, another = make(0, (6, "a cat"), (5, "a cat"), (5, "rain on tin"))
     assert equal(first, swapped_first)
     assert equal(second, swapped_second)
     assert not equal(first, second)
-    assert not equal(first, make(1, (5,))[0])
-    assert not equal(first, make(0, (5,), "rain on tin")[0])
+    assert not equal(first, another)
+    assert not equal(first, make(1, (5, "a cat"))[0])
 
 
 def test_stages_of_sound_have_the_planned_length(tiny_pipeline: Callable[..., Path]) -> None:

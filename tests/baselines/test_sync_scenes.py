@@ -158,7 +158,7 @@ def test_blows_are_seen_within_half_a_frame() -> None:
     Half a frame at 25 fps is 20 ms. Things that pass in front of others, or others that move, spread single blows.
     """
     offsets = []
-    for seed, tool in enumerate([*TOOLS] * 2):
+    for seed, tool in enumerate(TOOLS):
         setting = Setting("struck_thing", seed, 2.0, Fraction(100), 96, 54, 8000, frozenset([tool]))
         scene = make_scene(setting)
         change = np.square(np.diff(scene.picture().astype(np.float32), axis=0)).mean(axis=(1, 2, 3))
@@ -166,7 +166,7 @@ def test_blows_are_seen_within_half_a_frame() -> None:
         for event in scene.events:
             near = np.abs(middles - event.time_s) < 0.1
             offsets.append(middles[near][change[near].argmax()] - event.time_s)
-    assert len(offsets) > 30
+    assert len(offsets) > 15
     assert np.abs(np.median(offsets)) < 0.02
     assert np.mean(np.abs(offsets) < 0.04) > 0.75
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,19 +19,17 @@ from javisbench.media.errors import KINDS
 Decode = Callable[..., Clip]
 Encode = Callable[..., Path]
 
-DEADLINE_S = 5.0
+DEADLINE_S = 2.0
 # One clip takes the whole deadline; the others, the good ones included, a few seconds. The rest is for a busy machine.
 TOTAL_S = DEADLINE_S + 240.0
 
 
-def test_bad_clips_beside_good_ones(
-    bad_clips: tuple[Path, dict[str, str]], clips_fake: Path, clips_real: Path, tmp_path: Path
-) -> None:
+def test_bad_clips_beside_good_ones(bad_clips: tuple[Path, dict[str, str]], clips_fake: Path) -> None:
     folder, expected = bad_clips
-    good = [*sorted(clips_fake.glob("*.mp4")), *sorted(clips_real.glob("*.mp4"))][:20]
+    good = [clips_fake / "sample_0004.mp4", clips_fake / "sample_0009.mp4"]
     bad = [folder / f"{stem}.mp4" for stem in expected]
-    assert len(good) == 20 and len(bad) >= 20
-    mixed = [path for pair in zip(bad, good + good, strict=False) for path in pair]
+    assert len(bad) >= 20
+    mixed = [path for pair in zip(bad, itertools.cycle(good), strict=False) for path in pair]
     sources = [ClipSource(path.stem, path, sidecar_for(path)) for path in mixed]
 
     started = time.monotonic()

@@ -264,7 +264,7 @@ def test_frames_count_where_they_are_shown() -> None:
 
 def test_sound_that_starts_and_stops_with_the_clip_is_no_agreement() -> None:
     values = []
-    for seed in range(12):
+    for seed in range(6):
         random = np.random.default_rng(100 + seed)
         shown = at_rate(5.0)
         frames = bouncing(sorted(random.uniform(0.2, 4.8, 7).tolist()), shown)
@@ -275,8 +275,8 @@ def test_sound_that_starts_and_stops_with_the_clip_is_no_agreement() -> None:
         )
         edge = np.minimum(1, np.minimum(np.arange(5 * RATE), np.arange(5 * RATE)[::-1]) / (0.03 * RATE))
         values.append(scored(frames, (noise * edge).astype(np.float32)[None]).value)
-    # A deviation is about 1: the mean of 12 lies within 0.7 in 98 of 100 cases where it is 0.
-    assert abs(np.mean(values)) < 0.7
+    # A deviation is about 1: the mean of 6 lies within 1 in 98 of 100 cases where it is 0.
+    assert abs(np.mean(values)) < 1.0
 
 
 def test_volume_channels_and_bars_do_not_matter() -> None:

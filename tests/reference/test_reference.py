@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 import javisbench
 from javisbench.cli import run as cli
+from javisbench.clip import Clip
 from javisbench.errors import MetricError, ReferenceFeaturesError, UsageError
+from javisbench.media import write_clip
 from javisbench.protocol import V1, V2, Protocol
 from javisbench.reference.real_side import ReferenceCache, default_reference, open_reference
 from javisbench.reference.stored import StoredReference
@@ -19,13 +22,21 @@ from javisbench.reference.wanted import Wanted
 from javisbench.suite import load_suite
 
 
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `fake` and `real` of three small clips each."""
+    root, random = tmp_path_factory.mktemp("clips"), np.random.default_rng(7)
+    for folder in ("fake", "real"):
+        for row in range(3):
+            frames = random.integers(0, random.integers(64, 256), (8, 32, 48, 3), dtype=np.uint8)
+            write_clip(Clip(frames, Fraction(8), None, None), root / folder / f"sample_{row:04d}.mp4")
+    return root
+
+
 @pytest.fixture
-def world(tmp_path: Path, clips_fake: Path, clips_real: Path) -> Path:
-    """Folders `fake` and `real` of three short clips each, and a suite of four rows."""
-    for folder, origin in (("fake", clips_fake), ("real", clips_real)):
-        (tmp_path / folder).mkdir()
-        for row, number in enumerate((0, 1, 3)):
-            shutil.copy(origin / f"sample_{number:04d}.mp4", tmp_path / folder / f"sample_{row:04d}.mp4")
+def world(tmp_path: Path, clips: Path) -> Path:
+    """Folders `fake` and `real` of three clips each, and a suite of four rows."""
+    shutil.copytree(clips, tmp_path, dirs_exist_ok=True)
     (tmp_path / "s.csv").write_text("text,path\n" + "".join(f"p{i},real/sample_000{i}.mp4\n" for i in range(4)))
     return tmp_path
 

@@ -11,9 +11,9 @@ import pytest
 
 import javisbench
 
-GOOD = 20
+GOOD = 6
 DEADLINE_S = 3.0
-# 51 files, one of which uses up its whole deadline; the rest are refused at once.
+# 37 files, one of which uses up its whole deadline; the rest are refused at once.
 BOUND_S = 300.0
 
 

@@ -66,6 +66,11 @@ def files(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in [*(run / name for name in names), *clips]}
 
 
+def stamps(run: Path) -> dict[str, int]:
+    """When the sidecar of each finished clip was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
+
+
 def leftovers(run: Path) -> list[Path]:
     return [path for path in run.rglob("*") if ".tmp" in path.name or path.name == "staging"]
 
@@ -108,26 +113,19 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 def test_a_run_killed_again_and_again_ends_like_one_that_was_not(noise: str, suite: Suite, tmp_path: Path) -> None:
     whole = evaluate(noise, suite, tmp_path / "whole").folder
     run = tmp_path / "killed"
+    finished: dict[str, int] = {}
     for moment in MOMENTS.values():
         job = start([sys.executable, "-c", JOB, suite.source, str(run)])
         wait_for(lambda reached=moment: reached(run), job)  # type: ignore[misc]
         kill(job)
         assert not (run / "summary.json").exists(), "killed too late to show anything"
+        assert finished.items() <= stamps(run).items(), "what is finished is not made again"
+        finished = stamps(run)
+    assert len(finished) == 5
     assert evaluate(noise, suite, run).folder == run
+    assert stamps(run) == finished
     assert files(run) == files(whole)
     assert leftovers(run) == []
-
-
-def test_finished_clips_are_not_made_again(noise: str, suite: Suite, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    job = start([sys.executable, "-c", JOB, suite.source, str(run)])
-    wait_for(lambda: clips_and_no_features(run), job)
-    kill(job)
-    before = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
-    evaluate(noise, suite, run)
-    after = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
-    assert len(before) == 5
-    assert after == before
 
 
 def test_a_clip_without_its_sidecar_is_made_again_and_never_scored(noise: str, suite: Suite, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from javisbench.cli import run
 from javisbench.taxonomy import TAXONOMY
 
 ENCODERS = tuple(
@@ -79,10 +80,16 @@ def call(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def javisbench(*args: str | Path) -> dict[str, Any]:
+    """The summary that the command prints, run as a process."""
     result = call(*args, "--json", "--quiet", "--workers", "1")
     assert result.returncode == 0, result.stderr
     summary: dict[str, Any] = json.loads(result.stdout)
     return summary
+
+
+def command(*args: str | Path) -> int:
+    """The exit code of the command, run in this process."""
+    return run([str(arg) for arg in args])
 
 
 def slices(metric: dict[str, Any]) -> list[list[dict[str, Any]]]:
@@ -119,8 +126,8 @@ def test_every_clip_and_slice(
     assert_equal(*scored, metric, golden_json("evaluator_output")[SAMPLE_METRICS[metric]])
 
 
-def assert_equal(run: Path, summary: dict[str, Any], metric: str, reference: dict[str, Any]) -> None:
-    column = pd.read_parquet(run / "scores.parquet")[metric]
+def assert_equal(folder: Path, summary: dict[str, Any], metric: str, reference: dict[str, Any]) -> None:
+    column = pd.read_parquet(folder / "scores.parquet")[metric]
     # Float32 sums in another order: 2.4e-7 was the largest seen; an in-place mean done once too often gives 5e-5.
     np.testing.assert_allclose(column, reference["all"], rtol=0, atol=1e-6)
     assert summary["metrics"][metric]["overall"]["value"] == pytest.approx(reference["overall"], abs=1e-6)
@@ -194,37 +201,39 @@ def test_distances_to_real_clips(
         assert found["overall"]["status"] == "biased"
 
 
-def test_stand_in_weights_are_said_everywhere(scored: tuple[Path, dict[str, Any]]) -> None:
-    run, summary = scored
+def test_stand_in_weights_are_said_everywhere(
+    scored: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, summary = scored
     assert summary["run"]["protocol"].startswith("javisbench-v1+")
     assert "imagebind=tiny" in summary["run"]["protocol"]
     assert summary["run"]["stand_in"] is True
-    shown = subprocess.run(
-        [sys.executable, "-m", "javisbench", "report", str(run)], capture_output=True, text=True, check=True
-    )
-    assert "stand-in" in shown.stdout
+    assert command("report", folder) == 0
+    assert "stand-in" in capsys.readouterr().out
 
 
 def test_other_weights_under_an_official_name_are_told_named_and_refused(
-    scored: tuple[Path, dict[str, Any]], tmp_path: Path, golden: Path
+    scored: tuple[Path, dict[str, Any]], tmp_path: Path, golden: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = scored[0].parent / "weights"
     digest = hashlib.sha256((weights / "AudioCLIP-Full-Training.pt").read_bytes()).hexdigest()
-    result = call(
+    code = command(
         "score", golden / "clips/fake", "--suite", golden / "suite.csv", "--limit", "2", "--metrics", "fad",
         "--weights-dir", weights, "--reference", golden / "clips/real", "--out", tmp_path / "run", "--json",
         "--workers", "1",
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
     protocol = f"javisbench-v1+weights={digest[:8]}"
-    facts = json.loads(result.stdout)["run"]
+    facts = json.loads(shown.out)["run"]
     assert (facts["protocol"], facts["encoders"]["audioclip"]["weights_sha256"]) == (protocol, digest)
     told = f"is not the official file of AudioCLIP, full training: its SHA-256 is {digest[:8]}..., not 2441d35b..."
-    assert result.stderr.count(told) == 1, result.stderr
-    assert "boards refuse the run" in result.stderr and "javisbench weights fetch audioclip" in result.stderr
-    packed = call("submit", "pack", tmp_path / "run", "--out", tmp_path / "a.zip")
-    assert packed.returncode == 2 and not (tmp_path / "a.zip").exists()
-    assert f"{protocol} is a derived protocol" in packed.stderr and "with the official weights" in packed.stderr
+    assert shown.err.count(told) == 1, shown.err
+    assert "boards refuse the run" in shown.err and "javisbench weights fetch audioclip" in shown.err
+    assert command("submit", "pack", tmp_path / "run", "--out", tmp_path / "a.zip") == 2
+    assert not (tmp_path / "a.zip").exists()
+    refused = capsys.readouterr().err
+    assert f"{protocol} is a derived protocol" in refused and "with the official weights" in refused
 
 
 def test_another_weight_seed_gives_other_valid_scores(
@@ -241,7 +250,7 @@ def test_another_weight_seed_gives_other_valid_scores(
         "score", golden / "clips/fake", "--suite", golden / "suite.csv", "--limit", "5", "--metrics",
         ",".join(metrics), *ENCODERS[:2], "--weights-dir", weights,
     )  # fmt: skip
-    javisbench(*arguments, "--out", tmp_path / "run")
+    assert command(*arguments, "--workers", "1", "--quiet", "--out", tmp_path / "run") == 0
     scores = pd.read_parquet(tmp_path / "run/scores.parquet")
     first = pd.read_parquet(scored[0] / "scores.parquet").head(5)
     for metric in metrics:

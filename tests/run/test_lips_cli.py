@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from javisbench.cli import run
+
 METRICS = ("lse_c", "lse_d", "av_offset_ms")
 
 
@@ -38,7 +40,11 @@ def suite_of(folder: Path, names: list[str]) -> Path:
 
 
 def test_clips_have_numbers_or_are_counted_by_what_they_lack(
-    lip_inputs: ModuleType, seeded_weights: ModuleType, golden_json: Callable[[str], Any], tmp_path: Path
+    lip_inputs: ModuleType,
+    seeded_weights: ModuleType,
+    golden_json: Callable[[str], Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stored, clips = golden_json("field/syncnet"), tmp_path / "clips"
     clips.mkdir()
@@ -55,10 +61,12 @@ def test_clips_have_numbers_or_are_counted_by_what_they_lack(
     ):
         lip_inputs.write_lossless(clips / f"{name}.mkv", pixels, samples)
     names = ["speaks", "mute", "silent", "tiny", "short"]
-    summary = javisbench(
+    arguments = (
         "score", clips, "--suite", suite_of(tmp_path, names), "--metrics", ",".join(METRICS), "--encoder",
-        "syncnet=small", "--weights-dir", weights, "--out", tmp_path / "run",
+        "syncnet=small", "--weights-dir", weights, "--out", tmp_path / "run", "--json", "--quiet", "--workers", "1",
     )  # fmt: skip
+    assert run([str(argument) for argument in arguments]) == 0
+    summary = json.loads(capsys.readouterr().out)
     scores = pd.read_parquet(tmp_path / "run/scores.parquet").set_index("sample_id")
     for metric in METRICS:
         cell = summary["metrics"][metric]["overall"]

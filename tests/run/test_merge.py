@@ -69,7 +69,7 @@ def files(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in found}
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 3])  # two: test_merge_scored.py
 def test_merged_shards_equal_one_run(
     evaluate: Callable[..., Path], suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:

@@ -40,7 +40,7 @@ def score(
     golden_json: Callable[[str], Any],
     seeded_weights: ModuleType,
 ) -> Callable[..., Result]:
-    """Score two short golden clips with the stand-in ImageBind; the same way is gone once."""
+    """Score two short golden clips with the stand-in ImageBind, sound beside text; the same way is gone once."""
     import torch
 
     folder = tmp_path_factory.mktemp("precision")
@@ -58,7 +58,7 @@ def score(
     def run(precision: str, tolerance: float | None = None) -> Result:
         protocol = V1.name if tolerance is None else f"{V1.name}+precision_tolerance={tolerance}"
         return javisbench.score(
-            folder / "clips", suite=str(folder / "s.csv"), out=folder / precision, metrics=["av_ib", "av_align"],
+            folder / "clips", suite=str(folder / "s.csv"), out=folder / precision, metrics=["ta_ib", "av_align"],
             encoders={"imagebind": "tiny"}, weights_dirs=[folder / "weights"], workers=1, precision=precision,
             protocol=protocol,
         )  # fmt: skip
@@ -70,16 +70,16 @@ def test_bf16_is_recorded_and_named_by_what_it_moved(score: Callable[..., Result
     slow, fast = score("fp32"), score("bf16")
     assert slow.summary["run"]["precision"][slow.protocol] == {"precision": "fp32"}
     record = fast.summary["run"]["precision"][fast.protocol]
-    moved = (slow.scores["av_ib"] - fast.scores["av_ib"]).abs().max()
+    moved = (slow.scores["ta_ib"] - fast.scores["ta_ib"]).abs().max()
     assert moved > 0, "bf16 must really have been used"
-    assert record["largest_deviation"] == {"av_ib": pytest.approx(moved, abs=1e-12)}
+    assert record["largest_deviation"] == {"ta_ib": pytest.approx(moved, abs=1e-12)}
     assert record["clips_tried"] == 2
     assert fast.protocol.endswith("+bf16") == (moved > V1.precision_tolerance)
     assert slow.scores["av_align"].equals(fast.scores["av_align"])
 
 
 def test_fp16_is_finer(score: Callable[..., Result]) -> None:
-    exact, coarse, fine = (score(precision).scores["av_ib"] for precision in ("fp32", "bf16", "fp16"))
+    exact, coarse, fine = (score(precision).scores["ta_ib"] for precision in ("fp32", "bf16", "fp16"))
     assert 0 < (fine - exact).abs().max() < 0.5 * (coarse - exact).abs().max()
     with pytest.raises(UsageError, match="fp32, tf32, bf16, fp16"):
         score("fp8")

@@ -28,20 +28,12 @@ METRICS = ["av_align", "health_silence"]
 CHOSEN = [f"sample_{number:04d}" for number in (0, 3, 4, 9)]
 
 
-@pytest.fixture
-def golden_clips(tmp_path: Path, clips_fake: Path) -> Path:
-    """Four golden clips: 0, 3 (silent), 4 (1.5 s) and 9, named by row of the golden suite."""
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for name in CHOSEN:
-        for suffix in (".mp4", ".wav"):
-            shutil.copy(clips_fake / f"{name}{suffix}", folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def small_clips(tmp_path_factory: pytest.TempPathFactory, clips_fake: Path) -> Path:
-    """The same sounds beside a sixteenth of the pixels, in which motion is found quickly."""
+    """Four golden clips, named by row of the golden suite: 0, 3 (silent), 4 (1.5 s) and 9.
+
+    The same sounds beside a sixteenth of the pixels, in which motion is found quickly.
+    """
     folder = tmp_path_factory.mktemp("small")
     for name in CHOSEN:
         clip = read_clip(clips_fake / f"{name}.mp4")
@@ -69,20 +61,21 @@ def score(clips: Path, suite: str, run: Path, **more: Any) -> Result:
 
 
 def test_values_counts_and_failures(
-    golden_clips: Path, suite: str, tmp_path: Path, golden_json: Callable[[str], Any]
+    clips: Path, clips_fake: Path, suite: str, tmp_path: Path, golden_json: Callable[[str], Any]
 ) -> None:
-    (golden_clips / "sample_0004.wav").write_bytes(b"RIFFbroken")
-    (golden_clips / "notes.mp4").write_bytes(b"")
-    result = score(golden_clips, suite, tmp_path / "run")
+    shutil.copy(clips_fake / "sample_0009.mp4", clips)
+    (clips / "sample_0004.wav").write_bytes(b"RIFFbroken")
+    (clips / "notes.mp4").write_bytes(b"")
+    result = score(clips, suite, tmp_path / "run")
     golden = golden_json("av_align")["av_align"]
     scores = result.scores.set_index("sample_id")["av_align"]
     assert len(scores) == 10
-    assert scores["sample_0000"] == pytest.approx(golden[0], abs=1e-12)
+    assert scores["sample_0009"] == pytest.approx(golden[9], abs=1e-12)
     assert scores["sample_0003"] == 0.0
     assert pd.isna(scores["sample_0004"])
     cell = result.summary["metrics"]["av_align"]["event_scenario"]["natural_scenario"]
     assert cell["n"] == 3
-    assert cell["value"] == pytest.approx((golden[0] + golden[3] + golden[9]) / 3, abs=1e-12)
+    assert cell["value"] == pytest.approx((scores["sample_0000"] + golden[3] + golden[9]) / 3, abs=1e-12)
     empty = result.summary["metrics"]["av_align"]["event_scenario"]["urban_scenario"]
     assert (empty["value"], empty["n"], empty["status"]) == (None, 0, "failed")
     kinds = result.failures.set_index("sample_id")["kind"]

@@ -398,7 +398,7 @@ FIELDS = [
 
 
 @given(case=st.sampled_from(FIELDS), place=st.integers(0, 5), value=ANY_JSON)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_field_holds_is_read_or_refused(
     small: Callable[[str], Path], case: tuple[str, str, tuple[str, ...]], place: int, value: object
 ) -> None:

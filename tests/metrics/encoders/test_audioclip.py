@@ -218,12 +218,12 @@ def test_v2_does_not_depend_on_batch_size_or_threads(encoder: AudioCLIPEncoder, 
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        threaded = embeddings(encoder, clips, V2_SPEC)
+        (threaded,) = embeddings(encoder, clips[1:2], V2_SPEC)
     finally:
         torch.set_num_threads(threads)
     for row in range(3):
         assert relative(alone[row], together[row]) < 1e-5
-        assert relative(threaded[row], together[row]) < 1e-5
+    assert relative(threaded, together[1]) < 1e-5
 
 
 def test_v1_repeats_in_any_batch_even_in_silence(encoder: AudioCLIPEncoder, sound: Callable[..., Clip]) -> None:

@@ -119,7 +119,7 @@ def assert_same(made: Encoded, expected: Encoded) -> None:
 
 
 @encoders
-@pytest.mark.parametrize(("make", "sizes"), [(steady, (7,)), (uneven, (1, 7, 40))])
+@pytest.mark.parametrize(("make", "sizes"), [pytest.param(steady, (7,), marks=pytest.mark.slow), (uneven, (1, 7, 40))])
 def test_runs_of_any_length_give_the_features_of_the_whole_clip(
     name: str, encoder: Encoder, make: Callable[[], Clip], sizes: tuple[int, ...]
 ) -> None:

@@ -176,10 +176,10 @@ def test_the_full_network(
 
 
 def test_clips_of_a_batch_keep_their_values(tiny: SynchformerEncoder, noise_clip: Callable[..., Clip]) -> None:
-    clips = [noise_clip(seconds, seed) for seed, seconds in enumerate((4, 8, 12))]
-    wanted = spec(12.0)
+    clips = [noise_clip(seconds, seed) for seed, seconds in enumerate((2, 3, 4))]
+    wanted = spec(4.0)
     alone = [logits(tiny, [clip], wanted)[0] for clip in clips]
-    assert [found.shape for found in alone] == [(3, 21)] * 3
+    assert [found.shape for found in alone] == [(1, 21)] * 3
     for one, other in itertools.combinations(alone, 2):
         assert np.abs(one - other).max() > 1e-3
     for order in ([0, 1, 2], [2, 0, 1]):
