@@ -101,6 +101,12 @@ SAME = {
 """What may change: the options, and how far a score may move (docs/precision.md, "Between your own runs")."""
 
 
+@pytest.mark.slow  # 10 s: a cluster is started
+def test_a_ray_cluster_gives_the_same(score: Score, expected: pd.DataFrame, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="pip install 'javisbench[ray]'")
+    assert_same(score(tmp_path / "run", engine="ray"), expected, 0.0)
+
+
 @pytest.mark.parametrize("what", SAME)
 def test_results_are_the_same(
     what: str, score: Score, expected: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
