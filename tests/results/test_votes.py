@@ -127,17 +127,22 @@ def test_rows_that_are_no_votes_are_counted_and_placed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("v.csv", "", "has the columns"),
-        ("v.csv", 'sample,model_a,model_b,winner\n"s1,X,Y,a\n', "cannot be read"),
+        ("v.csv", "", "v.csv is empty, or names no columns"),
+        ("v.csv", 'sample,model_a,model_b,winner\n"s1,X,Y,a\n', "v.csv, row 1 cannot be read: not readable as CSV"),
+        ("v.csv", "sample,sample,model_a,winner\n", "v.csv cannot be read: column sample: the column stands twice"),
         ("v.csv", "sample,model_a,model_b,winner\ns1,X,X,a\n", "not one vote.*1 a model against itself"),
         ("v.json", "{}", "no list of objects"),
-        ("v.json", "[1, 2]", "has the columns|cannot be read"),
-        ("v.json", "[" * 100_000, "cannot be read"),
+        ("v.json", "[]", "v.json is empty, or names no columns"),
+        ("v.json", "[1, 2]", "v.json, row 1 cannot be read: not a JSON object"),
+        ("v.jsonl", "[1]\n2\n", "v.jsonl, row 1 cannot be read: not a JSON object"),
+        ("v.json", "[" * 100_000, "v.json cannot be read: not readable as JSON: nested too deeply"),
+        ("v.json", "[" + "9" * 5000 + "]", "v.json cannot be read: .* is too large a number"),
     ],
 )
 def test_files_without_any_vote_are_refused(tmp_path, name, text, why):
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError, match=why) as refused:
         imported(tmp_path / name, text)
+    assert str(refused.value).split(" (first: ")[0].count(name) == 1, "the file is named once"
 
 
 def test_ratings_of_one_person_become_pairs(tmp_path):
