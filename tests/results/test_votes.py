@@ -173,6 +173,7 @@ def test_vbench_s_annotations_are_read(tmp_path):
         },
         {"prompt_en": "a dog", "human_anno": {"lavie": {"gen": 0.5, "pika": 1}, "gen": {"lavie": 1}}},
         {"prompt_en": "a cat", "human_anno": {"lavie": {"gen": 0.7}}},
+        {"prompt_en": "a cat", "human_anno": {"lavie": {"gen": 10**400}}},
         {"prompt_en": "a cat", "human_anno": [1]},
     ]
     found = imported(tmp_path / "color.json", json.dumps(entries))
@@ -182,7 +183,7 @@ def test_vbench_s_annotations_are_read(tmp_path):
     ]
     assert found.votes.left_out == {
         "annotations of one pair that contradict each other": 1,
-        "an annotation that is not 0, 0.5 or 1": 1,
+        "an annotation that is not 0, 0.5 or 1": 2,
         "no annotations in the entry": 1,
     }
 

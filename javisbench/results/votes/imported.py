@@ -604,7 +604,7 @@ class _Reader:
 def _vbench_answer(forward: Any, backward: Any) -> Answer:
     words: dict[float, Answer] = {1.0: "a", 0.5: "tie", 0.0: "b"}
     told = [mark for mark in (forward, None if backward is None else _mirrored(backward)) if mark is not None]
-    if any(isinstance(mark, bool) or not isinstance(mark, int | float) or float(mark) not in words for mark in told):
+    if any(isinstance(mark, bool) or not isinstance(mark, int | float) or mark not in words for mark in told):
         raise _LeftOutError("an annotation that is not 0, 0.5 or 1")
     if len({float(mark) for mark in told}) != 1:
         raise _LeftOutError("annotations of one pair that contradict each other")
