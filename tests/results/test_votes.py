@@ -467,6 +467,17 @@ def test_wrong_use_is_told(tmp_path, runs, capsys):
     assert "no secret of pseudonyms" in capsys.readouterr().err
     assert run(base) == 0
     assert "was not checked" in capsys.readouterr().err
+    made = Path(out).read_bytes()
+    assert run([*base, "--answer", "a=b"]) == 2
+    assert "name it among FILES" in capsys.readouterr().err and Path(out).read_bytes() == made
+    assert run([*base, "--answer", "a=b", "--overwrite"]) == 0
+    assert [vote.answer for vote in load_votes(Path(out)).votes] == ["b"]
+    assert run([*base, out]) == 0
+    assert [vote.answer for vote in load_votes(Path(out)).votes] == ["a", "b"]
+    assert run(base) == 2
+    Path(out).unlink()
+    assert run(base) == 0
+    capsys.readouterr()
     assert run(["votes", "show", out, str(runs[0])]) == 2
     assert "No vote is about these runs: 1 on X, which is not among the results" in capsys.readouterr().err
     assert run(["votes", "show", out, "--aspect", "visual_style"]) == 2
