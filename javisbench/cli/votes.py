@@ -370,7 +370,7 @@ def agreement(
         else:
             output.document(render(table, kind))
     for why, count in heard.left_out.items():
-        output.line(f"left out {count:,} votes: {why}", err=True)
+        output.line(f"left out {count:,} vote{'s' * (count != 1)}: {why}", err=True)
     return 0
 
 

@@ -515,9 +515,10 @@ class _Reader:
             for model in [model for model in rated if (key, model) in unclear]:
                 self.found.leave_out("ratings of one clip by one person that differ", rated.pop(model)[1])
             self._rated_pairs(key, rated)
+        made = len(self.found.votes) - votes
         self.found.notices.append(
-            f"{file.name}: {count:,} ratings became {len(self.found.votes) - votes:,} votes: those of one person on "
-            f"one prompt, two by two"
+            f"{file.name}: {count:,} rating{'s' * (count != 1)} became {made:,} vote{'s' * (made != 1)}: those of one "
+            f"person on one prompt, two by two"
         )
 
     def _rated_pairs(self, key: _Rated, rated: Mapping[str, tuple[float, str]]) -> None:
