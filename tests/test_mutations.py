@@ -250,7 +250,11 @@ MUTATIONS = [
         ),
         ("a strict share with ties", "float((right == 1).mean())", "float((right > 0).mean())"),
         ("tau-a", "np.abs(known).sum() * np.abs(found).sum()", "len(known) ** 2"),
-        ("clips, not sources", "if count < 2:", "if n < 2:"),
+        (
+            "clips, not sources",
+            "1 + int(max(own.max(), foreign.max()))\n    if count < 2:",
+            "1 + int(max(own.max(), foreign.max()))\n    if n < 2:",
+        ),
     ),
     *of(
         "javisbench/run/features.py",

@@ -183,9 +183,9 @@ def _check_replaced(out: Path, files: Sequence[Path]) -> None:
 
 
 def _salt(path: Path | None, keep_names: bool) -> bytes | None:
+    import os
     import secrets
 
-    from javisbench.durable import write_bytes
     from javisbench.errors import UsageError
 
     if keep_names:
@@ -195,8 +195,9 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
     if path is None:
         return secrets.token_bytes(SALT_BYTES)
     if not path.exists():
-        write_bytes(path, secrets.token_hex(SALT_BYTES).encode() + b"\n")
-        path.chmod(0o600)
+        # Nobody else's at any moment, whatever the umask.
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(secrets.token_hex(SALT_BYTES).encode() + b"\n")
     salt = path.read_bytes().strip() if path.is_file() and path.stat().st_size < 2**16 else b""
     if len(salt) < SALT_BYTES:
         raise UsageError(f"{path} is no secret of pseudonyms: it has less than {SALT_BYTES} bytes. Name a new file.")

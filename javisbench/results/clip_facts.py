@@ -4,6 +4,7 @@ their maker planned, else from ratios to the suite's setting.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,10 @@ def _plans(result: StoredResult) -> Iterator[Mapping[str, float]]:
             top, _, bottom = str(rate).partition("/")
             fps = float(top) / float(bottom or 1)
             told = {name: float(plan[name]) for name in ("width", "height", "frames", "sample_rate")}
-        except (RunError, OSError, AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        except (RunError, OSError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
             continue  # a sidecar of another form tells nothing
+        if not all(map(math.isfinite, (fps, *told.values()))):
+            continue
         yield {**told, "fps": fps, **({"duration_s": told["frames"] / fps} if fps > 0 else {})}
 
 

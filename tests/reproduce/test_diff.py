@@ -13,6 +13,7 @@ import pytest
 from javisbench.cli import run as cli
 from javisbench.errors import UsageError
 from javisbench.protocol import V1, V2
+from javisbench.results.clip_facts import clip_facts
 from javisbench.results.compare import compare
 from javisbench.results.diff import diff
 from javisbench.results.differences import flat
@@ -150,3 +151,12 @@ def test_a_difference_is_that_of_the_values_and_the_one_that_compare_tells(write
     assert found.ci_high == pytest.approx(-told.ci_low, abs=1e-9)
     frames = [pd.read_parquet(run / "scores.parquet")["av_sync"].clip(-2, 6) for run in runs]
     assert found.value == pytest.approx((frames[1] - frames[0]).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("width", ['"inf"', "1" + "0" * 400, "null", '"1e999"', "[]"])
+def test_a_sidecar_of_another_form_tells_nothing_of_its_clip(write_run: Any, width: str) -> None:
+    run = with_clips(write_run("Alpha", metrics=METRICS), {"sample_0000.mp4": b"a"})
+    plan = f'{{"fps": "24", "width": {width}, "height": 240, "frames": 96, "sample_rate": 16000}}'
+    (run / "clips/sample_0000.json").write_text(f'{{"plan": {plan}}}')
+    assert diff(load_result(run), load_result(run)).empty
+    assert "width" not in clip_facts(load_result(run))
