@@ -75,10 +75,13 @@ class Checkout(ExternalCommand):
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         cards = {name: file for name, file in card_files("models").items() if "recipe" in file.card}
+        if not variant:
+            raise UsageError(
+                f"Say which checkout: --model checkout:CARD -M repo=FOLDER -M python=PATH. Cards: {', '.join(cards)}."
+            )
         if variant not in cards:
             raise UsageError(
-                f"checkout:{variant or ''}: there is no such recipe.{did_you_mean(variant or '', cards)} Known: "
-                f"{', '.join(cards)}."
+                f"checkout:{variant}: there is no such recipe.{did_you_mean(variant, cards)} Known: {', '.join(cards)}."
             )
         card = cards[variant].card
         # serving.py is at hand for own recipes alone: another package brings its program whole.

@@ -239,22 +239,21 @@ class ExternalCommand(Generator):
         """One process a clip, which is asked with its arguments."""
         for request in batch:
             folder = Path(tempfile.mkdtemp(prefix="clip-", dir=self._staging()))
-            out = folder / "out"
-            out.mkdir()
-            asked = _request(request, out)
-            facts = {**asked, **asked.get("condition", {})}
-            places = {f"{{{name}}}": str(fact) for name, fact in facts.items() if isinstance(fact, str | int | float)}
-            lacking = {place for word in self._argv for place in _PLACE.findall(word)} & _CONDITIONS - set(places)
-            if lacking:
-                message = (
-                    f"The command wants {' and '.join(sorted(lacking))}, which the suite or cascade does not give."
-                )
-                yield _failed(request, "no_condition", message, retryable=False)
-                continue
-            started = time.monotonic()
-            problem = self._run_once(places, 1)
-            yield self._found_by_id(request, problem, out, time.monotonic() - started, alone=True)
+            yield self._alone(request, folder / "out")
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _alone(self, request: Request, out: Path) -> Generated | Failed:
+        out.mkdir()
+        asked = _request(request, out)
+        facts = {**asked, **asked.get("condition", {})}
+        places = {f"{{{name}}}": str(fact) for name, fact in facts.items() if isinstance(fact, str | int | float)}
+        lacking = {place for word in self._argv for place in _PLACE.findall(word)} & _CONDITIONS - set(places)
+        if lacking:
+            message = f"The command wants {' and '.join(sorted(lacking))}, which the suite or cascade does not give."
+            return _failed(request, "no_condition", message, retryable=False)
+        started = time.monotonic()
+        problem = self._run_once(places, 1)
+        return self._found_by_id(request, problem, out, time.monotonic() - started, alone=True)
 
     def _found_by_id(
         self, request: Request, problem: ProgramError | None, out: Path, seconds: float, *, alone: bool

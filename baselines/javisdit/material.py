@@ -58,7 +58,7 @@ def material_of(request: Request, plan: JavisDiTPlan) -> tuple[Material, JavisDi
         image = request.conditions.still()
         if image is None:
             raise _nothing("an image")
-        return Material(frames=fitted_frames(image[None], plan.width, plan.height)), plan
+        return Material(frames=covering_frames(image[None], plan.width, plan.height)), plan
     if plan.extensions:
         raise GenerationError(
             f"extend makes longer clips from text or from an image; {request.task} is as long as what is given. Leave "
@@ -79,7 +79,7 @@ def _of_video(clip: Clip | None, plan: JavisDiTPlan) -> tuple[Material, JavisDiT
         raise _nothing("a video")
     plan = _as_long(plan, clip.duration_s)
     shown = [clip.timeline.frame_at(Fraction(index) / plan.fps) for index in range(plan.frames)]
-    return Material(frames=fitted_frames(clip.frames[shown], plan.width, plan.height), makes_picture=False), plan
+    return Material(frames=covering_frames(clip.frames[shown], plan.width, plan.height), makes_picture=False), plan
 
 
 def _of_sound(given: tuple[NDArray[np.float32], int] | None, plan: JavisDiTPlan) -> tuple[Material, JavisDiTPlan]:
@@ -108,7 +108,7 @@ def _as_long(plan: JavisDiTPlan, seconds: float) -> JavisDiTPlan:
     return replace(plan, frames=frames, audio_samples=samples, asked=asked)
 
 
-def fitted_frames(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def covering_frames(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Frames ``(T, H, W, 3)`` resized to cover the size with their aspect kept, and cut around the centre."""
     import cv2
     import numpy as np

@@ -6,20 +6,18 @@ Called as its ``infer.py`` does: 50 steps, guidance 4.5; its models are loaded o
 from __future__ import annotations
 
 import importlib
-import wave
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, seed_all, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, seed_all, serve, write_sound
 else:
-    from serving import given, seed_all, serve
+    from serving import given, seed_all, serve, write_sound
 
 
 def load(options: argparse.Namespace) -> Make:
     """Its models, on the GPU where there is one."""
-    import numpy as np
     import torch
 
     models: Any = importlib.import_module("hunyuanvideo_foley.utils.model_utils")
@@ -40,12 +38,7 @@ def load(options: argparse.Namespace) -> Make:
             guidance_scale=float(options.guidance),
             num_inference_steps=int(options.steps),
         )
-        samples = np.atleast_2d(made[0].detach().float().cpu().numpy()).clip(-1, 1)
-        with wave.open(request["output"] + ".wav", "wb") as file:
-            file.setnchannels(len(samples))
-            file.setsampwidth(2)
-            file.setframerate(int(rate))
-            file.writeframes((samples.T * 32767).round().astype(np.int16).tobytes())
+        write_sound(request["output"], made[0].detach().float().cpu().numpy(), int(rate))
 
     return make
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import random
-import wave
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +20,9 @@ import torch
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, NonFiniteError, serve
+    from javisbench.baselines.recipes.serving import Make, NonFiniteError, serve, write_sound
 else:
-    from serving import NonFiniteError, serve
+    from serving import NonFiniteError, serve, write_sound
 
 BASE: dict[str, Any] = {
     "video_size": [16, 3, 64, 64],
@@ -105,11 +104,7 @@ class Sampler:
             raise NonFiniteError("the model made values that are not finite")
         pictures = ((frames + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         self.common.save_video(np.ascontiguousarray(pictures), stem + ".mp4", FPS)
-        with wave.open(stem + ".wav", "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes((samples.clamp(-1, 1) * 32767).round().to(torch.int16).cpu().numpy().tobytes())
+        write_sound(stem, samples.cpu().numpy(), RATE)
 
 
 def load(options: argparse.Namespace) -> Make:

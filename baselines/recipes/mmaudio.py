@@ -8,21 +8,19 @@ the device.
 from __future__ import annotations
 
 import importlib
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, seed_all, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, seed_all, serve, write_sound
 else:
-    from serving import given, length_s, seed_all, serve
+    from serving import given, length_s, seed_all, serve, write_sound
 
 
 def load(options: argparse.Namespace) -> Make:
     """Network, features and flow of one variant."""
-    import numpy as np
     import torch
 
     tools: Any = importlib.import_module("mmaudio.eval_utils")
@@ -66,12 +64,7 @@ def load(options: argparse.Namespace) -> Make:
                 rng=noise,
                 cfg_strength=float(options.guidance),
             )
-        samples = np.atleast_2d(made.float().cpu().numpy()[0]).clip(-1, 1)
-        with wave.open(request["output"] + ".wav", "wb") as file:
-            file.setnchannels(len(samples))
-            file.setsampwidth(2)
-            file.setframerate(int(lengths.sampling_rate))
-            file.writeframes((samples.T * 32767).round().astype(np.int16).tobytes())
+        write_sound(request["output"], made.float().cpu().numpy()[0], int(lengths.sampling_rate))
 
     return make
 

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import importlib
 import math
-import wave
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
 
-    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, seed_all, serve
+    from javisbench.baselines.recipes.serving import Make, Request, given, length_s, seed_all, serve, write_sound
 else:
-    from serving import given, length_s, seed_all, serve
+    from serving import given, length_s, seed_all, serve, write_sound
 
 RATE = 16000
 
@@ -55,12 +53,7 @@ def load(options: argparse.Namespace) -> Make:
             clips_per_video=seconds,
             num_optimization_steps=1,
         )
-        samples = np.clip(np.asarray(made.audios[0], np.float64), -1, 1)
-        with wave.open(str(Path(request["output"] + ".wav")), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes((samples * 32767).round().astype(np.int16).tobytes())
+        write_sound(request["output"], np.asarray(made.audios[0], np.float64), RATE)
         return {"seconds_made": seconds}
 
     return make

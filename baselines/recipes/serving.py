@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,18 @@ def seed_all(seed: int) -> int:
     np.random.seed(small)
     torch.manual_seed(small)
     return small
+
+
+def write_sound(stem: str, samples: Any, rate: int) -> None:
+    """Write ``STEM.wav``, 16 bits: an array ``(channels, n)`` or ``(n,)``, cut to [-1, 1], at `rate` Hz."""
+    import numpy as np
+
+    sound = np.atleast_2d(samples).clip(-1, 1)
+    with wave.open(stem + ".wav", "wb") as file:
+        file.setnchannels(len(sound))
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((sound.T * 32767).round().astype(np.int16).tobytes())
 
 
 def kept(module: Any, name: str) -> None:

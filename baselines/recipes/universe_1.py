@@ -35,16 +35,8 @@ def load(options: argparse.Namespace) -> Make:
             text = request["prompts"].get("video_text") or request["prompt"]
             told.write_text(json.dumps({"video_prompt": text, "audio_prompt": sounds, "speech_prompt": speech}))
             words = ["--model_path", options.wan, "--ace_path", options.ace, "--transformer_path", options.ckpt]
-            words += [
-                "--num_frames",
-                "125",
-                "--height",
-                "256",
-                "--width",
-                "256",
-                "--num_inference_steps",
-                options.steps,
-            ]
+            words += ["--num_frames", "125", "--height", "256", "--width", "256"]
+            words += ["--num_inference_steps", options.steps]
             words += ["--guidance_scale_vid", "1.2", "--guidance_scale_aud", "5.0", "--cpu_offload"]
             words += ["--seed", str(request["seed"] % 2**31), "--output_path", str(out)]
             words += ["--refimg_path", str(still), "--prompt_path", str(told)]

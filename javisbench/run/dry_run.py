@@ -78,7 +78,8 @@ class DryRun:
         each: what is made of a sample, in words; None when it is not known before the model is here.
         plan: size, frames and rates of a clip; 0 for a stream that the suite gives; None likewise.
         notes: how that differs from what the suite asks, or why it is not known.
-        downloads: the model's files.
+        downloads: the model's files, as far as its card lists them.
+        elsewhere: where the files are told that no card lists, a sentence a model.
         memory: a lower bound for the device.
         time: of making what is missing.
         disk: what the clips would take.
@@ -102,10 +103,19 @@ class DryRun:
     free_disk_bytes: int
     scoring: Mapping[str, str]
     judges: Sequence[str] = ()
+    elsewhere: Sequence[str] = ()
 
     @property
     def to_fetch(self) -> Estimate:
         """Bytes of what is not here."""
+        if not self.elsewhere:
+            return self._listed
+        listed = f"{self._listed.told}; " if self._listed.value != 0 else ""
+        return Estimate(None, f"{listed}not known: {'; '.join(self.elsewhere)}")
+
+    @property
+    def _listed(self) -> Estimate:
+        """Of `downloads` alone."""
         absent = [file for file in self.downloads if file.here is None]
         known = sum(file.size_bytes or 0 for file in absent)
         unknown = [file.part for file in absent if file.size_bytes is None]
@@ -152,6 +162,7 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
         plan=None if plan is None else {**asdict(plan), "fps": str(plan.fps), "notes": list(plan.notes)},
         notes=notes,
         downloads=downloads(job.generator, store),
+        elsewhere=[_told_elsewhere(card) for card in cards if "recipe" in card and not card.get("files")],
         memory=[_memory(card, job) for card in cards],
         time=_time(made, cards, open_clips),
         disk=_disk(made, plan, job, open_clips),
@@ -169,7 +180,7 @@ def cards_of(generator: Generator) -> list[dict[str, Any]]:
 
 
 def downloads(generator: Generator, store: WeightStore) -> list[Download]:
-    """The files of a generator, or of the stages of a cascade; those of cards that nobody knows are left out."""
+    """The files of a generator, or of the stages of a cascade; files that no card lists are left out."""
     found: list[Download] = []
     for stage in [stage.generator for stage in getattr(generator, "stages", ())] or [generator]:
         for card in cards_of(stage):
@@ -192,6 +203,10 @@ def _download(file: Mapping[str, Any], generator: Generator, store: WeightStore)
     )
 
 
+def _told_elsewhere(card: Mapping[str, Any]) -> str:
+    return f"which checkpoints {card['title']} needs, its own instructions say ({card['recipe']['checkout']})"
+
+
 def _registered(file: Mapping[str, Any], store: WeightStore) -> Download:
     entry = store.entry(file["entry"])
     guessed = read_cards("weights")[entry.id].get("estimated_bytes")
@@ -205,10 +220,15 @@ def _registered(file: Mapping[str, Any], store: WeightStore) -> Download:
 
 
 def _files_here(generator: Generator, store: WeightStore) -> list[Path]:
+    from javisbench.baselines.checkout import Checkout
+
     try:
-        return [path for paths in generator.files(store).values() for path in paths]
+        found = generator.files(store)
     except JavisbenchError:
         return []
+    if isinstance(generator, Checkout):  # the code of a checkout comes without its checkpoints
+        return list(found.get("weights", ()))
+    return [path for paths in found.values() for path in paths]
 
 
 def _shared(paths: Sequence[Path]) -> Path:

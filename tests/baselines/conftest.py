@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,11 +19,9 @@ TINY = ClipSpec(width=64, height=48, duration_s=0.5, fps=Fraction(8), sample_rat
 
 @pytest.fixture(scope="session")
 def tiny_pipelines() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tiny_pipelines", Path(__file__).with_name("tiny_pipelines.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from tests.baselines import tiny_pipelines
+
+    return tiny_pipelines
 
 
 @pytest.fixture(scope="session")

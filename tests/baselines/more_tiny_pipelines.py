@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-tiny: Any = None
-"""`tiny_pipelines`, which sets itself here: what several pipelines share."""
+from tests.baselines import tiny_pipelines as tiny
 
 
 def wan_vae() -> Any:

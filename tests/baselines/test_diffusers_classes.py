@@ -56,13 +56,9 @@ BY_DEFAULT = ("LTXConditionPipeline", "LattePipeline", "LongCatAudioDiTPipeline"
 
 
 def tiny_classes() -> list[str]:
-    import importlib.util
+    from tests.baselines.tiny_pipelines import components
 
-    spec = importlib.util.spec_from_file_location("tiny_names", Path(__file__).with_name("tiny_pipelines.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return sorted(module.components())
+    return sorted(components())
 
 
 def may_have_a_length(name: str) -> bool:

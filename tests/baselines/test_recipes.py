@@ -1,4 +1,4 @@
-"""The recipes of examples/generators, against stand-ins that take and give what the models do."""
+"""The recipes of baselines/recipes and examples/generators, against stand-ins that take and give what the models do."""
 
 from __future__ import annotations
 
@@ -606,6 +606,11 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         create_generator("foleycrafter", {"temporal_scale": "much"})
     with pytest.raises(UsageError, match=r"no such recipe.*Known:"):
         create_generator("checkout:nothing")
+    for nameless in ("checkout", "checkout:"):
+        with pytest.raises(
+            UsageError, match=r"^Say which checkout: --model checkout:CARD -M repo=FOLDER.*foleycrafter"
+        ):
+            create_generator(nameless)
 
 
 def test_recipes_are_python_3_8() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from click.testing import CliRunner
 
 import javisbench
 from javisbench.api import look_ahead
+from javisbench.baselines.registry import create_generator
 from javisbench.cli.eval import command as evaluate
 from javisbench.cli.generate import command as generate
 from javisbench.errors import UsageError
+from javisbench.run.dry_run import downloads
+from javisbench.weights import WeightStore
 
 SUITE = "id,text\na,a cat\nb,a dog\nc,rain\n"
 
@@ -57,6 +61,26 @@ def test_what_nobody_measured_is_unknown() -> None:
     found = look_ahead("diffusers:some/thing", suite="my.csv")
     assert (found.plan, found.time.value, found.disk.value, found.to_fetch.value) == (None, None, None, None)
     assert "hf download some/thing" in found.notes[0]
+
+
+def test_checkpoints_that_no_card_lists_are_not_nothing() -> None:
+    text = told(generate, "--model", "ovi", "--device", "cpu")
+    where = "https://github.com/character-ai/Ovi"
+    assert f"to fetch: not known: which checkpoints Ovi needs, its own instructions say ({where})" in text
+    found = look_ahead("cascade:t2v=wan2.1-1.3b,v2a=foleycrafter", suite="my.csv")
+    assert found.to_fetch.value is None
+    assert re.search(r"^\S.* GB.*; not known: which checkpoints FoleyCrafter needs", found.to_fetch.told)
+
+
+def test_the_code_of_a_checkout_is_not_its_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "repo/ckpts").mkdir(parents=True)
+    for name in ("extract_latents.py", "predict.py"):
+        (tmp_path / "repo" / name).write_text("pass\n")
+    model = create_generator("thinksound", {"repo": str(tmp_path / "repo")})
+    assert [file.here for file in downloads(model, WeightStore())] == [None]
+    (tmp_path / "repo/ckpts/thinksound.ckpt").write_bytes(bytes(2000))
+    [file] = downloads(model, WeightStore())
+    assert (file.here, file.size_bytes) == (str(tmp_path / "repo/ckpts"), 2000)
 
 
 def test_a_run_that_has_begun_is_the_measure(tmp_path: Path) -> None:
