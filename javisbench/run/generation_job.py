@@ -45,20 +45,23 @@ class GenerationJob:
         model: str,
         params: Mapping[str, str] | None,
         suite: Suite,
-        settings: GenerateSettings,
+        settings: GenerateSettings | None,
         out: str | Path | None,
         name: str | None,
     ) -> GenerationJob:
         """Construct the generator and decide the folder; loads nothing.
+
+        Arguments are those of `javisbench.generate`.
 
         Raises:
             UsageError: an unknown model or parameter.
             GenerationError: model and suite do not fit.
         """
         from javisbench.baselines.registry import create_generator, resolved_spec
-        from javisbench.run.generate import check_suite
+        from javisbench.run.generate import GenerateSettings, check_suite
         from javisbench.run.given import check_given
 
+        settings = settings or GenerateSettings()
         generator = create_generator(model, params)
         check_suite(generator, suite, settings.repeats)
         check_given(suite)
