@@ -225,8 +225,7 @@ def generate_clips(
     shutil.rmtree(run / STAGING, ignore_errors=True)
     try:
         if remote is not None:
-            job.forget_failures(todo)
-            job.forget_clips(todo)
+            job.forget(todo)
             job.run_remotely(todo, remote, weights.dirs)
         else:
             job.run_here(todo, weights)
@@ -392,19 +391,17 @@ class _Job:
                 return "changed"
         return "done"
 
-    def forget_failures(self, todo: Sequence[Request]) -> None:
-        """Drop failure lines of clips that are tried again."""
+    def forget(self, todo: Sequence[Request]) -> None:
+        """Drop failure lines and sidecars of clips that are made again.
+
+        A clip without a sidecar is unfinished, whatever files lie there. All of them first, so that nothing made with
+        other settings is scored when making it again fails.
+        """
         again = {(request.sample.id, request.repeat) for request in todo}
         rows = read_failures(self.folder)
         kept = [r for r in rows if r.get("stage") != "generate" or (r.get("sample_id"), r.get("repeat")) not in again]
         if len(kept) != len(rows):
             write_jsonl(self.folder / "failures.jsonl", kept)
-
-    def forget_clips(self, todo: Sequence[Request]) -> None:
-        """Drop the sidecars of clips that are made again: one without is unfinished, whatever files lie there.
-
-        All of them first, so that nothing made with other settings is scored when making it again fails.
-        """
         for request in todo:
             (self.clips / f"{clip_name(request.sample.id, request.repeat)}.json").unlink(missing_ok=True)
 
@@ -431,8 +428,7 @@ class _Job:
         if not self._without:
             return
         requests = [failed.request for failed in self._without]
-        self.forget_failures(requests)
-        self.forget_clips(requests)
+        self.forget(requests)
         with self.progress.stage(GENERATING, len(requests)) as stage:
             for failed in self._without:
                 self._fail(failed, stage, of_model=False)
@@ -445,8 +441,7 @@ class _Job:
         with naming_package(generator, "load"):
             generator.load(self.settings.device or "cpu", self.settings.dtype, weights)
         try:
-            self.forget_failures(todo)
-            self.forget_clips(todo)
+            self.forget(todo)
             prepare(generator, todo)
             self.run(todo)
         finally:
