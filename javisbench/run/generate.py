@@ -98,18 +98,8 @@ class MadeFiles:
 class RemoteMaker(Protocol):
     """Makes clips in other processes, here or on other machines, which have the model."""
 
-    def make(
-        self,
-        batches: Sequence[list[Request]],
-        *,
-        weights_dirs: Sequence[Path],
-        hashes: Hashes | None,
-        dtype: str,
-        conform: Conform,
-        setting: ClipSpec,
-        run: Path,
-    ) -> Answers[MadeFiles | Failed, None, None]:
-        """One answer a request, in any order; what is on its way may lie in the run's folder."""
+    def make(self, batches: Sequence[list[Request]], hashes: Hashes | None) -> Answers[MadeFiles | Failed, None, None]:
+        """One answer a request, in any order; `hashes` are of the model's files, None where it has none."""
 
 
 @dataclass
@@ -226,7 +216,7 @@ def generate_clips(
     try:
         if remote is not None:
             job.forget(todo)
-            job.run_remotely(todo, remote, weights.dirs)
+            job.run_remotely(todo, remote)
         else:
             job.run_here(todo, weights)
         job.sort_failures()
@@ -471,17 +461,9 @@ class _Job:
                 future.result()
             self._check_limits()
 
-    def run_remotely(self, todo: Sequence[Request], remote: RemoteMaker, weights_dirs: Sequence[Path]) -> None:
+    def run_remotely(self, todo: Sequence[Request], remote: RemoteMaker) -> None:
         size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)
-        made = remote.make(
-            [list(todo[start : start + size]) for start in range(0, len(todo), size)],
-            weights_dirs=weights_dirs,
-            hashes=self.hashes,
-            dtype=self.settings.dtype,
-            conform=self.settings.conform,
-            setting=self.suite.setting_to_make,
-            run=self.folder,
-        )
+        made = remote.make([list(todo[start : start + size]) for start in range(0, len(todo), size)], self.hashes)
         # Closed, so that machines do not go on with what nobody waits for.
         with self.progress.stage(GENERATING, len(todo)) as stage, contextlib.closing(made):
             for answer in made:

@@ -109,16 +109,17 @@ class GenerationJob:
         for note in (*check_given(self.suite), *plan.notes):
             progress.say(f"  {note}")
         self._check_suite()
+        weights = WeightStore(weights_dirs)
         outcome = generate_clips(
             self.run,
             self.suite,
             self.generator,
-            WeightStore(weights_dirs),
+            weights,
             settings,
             self.model["identity"],
             progress,
             accepted=self._record,
-            remote=self._remote(devices),
+            remote=self._remote(devices, weights.dirs),
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
 
@@ -133,18 +134,25 @@ class GenerationJob:
         given = f", from the suite's {facts.condition}s" if facts.condition else ""
         return f"{picture}, {plan.audio_samples} samples at {plan.sample_rate} Hz{given}"
 
-    def _remote(self, devices: Sequence[str]) -> RemoteMaker | None:
-        if self.settings.engine == "local":
-            if len(devices) == 1:
-                return None
+    def _remote(self, devices: Sequence[str], weights_dirs: Sequence[Path]) -> RemoteMaker | None:
+        settings = self.settings
+        if len(devices) == 1:
+            return None
+        from javisbench.run.making import Making
+
+        how = Making(
+            self.model["spec"], self.params, weights_dirs, None, settings.device or "", settings.dtype,
+            settings.conform, self.suite.setting_to_make,
+        )  # fmt: skip
+        if devices:
             from javisbench.baselines.base import Generator
             from javisbench.run.device_making import DeviceMaker
 
             prepares = type(self.generator).prepare is not Generator.prepare
-            return DeviceMaker(devices, self.model["spec"], self.params, prepares)
+            return DeviceMaker(devices, how, self.run, prepares)
         from javisbench.run.cluster.making import RayMaker
 
-        return RayMaker(self.settings.engine_address, self.model["spec"], self.params, self.settings.device)
+        return RayMaker(settings.engine_address, how)
 
     def _check_suite(self) -> None:
         earlier = read_manifest(self.run).get("suite", {}).get("hash")

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from javisbench.clip import ClipSpec
 
 
+def torch_threads() -> int | None:
+    """How many threads torch has here, which others take over; None while nobody has imported it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
 @dataclass(frozen=True)
 class Making:
     """How clips are made in other processes.
@@ -32,7 +38,7 @@ class Making:
         params: the model's parameters, as text.
         weights_dirs: folders with checkpoints.
         hashes: of the model's files on the machine that began the job; None where it has none, and on itself.
-        device: torch device.
+        device: torch device; empty until the machines of a cluster are known.
         dtype: as for `javisbench.run.generate.GenerateSettings`.
         conform: likewise.
         setting: what clips are brought to under ``exact``.
@@ -51,7 +57,7 @@ class Making:
     dtype: str
     conform: Conform
     setting: ClipSpec
-    threads: int | None
+    threads: int | None = None
     requests: Sequence[Request] = ()
     prompts: Path | None = None
     staging: Path | None = None
