@@ -30,7 +30,7 @@ from javisbench.run.given import GivenFiles, brought
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import GENERATING
 from javisbench.run.store_clip import place_clip
-from javisbench.system_faults import fault_of
+from javisbench.system_faults import fault_of, is_out_of_memory
 from javisbench.tasks import TASKS
 from javisbench.weights.hashes import file_sha256
 
@@ -621,7 +621,7 @@ def _answers(generator: Generator, batch: list[Request], attempt: int = 1) -> It
 def _after_error(
     generator: Generator, left: list[Request], error: Exception, attempt: int
 ) -> Iterator[Generated | Failed]:
-    if _is_out_of_memory(error) and len(left) > 1:
+    if is_out_of_memory(error) and len(left) > 1:
         log.warning("out of memory with %d clips; trying half as many", len(left))
         _free_memory()
         half = len(left) // 2
@@ -637,7 +637,7 @@ def _after_error(
             f"{generator.card_id} failed: {fault.reason}. No clip is listed for it, and what is made is kept. Run the "
             f"same command again."
         ) from error
-    kind = "out_of_memory" if _is_out_of_memory(error) else getattr(error, "kind", "exception")
+    kind = "out_of_memory" if is_out_of_memory(error) else getattr(error, "kind", "exception")
     log.debug("generation failed", exc_info=error)
     if attempt == 1:
         _free_memory()
@@ -715,11 +715,6 @@ def _validated(answer: Generated | Failed) -> Generated | Failed:
     except (TypeError, ValueError) as error:
         return refuse("info", f"The facts that came with the clip are no JSON: {error}.")
     return answer
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # By name, so that torch is not imported for generators that do without it.
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _free_memory() -> None:
