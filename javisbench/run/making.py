@@ -16,7 +16,8 @@ from javisbench.baselines.fingerprint import Hashes, content, deciding_files, di
 from javisbench.errors import JavisbenchError, RunError
 from javisbench.matching import clip_name
 from javisbench.run.conform import conform_clip
-from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, answers, making_facts, prepare
+from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, making_facts
+from javisbench.run.model_answers import answers, prepare
 from javisbench.run.store_clip import place_clip
 
 if TYPE_CHECKING:
