@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from javisbench.baselines.base import Generator, Plan
     from javisbench.baselines.fingerprint import Hashes
     from javisbench.run.generate import GenerateSettings, RemoteMaker
-    from javisbench.suite import Suite
+    from javisbench.suite import Sample, Suite
 
 
 @dataclass
@@ -81,6 +81,12 @@ class GenerationJob:
     def notices(self) -> tuple[str, ...]:
         """What a user should know of the suite."""
         return self.suite.notices((*self.generator.uses_columns, *self.generator.condition_columns))
+
+    @property
+    def clips(self) -> list[tuple[Sample, int]]:
+        """What the job comes to, of its shard: sample, and which of its clips."""
+        mine = self.suite.shard(*self.settings.shard)
+        return [(sample, repeat) for sample in mine for repeat in range(self.settings.repeats)]
 
     def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
         """Make what is missing; the caller holds the folder's lock."""
