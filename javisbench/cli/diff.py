@@ -127,7 +127,8 @@ def _print_clips(found: Diff) -> None:
         output.line("Clips: not compared, since those of one do not lie with it.")
         return
     counts = {what: sum(clip.what == what for clip in found.clips) for what in ("differs", "only in A", "only in B")}
-    told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "the same"
+    words = {"differs": "with other content", "only in A": "only in A", "only in B": "only in B"}
+    told = ", ".join(f"{count:,} {words[what]}" for what, count in counts.items() if count) or "the same"
     output.line(f"Clips, by the content of {found.clips_compared:,} common files: {told}.")
     for clip in found.clips[:MOST_CLIPS]:
         output.line(f"  {clip.name}: {clip.what}")

@@ -177,12 +177,15 @@ def _difference(frames: Frames, metric: str, first: Cell, second: Cell) -> Diffe
         import numpy as np
         import pandas as pd
 
+        from javisbench.metrics.registry import sample_metric
+
         joined = _joined(frames, metric).dropna()
         if len(joined) > 1:
             codes, _ = pd.factorize(joined["sample_id"])
-            return paired_difference(
-                joined["b"].to_numpy(np.float64), joined["a"].to_numpy(np.float64), codes.astype(np.int64)
-            )
+            # As they are averaged and compared, so that the difference is that of the values beside it.
+            made, sides = sample_metric(metric), joined[["b", "a"]].to_numpy(np.float64)
+            sides = sides if made is None else made.for_mean(sides)
+            return paired_difference(sides[:, 0], sides[:, 1], codes.astype(np.int64))
     if first.value is None or second.value is None:
         return Difference(None, 0)
     return Difference(second.value - first.value, min(first.n, second.n))

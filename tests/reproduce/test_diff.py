@@ -13,6 +13,7 @@ import pytest
 from javisbench.cli import run as cli
 from javisbench.errors import UsageError
 from javisbench.protocol import V1, V2
+from javisbench.results.compare import compare
 from javisbench.results.diff import diff
 from javisbench.results.differences import flat
 from javisbench.results.run_folder import load_result
@@ -133,3 +134,19 @@ def test_other_suites_are_refused_and_other_models_are_a_cause(write_run: Any) -
         (path / "run.json").write_text(json.dumps({"schema": 1, "model": {"name": spec, "identity": identity}}))
     found = diff(load_result(run), load_result(other))
     assert found.causes[0].topic == "model" and found.causes[0].differences[0].line.endswith("javisdit / procedural")
+
+
+def test_a_difference_is_that_of_the_values_and_the_one_that_compare_tells(write_run: Any) -> None:
+    """AV-Sync has heavy tails: it is averaged between -2 and 6."""
+    runs = [write_run(name, metrics=("av_sync",)) for name in ("Alpha", "Beta")]
+    for run, step in zip(runs, (9.0, -0.5), strict=True):
+        scores(run, "av_sync", dict.fromkeys(range(0, 20, 2), step))
+        (run / "details.parquet").unlink(missing_ok=True)
+    a, b = (load_result(run) for run in runs)
+    found = next(value.difference for value in diff(a, b).values)
+    told = next(row.difference for row in compare(a, b).rows if row.slice == "overall")
+    assert told is not None and told.value is not None and told.ci_low is not None and found.ci_high is not None
+    assert found.value == pytest.approx(-told.value, abs=1e-12)
+    assert found.ci_high == pytest.approx(-told.ci_low, abs=1e-9)
+    frames = [pd.read_parquet(run / "scores.parquet")["av_sync"].clip(-2, 6) for run in runs]
+    assert found.value == pytest.approx((frames[1] - frames[0]).mean(), abs=1e-12)
