@@ -275,14 +275,13 @@ def _read_jsonl(text: str, needed: str, found: Rows) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON document: names of an object stand once, numbers are finite.
+    """The value of a JSON document: names of an object stand once, numbers are finite and of a readable length.
 
     Raises:
         ValueError: it is none; the message says why.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite)
     try:
-        return decoder.decode(text.strip())
+        return _DECODER.decode(text.strip())
     except ValueError as error:
         raise ValueError(f"not readable as JSON: {error}") from error
     except RecursionError:
@@ -331,3 +330,16 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{digits[:40]} is too large a number")
     return value
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as error:
+        # Python refuses thousands of digits, whose reading takes the square of their number.
+        raise ValueError(f"{digits[:20]}... is too large a number ({len(digits.lstrip('-')):,} digits)") from error
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
+)

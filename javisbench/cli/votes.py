@@ -125,6 +125,7 @@ def page(
     "[default: a secret that is forgotten]",
 )
 @click.option("--keep-names", is_flag=True, help="Keep voters' names as they are. They are personal data.")
+@click.option("--overwrite", is_flag=True, help="Replace a file of votes that is none of FILES.")
 @options.json_option
 @options.verbosity
 def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> int:
@@ -138,6 +139,8 @@ def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verb
     from javisbench.results.votes.record import save_votes
 
     options.setup_logging(quiet, verbose)
+    if not given["overwrite"] and given["salt"] is None:
+        _check_replaced(out, files)
     read = ImportOptions(
         columns=options.parse_pairs("--column", given["columns"]),
         answers=options.parse_pairs("--answer", given["answers"]),
@@ -161,6 +164,22 @@ def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verb
     else:
         _print_imported(found, out, quiet, checked=bool(given["runs"]))
     return 0
+
+
+def _check_replaced(out: Path, files: Sequence[Path]) -> None:
+    """Refuse to lose votes: without the secret of their pseudonyms the same file cannot be made again.
+
+    Raises:
+        UsageError: `out` is there, and its votes are not read first.
+    """
+    from javisbench.errors import UsageError
+
+    if out.exists() and not any(file.exists() and out.samefile(file) for file in files):
+        raise UsageError(
+            f"{out} is there already, and its pseudonyms cannot be made again once their secret is forgotten. To add "
+            f"to its votes, name it among FILES; to replace it, give --overwrite, or --salt with its secret; else name "
+            f"another --out."
+        )
 
 
 def _salt(path: Path | None, keep_names: bool) -> bytes | None:
@@ -351,7 +370,7 @@ def agreement(
         else:
             output.document(render(table, kind))
     for why, count in heard.left_out.items():
-        output.line(f"left out {count:,} votes: {why}", err=True)
+        output.line(f"left out {count:,} vote{'s' * (count != 1)}: {why}", err=True)
     return 0
 
 

@@ -38,7 +38,7 @@ class Comparison:
         """``javisbench-v1, suite javisbench, 10,140 samples``."""
         weights = ", stand-in weights" if self.stand_in else ""
         part = f" ({self.part[0]:,} of {self.part[1]:,} prompts)" if self.part else ""
-        return f"{self.protocol}, suite {self.suite}, {self.samples:,} samples{part}{weights}"
+        return f"{self.protocol}, suite {self.suite}, {self.samples:,} sample{'s' * (self.samples != 1)}{part}{weights}"
 
 
 def comparison(result: StoredResult) -> Comparison:

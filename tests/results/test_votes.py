@@ -127,17 +127,22 @@ def test_rows_that_are_no_votes_are_counted_and_placed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("v.csv", "", "has the columns"),
-        ("v.csv", 'sample,model_a,model_b,winner\n"s1,X,Y,a\n', "cannot be read"),
+        ("v.csv", "", "v.csv is empty, or names no columns"),
+        ("v.csv", 'sample,model_a,model_b,winner\n"s1,X,Y,a\n', "v.csv, row 1 cannot be read: not readable as CSV"),
+        ("v.csv", "sample,sample,model_a,winner\n", "v.csv cannot be read: column sample: the column stands twice"),
         ("v.csv", "sample,model_a,model_b,winner\ns1,X,X,a\n", "not one vote.*1 a model against itself"),
         ("v.json", "{}", "no list of objects"),
-        ("v.json", "[1, 2]", "has the columns|cannot be read"),
-        ("v.json", "[" * 100_000, "cannot be read"),
+        ("v.json", "[]", "v.json is empty, or names no columns"),
+        ("v.json", "[1, 2]", "v.json, row 1 cannot be read: not a JSON object"),
+        ("v.jsonl", "[1]\n2\n", "v.jsonl, row 1 cannot be read: not a JSON object"),
+        ("v.json", "[" * 100_000, "v.json cannot be read: not readable as JSON: nested too deeply"),
+        ("v.json", "[" + "9" * 5000 + "]", "v.json cannot be read: .* is too large a number"),
     ],
 )
 def test_files_without_any_vote_are_refused(tmp_path, name, text, why):
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError, match=why) as refused:
         imported(tmp_path / name, text)
+    assert str(refused.value).split(" (first: ")[0].count(name) == 1, "the file is named once"
 
 
 def test_ratings_of_one_person_become_pairs(tmp_path):
@@ -168,6 +173,7 @@ def test_vbench_s_annotations_are_read(tmp_path):
         },
         {"prompt_en": "a dog", "human_anno": {"lavie": {"gen": 0.5, "pika": 1}, "gen": {"lavie": 1}}},
         {"prompt_en": "a cat", "human_anno": {"lavie": {"gen": 0.7}}},
+        {"prompt_en": "a cat", "human_anno": {"lavie": {"gen": 10**400}}},
         {"prompt_en": "a cat", "human_anno": [1]},
     ]
     found = imported(tmp_path / "color.json", json.dumps(entries))
@@ -177,7 +183,7 @@ def test_vbench_s_annotations_are_read(tmp_path):
     ]
     assert found.votes.left_out == {
         "annotations of one pair that contradict each other": 1,
-        "an annotation that is not 0, 0.5 or 1": 1,
+        "an annotation that is not 0, 0.5 or 1": 2,
         "no annotations in the entry": 1,
     }
 
@@ -460,7 +466,19 @@ def test_wrong_use_is_told(tmp_path, runs, capsys):
     assert run([*base, "--salt", str(tmp_path / "short")]) == 2
     assert "no secret of pseudonyms" in capsys.readouterr().err
     assert run(base) == 0
-    assert "was not checked" in capsys.readouterr().err
+    told_ = capsys.readouterr().err
+    assert "was not checked" in told_ and "1 vote of unknown voters on 1 prompt;" in told_ and "of 1 vote." in told_
+    made = Path(out).read_bytes()
+    assert run([*base, "--answer", "a=b"]) == 2
+    assert "name it among FILES" in capsys.readouterr().err and Path(out).read_bytes() == made
+    assert run([*base, "--answer", "a=b", "--overwrite"]) == 0
+    assert [vote.answer for vote in load_votes(Path(out)).votes] == ["b"]
+    assert run([*base, out]) == 0
+    assert [vote.answer for vote in load_votes(Path(out)).votes] == ["a", "b"]
+    assert run(base) == 2
+    Path(out).unlink()
+    assert run(base) == 0
+    capsys.readouterr()
     assert run(["votes", "show", out, str(runs[0])]) == 2
     assert "No vote is about these runs: 1 on X, which is not among the results" in capsys.readouterr().err
     assert run(["votes", "show", out, "--aspect", "visual_style"]) == 2

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from javisbench.errors import RunError, UsageError
+from javisbench.errors import UsageError
 from javisbench.registry import did_you_mean
-from javisbench.results.checked_json import parse_json
 from javisbench.results.votes.page_key import PageKey
 from javisbench.results.votes.record import (
     ANSWERS,
@@ -31,7 +30,7 @@ from javisbench.results.votes.record import (
     load_votes,
     pair_key,
 )
-from javisbench.suite_rows import MAX_SUITE_BYTES, Rows, read_loose_table, read_text
+from javisbench.suite_rows import MAX_SUITE_BYTES, Problem, Rows, parse_json, read_loose_table, read_text
 from javisbench.text import printable
 
 if TYPE_CHECKING:
@@ -332,8 +331,12 @@ class _Reader:
         bad = {problem.row for problem in table.problems}
         for problem in table.problems:
             if problem.row == 0 or "not readable as CSV" in problem.reason:
-                raise UsageError(f"{file} cannot be read: {problem}")
+                raise UsageError(_unreadable(file, problem))
             self.found.leave_out("not readable as a row of the table", f"{file.name}, row {problem.row}")
+        if not table.columns:
+            if table.problems:
+                raise UsageError(_unreadable(file, table.problems[0]))
+            raise UsageError(f"{file} is empty, or names no columns. docs/votes.md lists the columns that are read.")
         rows = [(n, row) for n, row in zip(table.numbers, table.rows, strict=False) if n not in bad]
         count = len(rows) + len(bad)
         if {"page", "pair", "answer"} <= set(table.columns):
@@ -512,9 +515,10 @@ class _Reader:
             for model in [model for model in rated if (key, model) in unclear]:
                 self.found.leave_out("ratings of one clip by one person that differ", rated.pop(model)[1])
             self._rated_pairs(key, rated)
+        made = len(self.found.votes) - votes
         self.found.notices.append(
-            f"{file.name}: {count:,} ratings became {len(self.found.votes) - votes:,} votes: those of one person on "
-            f"one prompt, two by two"
+            f"{file.name}: {count:,} rating{'s' * (count != 1)} became {made:,} vote{'s' * (made != 1)}: those of one "
+            f"person on one prompt, two by two"
         )
 
     def _rated_pairs(self, key: _Rated, rated: Mapping[str, tuple[float, str]]) -> None:
@@ -601,7 +605,7 @@ class _Reader:
 def _vbench_answer(forward: Any, backward: Any) -> Answer:
     words: dict[float, Answer] = {1.0: "a", 0.5: "tie", 0.0: "b"}
     told = [mark for mark in (forward, None if backward is None else _mirrored(backward)) if mark is not None]
-    if any(isinstance(mark, bool) or not isinstance(mark, int | float) or float(mark) not in words for mark in told):
+    if any(isinstance(mark, bool) or not isinstance(mark, int | float) or mark not in words for mark in told):
         raise _LeftOutError("an annotation that is not 0, 0.5 or 1")
     if len({float(mark) for mark in told}) != 1:
         raise _LeftOutError("annotations of one pair that contradict each other")
@@ -621,12 +625,18 @@ def _vbench_repeat(videos: Any, a: str, b: str) -> str:
 
 def _json_list(file: Path) -> list[Any]:
     try:
-        found = parse_json(read_text(file, MAX_SUITE_BYTES).encode(), str(file))
-    except (ValueError, RunError) as error:
+        found = parse_json(read_text(file, MAX_SUITE_BYTES))
+    except ValueError as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
     if not isinstance(found, list):
         raise UsageError(f"{file} is no list of objects; JSON with one vote an object is: [{{...}}, {{...}}].")
     return found
+
+
+def _unreadable(file: Path, problem: Problem) -> str:
+    place = f"{file}, row {problem.row}" if problem.row else str(file)
+    column = f"column {problem.column}: " if problem.column else ""
+    return printable(f"{place} cannot be read: {column}{problem.reason}")
 
 
 def _as_rows(file: Path, entries: Sequence[Any]) -> Rows:
@@ -636,7 +646,7 @@ def _as_rows(file: Path, entries: Sequence[Any]) -> Rows:
             rows.rows.append(entry)
             rows.numbers.append(number + 1)
         else:
-            rows.problem(number, "", "not an object")
+            rows.problem(number, "", "not a JSON object ({...})")
     rows.columns = list(dict.fromkeys(name for row in rows.rows for name in row))
     return rows
 

@@ -461,11 +461,13 @@ def _facts(votes: Sequence[Vote]) -> Iterable[str]:
     n, ties, bad = len(votes), sum(v.answer == "tie" for v in votes), sum(v.answer == "bad" for v in votes)
     voters, prompts = len({v.voter for v in votes if v.voter}), len({v.sample_id for v in votes})
     who = f"{voters:,} voter{'s' * (voters != 1)}" if voters else "unknown voters"
-    yield f"{n:,} votes of {who} on {prompts:,} prompts; {_percent(ties, n)} ties, {_percent(bad, n)} both bad."
+    what, where = f"{n:,} vote{'s' * (n != 1)}", f"{prompts:,} prompt{'s' * (prompts != 1)}"
+    yield f"{what} of {who} on {where}; {_percent(ties, n)} ties, {_percent(bad, n)} both bad."
     sided = n - ties - bad
     if sided:
         first = sum(vote.answer == "a" for vote in votes)
-        yield f"The clip that was named or shown first was preferred in {_percent(first, sided)} of {sided:,} votes."
+        of = f"{sided:,} vote{'s' * (sided != 1)}"
+        yield f"The clip that was named or shown first was preferred in {_percent(first, sided)} of {of}."
     yield agreement_line(voters_of(votes))
 
 
@@ -477,9 +479,10 @@ def agreement_line(found: Voters) -> str:
     sides = "" if side.value is None else f", the same clip in {100 * side.value:.0f} % where neither is a tie"
     value, low, high = found.alpha.value, found.alpha.ci_low, found.alpha.ci_high
     told = "not defined" if value is None else f"{value:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
+    pairs = f"{same.n:,} pair{'s' * (same.n != 1)}"
     warning = "" if value is None or value >= 0 else " Below 0, voters contradict each other more than chance would."
     return (
-        f"Two voters of one pair say the same in {100 * same.value:.0f} % of {same.n:,} pairs of votes{sides}; "
+        f"Two voters of one pair say the same in {100 * same.value:.0f} % of {pairs} of votes{sides}; "
         f"Krippendorff's alpha is {told}.{warning}"
     )
 
