@@ -20,11 +20,6 @@ def fitting(free_bytes: int, each_bytes: int, most: int) -> int:
     return max(1, min(most, int(free_bytes * _SHARE / each_bytes)))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory of the device or of the machine ran out."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-
-
 class Batches:
     """Sizes of calls: measured on the first clip, halved for good when memory runs out.
 

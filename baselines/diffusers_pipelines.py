@@ -33,7 +33,6 @@ from javisbench.baselines.diffusers_memory import (
     decode_in_tiles,
     decode_one_by_one,
     free_memory,
-    is_out_of_memory,
 )
 from javisbench.baselines.diffusers_options import HOW, PREFIXES, parse_options
 from javisbench.baselines.diffusers_output import clip_of
@@ -45,6 +44,7 @@ from javisbench.baselines.fingerprint import library_files
 from javisbench.baselines.prompt_store import PromptStore
 from javisbench.clip import ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, WeightsError
+from javisbench.system_faults import is_out_of_memory
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore

@@ -237,13 +237,11 @@ def generate(
         JavisbenchError: bad usage, missing weights, or too many failures. Single failures are listed in
             ``failures.jsonl`` instead.
     """
-    from javisbench.run.generate import GenerateSettings
-
     loaded = _loaded(suite, limit, allow_outside=allow_outside)
     with ExitStack() as stack:
         if out:
             out = stack.enter_context(worked_on(out, media=True))
-        job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
+        job = GenerationJob.prepare(model, params, loaded, settings, out, name)
         shown = stack.enter_context(held(job.run, progress))
         for notice in job.notices:
             shown.say(f"Suite {job.suite.name}: {notice}")
@@ -271,7 +269,6 @@ def evaluate(
     Arguments are those of `generate` and `score`; without `suite`, that is ``javisbench``. ``model="folder:PATH"``
     scores clips made elsewhere. Running it again goes on where it stopped.
     """
-    from javisbench.run.generate import GenerateSettings
     from javisbench.run.own_suite import DEFAULT_SUITE
 
     options = _options(options, scoring)
@@ -294,7 +291,7 @@ def evaluate(
     with ExitStack() as stack:
         if out:
             out = stack.enter_context(worked_on(out, media=True))
-        job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
+        job = GenerationJob.prepare(model, params, loaded, settings, out, name)
         result = Result(job.run, generate_and_score(job, options, progress).protocol)
     return _told(result, callbacks)
 
@@ -349,7 +346,11 @@ def reproduce(
 
 
 def perform(job: RecipeJob, progress: Progress | None = None) -> Reproduction:
-    """Do the job of a recipe, and check what was found."""
+    """Do the job of a recipe, and check what was found.
+
+    Raises:
+        JavisbenchError: as `evaluate` and `score`.
+    """
     from javisbench.results.reproduction import check, check_trial
 
     if job.command == "validate-metrics":
@@ -385,13 +386,13 @@ def look_ahead(
         JavisbenchError: bad usage, or a model and a suite that do not fit.
     """
     from javisbench.run.dry_run import look_ahead as of_job
-    from javisbench.run.generate import GenerateSettings
     from javisbench.run.own_suite import DEFAULT_SUITE
 
     if model.startswith("folder:"):
         raise UsageError("folder: names clips that are made already: nothing is to be generated.")
-    loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside)
-    job = GenerationJob.prepare(model, params, loaded, settings or GenerateSettings(), out, name)
+    slice_by = options.slice_by if options else ()
+    loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside, slice_by=slice_by)
+    job = GenerationJob.prepare(model, params, loaded, settings, out, name)
     return of_job(job, [Path(folder) for folder in weights_dirs], options)
 
 

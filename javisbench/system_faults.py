@@ -67,6 +67,12 @@ def errno_of(error: BaseException | None) -> int | None:
     return None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the device or of the machine ran out."""
+    # By name, so that torch is not imported for it.
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def fault_of(error: BaseException) -> Fault | None:
     """Whether an error is the system's fault, by itself; None where it is not, or cannot be told without `Places`."""
     code = errno_of(error)
@@ -74,8 +80,7 @@ def fault_of(error: BaseException) -> Fault | None:
         return Fault(os.strerror(code))
     cause: BaseException | None = error
     while cause is not None:
-        # By name, so that torch is not imported for it.
-        if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
+        if is_out_of_memory(cause):
             return Fault("out of memory", certain=False)
         if type(cause).__name__ == "AcceleratorError" or str(cause).startswith(_DEVICE_LOST):
             return Fault(str(cause).partition("\n")[0])

@@ -12,7 +12,6 @@ from javisbench.cli import options, output
 if TYPE_CHECKING:
     from javisbench.results.cell import Cell
     from javisbench.results.diff import Diff, Value
-    from javisbench.results.run_folder import StoredResult
 
 EPILOG = """\b
 Examples:
@@ -44,7 +43,7 @@ def command(
     compare.
     """
     from javisbench.errors import UsageError
-    from javisbench.publish.sources import results_at
+    from javisbench.publish.sources import chosen_result, results_at
     from javisbench.results.diff import diff
 
     options.setup_logging(quiet, verbose)
@@ -55,22 +54,12 @@ def command(
     first = protocols[0] if protocols else None
     second = protocols[-1] if protocols else None
     with results_at(run_a, "") as here, results_at(run_b or run_a, "") as there:
-        found = diff(_chosen(here, run_a, first), _chosen(there, run_b or run_a, second))
+        found = diff(chosen_result(here, run_a, first), chosen_result(there, run_b or run_a, second))
     if as_json:
         output.json_document(found.to_json())
     else:
         _print(found)
     return 0
-
-
-def _chosen(results: list[StoredResult], run: Path, protocol: str | None) -> StoredResult:
-    from javisbench.errors import UsageError
-
-    chosen = next((result for result in results if protocol in (None, result.protocol, result.protocol_label)), None)
-    if chosen is None:
-        has = ", ".join(result.protocol for result in results)
-        raise UsageError(f"{run} was not scored under {protocol}; it has {has}.")
-    return chosen
 
 
 def _print(found: Diff) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from javisbench.cli import options
-from javisbench.cli.generate import generate_settings, generating_options, show_dry_run
+from javisbench.cli.generate import generate_arguments, generating_options, show_dry_run
 from javisbench.cli.grouped import GroupedCommand
 from javisbench.cli.score import scoring_options, show_result
 
@@ -49,15 +49,6 @@ def command(**given: Any) -> int:
     if given["dry_run"]:
         return show_dry_run(given, scoring_options(given))
     result = evaluate(
-        given["model"],
-        suite=given["suite"],
-        params=options.parse_pairs("-M", given["params"]),
-        settings=generate_settings(given),
-        out=given["out"],
-        name=given["name"],
-        limit=given["limit"],
-        allow_outside=given["allow_outside"],
-        options=scoring_options(given),
-        progress=make_progress(given["quiet"]),
+        **generate_arguments(given), options=scoring_options(given), progress=make_progress(given["quiet"])
     )
     return show_result(result, as_json=given["as_json"], strict=given["strict"])

@@ -82,16 +82,7 @@ def command(**given: Any) -> int:
     if given["dry_run"]:
         return show_dry_run(given)
     run = generate(
-        given["model"],
-        suite=given["suite"],
-        params=options.parse_pairs("-M", given["params"]),
-        settings=generate_settings(given),
-        out=given["out"],
-        name=given["name"],
-        limit=given["limit"],
-        weights_dirs=given["weights_dirs"],
-        allow_outside=given["allow_outside"],
-        progress=make_progress(given["quiet"]),
+        **generate_arguments(given), weights_dirs=given["weights_dirs"], progress=make_progress(given["quiet"])
     )
     failed = [row for row in read_failures(run) if row.get("stage") == "generate"]
     output.line(str(run))
@@ -102,18 +93,7 @@ def show_dry_run(given: dict[str, Any], scoring: ScoringOptions | None = None) -
     """Tell what the command would take; of ``eval`` with what its scoring would lack."""
     from javisbench.api import look_ahead
 
-    found = look_ahead(
-        given["model"],
-        suite=given["suite"],
-        params=options.parse_pairs("-M", given["params"]),
-        settings=generate_settings(given),
-        out=given["out"],
-        name=given["name"],
-        limit=given["limit"],
-        weights_dirs=given["weights_dirs"],
-        allow_outside=given["allow_outside"],
-        options=scoring,
-    )
+    found = look_ahead(**generate_arguments(given), weights_dirs=given["weights_dirs"], options=scoring)
     if given.get("as_json"):
         output.json_document(found.as_json())
     else:
@@ -144,6 +124,20 @@ def _dry_run_lines(found: DryRun) -> Iterator[str]:
         yield f"  {metrics}: {reason}"
     yield from (f"judges: {line}" for line in found.judges)
     yield "Nothing was made or fetched."
+
+
+def generate_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """What `generate`, `evaluate` and `look_ahead` of the library take alike, from the options of a command."""
+    return {
+        "model": given["model"],
+        "suite": given["suite"],
+        "params": options.parse_pairs("-M", given["params"]),
+        "settings": generate_settings(given),
+        "out": given["out"],
+        "name": given["name"],
+        "limit": given["limit"],
+        "allow_outside": given["allow_outside"],
+    }
 
 
 def generate_settings(given: dict[str, Any]) -> GenerateSettings:

@@ -221,15 +221,11 @@ def check(
 
 
 def _chosen(results: list[StoredResult], run: Path, protocol: str | None, recipe: Recipe) -> StoredResult:
-    from javisbench.errors import UsageError
     from javisbench.protocol import parse_protocol, protocol_label
+    from javisbench.publish.sources import chosen_result
 
     if protocol is not None:
-        chosen = next((result for result in results if protocol in (result.protocol, result.protocol_label)), None)
-        if chosen is None:
-            has = ", ".join(result.protocol for result in results)
-            raise UsageError(f"{run} was not scored under {protocol}; it has {has}.")
-        return chosen
+        return chosen_result(results, run, protocol)
     wanted = parse_protocol(recipe.protocol)
     label = protocol_label(wanted.name, wanted.revision)
     return next((result for result in results if result.protocol_label == label), results[0])

@@ -196,7 +196,7 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
         return secrets.token_bytes(SALT_BYTES)
     if not path.exists():
         # Nobody else's at any moment, whatever the umask.
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(secrets.token_hex(SALT_BYTES).encode() + b"\n")
     salt = path.read_bytes().strip() if path.is_file() and path.stat().st_size < 2**16 else b""
     if len(salt) < SALT_BYTES:

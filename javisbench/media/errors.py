@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from javisbench.errors import MediaError
+from javisbench.places import PlaceError
 from javisbench.system_faults import Fault, Places, fault_of
 
 KINDS: dict[str, str] = {
@@ -71,3 +72,9 @@ def media_error(kind: str, message: str) -> MediaError:
     """
     KINDS[kind]
     return MediaError(message, kind=kind)
+
+
+def not_brought(error: PlaceError) -> MediaError:
+    """Why a file that lies elsewhere cannot be had, as a `MediaError`."""
+    kind = error.kind if error.kind in ("not_found", "too_large") else "unreachable"
+    return media_error(kind, error.message)

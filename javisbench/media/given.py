@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from javisbench.errors import MediaError
-from javisbench.media.errors import media_error
+from javisbench.media.errors import not_brought
 from javisbench.media.pool import ClipReader
 from javisbench.media.process import Worker
 from javisbench.media.source import ClipSource, DecodeLimits, open_regular
@@ -118,8 +118,7 @@ def here_of(path: Path) -> Iterator[Path]:
         with cache.held(path) as here:
             yield here
     except PlaceError as error:
-        kind = error.kind if error.kind in ("not_found", "too_large") else "unreachable"
-        raise media_error(kind, error.message) from error
+        raise not_brought(error) from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from javisbench.media.source import DecodeLimits, open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
@@ -57,8 +58,8 @@ def _bytes(path: Path, limits: DecodeLimits) -> io.BytesIO:
         return io.BytesIO(file.read(size))
 
 
-def _check(path: Path, image: object, limits: DecodeLimits) -> None:
-    width, height = image.size  # type: ignore[attr-defined]
+def _check(path: Path, image: ImageFile, limits: DecodeLimits) -> None:
+    width, height = image.size
     if getattr(image, "is_animated", False):
         raise media_error("unsupported_format", f"{path}: a picture that moves; give one that does not.")
     # Four bytes a pixel, and one more copy while it is turned.

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 
 from javisbench.errors import MediaError
-from javisbench.media.errors import media_error
+from javisbench.media.errors import media_error, not_brought
 from javisbench.places import Cache, PlaceError
 from javisbench.system_faults import fault_of
 from javisbench.tasks import Condition
@@ -132,8 +132,7 @@ class ClipSource:
                 video = stack.enter_context(self.cache.held(self.video))
                 audio = None if self.audio is None else stack.enter_context(self.cache.held(self.audio))
             except PlaceError as error:
-                kind = error.kind if error.kind in ("not_found", "too_large") else "unreachable"
-                raise media_error(kind, error.message) from error
+                raise not_brought(error) from error
             try:
                 yield ClipSource(self.sample_id, video, audio)
             except MediaError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,3 +138,16 @@ def unpack_verified(file: Path, work: Path) -> Path:
             f"{file.name} does not hold what it claims:", kind=problems[0].kind, details=list(map(str, problems))
         )
     return folder
+
+
+def chosen_result(results: Sequence[StoredResult], run: Path, protocol: str | None) -> StoredResult:
+    """The result under a protocol, by its name or its label with the revision; the first for None.
+
+    Raises:
+        UsageError: `run`, whose results these are, was not scored under it.
+    """
+    chosen = next((result for result in results if protocol in (None, result.protocol, result.protocol_label)), None)
+    if chosen is None:
+        has = ", ".join(result.protocol for result in results)
+        raise UsageError(f"{run} was not scored under {protocol}; it has {has}.")
+    return chosen

@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from javisbench.baselines.base import Failed as NotMade
 from javisbench.baselines.base import Request
@@ -24,11 +22,8 @@ from javisbench.baselines.fingerprint import Hashes
 from javisbench.run.clean import PROMPTS, STAGING
 from javisbench.run.device_messages import Answer, Batch, Failed, MakingSetup, Ready
 from javisbench.run.device_worker import DeviceWorker
-from javisbench.run.generate import Conform, MadeFiles
-from javisbench.run.making import Making
-
-if TYPE_CHECKING:
-    from javisbench.clip import ClipSpec
+from javisbench.run.generate import MadeFiles
+from javisbench.run.making import Making, torch_threads
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -39,40 +34,33 @@ class DeviceMaker:
 
     Attributes:
         devices: torch devices.
-        model: as given on the command line.
-        params: the model's parameters, as text.
+        how: model and settings.
+        run: the run's folder, where what is on its way lies.
         prepares: whether the model encodes prompts before its first clip: the first process does so alone, and the
             others find them.
     """
 
     devices: Sequence[str]
-    model: str
-    params: Mapping[str, str]
+    how: Making
+    run: Path
     prepares: bool
 
     def make(
-        self,
-        batches: Sequence[list[Request]],
-        *,
-        weights_dirs: Sequence[Path],
-        hashes: Hashes | None,
-        dtype: str,
-        conform: Conform,
-        setting: ClipSpec,
-        run: Path,
+        self, batches: Sequence[list[Request]], hashes: Hashes | None
     ) -> Generator[MadeFiles | NotMade, None, None]:
-        """One answer a request, in any order.
+        """One answer a request, in any order; the files of this machine need no comparing.
 
         Raises:
             JavisbenchError: the model cannot be loaded, or its processes die again and again.
         """
-        torch = sys.modules.get("torch")
         requests = [request for batch in batches for request in batch]
-        how = Making(
-            self.model, self.params, weights_dirs, None, "cpu", dtype, conform, setting,
-            threads=None if torch is None else int(torch.get_num_threads()),
-            requests=requests if self.prepares else (), prompts=run / PROMPTS, staging=run / STAGING,
-        )  # fmt: skip
+        how = replace(
+            self.how,
+            threads=torch_threads(),
+            requests=requests if self.prepares else (),
+            prompts=self.run / PROMPTS,
+            staging=self.run / STAGING,
+        )
         # The last batches are smaller where that keeps more devices at work.
         size = max(1, min(len(batches[0]), -(-len(requests) // len(self.devices))))
         tasks = [_Task(requests[start : start + size]) for start in range(0, len(requests), size)]

@@ -6,9 +6,10 @@ What nobody has measured stays unknown, and is said so: ``javisbench doctor`` me
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,9 +148,8 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
     store = WeightStore(weights_dirs)
     plan, notes = _planned(job)
     made = _sidecars(job)
-    index, count = job.settings.shard
-    clips = sum(sample.index % count == index for sample in job.suite) * job.settings.repeats
-    open_clips = max(0, clips - len(made))
+    clips = len(job.clips)
+    open_clips = clips - len(made)
     cards = cards_of(job.generator)
     scored = None if scoring is None else _scored(job, scoring)
     return DryRun(
@@ -175,16 +175,20 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
 def cards_of(generator: Generator) -> list[dict[str, Any]]:
     """The model cards of a generator, or of the stages of a cascade."""
     cards = read_cards("models")
-    stages = [stage.generator for stage in getattr(generator, "stages", ())] or [generator]
-    return [cards[stage.card_id] for stage in stages if stage.card_id in cards]
+    return [cards[part.card_id] for part in _parts(generator) if part.card_id in cards]
+
+
+def _parts(generator: Generator) -> list[Generator]:
+    """The stages of a cascade; of another generator itself."""
+    return [stage.generator for stage in getattr(generator, "stages", ())] or [generator]
 
 
 def downloads(generator: Generator, store: WeightStore) -> list[Download]:
     """The files of a generator, or of the stages of a cascade; files that no card lists are left out."""
     found: list[Download] = []
-    for stage in [stage.generator for stage in getattr(generator, "stages", ())] or [generator]:
-        for card in cards_of(stage):
-            found += [_download(file, stage, store) for file in card.get("files", ())]
+    for part in _parts(generator):
+        for card in cards_of(part):
+            found += [_download(file, part, store) for file in card.get("files", ())]
     return found
 
 
@@ -195,7 +199,7 @@ def _download(file: Mapping[str, Any], generator: Generator, store: WeightStore)
     here = _files_here(generator, store)
     if here:
         size = sum(path.stat().st_size for path in here)
-        place = str(_shared(here))
+        place = os.path.commonpath([path.absolute().parent for path in here])
         return Download(file["component"], source, size, gigabytes(size), file["licence"], place, None)
     fetch = f"hf download {source}" if source.count("/") == 1 and " " not in source else None
     return Download(
@@ -229,13 +233,6 @@ def _files_here(generator: Generator, store: WeightStore) -> list[Path]:
     if isinstance(generator, Checkout):  # the code of a checkout comes without its checkpoints
         return list(found.get("weights", ()))
     return [path for paths in found.values() for path in paths]
-
-
-def _shared(paths: Sequence[Path]) -> Path:
-    base = paths[0].parent
-    while not all(path.is_relative_to(base) for path in paths):
-        base = base.parent
-    return base
 
 
 def _planned(job: GenerationJob) -> tuple[Plan | None, list[str]]:
@@ -321,22 +318,18 @@ def _size(run: Path, facts: Mapping[str, Any]) -> int:
 
 def _sidecars(job: GenerationJob) -> list[dict[str, Any]]:
     """What the sidecars of this job's clips hold; those that cannot be read are left out."""
-    return list(_read_sidecars(job))
-
-
-def _read_sidecars(job: GenerationJob) -> Iterator[dict[str, Any]]:
     from javisbench.matching import clip_name
 
-    index, count = job.settings.shard
-    for sample in job.suite:
-        for repeat in range(job.settings.repeats if sample.index % count == index else 0):
-            path = job.run / "clips" / f"{clip_name(sample.id, repeat)}.json"
-            try:
-                facts = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError):
-                continue
-            if isinstance(facts, dict):
-                yield facts
+    found = []
+    for sample, repeat in job.clips:
+        path = job.run / "clips" / f"{clip_name(sample.id, repeat)}.json"
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(facts, dict):
+            found.append(facts)
+    return found
 
 
 def _scored(job: GenerationJob, scoring: ScoringOptions) -> ScorePlan:
@@ -360,8 +353,7 @@ def _judges(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions) -> lis
     """What judging every clip would cost; a run that has answers asks for less."""
     from javisbench.run.judging.forecast import forecast_clips
 
-    clips = [(sample, n) for sample in job.suite.shard(*job.settings.shard) for n in range(job.settings.repeats)]
-    return [forecast.line for forecast in forecast_clips(plan, clips, scoring.judge)]
+    return [forecast.line for forecast in forecast_clips(plan, job.clips, scoring.judge)]
 
 
 def _lacking(plan: ScorePlan) -> dict[str, str]:

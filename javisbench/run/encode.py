@@ -20,7 +20,7 @@ from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.features import FeatureStore, contents, feature_key, media_facts_key, stream_content
 from javisbench.run.progress import ENCODING, READING
-from javisbench.system_faults import Fault, Places, can_be_read, fault_of, tried_again
+from javisbench.system_faults import Fault, Places, can_be_read, fault_of, is_out_of_memory, tried_again
 
 if TYPE_CHECKING:
     import numpy as np
@@ -239,7 +239,7 @@ class EncodeSession:
         """
         if len(items) > 1:
             log.warning("%s failed on a batch of %d (%s); trying it in parts", encoder.card.name, len(items), error)
-            size = -(-len(items) // 2) if _ran_out_of_memory(error) else 1
+            size = -(-len(items) // 2) if is_out_of_memory(error) else 1
             parts = [items[start : start + size] for start in range(0, len(items), size)]
             return [made for part in parts for made in self._guarded(encoder, part, specs, make)]
 
@@ -736,12 +736,6 @@ def _checked(made: Sequence[Encoded], items: Sequence[Any], specs: Sequence[Feat
                 if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
                     raise TypeError(f"{spec.feature}/{name} is no array of numbers but {type(array).__name__}")
     return [{spec: encoded[spec] for spec in specs} for encoded in made]
-
-
-def _ran_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _defect(encoder: Encoder, error: Exception) -> FeatureError:

@@ -1,4 +1,4 @@
-"""Generating the clips of a suite: seeds, batches, retries, files, and going on where a run stopped."""
+"""Generating the clips of a suite: seeds, batches, files, failures, and going on where a run stopped."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Answers
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
-from javisbench.baselines.registry import defect_of, models_for, naming_package
+from javisbench.baselines.registry import models_for, naming_package
 from javisbench.durable import append_jsonl, read_json, write_bytes, write_json, write_jsonl
-from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
+from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError
 from javisbench.matching import clip_name
 from javisbench.results.run_folder import read_failures
 from javisbench.run.clean import PROMPTS, STAGING
 from javisbench.run.conform import conform_clip
 from javisbench.run.device import EngineName, device_kind
-from javisbench.run.given import GivenFiles, brought
+from javisbench.run.given import GivenFiles
 from javisbench.run.manifest import now_text, versions
+from javisbench.run.model_answers import answers, prepare
 from javisbench.run.progress import GENERATING
 from javisbench.run.store_clip import place_clip
-from javisbench.system_faults import fault_of
 from javisbench.tasks import TASKS
 from javisbench.weights.hashes import file_sha256
 
@@ -98,18 +98,8 @@ class MadeFiles:
 class RemoteMaker(Protocol):
     """Makes clips in other processes, here or on other machines, which have the model."""
 
-    def make(
-        self,
-        batches: Sequence[list[Request]],
-        *,
-        weights_dirs: Sequence[Path],
-        hashes: Hashes | None,
-        dtype: str,
-        conform: Conform,
-        setting: ClipSpec,
-        run: Path,
-    ) -> Answers[MadeFiles | Failed, None, None]:
-        """One answer a request, in any order; what is on its way may lie in the run's folder."""
+    def make(self, batches: Sequence[list[Request]], hashes: Hashes | None) -> Answers[MadeFiles | Failed, None, None]:
+        """One answer a request, in any order; `hashes` are of the model's files, None where it has none."""
 
 
 @dataclass
@@ -225,9 +215,8 @@ def generate_clips(
     shutil.rmtree(run / STAGING, ignore_errors=True)
     try:
         if remote is not None:
-            job.forget_failures(todo)
-            job.forget_clips(todo)
-            job.run_remotely(todo, remote, weights.dirs)
+            job.forget(todo)
+            job.run_remotely(todo, remote)
         else:
             job.run_here(todo, weights)
         job.sort_failures()
@@ -236,18 +225,6 @@ def generate_clips(
     finally:
         shutil.rmtree(run / STAGING, ignore_errors=True)
     return job.outcome
-
-
-def prepare(generator: Generator, todo: Sequence[Request]) -> None:
-    """Let the generator encode all prompts at once; what goes wrong is told of each clip, if it still does."""
-    try:
-        generator.prepare(todo)
-    except JavisbenchError:
-        raise
-    except Exception as error:
-        log.warning("%s cannot prepare all clips at once (%s)", generator.card_id, error)
-        log.debug("preparing failed", exc_info=error)
-        _free_memory()
 
 
 def _hashes(
@@ -392,19 +369,17 @@ class _Job:
                 return "changed"
         return "done"
 
-    def forget_failures(self, todo: Sequence[Request]) -> None:
-        """Drop failure lines of clips that are tried again."""
+    def forget(self, todo: Sequence[Request]) -> None:
+        """Drop failure lines and sidecars of clips that are made again.
+
+        A clip without a sidecar is unfinished, whatever files lie there. All of them first, so that nothing made with
+        other settings is scored when making it again fails.
+        """
         again = {(request.sample.id, request.repeat) for request in todo}
         rows = read_failures(self.folder)
         kept = [r for r in rows if r.get("stage") != "generate" or (r.get("sample_id"), r.get("repeat")) not in again]
         if len(kept) != len(rows):
             write_jsonl(self.folder / "failures.jsonl", kept)
-
-    def forget_clips(self, todo: Sequence[Request]) -> None:
-        """Drop the sidecars of clips that are made again: one without is unfinished, whatever files lie there.
-
-        All of them first, so that nothing made with other settings is scored when making it again fails.
-        """
         for request in todo:
             (self.clips / f"{clip_name(request.sample.id, request.repeat)}.json").unlink(missing_ok=True)
 
@@ -431,8 +406,7 @@ class _Job:
         if not self._without:
             return
         requests = [failed.request for failed in self._without]
-        self.forget_failures(requests)
-        self.forget_clips(requests)
+        self.forget(requests)
         with self.progress.stage(GENERATING, len(requests)) as stage:
             for failed in self._without:
                 self._fail(failed, stage, of_model=False)
@@ -445,8 +419,7 @@ class _Job:
         with naming_package(generator, "load"):
             generator.load(self.settings.device or "cpu", self.settings.dtype, weights)
         try:
-            self.forget_failures(todo)
-            self.forget_clips(todo)
+            self.forget(todo)
             prepare(generator, todo)
             self.run(todo)
         finally:
@@ -476,17 +449,9 @@ class _Job:
                 future.result()
             self._check_limits()
 
-    def run_remotely(self, todo: Sequence[Request], remote: RemoteMaker, weights_dirs: Sequence[Path]) -> None:
+    def run_remotely(self, todo: Sequence[Request], remote: RemoteMaker) -> None:
         size = min(self.generator.max_batch, self.settings.batch or self.generator.max_batch)
-        made = remote.make(
-            [list(todo[start : start + size]) for start in range(0, len(todo), size)],
-            weights_dirs=weights_dirs,
-            hashes=self.hashes,
-            dtype=self.settings.dtype,
-            conform=self.settings.conform,
-            setting=self.suite.setting_to_make,
-            run=self.folder,
-        )
+        made = remote.make([list(todo[start : start + size]) for start in range(0, len(todo), size)], self.hashes)
         # Closed, so that machines do not go on with what nobody waits for.
         with self.progress.stage(GENERATING, len(todo)) as stage, contextlib.closing(made):
             for answer in made:
@@ -605,76 +570,6 @@ class _Job:
         )
 
 
-def answers(generator: Generator, batch: list[Request]) -> Iterator[Generated | Failed]:
-    """Every request of the batch gets one answer; out of memory halves it, other failures are tried once more.
-
-    Raises:
-        MediaError: a given file that lies elsewhere cannot be had.
-    """
-    with brought(batch) as here:
-        asked = {id(here[id(request)]): request for request in batch}
-        for answer in _answers(generator, [here[id(request)] for request in batch]):
-            yield replace(answer, request=asked[id(answer.request)])
-
-
-def _answers(generator: Generator, batch: list[Request], attempt: int = 1) -> Iterator[Generated | Failed]:
-    open_requests = {id(request): request for request in batch}
-    again: list[Request] = []
-    try:
-        for answer in generator.generate(batch):
-            if id(answer.request) not in open_requests:
-                log.warning("%s answered twice, or what was not asked", generator.card_id)
-                continue
-            answer = _validated(answer)
-            del open_requests[id(answer.request)]
-            if isinstance(answer, Failed) and answer.retryable and attempt == 1:
-                again.append(answer.request)
-            else:
-                yield answer
-    except Exception as error:  # noqa: BLE001 - whatever a model does, it costs its clips and not the run
-        left = list(open_requests.values())
-        yield from _after_error(generator, left, error, attempt)
-    else:
-        for request in open_requests.values():
-            yield Failed(request, "generate", "no_answer", "The generator gave no answer for this clip.")
-    for request in again:
-        yield from _answers(generator, [request], attempt=2)
-
-
-def _after_error(
-    generator: Generator, left: list[Request], error: Exception, attempt: int
-) -> Iterator[Generated | Failed]:
-    if _is_out_of_memory(error) and len(left) > 1:
-        log.warning("out of memory with %d clips; trying half as many", len(left))
-        _free_memory()
-        half = len(left) // 2
-        yield from _answers(generator, left[:half], attempt)
-        yield from _answers(generator, left[half:], attempt)
-        return
-    if isinstance(error, RunError):
-        # Nothing more can be made: a budget is spent, a key is not taken, the system failed.
-        raise error
-    fault = fault_of(error)
-    if fault is not None and fault.certain:
-        raise SystemFaultError(
-            f"{generator.card_id} failed: {fault.reason}. No clip is listed for it, and what is made is kept. Run the "
-            f"same command again."
-        ) from error
-    kind = "out_of_memory" if _is_out_of_memory(error) else getattr(error, "kind", "exception")
-    log.debug("generation failed", exc_info=error)
-    if attempt == 1:
-        _free_memory()
-        for request in left:
-            yield from _answers(generator, [request], attempt=2)
-        return
-    if isinstance(error, JavisbenchError):
-        message = error.message
-    else:
-        message = defect_of(generator, "generate", error) or f"{type(error).__name__}: {error}"
-    for request in left:
-        yield Failed(request, "generate", kind, message)
-
-
 def making_facts(clip: Clip, made_s: float, encode_s: float, device: str) -> dict[str, Any]:
     """What a sidecar tells of a clip's making.
 
@@ -704,52 +599,3 @@ def _asked_json(spec: ClipSpec) -> dict[str, Any]:
 
 def _plan_json(plan: Plan) -> dict[str, Any]:
     return {**asdict(plan), "fps": str(plan.fps), "notes": list(plan.notes)}
-
-
-def _validated(answer: Generated | Failed) -> Generated | Failed:
-    """A generated clip that cannot be one becomes a failure."""
-    import numpy as np
-
-    if isinstance(answer, Failed):
-        return answer
-    facts = TASKS[answer.request.task]
-
-    def refuse(kind: str, message: str) -> Failed:
-        return Failed(answer.request, "generate", kind, message)
-
-    frames, audio = answer.clip.frames, answer.clip.audio
-    if not facts.makes_picture and audio is None:
-        return refuse("no_sound", f"The model made no sound, and the task is {facts.id} ({facts.title}).")
-    if not facts.makes_picture and frames.shape == (0, 0, 0, 3):
-        pass  # sound alone, as it should be
-    elif frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
-        return refuse("shape", f"Frames must be uint8 (T, H, W, 3) and not empty; got {frames.dtype} {frames.shape}.")
-    if audio is not None:
-        if audio.ndim != 2 or not np.issubdtype(audio.dtype, np.floating) or 0 in audio.shape:
-            return refuse("shape", f"Audio must be float (channels, samples); got {audio.dtype} {audio.shape}.")
-        if not np.isfinite(audio).all():
-            return refuse("non_finite", "The audio holds values that are not finite.")
-        if not answer.clip.sample_rate or answer.clip.sample_rate <= 0:
-            return refuse("shape", f"Audio needs a sample rate above 0; got {answer.clip.sample_rate}.")
-    if answer.clip.fps <= 0:
-        return refuse("shape", f"The frame rate must be above 0; got {answer.clip.fps}.")
-    try:
-        json.dumps(dict(answer.info), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return refuse("info", f"The facts that came with the clip are no JSON: {error}.")
-    return answer
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # By name, so that torch is not imported for generators that do without it.
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-
-
-def _free_memory() -> None:
-    import gc
-    import sys
-
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from javisbench.baselines.base import Generator, Plan
     from javisbench.baselines.fingerprint import Hashes
     from javisbench.run.generate import GenerateSettings, RemoteMaker
-    from javisbench.suite import Suite
+    from javisbench.suite import Sample, Suite
 
 
 @dataclass
@@ -45,20 +45,23 @@ class GenerationJob:
         model: str,
         params: Mapping[str, str] | None,
         suite: Suite,
-        settings: GenerateSettings,
+        settings: GenerateSettings | None,
         out: str | Path | None,
         name: str | None,
     ) -> GenerationJob:
         """Construct the generator and decide the folder; loads nothing.
+
+        Arguments are those of `javisbench.generate`.
 
         Raises:
             UsageError: an unknown model or parameter.
             GenerationError: model and suite do not fit.
         """
         from javisbench.baselines.registry import create_generator, resolved_spec
-        from javisbench.run.generate import check_suite
+        from javisbench.run.generate import GenerateSettings, check_suite
         from javisbench.run.given import check_given
 
+        settings = settings or GenerateSettings()
         generator = create_generator(model, params)
         check_suite(generator, suite, settings.repeats)
         check_given(suite)
@@ -78,6 +81,12 @@ class GenerationJob:
     def notices(self) -> tuple[str, ...]:
         """What a user should know of the suite."""
         return self.suite.notices((*self.generator.uses_columns, *self.generator.condition_columns))
+
+    @property
+    def clips(self) -> list[tuple[Sample, int]]:
+        """What the job comes to, of its shard: sample, and which of its clips."""
+        mine = self.suite.shard(*self.settings.shard)
+        return [(sample, repeat) for sample in mine for repeat in range(self.settings.repeats)]
 
     def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
         """Make what is missing; the caller holds the folder's lock."""
@@ -106,16 +115,17 @@ class GenerationJob:
         for note in (*check_given(self.suite), *plan.notes):
             progress.say(f"  {note}")
         self._check_suite()
+        weights = WeightStore(weights_dirs)
         outcome = generate_clips(
             self.run,
             self.suite,
             self.generator,
-            WeightStore(weights_dirs),
+            weights,
             settings,
             self.model["identity"],
             progress,
             accepted=self._record,
-            remote=self._remote(devices),
+            remote=self._remote(devices, weights.dirs),
         )
         progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
 
@@ -130,18 +140,25 @@ class GenerationJob:
         given = f", from the suite's {facts.condition}s" if facts.condition else ""
         return f"{picture}, {plan.audio_samples} samples at {plan.sample_rate} Hz{given}"
 
-    def _remote(self, devices: Sequence[str]) -> RemoteMaker | None:
-        if self.settings.engine == "local":
-            if len(devices) == 1:
-                return None
+    def _remote(self, devices: Sequence[str], weights_dirs: Sequence[Path]) -> RemoteMaker | None:
+        settings = self.settings
+        if len(devices) == 1:
+            return None
+        from javisbench.run.making import Making
+
+        how = Making(
+            self.model["spec"], self.params, weights_dirs, None, settings.device or "", settings.dtype,
+            settings.conform, self.suite.setting_to_make,
+        )  # fmt: skip
+        if devices:
             from javisbench.baselines.base import Generator
             from javisbench.run.device_making import DeviceMaker
 
             prepares = type(self.generator).prepare is not Generator.prepare
-            return DeviceMaker(devices, self.model["spec"], self.params, prepares)
+            return DeviceMaker(devices, how, self.run, prepares)
         from javisbench.run.cluster.making import RayMaker
 
-        return RayMaker(self.settings.engine_address, self.model["spec"], self.params, self.settings.device)
+        return RayMaker(settings.engine_address, how)
 
     def _check_suite(self) -> None:
         earlier = read_manifest(self.run).get("suite", {}).get("hash")

@@ -16,11 +16,18 @@ from javisbench.baselines.fingerprint import Hashes, content, deciding_files, di
 from javisbench.errors import JavisbenchError, RunError
 from javisbench.matching import clip_name
 from javisbench.run.conform import conform_clip
-from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, answers, making_facts, prepare
+from javisbench.run.generate import FILE_SUFFIXES, Conform, MadeFiles, making_facts
+from javisbench.run.model_answers import answers, prepare
 from javisbench.run.store_clip import place_clip
 
 if TYPE_CHECKING:
     from javisbench.clip import ClipSpec
+
+
+def torch_threads() -> int | None:
+    """How many threads torch has here, which others take over; None while nobody has imported it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Making:
         params: the model's parameters, as text.
         weights_dirs: folders with checkpoints.
         hashes: of the model's files on the machine that began the job; None where it has none, and on itself.
-        device: torch device.
+        device: torch device; empty until the machines of a cluster are known.
         dtype: as for `javisbench.run.generate.GenerateSettings`.
         conform: likewise.
         setting: what clips are brought to under ``exact``.
@@ -51,7 +58,7 @@ class Making:
     dtype: str
     conform: Conform
     setting: ClipSpec
-    threads: int | None
+    threads: int | None = None
     requests: Sequence[Request] = ()
     prompts: Path | None = None
     staging: Path | None = None

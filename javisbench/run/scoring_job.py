@@ -233,13 +233,11 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     # Usage errors of scoring, and what will be missing, must not wait until everything is generated.
     _refuse_early(options)
     plan = plan_scoring(job.suite, options)
-    mine = job.suite.shard(*job.settings.shard)
-    clips = len(mine) * job.settings.repeats
-    to_come = [(sample, repeat) for sample in mine for repeat in range(job.settings.repeats)]
-    check_judges(plan, job.run, options.judge, to_come)
+    mine, clips = job.suite.shard(*job.settings.shard), job.clips
+    check_judges(plan, job.run, options.judge, clips)
     with held(job.run, progress) as shown:
         _tell(plan, job.suite, job.notices, shown)
-        shown.expect([Step(GENERATING, clips), *scoring_steps(plan, clips)])
+        shown.expect([Step(GENERATING, len(clips)), *scoring_steps(plan, len(clips))])
         job.generate(options.weights_dirs, shown)
         matched = match_generated(job.run / "clips", mine, job.settings.repeats)
         return load_protocol(job.run, score_matched(job.run, mine, matched, options, shown, planned=True))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import javisbench
-from javisbench.api import look_ahead
+from javisbench.api import ScoringOptions, look_ahead
 from javisbench.baselines.registry import create_generator
 from javisbench.cli.eval import command as evaluate
 from javisbench.cli.generate import command as generate
@@ -131,3 +131,5 @@ def test_mistakes_are_mistakes_here_too() -> None:
         look_ahead("javisdit", suite="my.csv", params={"step": "3"})
     with pytest.raises(UsageError, match="made already"):
         look_ahead("folder:clips", suite="my.csv")
+    with pytest.raises(UsageError, match="nonsense"):
+        look_ahead("procedural", suite="my.csv", options=ScoringOptions(slice_by=("nonsense",)))

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 
 from javisbench.baselines.base import Failed, Request
 from javisbench.baselines.fingerprint import Hashes
 from javisbench.run.cluster.connect import Pool, connected
-from javisbench.run.generate import Conform, MadeFiles
-from javisbench.run.making import Maker, Making
-
-if TYPE_CHECKING:
-    from javisbench.clip import ClipSpec
+from javisbench.run.generate import MadeFiles
+from javisbench.run.making import Maker, Making, torch_threads
 
 
 @dataclass(frozen=True)
@@ -25,26 +19,14 @@ class RayMaker:
 
     Attributes:
         address: of the cluster; None for ``$RAY_ADDRESS``, else for one on this machine alone.
-        model: as given on the command line.
-        params: the model's parameters, as text.
-        device: torch device of the actors; None for cuda where the cluster has GPUs.
+        how: model and settings; an empty device is cuda where the cluster has GPUs.
     """
 
     address: str | None
-    model: str
-    params: Mapping[str, str]
-    device: str | None
+    how: Making
 
     def make(
-        self,
-        batches: Sequence[list[Request]],
-        *,
-        weights_dirs: Sequence[Path],
-        hashes: Hashes | None,
-        dtype: str,
-        conform: Conform,
-        setting: ClipSpec,
-        run: Path,
+        self, batches: Sequence[list[Request]], hashes: Hashes | None
     ) -> Generator[MadeFiles | Failed, None, None]:
         """Answers to all requests, in any order of the batches.
 
@@ -52,13 +34,9 @@ class RayMaker:
             JavisbenchError: the model cannot be loaded, or the cluster fails.
         """
         with connected(self.address) as cluster:
-            torch = sys.modules.get("torch")
-            threads = None if torch is None else int(torch.get_num_threads())
-            device = self.device or ("cuda" if cluster.gpus else "cpu")
+            device = self.how.device or ("cuda" if cluster.gpus else "cpu")
             requests = [request for batch in batches for request in batch]
-            how = Making(
-                self.model, self.params, weights_dirs, hashes, device, dtype, conform, setting, threads, requests
-            )
+            how = replace(self.how, hashes=hashes, device=device, threads=torch_threads(), requests=requests)
             with contextlib.closing(cluster.mapped(batches, [_pool(how)])) as made:
                 for some in made:
                     yield from some

@@ -139,13 +139,12 @@ class Asking:
                     under_way -= 1
                     again = self._take(task, outcome, len(tasks))
                     waiting += [] if again is None else [again]
-        except BaseException:
-            self._stop.set()
-            self._gather(under_way)
-            raise
         finally:
+            # After an error or a signal: threads that wait to ask give up, those that have asked keep what they get.
+            self._stop.set()
             for _ in threads:
                 self._todo.put(None)
+            self._gather(under_way)
         if self._rejected and not self._works:
             raise self._none_taken()
         for task, reason in self._rejected:
@@ -200,12 +199,11 @@ class Asking:
         )
 
     def _stopped(self, what: str, total: int, kind: str) -> SystemFaultError:
-        error = SystemFaultError(
+        return SystemFaultError(
             f"{what}. {self._answered} of {total} requests were answered, and every answer is kept. Run the same "
             f"command again{' with a larger --judge-budget' if kind == 'budget' else ''}: it goes on from there.",
             kind=kind,
         )
-        return error
 
     def _work(self) -> None:
         while (given := self._todo.get()) is not None:

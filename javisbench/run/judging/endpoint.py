@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from javisbench.errors import UsageError
+from javisbench.hub import is_this_machine
 from javisbench.private import redacted, shown_address
 from javisbench.run.judging.judge import AskAgainError, RejectedError, Reply
 from javisbench.run.judging.options import KEY_VARIABLE, URL_VARIABLE, JudgeOptions
@@ -33,7 +34,6 @@ _MAX_WORDS = 300
 _CONNECT_S = 10.0
 _BUSY = frozenset((408, 409, 425, 429))
 _NOT_LET_IN = frozenset((401, 403))
-_THIS_MACHINE = frozenset(("localhost", "127.0.0.1", "::1"))
 _HIDDEN_KEY = f"<{KEY_VARIABLE}>"
 
 
@@ -72,7 +72,7 @@ class Endpoint:
         self._key = os.environ.get(KEY_VARIABLE, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
             raise UsageError(f"${KEY_VARIABLE} holds something else than letters, digits and marks.")
-        if self._key and parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+        if self._key and parts.scheme == "http" and not is_this_machine(parts.hostname):
             log.warning("The key in $%s goes to %s unencrypted; https would hide it.", KEY_VARIABLE, parts.hostname)
         self._client: httpx.Client = httpx.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
@@ -171,15 +171,14 @@ class Endpoint:
 
     def _clean(self, text: str) -> str:
         """Without the key, should somebody have repeated it."""
-        return printable(redacted(self.without_key(text)))
+        return printable(redacted(self._without_key(text)))
 
-    def without_key(self, text: str) -> str:
-        """`text` without the key."""
+    def _without_key(self, text: str) -> str:
         return text.replace(self._key, _HIDDEN_KEY) if self._key else text
 
     def _reply(self, answered: bytes) -> Reply:
         """What an answer with status 200 says; of one that is no chat completion, its text."""
-        text = self.without_key(answered.decode("utf-8", "replace"))
+        text = self._without_key(answered.decode("utf-8", "replace"))
         try:
             found = json.loads(text)
             choice = found["choices"][0]

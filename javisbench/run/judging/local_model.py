@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from javisbench.errors import UsageError
 from javisbench.metrics.encoders.judge_view import SAMPLE_RATE
 from javisbench.run.judging.judge import RejectedError, Reply
+from javisbench.system_faults import is_out_of_memory
 from javisbench.text import printable
 
 if TYPE_CHECKING:
     from javisbench.metrics.judges.inquiry import Inquiry, Part
-
-_TOO_LARGE = ("OutOfMemoryError", "MemoryError")
 
 
 class LocalModel:
@@ -68,7 +67,7 @@ class LocalModel:
             try:
                 return self._answer(inquiry)
             except Exception as error:
-                if type(error).__name__ in _TOO_LARGE:
+                if is_out_of_memory(error):
                     raise RejectedError("the model has no memory for it") from error
                 raise
 
