@@ -142,7 +142,8 @@ def _print(found: Comparison, show_all: bool, explain: bool) -> None:
         console.print()
         _print_differences(found.differences)
     elif found.differences:
-        console.print(f"{len(found.differences)} differences in how they were made: --explain lists them.", style="dim")
+        told = "1 difference" if len(found.differences) == 1 else f"{len(found.differences)} differences"
+        console.print(f"{told} in how they were made: --explain lists them.", style="dim")
 
 
 def _print_tested(console: Console, found: Comparison) -> None:
@@ -158,7 +159,7 @@ def _print_tested(console: Console, found: Comparison) -> None:
     family = sum(row.p_headline is not None for row in rows)
     table = Table(box=None, title=Text("All samples", style="italic"), title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("")
-    table.add_column(f"p (Holm, {family} headline metrics)", justify="right")
+    table.add_column(f"p (Holm, {family} headline metric{'s' * (family != 1)})", justify="right")
     table.add_column("smallest difference found (80 % power)", justify="right")
     if found.detect is not None:
         table.add_column(f"prompts for a difference of {found.detect:g}", justify="right")

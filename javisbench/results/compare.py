@@ -220,7 +220,7 @@ def _beside(found: Difference, metric: str, weighted: Verdict) -> Difference:
     if gap.value is None or adjusted is None:
         return found
     title = column(metric).title
-    told = f"{title}, clips weighted by how much they can tell: difference {gap.value:+.2f}, p = {adjusted:.3f}"
+    told = f"{title}, clips weighted by how much they can tell: difference {gap.value:+.2f}, {_p(adjusted)}"
     return replace(found, note=told if found.note is None else f"{found.note}; {told}")
 
 
@@ -277,6 +277,10 @@ def refuse_unlike(a: StoredResult, b: StoredResult) -> None:
             f"{a.model} was scored under {a.protocol_label}, {b.model} under {b.protocol_label}: a difference would "
             f"not be the models' alone. Score both in one way: javisbench score RUN --protocol {b.protocol}."
         )
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _weights_differ(a: StoredResult, b: StoredResult) -> bool:
