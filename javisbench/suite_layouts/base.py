@@ -16,11 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from javisbench.suite_rows import MAX_ROWS, MAX_SUITE_BYTES, Problem, Rows, kind_of, no_text, parse_json, read_text
+from javisbench.suite_rows import (
+    MAX_ROWS,
+    MAX_SUITE_BYTES,
+    MAX_TEXT_LENGTH,
+    Problem,
+    Rows,
+    kind_of,
+    no_text,
+    parse_json,
+    read_text,
+)
 
 MAX_ITEM_BYTES = 2**20
 """Of a file that is one row."""
-MAX_FIELD_LENGTH = 131_072
 MAX_LISTED = 1000
 """Entries of a list within a row."""
 _ID_LENGTH = 96
@@ -192,8 +201,8 @@ class Item:
         if not isinstance(value, str):
             self.refuse(name, "missing" if value is None else f"text is needed, got {kind_of(value)}")
             return ""
-        if len(value) > MAX_FIELD_LENGTH:
-            self.refuse(name, f"has {len(value):,} characters; at most {MAX_FIELD_LENGTH:,} are read")
+        if len(value) > MAX_TEXT_LENGTH:
+            self.refuse(name, f"has {len(value):,} characters; at most {MAX_TEXT_LENGTH:,} are read")
             return ""
         if held := no_text(value):
             self.refuse(name, f"holds {held}")
