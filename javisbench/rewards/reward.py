@@ -61,6 +61,8 @@ class Rewarded:
     Attributes:
         values: float32 ``(B,)``; NaN for a clip that any of the metrics has no value for.
         scores: metric id to its own values (its unit, its direction), float32 ``(B,)``; NaN where it has none.
+            Gradients of several go through common tensors: take them of a sum, or keep the graph
+            (``retain_graph=True``).
         reasons: of each clip, metric id to why it has none; empty where all have.
     """
 
