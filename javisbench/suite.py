@@ -30,7 +30,7 @@ from javisbench.places.urls import shown as shown_url
 from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_layouts import SuiteLayout
-from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, kind_of, no_text, read_rows
+from javisbench.suite_rows import MAX_TEXT_LENGTH, SUITE_SUFFIXES, Problem, Rows, kind_of, no_text, read_rows
 from javisbench.suite_statement import Statement, statement_of
 from javisbench.tasks import TASKS, Condition, TaskFacts
 from javisbench.tasks import Task as Task
@@ -39,7 +39,6 @@ from javisbench.text import printable
 
 MAX_ID_LENGTH = 128
 MAX_NAME_LENGTH = 120
-MAX_TEXT_LENGTH = 131_072
 MISSING_WORDS = frozenset((
     "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "null", "none", "nat",
     "nan", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",

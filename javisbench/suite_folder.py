@@ -71,7 +71,7 @@ def read_folder(folder: Path, *, allow_outside: bool, condition: Condition | Non
         allow_outside: accept text files that are links out of the folder.
         condition: the column of what a suite gives: then the files are no clips but that, each a row of its own.
     """
-    found = Rows(folder.resolve().name, columns=["id", "text"], places=[], needs_text=False)
+    found = Rows(folder.resolve().name or str(folder.resolve()), columns=["id", "text"], places=[], needs_text=False)
     assert found.places is not None
     prompts = _prompts(folder)
     given: dict[str, str] = {}

@@ -25,6 +25,8 @@ MAX_SUITE_BYTES = 512 * 2**20
 MAX_ROWS = 1_000_000
 MAX_COLUMNS = 1000
 MAX_HEADER_LENGTH = 2**20
+MAX_TEXT_LENGTH = 131_072
+"""Characters of a prompt, and of a field of a published suite."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """What may separate the cells of a CSV file, the first winning where several fit."""
 

@@ -35,12 +35,7 @@ class AVIB(SampleMetric):
         ),
         formula="cos(audio, video), of the audio of ta_ib and the video of tv_ib",
         source="Girdhar et al., ImageBind, CVPR 2023; as a score: Liu et al., JavisDiT, arXiv:2503.23377, section 4",
-        differentiable=frozenset(
-            (
-                "picture",
-                "sound",
-            )
-        ),
+        differentiable=frozenset(("picture", "sound")),
     )
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

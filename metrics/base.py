@@ -56,7 +56,8 @@ class MetricCard:
         group: a name by which `--metrics` asks for it together with others (``speech``), or empty.
         tasks: for which tasks of suites it says something of the model: a metric of the picture alone says nothing
             where the suite gives the picture.
-        differentiable: in what its value has a gradient, for rewards: ``picture``, ``sound``, both or neither.
+        differentiable: in what its value has a gradient, for rewards: ``picture``, ``sound``, both or neither; what
+            says one writes `SampleMetric.traced`.
     """
 
     id: str
@@ -196,8 +197,11 @@ class SampleMetric(ABC):
 
         Returns:
             float64, shape ``()``.
+
+        Raises:
+            NotImplementedError: the card says that it has a gradient, and nobody wrote it.
         """
-        raise NotImplementedError(f"{self.card.id} has no gradient.")
+        raise NotImplementedError(f"{type(self).__name__} says `differentiable` in its card and has no `traced`")
 
     def for_mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values as they are averaged and compared: within `mean_range`. NaN stays NaN."""

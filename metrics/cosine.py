@@ -29,7 +29,15 @@ def cosines(rows: NDArray[np.generic], vector: NDArray[np.generic]) -> NDArray[n
 
 
 def traced_cosines(rows: Tensor, vector: Tensor) -> Tensor:
-    """`cosines` of tensors, in float64, through which a gradient flows; a cosine beyond 1 by rounding stays so."""
+    """`cosines` of tensors, through which a gradient flows; a cosine beyond 1 by rounding stays so.
+
+    Args:
+        rows: shape ``(n, d)`` or ``(d,)``.
+        vector: shape ``(d,)``.
+
+    Returns:
+        float64 in [-1, 1] but for rounding, shape ``(n,)`` or ``()``.
+    """
     a, b = rows.double(), vector.double()
     lengths = a.norm(dim=-1).clamp(min=EPSILON) * b.norm().clamp(min=EPSILON)
     similar: Tensor = (a @ b) / lengths

@@ -12,7 +12,7 @@ from javisbench.metrics.avh_score import AVHScore
 from javisbench.metrics.base import SampleMetric
 from javisbench.metrics.javis_score import JavisScoreMetric
 from javisbench.metrics.ta_ib import TAIB
-from javisbench.metrics.tensor_inputs import Given, as_clips, is_batch
+from javisbench.metrics.tensor_inputs import Given, as_clips, is_batch, prompts_for
 from javisbench.metrics.tensor_scorer import TensorScorer, present
 from javisbench.metrics.tv_ib import TVIB
 
@@ -87,20 +87,14 @@ class ImageBindScores:
         clips = [Given(clip) for clip in as_clips(frames, fps, audio, sample_rate)]
         prompts = {}
         if self._prompts:
-            prompts["text"] = _each("text", text, len(clips))
-            prompts["audio_text"] = (
-                prompts["text"] if audio_text is None else _each("audio_text", audio_text, len(clips))
-            )
+            if text is None:
+                raise UsageError(
+                    "TV-IB and TA-IB need text=PROMPT; without prompts, use ImageBindScores(prompts=False)."
+                )
+            prompts["text"] = prompts_for(len(clips), "text", text)
+            if audio_text is not None:
+                prompts["audio_text"] = prompts_for(len(clips), "audio_text", audio_text)
         scores = self._scorer.score(clips, prompts)
         ids = [metric.card.id for metric in self._scorer.metrics]
         batch = is_batch(frames)
         return {name: self._scorer.tensor([present(one.scores[name]) for one in scores], batch=batch) for name in ids}
-
-
-def _each(name: str, prompts: str | Sequence[str] | None, count: int) -> list[str]:
-    if prompts is None:
-        raise UsageError(f"TV-IB and TA-IB need {name}=PROMPT; without prompts, use ImageBindScores(prompts=False).")
-    given = [prompts] if isinstance(prompts, str) else list(prompts)
-    if len(given) != count or not all(isinstance(prompt, str) for prompt in given):
-        raise UsageError(f"{name} is one prompt for each of {count} clips; got {len(given)}: {str(given)[:80]}.")
-    return given

@@ -107,6 +107,23 @@ def as_clips(frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[Clip]:
     ]
 
 
+def prompts_for(count: int, name: str, prompts: str | Sequence[str]) -> list[str]:
+    """A prompt for each of `count` clips.
+
+    Args:
+        count: how many clips there are.
+        name: of the argument, for the message.
+        prompts: one for a single clip, or one each.
+
+    Raises:
+        UsageError: they are more or fewer, or no texts.
+    """
+    found = [prompts] if isinstance(prompts, str) else list(prompts)
+    if len(found) != count or not all(isinstance(prompt, str) for prompt in found):
+        raise UsageError(f"{name} is one prompt for each of {count} clips; got {len(found)}: {str(found)[:80]}.")
+    return found
+
+
 def as_pictures(frames: Any, fps: Any) -> list[Clip]:
     """Silent clips of a batch of videos; arguments and errors as for `as_clips`, without sound.
 

@@ -122,8 +122,9 @@ class TensorScorer:
         self, clip: Given, features: Mapping[FeatureSpec, Features | JavisbenchError], context: SampleContext
     ) -> Scored:
         scores = {metric.card.id: self._one(metric, features, context) for metric in self.metrics}
+        made: dict[FeatureSpec, Mapping[str, Tensor]] = {}
         traced = {
-            metric.card.id: self._traced(metric, clip, features, context)
+            metric.card.id: self._traced(metric, clip, features, context, made)
             for metric in self.metrics
             if isinstance(scores[metric.card.id], SampleScore) and metric.card.differentiable & clip.traced
         }
@@ -152,20 +153,25 @@ class TensorScorer:
         clip: Given,
         features: Mapping[FeatureSpec, Features | JavisbenchError],
         context: SampleContext,
+        made: dict[FeatureSpec, Mapping[str, Tensor]],
     ) -> Tensor:
-        roles: dict[str, Mapping[str, Tensor]] = {}
-        for role, spec in self._needs[metric.card.id].items():
-            made = None
-            if spec.subject == "clip":
-                made = self._encoders[spec.encoder].traced(clip.clip, spec, clip.pixels, clip.sound)
-            roles[role] = self._constant(features[spec]) if made is None else made
-        return metric.traced(roles, context).float()
+        """The metric's score with its gradient; `made` keeps features for the clip's other metrics."""
+        roles = self._needs[metric.card.id]
+        for spec in roles.values():
+            if spec not in made:
+                made[spec] = self._tensors(clip, spec, features[spec])
+        return metric.traced({role: made[spec] for role, spec in roles.items()}, context).float()
 
-    def _constant(self, features: Features | JavisbenchError) -> dict[str, Tensor]:
+    def _tensors(self, clip: Given, spec: FeatureSpec, known: Features | JavisbenchError) -> Mapping[str, Tensor]:
+        """A feature with its gradient where it has one, else what is known of it."""
         import torch
 
-        assert not isinstance(features, JavisbenchError), "a clip with a score has its features"
-        return {name: torch.as_tensor(array, device=self.device) for name, array in features.items()}
+        if spec.subject == "clip":
+            traced = self._encoders[spec.encoder].traced(clip.clip, spec, clip.pixels, clip.sound)
+            if traced is not None:
+                return traced
+        assert not isinstance(known, JavisbenchError), "a clip with a score has its features"
+        return {name: torch.as_tensor(array, device=self.device) for name, array in known.items()}
 
     def tensor(self, scores: Sequence[SampleScore], *, batch: bool) -> Tensor:
         """float32 on the networks' device: shape ``(B,)``, or ``()`` for one clip."""

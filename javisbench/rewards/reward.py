@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import JavisbenchError, UsageError
 from javisbench.metrics.base import SampleMetric, SampleScore
+from javisbench.metrics.judges.metric import JudgeMetric
 from javisbench.metrics.registry import METRICS
 from javisbench.rewards.scale import Scale
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from javisbench.suite import Sample
 
 PROTOCOL = "javisbench-v1"
+_OF_FILES = ("health_timing", "health_damaged")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Rewarded:
     Attributes:
         values: float32 ``(B,)``; NaN for a clip that any of the metrics has no value for.
         scores: metric id to its own values (its unit, its direction), float32 ``(B,)``; NaN where it has none.
+            Gradients of several go through common tensors: take them of a sum, or keep the graph
+            (``retain_graph=True``).
         reasons: of each clip, metric id to why it has none; empty where all have.
     """
 
@@ -170,11 +174,11 @@ class Reward:
         """Like calling the object, with each metric's own values, and the reasons where there are none."""
         import torch
 
-        from javisbench.metrics.tensor_inputs import given
+        from javisbench.metrics.tensor_inputs import given, prompts_for
 
         clips = given(frames, fps, audio, sample_rate)
         texts = {"text": prompts, "audio_text": audio_prompts, "video_text": video_prompts}
-        each = {name: _each(name, text, len(clips)) for name, text in texts.items() if text is not None}
+        each = {name: prompts_for(len(clips), name, text) for name, text in texts.items() if text is not None}
         scored = self._scorer.score(clips, each, _rows(each, columns or {}, len(clips)), self._setting)
         device = _device_of(frames)
         values = [self._value(one) for one in scored]
@@ -204,13 +208,6 @@ def _score(one: Scored, name: str) -> Tensor:
 def _device_of(frames: Any) -> Any:
     first = frames[0] if isinstance(frames, list | tuple) and frames else frames
     return getattr(first, "device", "cpu") if hasattr(first, "requires_grad") else "cpu"
-
-
-def _each(name: str, prompts: str | Sequence[str], count: int) -> list[str]:
-    found = [prompts] if isinstance(prompts, str) else list(prompts)
-    if len(found) != count or not all(isinstance(prompt, str) for prompt in found):
-        raise UsageError(f"{name} is one prompt for each of {count} clips; got {len(found)}: {str(found)[:80]}.")
-    return found
 
 
 def _rows(
@@ -346,12 +343,9 @@ def refusal(metric: str) -> str | None:
         return "neither direction of it is better"
     if metric in _OF_FILES:
         return "it tells what is wrong with a file, and tensors are none"
-    if metric.startswith("judge:"):
+    if issubclass(cls, JudgeMetric):
         return "a judge answers over a network, at a price a clip; score a run with it instead"
     return None
-
-
-_OF_FILES = ("health_timing", "health_damaged")
 
 
 def reward_ids() -> Iterator[str]:

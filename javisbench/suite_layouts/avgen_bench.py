@@ -51,8 +51,9 @@ def _add(reading: Reading, item: Item, class_: str, content: str, id_: str) -> N
         "class": class_,
         "style": item.text("style"),
     }
-    names = dict.fromkeys((clip_name(content), clip_name(content).rstrip()))
-    reading.add(item, cells, [*(f"{class_}/{name}" for name in names), *names])
+    name = clip_name(content)
+    names = (name, name.rstrip())
+    reading.add(item, cells, [*(f"{class_}/{one}" for one in names), *names])
 
 
 def clip_name(content: str) -> str:

@@ -16,11 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from javisbench.suite_rows import MAX_ROWS, MAX_SUITE_BYTES, Problem, Rows, kind_of, no_text, parse_json, read_text
+from javisbench.suite_rows import (
+    MAX_ROWS,
+    MAX_SUITE_BYTES,
+    MAX_TEXT_LENGTH,
+    Problem,
+    Rows,
+    kind_of,
+    no_text,
+    parse_json,
+    read_text,
+)
 
 MAX_ITEM_BYTES = 2**20
 """Of a file that is one row."""
-MAX_FIELD_LENGTH = 131_072
 MAX_LISTED = 1000
 """Entries of a list within a row."""
 _ID_LENGTH = 96
@@ -66,10 +75,10 @@ class Reading:
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rows = Rows(self.folder.resolve().name, places=[])
+        self.rows = Rows(self.folder.resolve().name or str(self.folder.resolve()), places=[])
 
     def refuse(self, file: str, reason: str) -> None:
-        """Note what is wrong with a file, or with the folder for an empty name."""
+        """Note what is wrong with a file of the suite, or with its folder where `file` is empty."""
         self.rows.problems.append(Problem(file or self.rows.file, 0, "", reason))
 
     def first_of(self, *names: str) -> str | None:
@@ -91,6 +100,17 @@ class Reading:
             self.refuse(inside, f"more than {MAX_ROWS:,} files")
             return []
         return [f"{inside}/{name}" for name in names]
+
+    def folders_in(self, inside: str) -> list[str]:
+        """Folders in a folder of the suite, by name, as paths from the suite's folder.
+
+        None where it cannot be listed, which `listed` notes.
+        """
+        try:
+            found = sorted(path.name for path in (self.folder / inside).iterdir() if path.is_dir())
+        except OSError:
+            return []
+        return [f"{inside}/{name}" for name in found if not name.startswith(".")]
 
     def text_of(self, file: str, most_bytes: int = MAX_SUITE_BYTES) -> str | None:
         """The text of a file of the suite; None, with a problem noted, where it cannot be had."""
@@ -181,8 +201,8 @@ class Item:
         if not isinstance(value, str):
             self.refuse(name, "missing" if value is None else f"text is needed, got {kind_of(value)}")
             return ""
-        if len(value) > MAX_FIELD_LENGTH:
-            self.refuse(name, f"has {len(value):,} characters; at most {MAX_FIELD_LENGTH:,} are read")
+        if len(value) > MAX_TEXT_LENGTH:
+            self.refuse(name, f"has {len(value):,} characters; at most {MAX_TEXT_LENGTH:,} are read")
             return ""
         if held := no_text(value):
             self.refuse(name, f"holds {held}")

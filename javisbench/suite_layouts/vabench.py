@@ -130,11 +130,8 @@ def _unescaped(cell: str) -> str:
 
 def _lists(reading: Reading, inside: str) -> list[str]:
     """The lists of a part, in its folder or folders of that."""
-    found = reading.listed(inside, ".json")
-    for path in sorted((reading.folder / inside).iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            found += reading.listed(f"{inside}/{path.name}", ".json")
-    return found
+    folders = [inside, *reading.folders_in(inside)]
+    return [file for folder in folders for file in reading.listed(folder, ".json")]
 
 
 def _pictures_in(folder: Path) -> dict[str, list[str]]:

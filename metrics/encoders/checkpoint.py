@@ -209,9 +209,8 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or what kind of error it is."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """The first line of an error's text, at most 300 characters, or what kind of error it is."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _shape(tensor: Tensor) -> str:

@@ -59,7 +59,10 @@ class JudgeViewIntake(HostIntake):
         }
 
     def _sound(self, longest_s: float) -> NDArray[np.int16]:
-        """The channels' mean at 16 kHz as 16-bit samples; none for a clip without sound, or where none is asked for."""
+        """The channels' mean at 16 kHz as 16-bit samples; none for a clip without sound, or where none is asked for.
+
+        Not `preprocessing.mono`: to a judge, a clip without sound is one that it hears nothing of, and no failure.
+        """
         sound = self.sound() if longest_s > 0 else None
         if sound is None:
             return np.zeros(0, np.int16)

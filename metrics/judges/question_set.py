@@ -11,13 +11,14 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from javisbench.errors import MetricError, UsageError
-from javisbench.metrics.judges.settings import JudgeSettings, settings_type
+from javisbench.metrics.judges.settings import LIMITS, JudgeSettings, settings_type
 from javisbench.settings import WORD
+from javisbench.suite_rows import read_text
 from javisbench.taxonomy import ASPECTS
 from javisbench.text import printable
 
@@ -175,15 +176,13 @@ def checklist(per_sample: PerSample, sample: Sample | None) -> tuple[Question, .
     for number, item in enumerate(found, 1):
         fields = _Fields({"question": item} if isinstance(item, str) else item, f"question {number}", problems)
         questions.append(
-            Question(
-                **{
-                    **vars(per_sample.like),
-                    "id": f"own_{number}",
-                    "text": fields.text("question"),
-                    "group": fields.word("group", per_sample.like.group),
-                    "hears": fields.flag("hears", per_sample.like.hears),
-                    "low_is_good": fields.flag("low_is_good", per_sample.like.low_is_good),
-                }
+            replace(
+                per_sample.like,
+                id=f"own_{number}",
+                text=fields.text("question"),
+                group=fields.word("group", per_sample.like.group),
+                hears=fields.flag("hears", per_sample.like.hears),
+                low_is_good=fields.flag("low_is_good", per_sample.like.low_is_good),
             )
         )
         fields.end()
@@ -199,12 +198,8 @@ def read_file(path: Path) -> QuestionSet:
         UsageError: the file cannot be read, or is none; all that is wrong is listed by field.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise UsageError(f"{path} has over {MAX_FILE_BYTES:,} bytes: it is no question set.")
-        card = tomllib.loads(data.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        card = tomllib.loads(read_text(path, MAX_FILE_BYTES))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a question set: {error}. See docs/judges.md.") from error
     return parse(card, str(path))
 
@@ -292,7 +287,7 @@ def _question(fields: _Fields, *, named: bool = True) -> Question:
         scale=scale,
         yes_no=kind == "yes_no",
         low_is_good=fields.choice("good", ("high", "low")) == "low",
-        weight=fields.number("weight", 1.0, least=0.0, most=1000.0),
+        weight=fields.number("weight", 1.0, (0.0, 1000.0)),
         group=fields.word("group", ""),
         hears=fields.flag("hears", False),
         when=fields.categories("when") if named else (),
@@ -324,11 +319,11 @@ def _settings(model: _Fields, sampling: _Fields, shows: _Fields) -> dict[str, An
         "model": word or "none",
         "revision": revision,
         "structure": model.choice("structure", ("json_schema", "json_object", "text")),
-        "temperature": sampling.number("temperature", base.temperature, least=-1.0, most=5.0),
+        "temperature": sampling.number("temperature", base.temperature, LIMITS["temperature"]),
         **{key: sampling.count(key, getattr(base, key)) for key in ("max_tokens", "seed", "repeats", "tries")},
         **{key: shows.count(key, getattr(base, key)) for key in ("frames", "frame_px")},
         "sound": shows.flag("sound", base.sound),
-        "sound_s": shows.number("sound_s", base.sound_s, least=1.0, most=600.0),
+        "sound_s": shows.number("sound_s", base.sound_s, LIMITS["sound_s"]),
     }
     sampling.end()
     return values
@@ -339,7 +334,7 @@ def _price(fields: _Fields, problems: list[str]) -> Price | None:
     if table is None:
         return None
     inner = _Fields(table, "price", problems)
-    price = Price(*(inner.number(name, None, least=0.0, most=1e6) for name in ("input", "output")))
+    price = Price(*(inner.number(name, None, (0.0, 1e6)) for name in ("input", "output")))
     inner.end()
     return price
 
@@ -401,8 +396,9 @@ class _Fields:
         """True or false."""
         return bool(self._get(name, default, (bool,), "true or false"))
 
-    def number(self, name: str, default: float | None, *, least: float, most: float) -> float:
-        """A finite number."""
+    def number(self, name: str, default: float | None, limits: tuple[float, float]) -> float:
+        """A number within limits, both included."""
+        least, most = limits
         value = self._get(name, default, (int, float), "a number")
         if value is not None and not least <= value <= most:
             self.wrong(name, f"{value:g} is not from {least:g} to {most:g}")

@@ -23,6 +23,8 @@ from javisbench.media import read_clip
 from javisbench.metrics.av_sync import AVSyncMetric
 from javisbench.metrics.base import SampleContext, SampleMetric
 from javisbench.metrics.contract.samples import SAMPLE_RATE, ordinary_clips
+from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.metrics.encoders.imagebind import ImageBindEncoder
 from javisbench.metrics.encoders.motion_acceleration import MotionAccelerationEncoder
 from javisbench.metrics.encoders.sound_level import SoundLevelEncoder
 from javisbench.metrics.registry import METRICS
@@ -272,6 +274,22 @@ def test_metrics_without_a_gradient_are_constants(scored: Scored) -> None:
         {"av_align": 1.0, "av_ib": 1.0}, variants={"imagebind": "tiny"}, weights={"imagebind": scored.weights}
     )
     assert mixed(frames, scored.fps, scored.audio[0], scored.sample_rate).requires_grad
+
+
+def test_what_metrics_share_is_traced_once(scored: Scored, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    traced = ImageBindEncoder.traced
+
+    def noted(self: ImageBindEncoder, clip: Any, spec: FeatureSpec, pixels: Any, sound: Any) -> Any:
+        made.append(spec.feature)
+        return traced(self, clip, spec, pixels, sound)
+
+    monkeypatch.setattr(ImageBindEncoder, "traced", noted)
+    mixed = combine({"av_ib": 1.0, "ta_ib": 1.0}, variants={"imagebind": "tiny"}, weights={"imagebind": scored.weights})
+    audio = scored.audio[0].clone().requires_grad_()
+    mixed(scored.frames[0], scored.fps, audio, scored.sample_rate, PROMPTS[0]).backward()
+    assert sorted(made) == ["audio", "video_clips"]
+    assert audio.grad is not None and audio.grad.abs().max() > 0
 
 
 # What the documentation says.

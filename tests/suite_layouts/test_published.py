@@ -339,6 +339,20 @@ def test_a_folder_of_something_else_is_refused_with_what_to_give(tmp_path: Path,
         load_suite(f"{name}:{tmp_path / 'nowhere'}")
 
 
+def test_a_file_where_a_folder_should_be_is_told_once(published_suites: Any, tmp_path: Path) -> None:
+    published_suites.BUILDERS["vabench"](tmp_path, False)
+    shutil.rmtree(tmp_path / "json_files/json_text")
+    (tmp_path / "json_files/json_text").touch()
+    assert [str(problem) for problem in read_suite(f"vabench:{tmp_path}")[1]] == [
+        "json_files/json_text: file: cannot be listed (Not a directory)"
+    ]
+
+
+def test_the_root_of_all_folders_has_a_name_in_messages() -> None:
+    _, problems = read_suite("vggsound:/")
+    assert [problem.file for problem in problems] == ["/"]
+
+
 @pytest.mark.parametrize("name", sorted(SUITES.own))
 def test_without_data_the_error_says_how_they_are_fetched(
     name: str, monkeypatch: pytest.MonkeyPatch, small: Callable[[str], Path], tmp_path: Path
