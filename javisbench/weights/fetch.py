@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from javisbench.durable import locked, read_json, write_json
+from javisbench.durable import locked, read_json, sweep_temporaries, write_json
 from javisbench.errors import RunError, UsageError, WeightsError
 from javisbench.weights.download import Remote, Report, download, not_fetched
 from javisbench.weights.hashes import file_sha256
@@ -74,6 +74,7 @@ def fetch(
         )
     folder = store.cache / entry.id
     with _turn(folder):
+        sweep_temporaries(folder)
         record = _read_record(folder)
         hashes = dict(record.get("sha256", {}))
         if _is_folder(entry):

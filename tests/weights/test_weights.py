@@ -99,6 +99,14 @@ def test_fetching_checks_the_hash_and_records_it(store: WeightStore, server: str
     assert len(Handler.ranges) == 1, "a whole file is not fetched again, its licence not asked again"
 
 
+def test_what_a_killed_fetch_was_writing_is_removed_by_the_next(store: WeightStore, server: str) -> None:
+    folder = store.cache / "w"
+    folder.mkdir(parents=True)
+    (folder / ".tmp-0bbfd16a-14486-4052def7-fetched.json").write_text("{")
+    fetch(store, entry(store, server, hashlib.sha256(CONTENT).hexdigest()), accept_licence=True)
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".tmp-")]
+
+
 def test_a_broken_download_goes_on_where_it_stopped(store: WeightStore, server: str) -> None:
     Handler.cut = 1
     weights = entry(store, server, hashlib.sha256(CONTENT).hexdigest())
