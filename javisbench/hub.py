@@ -1,15 +1,18 @@
-"""What can go wrong with the Hugging Face hub, and whether it can be reached at all."""
+"""What can go wrong with the Hugging Face hub, and what is asked of any server: is it there, how long is one to wait."""
 
 from __future__ import annotations
 
+import email.utils
 import ipaddress
 import socket
 import threading
+import time
 import urllib.parse
 import urllib.request
 
 _PATIENCE_S = 2.0
 _PORTS = {"http": 80, "https": 443}
+_LONGEST_WAIT_S = 86_400.0
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
@@ -32,6 +35,25 @@ def is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def retry_after_s(told: str | None) -> float | None:
+    """Seconds that a header ``Retry-After`` asks to wait, from 0 to a day; None where it asks nothing that can be read.
+
+    Args:
+        told: a number of seconds, or a date.
+    """
+    text = (told or "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), _LONGEST_WAIT_S) if seconds == seconds else None
 
 
 def hub_token(url: str) -> str | None:

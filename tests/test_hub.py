@@ -6,12 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
 from javisbench.cli import run
-from javisbench.hub import reachable
+from javisbench.hub import reachable, retry_after_s
 
 
 @pytest.fixture
@@ -105,3 +106,13 @@ def test_what_an_earlier_run_made_stays(tmp_path: Path, monkeypatch: pytest.Monk
     command = ["generate", "--model", "command:/nowhere/at/all", "--suite", "demo", "--out", str(folder)]
     assert run(command) == 2
     assert (folder / "mine.txt").exists()
+
+
+def test_retry_after_is_a_number_of_seconds_or_a_date_and_a_day_at_most() -> None:
+    assert retry_after_s("1.5") == 1.5 and retry_after_s(" 2 ") == 2
+    assert retry_after_s("-3") == 0 and retry_after_s("1e30") == retry_after_s("9" * 400) == 86_400
+    assert retry_after_s(formatdate(time.time() - 60, usegmt=True)) == 0
+    # A date has whole seconds, and the test takes some time itself.
+    in_an_hour = retry_after_s(formatdate(time.time() + 3600, usegmt=True))
+    assert in_an_hour is not None and 3000 < in_an_hour <= 3600
+    assert [retry_after_s(text) for text in ("soon", "nan", "", "²", None)] == [None] * 5

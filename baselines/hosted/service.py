@@ -22,10 +22,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from javisbench.errors import GenerationError, UsageError
+from javisbench.hub import is_this_machine
 from javisbench.registry import did_you_mean
 
 PLACEHOLDERS = ("prompt", "seed", "width", "height", "seconds", "fps", "aspect", "image", "idempotency")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PLACE = re.compile(r"\{([a-z_]+)(:text|:base64)?\}")
 # As `javisbench.private` knows variables whose values it takes out of records.
 _SECRET = re.compile(r"(?i)(key|token|secret|password|credential)")
@@ -262,7 +262,7 @@ def check_address(address: str, who: str) -> None:
     """
     try:
         parts = urlsplit(address)
-        fine = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+        fine = parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname or ""))
     except ValueError:
         fine = False
     if not fine:

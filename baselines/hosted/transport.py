@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import email.utils
 import http.client
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -14,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
-from javisbench.baselines.hosted.service import LOOPBACK
 from javisbench.durable import disk_trouble
+from javisbench.hub import is_this_machine, retry_after_s
 from javisbench.private import redacted, shown_address
 
 JSON_BYTES = 8 * 2**20
@@ -103,7 +101,7 @@ def exchange(
 
 def _encrypted(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
+    if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname or "")):
         return url
     if parts.scheme == "http":
         return parts._replace(scheme="https").geturl()
@@ -111,7 +109,7 @@ def _encrypted(url: str) -> str:
 
 
 def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -> Answer:
-    told: dict[str, Any] = {"retry_after_s": _retry_after_s(headers.get("Retry-After"))}
+    told: dict[str, Any] = {"retry_after_s": retry_after_s(headers.get("Retry-After"))}
     kind = (headers.get_content_type() or "").lower()
     length = headers.get("Content-Length")
     if target is not None and status == 200 and not kind.endswith("json") and not kind.startswith("text/"):
@@ -152,15 +150,3 @@ def _write(file: IO[bytes], chunk: bytes, target: Path) -> None:
     except OSError as error:
         # A full disk is no trouble of the service.
         raise disk_trouble(error, target) or error from error
-
-
-def _retry_after_s(text: str | None) -> float | None:
-    """Seconds of a ``Retry-After``, which may be a number or a date."""
-    if not text:
-        return None
-    if text.strip().isdigit():
-        return float(text)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -486,20 +485,6 @@ def test_what_an_endpoint_sends_is_bounded_and_an_open_line_is_told(
         with pytest.raises(AskAgainError, match=r"no answer in 0\.2 s"):
             module.Endpoint(found.url, JudgeOptions(timeout_s=0.2)).ask(inquiry)
         stuck.open.set()
-
-
-def test_retry_after_is_a_number_of_seconds_or_a_date() -> None:
-    from email.utils import formatdate
-
-    from javisbench.run.judging.endpoint import _wait_s
-
-    assert _wait_s({"retry-after": "1.5"}) == 1.5
-    assert _wait_s({"retry-after": "-3"}) == 0 and _wait_s({"retry-after": "1e30"}) == 86_400
-    assert _wait_s({"retry-after": formatdate(time.time() - 60, usegmt=True)}) == 0
-    # A date has whole seconds, and the test takes some time itself.
-    in_an_hour = _wait_s({"retry-after": formatdate(time.time() + 3600, usegmt=True)})
-    assert in_an_hour is not None and 3000 < in_an_hour <= 3600
-    assert [_wait_s({"retry-after": text}) for text in ("soon", "nan", "")] == [None] * 3 and _wait_s({}) is None
 
 
 def test_requests_are_spread_over_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

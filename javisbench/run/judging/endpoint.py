@@ -7,7 +7,6 @@ organisation, project and key from its own environment variables and sends them 
 from __future__ import annotations
 
 import base64
-import email.utils
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from javisbench.errors import UsageError
-from javisbench.hub import is_this_machine
+from javisbench.hub import is_this_machine, retry_after_s
 from javisbench.private import redacted, shown_address
 from javisbench.run.judging.judge import AskAgainError, RejectedError, Reply
 from javisbench.run.judging.options import KEY_VARIABLE, URL_VARIABLE, JudgeOptions
@@ -115,7 +114,7 @@ class Endpoint:
         words = self._words(answered)
         self._refuse_key(status, words)
         if status in _BUSY or status >= 500:
-            raise AskAgainError(f"{self._where} answers {status}{words}", _wait_s(said))
+            raise AskAgainError(f"{self._where} answers {status}{words}", retry_after_s(said.get("retry-after")))
         if status == 404:
             raise UsageError(
                 f"{self._where}/chat/completions answers 404{words}. Give the URL up to /v1, and the name by which the "
@@ -201,21 +200,6 @@ class Endpoint:
 
 def _count(value: Any) -> int:
     return value if type(value) is int and 0 <= value < 2**40 else 0
-
-
-def _wait_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``Retry-After`` asks for: a number, or a date."""
-    text = str(headers.get("retry-after", "")).strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except (TypeError, ValueError, OverflowError):
-            return None
-    return min(max(0.0, seconds), 86_400.0) if seconds == seconds else None
 
 
 def request_body(inquiry: Inquiry, model: str) -> dict[str, Any]:
