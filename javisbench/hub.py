@@ -1,4 +1,4 @@
-"""What can go wrong with the Hugging Face hub, and what is asked of any server: is it there, how long is one to wait."""
+"""What can go wrong with the Hugging Face hub, and what is asked of any server: is it there, how long to wait."""
 
 from __future__ import annotations
 
