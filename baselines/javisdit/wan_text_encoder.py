@@ -44,6 +44,8 @@ def wan_text_encoder(path: Path, dtype: torch.dtype) -> Any:
         config = library.UMT5Config(**_numbers(state))
     except KeyError as error:
         raise WeightsError(f"{path} does not hold Wan2.1's text encoder: {error.args[0]} lacks.") from error
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise WeightsError(f"{path} does not hold Wan2.1's text encoder: its tensors have other shapes.") from error
     with without_values():
         model = library.UMT5EncoderModel(config).to(dtype)
     # The embedding is one tensor under two names.
@@ -69,12 +71,16 @@ def _numbers(state: dict[str, Tensor]) -> dict[str, int]:
     first = "encoder.block.0.layer."
     vocabulary, width = state["shared.weight"].shape
     buckets, heads = state[f"{first}0.SelfAttention.relative_attention_bias.weight"].shape
+    layers = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("encoder.block."))
+    if layers > len(state):
+        # A name can promise any number of layers, and each would be built.
+        raise KeyError(f"a layer of {layers:,}")
     return {
         "vocab_size": vocabulary,
         "d_model": width,
         "d_kv": state[f"{first}0.SelfAttention.q.weight"].shape[0] // heads,
         "d_ff": state[f"{first}1.DenseReluDense.wi_1.weight"].shape[0],
         "num_heads": heads,
-        "num_layers": 1 + max(int(name.split(".")[2]) for name in state if name.startswith("encoder.block.")),
+        "num_layers": layers,
         "relative_attention_num_buckets": buckets,
     }

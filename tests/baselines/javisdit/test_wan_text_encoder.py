@@ -78,5 +78,21 @@ def test_another_file_is_refused_with_its_names(state, tmp_path):
     assert "blocks.1.stranger" in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("token_embedding.weight", torch.ones(3)),
+        ("blocks.0.pos_embedding.embedding.weight", torch.ones(2, 2, 2)),
+        ("blocks.0.pos_embedding.embedding.weight", torch.ones(4, 0)),
+        ("blocks.0.attn.q.weight", torch.tensor(1.0)),
+        ("blocks.99999999.norm1.weight", torch.ones(3)),
+    ],
+)
+def test_a_file_of_other_shapes_is_refused_in_a_sentence(state, tmp_path, name, tensor):
+    torch.save({**state, name: tensor}, tmp_path / FILE)
+    with pytest.raises(WeightsError, match="does not hold Wan2.1's text encoder"):
+        wan_text_encoder(tmp_path / FILE, torch.float32)
+
+
 def test_names_without_a_place_stay():
     assert renamed({"blocks.3.other": torch.ones(1)}).keys() == {"blocks.3.other"}
