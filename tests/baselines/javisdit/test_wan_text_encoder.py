@@ -90,7 +90,7 @@ def test_another_file_is_refused_with_its_names(state, tmp_path):
 )
 def test_a_file_of_other_shapes_is_refused_in_a_sentence(state, tmp_path, name, tensor):
     torch.save({**state, name: tensor}, tmp_path / FILE)
-    with pytest.raises(WeightsError, match="does not hold Wan2.1's text encoder"):
+    with pytest.raises(WeightsError, match=r"does not hold Wan2\.1's text encoder"):
         wan_text_encoder(tmp_path / FILE, torch.float32)
 
 
