@@ -66,6 +66,7 @@ PACKAGES = {
     "tensorboard": "Apache-2.0",
     "torch": "BSD-3-Clause and others; CUDA builds depend on NVIDIA's libraries",
     "torchmetrics": "Apache-2.0",
+    "torchvggish": "Apache-2.0",
     "torchvision": "BSD-3-Clause",
     "transformers": "Apache-2.0",
     "vl-convert-python": "BSD-3-Clause",

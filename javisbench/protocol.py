@@ -172,10 +172,12 @@ class SoundSetSettings:
     Attributes:
         panns_16k_s: seconds of a sound that PANNs at 16 kHz hears.
         panns_32k_s: seconds that PANNs at 32 kHz hears; shorter sound is followed by silence.
+        vggish_s: seconds that VGGish hears, one window for each 0.96 s; shorter sound is followed by silence.
     """
 
     panns_16k_s: float = 8.0
     panns_32k_s: float = 10.0
+    vggish_s: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -615,6 +617,10 @@ def _check(protocol: Protocol) -> None:
     for name in ("panns_16k_s", "panns_32k_s"):
         if not 0.5 <= getattr(protocol.sound_sets, name) <= 600:
             raise UsageError(f"{name} is seconds between 0.5 and 600; got {getattr(protocol.sound_sets, name)}.")
+    if not 1 <= protocol.sound_sets.vggish_s <= 600:
+        raise UsageError(
+            f"vggish_s is between 1 (a window takes 0.975 s) and 600 seconds; got {protocol.sound_sets.vggish_s}."
+        )
     if not 6 <= protocol.lips.min_track_frames <= 45_000:
         raise UsageError(
             f"min_track_frames is between 6 (a face's place is smoothed over 13 frames) and 45000; got "

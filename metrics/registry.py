@@ -36,6 +36,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "kvd": "javisbench.metrics.kvd:KVDMetric",
         "fad": "javisbench.metrics.fad:FADMetric",
         "fid": "javisbench.metrics.fid:FIDMetric",
+        "fad_vggish": "javisbench.metrics.fad_vggish:FADVGGish",
         "fd_panns": "javisbench.metrics.panns:FDPANNs",
         "kl_panns": "javisbench.metrics.panns:KLPANNs",
         "is_panns": "javisbench.metrics.panns:ISPANNs",
