@@ -142,6 +142,16 @@ def test_groups_stand_for_their_metrics(capsys: pytest.CaptureFixture[str]) -> N
     assert panns_metrics.KLPANNs.card.group == "sound-sets"
 
 
+def test_each_says_its_weights_licence_and_how_to_get_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["metrics", "list", "--json", "--weights-dir", str(tmp_path)]) == 0
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(rows) >= set(METRICS)
+    for metric_id in ("wer", "lse_c", "audio_pq", "fd_panns", "is_panns_32k", "fad_vggish", "clap_score"):
+        for encoder in rows[metric_id]["encoder"].values():
+            assert encoder["licence"] and encoder["source"]
+            assert encoder["weights"] != "missing" or encoder["fetch"].startswith("javisbench weights fetch ")
+
+
 def test_a_group_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "a.txt").write_text("a")
