@@ -39,6 +39,7 @@ PACKAGES = {
     "ftfy": "Apache-2.0",
     "gcsfs": "BSD-3-Clause",
     "httpx": "BSD-3-Clause",
+    "hear21passt": "Apache-2.0",
     "huggingface-hub": "Apache-2.0",
     "jinja2": "BSD-3-Clause",
     "jiwer": "Apache-2.0",

@@ -43,6 +43,8 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "fd_panns_32k": "javisbench.metrics.panns:FDPANNs32k",
         "kl_panns_32k": "javisbench.metrics.panns:KLPANNs32k",
         "is_panns_32k": "javisbench.metrics.panns:ISPANNs32k",
+        "fd_passt": "javisbench.metrics.passt:FDPaSST",
+        "kl_passt": "javisbench.metrics.passt:KLPaSST",
         "visual_quality": "javisbench.metrics.visual_quality:VisualQuality",
         "motion_quality": "javisbench.metrics.motion_quality:MotionQuality",
         "audio_quality": "javisbench.metrics.audio_quality:AudioQuality",

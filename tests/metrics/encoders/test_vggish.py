@@ -1,4 +1,4 @@
-"""VGGish against the network and the front end of its package, with weights drawn by chance."""
+"""VGGish: of a small network, and against the network and the front end of its package with weights drawn by chance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ def checkpoint(path: Path, **more: torch.Tensor) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_package_before_its_last_activation() -> None:
     package = pytest.importorskip("torchvggish")
     with torch.random.fork_rng(devices=[]):
@@ -63,7 +65,8 @@ def test_numbers_are_those_of_the_package_before_its_last_activation() -> None:
     assert isinstance(broken, FeatureError) and broken.kind == "non_finite"
 
 
-def test_the_checkpoint_is_loaded_strictly(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_package_s_checkpoint_is_loaded_strictly(tmp_path: Path) -> None:
     encoder = VGGishEncoder()
     encoder.load(checkpoint(tmp_path / "w.pth"), "cpu")
     (found,) = encoder.encode([sounding(1, 0)], [SPEC])
@@ -71,6 +74,23 @@ def test_the_checkpoint_is_loaded_strictly(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         VGGishEncoder().load(checkpoint(tmp_path / "w.pth", more=torch.zeros(1)), "cpu")
     assert "unexpected (1): more" in str(caught.value.details)
+
+
+def test_every_sound_has_as_many_windows(
+    sound_packages: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    encoder = VGGishEncoder()
+    encoder.load(sound_packages.install_vggish(monkeypatch, tmp_path), "cpu")
+    clips = [sounding(9, 0), CLIP, sounding(1, 1, 44100), sounding(9, 0)]
+    found = [result[SPEC] for result in encoder.encode(clips, [SPEC])]
+    assert isinstance(found[1], FeatureError) and found[1].kind == "no_audio"
+    rows = [made["embedding"] for made in found if isinstance(made, dict)]
+    assert [row.shape for row in rows] == [(4, 128)] * 3
+    assert (rows[0] < 0).any()  # before the activation
+    np.testing.assert_allclose(rows[0], rows[2], atol=1e-6)  # each clip has its own
+    # After a second, silence: the same in each window.
+    np.testing.assert_allclose(rows[1][2], rows[1][3], atol=1e-6)
+    assert np.abs(rows[1][0] - rows[1][3]).max() > 1e-2
 
 
 def test_a_package_that_does_not_import_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
