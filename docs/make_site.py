@@ -28,6 +28,7 @@ API = {
     "javisbench.metrics.for_torchmetrics": "Metrics for torchmetrics",
     "javisbench.media": "Reading and writing clips",
     "javisbench.suite": "Suites",
+    "javisbench.suite_samples": "Samples",
     "javisbench.protocol": "Protocols",
     "javisbench.metrics.base": "Writing a metric",
     "javisbench.metrics.distance": "What a set metric returns",

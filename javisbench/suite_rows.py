@@ -1,7 +1,7 @@
 """The rows of a suite file as they stand there: text decoded, cells split, and what cannot be read named by row.
 
-What the cells mean is decided in `javisbench.suite`. Files may come from anybody: bytes, rows, columns and nesting are
-bounded, and whatever is wrong is a `Problem`, not an exception.
+What the cells mean is decided in `javisbench.suite_samples`. Files may come from anybody: bytes, rows, columns and
+nesting are bounded, and whatever is wrong is a `Problem`, not an exception.
 """
 
 from __future__ import annotations

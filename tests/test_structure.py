@@ -30,7 +30,7 @@ ROOMS = (
     ("metrics",),
     ("weights",),
     ("matching", "damages"),
-    ("suite", "suite_folder", "suite_layouts", "suite_rows", "suite_statement", "protocol", "media"),
+    ("suite", "suite_folder", "suite_layouts", "suite_rows", "suite_samples", "suite_statement", "protocol", "media"),
     (
         "agreement",
         "bradley_terry",
