@@ -40,6 +40,7 @@ API = {
     "javisbench.results.compare": "Comparisons",
     "javisbench.results.published": "Published results",
     "javisbench.results.recipes": "Recipes of published results",
+    "javisbench.results.recipe": "What a recipe holds",
     "javisbench.results.reproduction": "Results beside published ones",
     "javisbench.results.diff": "What differs between two results",
     "javisbench.run.trial.job": "Trials",

@@ -279,7 +279,8 @@ def _read_recipe(folder: Path) -> Read:
     """A recipe, a run checked against it, and the recipe written anew."""
     from javisbench.errors import UsageError
     from javisbench.results.checked_json import check_size, parse_json
-    from javisbench.results.recipes import MAX_BYTES, parse_recipe, recipe_text
+    from javisbench.results.recipe_toml import parse_recipe, recipe_text
+    from javisbench.results.recipes import MAX_BYTES
     from javisbench.results.reproduction import check
     from javisbench.results.run_folder import load_result
     from javisbench.run.recipe_job import RecipeJob
