@@ -151,7 +151,8 @@ def _votes_elsewhere_files(folder: Path) -> dict[str, bytes]:
 
 
 def _read_votes_elsewhere(folder: Path) -> Read:
-    from javisbench.results.votes.imported import ImportOptions, import_votes
+    from javisbench.results.votes.forms import ImportOptions
+    from javisbench.results.votes.imported import import_votes
     from javisbench.results.votes.page_key import PageKey, PagePair
     from javisbench.results.votes.people import hear, people_table, voters_of
     from javisbench.results.votes.record import load_votes, save_votes
