@@ -47,6 +47,7 @@ ROOMS = (
         "system_faults",
         "tasks",
         "isolated",
+        "strict_json",
         "places",
         "private",
         "text",

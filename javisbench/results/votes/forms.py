@@ -29,7 +29,8 @@ from javisbench.results.votes.record import (
     is_votes_file,
     load_votes,
 )
-from javisbench.suite_rows import MAX_SUITE_BYTES, Problem, Rows, parse_json, read_loose_table, read_text
+from javisbench.strict_json import parse_json
+from javisbench.suite_rows import MAX_SUITE_BYTES, Problem, Rows, read_loose_table, read_text
 from javisbench.text import printable
 
 ROLES: Mapping[str, tuple[str, ...]] = {
