@@ -21,7 +21,7 @@ from javisbench.run.scoring_job import ScoringJob, ScoringOptions, generate_and_
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.results.recipes import Recipe
+    from javisbench.results.recipe import Recipe
     from javisbench.results.reproduction import Reproduction
     from javisbench.run.dry_run import DryRun
     from javisbench.run.generate import GenerateSettings
@@ -327,7 +327,8 @@ def reproduce(
         UsageError: the recipe is checked only, or needs clips.
         JavisbenchError: as `evaluate` and `score`.
     """
-    from javisbench.results.recipes import Recipe, load_recipe
+    from javisbench.results.recipe import Recipe
+    from javisbench.results.recipes import load_recipe
     from javisbench.run.recipe_job import RecipeJob
 
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)

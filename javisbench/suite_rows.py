@@ -1,7 +1,7 @@
 """The rows of a suite file as they stand there: text decoded, cells split, and what cannot be read named by row.
 
-What the cells mean is decided in `javisbench.suite`. Files may come from anybody: bytes, rows, columns and nesting are
-bounded, and whatever is wrong is a `Problem`, not an exception.
+What the cells mean is decided in `javisbench.suite_samples`. Files may come from anybody: bytes, rows, columns and
+nesting are bounded, and whatever is wrong is a `Problem`, not an exception.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
-import math
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from javisbench.registry import did_you_mean
+from javisbench.strict_json import parse_json
 from javisbench.text import printable
 
 MAX_SUITE_BYTES = 512 * 2**20
@@ -276,20 +275,6 @@ def _read_jsonl(text: str, needed: str, found: Rows) -> None:
         found.problem(None, needed, f"no row has such a member (they have {found.columns[:20]})")
 
 
-def parse_json(text: str) -> Any:
-    """The value of a JSON document: names of an object stand once, numbers are finite and of a readable length.
-
-    Raises:
-        ValueError: it is none; the message says why.
-    """
-    try:
-        return _DECODER.decode(text.strip())
-    except ValueError as error:
-        raise ValueError(f"not readable as JSON: {error}") from error
-    except RecursionError:
-        raise ValueError("not readable as JSON: nested too deeply") from None
-
-
 def kind_of(value: object) -> str:
     """What JSON calls the type of `value`."""
     names = {
@@ -312,36 +297,3 @@ def no_text(value: str) -> str | None:
     if "\0" in value:
         return "a NUL character; remove it"
     return f"half of a surrogate pair (\\u{ord(found[0]):04x}), which is no Unicode character; the text was cut there"
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
-        raise ValueError(f"{twice[:80]!r} stands twice in it")
-    return members
-
-
-def _no_constant(token: str) -> NoReturn:
-    raise ValueError(f"{token} is not JSON; a value that is missing is null")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"{digits[:40]} is too large a number")
-    return value
-
-
-def _whole(digits: str) -> int:
-    try:
-        return int(digits)
-    except ValueError as error:
-        # Python refuses thousands of digits, whose reading takes the square of their number.
-        raise ValueError(f"{digits[:20]}... is too large a number ({len(digits.lstrip('-')):,} digits)") from error
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
-)

@@ -16,8 +16,9 @@ from javisbench.cli import cli, run
 from javisbench.errors import UsageError
 from javisbench.matching import match_folder
 from javisbench.media import read_clip
-from javisbench.suite import MISSING_WORDS, Suite, read_suite
+from javisbench.suite import Suite, read_suite
 from javisbench.suite_rows import MAX_COLUMNS, SEPARATORS, Problem
+from javisbench.suite_samples import MISSING_WORDS
 
 ROWS = [["id", "text", "cat0_ind"], ["one", "a dog; a cat,\n| and\ta bird", "0"], ["two", "rain", "natural_scenario|4"]]
 

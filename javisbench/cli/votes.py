@@ -12,7 +12,8 @@ from javisbench.cli import names, options, output
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
-    from javisbench.results.votes.imported import Imported, Known
+    from javisbench.results.votes.imported import Imported
+    from javisbench.results.votes.known import Known
     from javisbench.results.votes.people import Voters
 
 EPILOG = """\b
@@ -134,7 +135,8 @@ def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verb
     FILES are CSV, JSON lines, a JSON list, VBench's annotations, the answers that a page of `votes page` saved, or
     files of votes made earlier.
     """
-    from javisbench.results.votes.imported import ImportOptions, import_votes
+    from javisbench.results.votes.forms import ImportOptions
+    from javisbench.results.votes.imported import import_votes
     from javisbench.results.votes.page_key import load_key
     from javisbench.results.votes.record import save_votes
 
@@ -206,7 +208,7 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
 
 def _known(runs: tuple[Path, ...], suite: str | None) -> Known | None:
     from javisbench.errors import UsageError
-    from javisbench.results.votes.imported import Known
+    from javisbench.results.votes.known import Known
 
     if runs and suite:
         raise UsageError("Give either --run or --suite: runs know their suite.")

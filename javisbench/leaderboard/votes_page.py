@@ -23,7 +23,7 @@ from javisbench.leaderboard.clips import copied_clip, media_of
 from javisbench.leaderboard.samples import write_script
 from javisbench.matching import clip_name
 from javisbench.media import ClipJoiner
-from javisbench.results.votes.imported import Known
+from javisbench.results.votes.known import Known
 from javisbench.results.votes.page_key import PageKey, PagePair, load_key, save_key
 from javisbench.results.votes.record import OVERALL_QUESTION
 from javisbench.text import printable

@@ -125,9 +125,9 @@ def test_damaged_summaries_are_refused(write_run, keys, value, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "not readable JSON"),
+        ("{", "not readable as JSON"),
         ('{"schema": NaN}', "NaN"),
-        ("[" * 100000, "not readable JSON"),
+        ("[" * 100000, "not readable as JSON"),
         ("[]", "not an object"),
     ],
 )
