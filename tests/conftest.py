@@ -224,3 +224,9 @@ def example_package(packages: Any) -> Any:
 def lip_inputs() -> ModuleType:
     """Clips, sounds and weights of lip synchrony (tests/lip_inputs.py)."""
     return _module(Path(__file__).parent / "lip_inputs.py")
+
+
+@pytest.fixture(scope="session")
+def sound_packages() -> ModuleType:
+    """Small networks in the place of packages for sound (tests/sound_packages.py)."""
+    return _module(Path(__file__).parent / "sound_packages.py")
