@@ -393,7 +393,7 @@ def _read(
         samples=samples,
         setting=stated.setting,
         unconditional=False,
-        hash=suite_hash(samples, stated.task, folder),
+        hash=suite_hash(samples, stated.task),
         source=located(path) if Cache.of(path) else str(path),
         total=len(samples),
         columns=columns,
@@ -402,28 +402,21 @@ def _read(
     ), []
 
 
-def suite_hash(samples: Iterable[Sample], task: Task = "t2av", folder: Path | None = None) -> str:
+def suite_hash(samples: Iterable[Sample], task: Task = "t2av") -> str:
     """SHA-256 over ids, prompts and the taxonomy's categories of all samples, in order.
 
-    Where the task gives something besides the prompt: of the task, too, and of where it lies in the suite's folder.
+    Where the task gives something besides the prompt: of the task, too, and of `Sample.given`.
     """
     digest = hashlib.sha256()
-    condition = TASKS[task].condition
-    if condition is not None:
+    gives = TASKS[task].condition is not None
+    if gives:
         digest.update(json.dumps(["task", task]).encode() + b"\n")
     for sample in samples:
         categories = {
             aspect: sorted(ids) for aspect, ids in sorted(sample.categories.items()) if ids and aspect in ASPECTS
         }
         row: list[Any] = [sample.id, sample.text, sample.audio_text, sample.video_text, categories]
-        if condition is not None:
-            row.append(_within(getattr(sample, condition), folder))
+        if gives:
+            row.append(sample.given or None)
         digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _within(path: Path | None, folder: Path | None) -> str | None:
-    """A path from the suite's folder; the name alone of one that lies elsewhere."""
-    if path is None or folder is None or not path.is_relative_to(folder):
-        return None if path is None else path.name
-    return path.relative_to(folder).as_posix()

@@ -625,9 +625,9 @@ def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
-    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``.
+    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``, ``given``.
 
-    Categories are lists of ``aspect/category``.
+    Categories are lists of ``aspect/category``; ``given`` is `Sample.given`, and only there where something is given.
     """
     import pandas as pd
 
@@ -645,6 +645,7 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
                 ]
                 for sample in samples
             ],
+            **({"given": [encodable(sample.given) for sample in samples]} if any(s.given for s in samples) else {}),
         }
     )
 
@@ -670,6 +671,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
         "audio_text": text,
         "video_text": text,
         "categories": pa.list_(text),
+        "given": text,
     }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
     # An open file, since Arrow takes no path that is not UTF-8.

@@ -10,13 +10,14 @@ import re
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
@@ -25,6 +26,7 @@ import javisbench
 from javisbench.api import Result
 from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.registry import create_generator
+from javisbench.cards import card_files
 from javisbench.cli import run as cli
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
@@ -40,6 +42,8 @@ from javisbench.metrics.encoders.onsets import OnsetEncoder
 from javisbench.metrics.fad import FADMetric
 from javisbench.metrics.registry import METRICS, card_of
 from javisbench.protocol import V2, Protocol
+from javisbench.publish.archive import unpack
+from javisbench.publish.verify import Finding, verify_folder
 from javisbench.results.compare import compare
 from javisbench.results.rankability import comparison
 from javisbench.results.run_folder import load_result
@@ -47,6 +51,7 @@ from javisbench.run.generate import GenerateSettings, MadeFiles
 from javisbench.run.given import given_problems
 from javisbench.run.making import Maker, Making
 from javisbench.suite import Suite, load_suite, read_suite
+from javisbench.suite_statement import statement_of
 from javisbench.tasks import ALL_TASKS, BOTH_MADE
 
 SETTING = '[setting]\nwidth = 64\nheight = 48\nduration_s = 1.5\nfps = "16"\nsample_rate = 16000\n'
@@ -192,11 +197,27 @@ def test_archives_and_boards_hold_with_sounds_alone(two: Two, tmp_path: Path) ->
     runs = [str(result.folder) for result in (two.true, two.late)]
     assert cli(["submit", "pack", runs[0], "--out", str(tmp_path / "a.zip")]) == 0
     assert cli(["submit", "verify", str(tmp_path / "a.zip")]) == 0
+    assert found_in(tmp_path / "a.zip", tmp_path / "as_packed", lambda table: table) == []
+    # The suite's hash is made anew, with where the given files lie in it.
+    (moved,) = found_in(
+        tmp_path / "a.zip", tmp_path / "moved", lambda t: t.assign(given=t["given"].str.replace("videos", "other"))
+    )
+    assert (moved.kind, moved.refuses, "names of given files" in moved.message) == ("suite", True, True)
+    (older,) = found_in(tmp_path / "a.zip", tmp_path / "older", lambda table: table.drop(columns="given"))
+    assert (older.kind, older.refuses, "was not made anew" in older.message) == ("suite", False, True)
     assert cli(["leaderboard", "build", *runs, "--out", str(tmp_path / "site"), "--clips", "all"]) == 0
     board = (tmp_path / "site/index.html").read_text()
     assert board.count("The picture is the suite&#39;s (video to sound): the models made the sound alone.") == 1
     assert 'data-metric="av_align"' in board and 'data-metric="fvd"' not in board
     assert [path.name for path in (tmp_path / "site").rglob("*.wav")].count("c0.wav") == 2
+
+
+def found_in(archive: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> list[Finding]:
+    """What is found in an archive with other rows of samples."""
+    folder.mkdir()
+    manifest = unpack(archive, folder)
+    change(pd.read_parquet(folder / "samples.parquet")).to_parquet(folder / "samples.parquet")
+    return verify_folder(folder, manifest)
 
 
 def read_clip_sound(path: Path) -> np.ndarray:
@@ -459,6 +480,12 @@ def test_what_a_suite_says_of_itself_is_checked(text: str, reason: str, dubbing:
     with pytest.raises(SuiteError) as caught:
         load_suite(str(dubbing))
     assert reason in " ".join([caught.value.message, *caught.value.details])
+
+
+def test_a_card_beside_its_table_is_read(dubbing: Path) -> None:
+    for file in card_files("suites").values():
+        shutil.copy(file.path, dubbing.with_suffix(".toml"))
+        assert statement_of(dubbing).task == file.card.get("task", "t2av")
 
 
 def test_a_folder_of_videos_is_a_suite_without_a_table(pictures: Path, tmp_path: Path) -> None:
