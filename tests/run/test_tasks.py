@@ -31,7 +31,8 @@ from javisbench.cli import run as cli
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, MediaError, RunError, SuiteError, UsageError
-from javisbench.media import read_clip, write_clip
+from javisbench.leaderboard.clips import copied_clip
+from javisbench.media import ClipJoiner, read_clip, write_clip
 from javisbench.media.process import Worker
 from javisbench.media.source import DecodeLimits
 from javisbench.metrics.base import Distance, SetMetric, needed_features
@@ -193,7 +194,7 @@ def test_two_models_of_sound_over_one_folder_of_pictures(two: Two, pictures: Pat
     assert (first.task, comparison(first) == comparison(second)) == ("v2a", True)
 
 
-def test_archives_and_boards_hold_with_sounds_alone(two: Two, tmp_path: Path) -> None:
+def test_archives_and_boards_hold_with_sounds_alone(two: Two, dubbing: Path, tmp_path: Path) -> None:
     runs = [str(result.folder) for result in (two.true, two.late)]
     assert cli(["submit", "pack", runs[0], "--out", str(tmp_path / "a.zip")]) == 0
     assert cli(["submit", "verify", str(tmp_path / "a.zip")]) == 0
@@ -205,11 +206,43 @@ def test_archives_and_boards_hold_with_sounds_alone(two: Two, tmp_path: Path) ->
     assert (moved.kind, moved.refuses, "names of given files" in moved.message) == ("suite", True, True)
     (older,) = found_in(tmp_path / "a.zip", tmp_path / "older", lambda table: table.drop(columns="given"))
     assert (older.kind, older.refuses, "was not made anew" in older.message) == ("suite", False, True)
-    assert cli(["leaderboard", "build", *runs, "--out", str(tmp_path / "site"), "--clips", "all"]) == 0
+    site = ["leaderboard", "build", *runs, "--out", str(tmp_path / "site"), "--clips", "all"]
+    assert cli([*site, "--given", str(dubbing)]) == 0
     board = (tmp_path / "site/index.html").read_text()
     assert board.count("The picture is the suite&#39;s (video to sound): the models made the sound alone.") == 1
     assert 'data-metric="av_align"' in board and 'data-metric="fvd"' not in board
-    assert [path.name for path in (tmp_path / "site").rglob("*.wav")].count("c0.wav") == 2
+    # Each sound is shown with the suite's picture.
+    assert not list((tmp_path / "site").rglob("*.wav"))
+    shown = next(path for path in (tmp_path / "site").rglob("c0.mp4") if "true" in path.parts[-3])
+    clip, picture = read_clip(shown), read_clip(dubbing.parent / "videos/c0.mp4")
+    made, rate = soundfile.read(two.true.folder / "clips/c0.wav", dtype="float32")
+    assert np.array_equal(clip.frames, picture.frames)
+    assert clip.audio is not None and clip.sample_rate == rate
+    assert np.abs(clip.audio[0] - made[: clip.audio.shape[1]]).max() < 1e-4, "16 bits"
+
+
+def test_sounds_are_shown_with_the_suites_pictures(
+    two: Two, dubbing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ["votes", "page", str(two.true.folder), str(two.late.folder), "--out", str(tmp_path / "page")]
+    assert cli(page) == 2
+    assert "--given SUITE" in capsys.readouterr().err
+    assert cli([*page, "--given", str(dubbing)]) == 0
+    assert {path.suffix for path in (tmp_path / "page/clips").iterdir()} == {".mp4"}
+    # What cannot be joined is published as the model made it: the suite's own sound is not taken for it.
+    made = two.true.folder / "clips/c0.wav"
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with ClipJoiner() as joiner:
+        whole = {"video": broken, "audio": made}
+        (copy,) = copied_clip(joiner, {"audio": made}, tmp_path / "copies", "c0", whole)
+    assert copy == ("audio", tmp_path / "copies/c0.wav") and copy[1].read_bytes() == made.read_bytes()
+    # Files that are not those that were scored are not shown.
+    shutil.copy(dubbing.parent / "videos/c1.mp4", dubbing.parent / "videos/c0.mp4")
+    assert cli([*page, "--given", str(dubbing)]) == 2
+    assert "other files than the suite dubbing gives now" in capsys.readouterr().err
+    assert cli([*page, "--given", "demo"]) == 2
+    assert "gives no picture or sound of a clip" in capsys.readouterr().err
 
 
 def found_in(archive: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> list[Finding]:
