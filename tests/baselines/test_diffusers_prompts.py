@@ -16,8 +16,8 @@ import pytest
 
 import javisbench
 from javisbench.baselines.base import Generated, Request
-from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
-from javisbench.baselines.diffusers_table import PIPELINES
+from javisbench.baselines.diffusers_models import DiffusersPipeline
+from javisbench.baselines.diffusers_models.table import PIPELINES
 from javisbench.clip import ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import RunError
