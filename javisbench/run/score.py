@@ -211,9 +211,11 @@ class _Job:
         texts = [(specs, self._prompts(kind)) for kind in PROMPTS if (specs := self._text_specs(kind))]
         stream = given_stream(self.suite)
         given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
+        known: dict[str, str] = {}
         if given is not None:
-            given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
-        self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
+            known = given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
+        contents = {i.source: known[i.sample.id] for i in self.items if i.source is not None and i.sample.id in known}
+        self.index = self.settings.engine.encode(Work(clips, texts, contents), self.session, self.progress)
         self.session.leave_device()
         if given is not None:
             given.keep(self.items, self.plan.clip_specs(), real, set_specs, self.index)
