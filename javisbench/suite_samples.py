@@ -54,6 +54,8 @@ class Sample:
         image: a picture to begin with, given to models of ``i2av``, or None.
         video: the video that a sound is to be made for, given to models of ``v2a``, or None.
         audio: the sound that a picture is to be made for, given to models of ``a2v``, or None.
+        given: where what the suite's task gives lies in the suite's folder, the name alone of a file elsewhere; a part
+            of the suite's hash. Empty where nothing is given.
         extra: all other columns, as text.
         clip_names: further names, without suffix, that the suite's own programs give the sample's clip; ``ads/Tea`` in
             a folder ``ads``.
@@ -72,6 +74,7 @@ class Sample:
     image: Path | None = None
     video: Path | None = None
     audio: Path | None = None
+    given: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     clip_names: tuple[str, ...] = ()
 
@@ -140,8 +143,14 @@ class SampleReader:
                 if column not in KNOWN_COLUMNS and value is not None
             },
             clip_names=self._rows.clip_names[index] if self._rows.clip_names else (),
+            given=self._within(paths.get(self._task.condition or "")),
             **paths,
         )
+
+    def _within(self, path: Path | None) -> str:
+        if path is None:
+            return ""
+        return path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else path.name
 
     def _check_given(self, index: int, row: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
         """The row has what its task gives, as a file of the kind; whether it can be read is seen later."""
