@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, UsageError
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
 from javisbench.metrics.base import SampleMetric, SampleScore
 from javisbench.metrics.judges.metric import JudgeMetric
 from javisbench.metrics.registry import METRICS
@@ -148,8 +150,8 @@ class Reward:
             columns: of a suite, for metrics that read them (``transcript``, ``language`` for ``wer``); one cell a clip.
 
         Returns:
-            float32 ``(B,)`` on the device of `frames` (the CPU for arrays); NaN for a clip without a value (`detailed`
-            says why); ``()`` for a single clip.
+            float32 ``(B,)`` on the device of `frames` (the CPU for arrays); NaN for a clip without a value, or that
+            holds NaN or infinity (`detailed` says why); ``()`` for a single clip.
 
         Raises:
             UsageError: shapes, types, ranges, rates, lengths, prompts or columns that do not fit; which clip's.
@@ -177,22 +179,34 @@ class Reward:
         """Like calling the object, with each metric's own values, and the reasons where there are none."""
         import torch
 
-        from javisbench.metrics.tensor_inputs import given, prompts_for
+        from javisbench.metrics.tensor_inputs import given, prompts_for, without_nan
 
+        device = _device_of(frames)
+        frames, audio, broken = without_nan(frames, audio)
         clips = given(frames, fps, audio, sample_rate)
         texts = {"text": prompts, "audio_text": audio_prompts, "video_text": video_prompts}
         each = {name: prompts_for(len(clips), name, text) for name, text in texts.items() if text is not None}
-        scored = self._scorer.score(clips, each, _rows(each, columns or {}, len(clips)), self._setting)
-        device = _device_of(frames)
-        values = [self._value(one) for one in scored]
+        found = self._scorer.score(clips, each, _rows(each, columns or {}, len(clips)), self._setting)
+        scored = [self._without(what) if what else one for one, what in zip(found, broken, strict=True)]
+
+        def together(values: list[Tensor]) -> Tensor:
+            return torch.stack(values).to(device) if values else torch.zeros(0, device=device)
+
         return Rewarded(
-            torch.stack(values).to(device) if values else torch.zeros(0, device=device),
-            {part.id: torch.stack([_score(one, part.id) for one in scored]).to(device) for part in self.parts},
+            together([self._value(one) for one in scored]),
+            {part.id: together([_score(one, part.id) for one in scored]) for part in self.parts},
             tuple(
                 {name: found for name, found in one.scores.items() if isinstance(found, JavisbenchError)}
                 for one in scored
             ),
         )
+
+    def _without(self, what: str) -> Scored:
+        """What is said of a clip that holds NaN: a generator that went astray is no mistake of whoever asks."""
+        from javisbench.metrics.tensor_scorer import Scored
+
+        reason = FeatureError(f"NaN or infinity in {what.replace('its', 'the')}", kind="not_finite")
+        return Scored({part.id: reason for part in self.parts}, {})
 
     def _value(self, one: Scored) -> Tensor:
         parts = [part.valued(_score(one, part.id)) for part in self.parts]
@@ -219,7 +233,9 @@ def _rows(
     """Rows of a suite as metrics that read columns see them."""
     from javisbench.suite import Sample
 
-    wrong = next((name for name, cells in columns.items() if isinstance(cells, str) or len(cells) != count), None)
+    if not isinstance(columns, Mapping):
+        raise UsageError(f"columns is a dict of lists, one cell a clip; got {type(columns).__name__}.")
+    wrong = next((name for name, cells in columns.items() if not _is_column(cells, count)), None)
     if wrong is not None:
         raise UsageError(f"The column {wrong} has one cell for each of {count} clips; got {columns[wrong]!r:.80}.")
     if not columns:
@@ -229,6 +245,10 @@ def _rows(
         Sample(f"sample_{row:04d}", row, texts[row], extra={name: str(cells[row]) for name, cells in columns.items()})
         for row in range(count)
     ]
+
+
+def _is_column(cells: Any, count: int) -> bool:
+    return hasattr(cells, "__len__") and not isinstance(cells, str) and len(cells) == count
 
 
 def reward(
@@ -255,7 +275,7 @@ def reward(
 
     Raises:
         UsageError: no such metric, one that is no reward (`refusal` says why), or one that the protocol lacks; an
-            encoder, variant or package that is not there.
+            encoder, variant, package or device that is not there.
         MissingWeightsError: weights are not given, and not on this machine.
     """
     scales = {metric: scale} if isinstance(scale, Scale) else scale
@@ -293,13 +313,12 @@ def combine(
         UsageError: as `reward`; or no metric, a weight that is not positive, a scale of something else.
         MissingWeightsError: as `reward`.
     """
-    import math
-
     from javisbench.reference.wanted import named_after
+    from javisbench.run.device import pick_device
 
-    if not weighted:
-        raise UsageError("A reward needs a metric: combine({'av_ib': 0.5, 'desync': 0.5}).")
-    wrong = {name: weight for name, weight in weighted.items() if not (math.isfinite(weight) and weight > 0)}
+    if not weighted or not isinstance(weighted, Mapping) or not all(isinstance(name, str) for name in weighted):
+        raise UsageError("A reward needs metrics with weights: combine({'av_ib': 0.5, 'desync': 0.5}).")
+    wrong = {name: weight for name, weight in weighted.items() if not (_is_number(weight) and weight > 0)}
     if wrong:
         raise UsageError(f"Weights are positive; got {wrong}. Directions are the metrics' own: lower DeSync is better.")
     metrics = {name: _metric(name) for name in weighted}
@@ -310,11 +329,19 @@ def combine(
         run = scales
         scales = {name: Scale.of_run(run, metric, known.name) for name, metric in metrics.items()}
     scales = scales or {}
-    for name in scales:
+    if not isinstance(scales, Mapping):
+        raise UsageError(f"Scales are a dict of Scale, or a run's folder; got {scales!r:.80}.")
+    for name, scale in scales.items():
+        if not isinstance(scale, Scale):
+            raise UsageError(f"The scale of {name} is Scale(mean, deviation); got {scale!r:.80}.")
         if name not in metrics:
             raise UsageError(f"There is a scale for {name}, which is no part of this reward: {', '.join(metrics)}.")
     parts = [Part(metric, weighted[name], scales.get(name)) for name, metric in metrics.items()]
-    return Reward(parts, known, device, encoders, setting)
+    return Reward(parts, known, pick_device(str(device)), encoders, setting)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _protocol(asked: str | Protocol | None, metrics: Iterable[str]) -> Protocol:

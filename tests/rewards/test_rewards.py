@@ -22,6 +22,7 @@ from javisbench.metrics.registry import METRICS
 from javisbench.results.trial import recorded_trials
 from javisbench.rewards import Scale, combine, refusal, reward, reward_ids
 
+FRAMES = np.zeros((2, 3, 8, 8, 3), np.uint8)
 IMAGEBIND = ("tv_ib", "ta_ib", "av_ib", "avh_score", "javis_score")
 
 
@@ -130,16 +131,47 @@ def test_a_clip_without_a_value_is_nan_and_says_why(scored: Any) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: combine({}), "needs a metric"),
+        (lambda: combine({}), "needs metrics"),
         (lambda: combine({"av_align": -1.0}), "Weights are positive"),
         (lambda: combine({"av_align": 1.0}, scales={"av_sync": Scale(0, 1)}), "no part of this reward"),
         (lambda: Scale(0.0, 0.0), "a positive deviation"),
-        (lambda: reward("av_align")(np.zeros((2, 3, 8, 8, 3), np.uint8), 24, [np.zeros(9)], 16000), "2 clips"),
+        (lambda: reward("av_align")(FRAMES, 24, [np.zeros(9)], 16000), "2 clips"),
+        (lambda: reward("av_align")(FRAMES, 24, None, 16000), "a sound for each clip"),
+        (lambda: reward("av_align")(FRAMES, 24, np.zeros((2, 1, 9)), 16000, 5), "one prompt for each of 2 clips"),
+        (lambda: reward("av_align")(FRAMES, 24, np.zeros((2, 1, 9)), 16000, columns=["a"]), "a dict of lists"),
+        (lambda: combine(["av_align"]), "metrics with weights"),  # type: ignore[arg-type]
+        (lambda: combine({"av_align": "1"}), "Weights are positive"),  # type: ignore[dict-item]
+        (lambda: combine({"av_align": 1}, scales={"av_align": (0, 1)}), r"Scale\(mean, deviation\)"),  # type: ignore[dict-item]
+        (lambda: reward("av_align", scale=(0, 1)), "a dict of Scale"),  # type: ignore[arg-type]
+        (lambda: reward("av_align", device="banana"), "cpu, cuda or cuda:N"),
+        (lambda: Scale("0", 1.0), "finite mean"),  # type: ignore[arg-type]
     ],
 )
 def test_mistakes_are_named(wrong: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         wrong()
+
+
+def test_a_batch_may_be_empty() -> None:
+    made = combine({"av_align": 1.0, "health_black": 1.0}).detailed([], 24, [], 16000)
+    assert made.values.shape == (0,) and made.scores["av_align"].shape == (0,) and made.reasons == ()
+    assert reward("health_black")(FRAMES[:0], 24, np.zeros((0, 1, 9)), 16000).shape == (0,)
+
+
+def test_a_clip_that_holds_nan_costs_its_own_value() -> None:
+    """A generator that went astray for one clip of a batch."""
+    black = reward("health_black")
+    frames, audio = torch.zeros(3, 4, 8, 8, 3), torch.zeros(3, 1, 800)
+    audio[1, 0, 5], frames[2, 0, 0, 0, 0] = torch.nan, torch.inf
+    made = black.detailed(frames, 24, audio, 16000)
+    assert made.values.isnan().tolist() == [False, True, True] and made.values[0] == -1
+    assert [reason.get("health_black") and reason["health_black"].kind for reason in made.reasons] == [
+        None, "not_finite", "not_finite"
+    ]  # fmt: skip
+    assert "the sound" in str(made.reasons[1]["health_black"]) and "the frames" in str(made.reasons[2]["health_black"])
+    assert math.isnan(black(frames[2].numpy(), 24, audio[2].numpy(), 16000))
+    with pytest.raises(UsageError, match="Float frames are in"):
+        black(frames[:1] + 9, 24, audio[:1], 16000)
 
 
 def test_metrics_that_read_prompts_or_columns_ask_for_them(scored: Any) -> None:
