@@ -291,7 +291,7 @@ def show(
         raise UsageError("Categories are known from runs: name the runs that were voted on.")
     if aspect is not None and aspect not in known:
         raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, known)} Known: {', '.join(known)}.")
-    table = people_table(heard, aspect, seed=seed)
+    table = people_table(heard, aspect)
     facts = voters_of(heard.votes.votes, seed=seed) if voters else None
     if as_json or kind == "json":
         from dataclasses import asdict
