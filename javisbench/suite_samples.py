@@ -58,7 +58,7 @@ class Sample:
             of the suite's hash. Empty where nothing is given.
         extra: all other columns, as text.
         clip_names: further names, without suffix, that the suite's own programs give the sample's clip; ``ads/Tea`` in
-            a folder ``ads``.
+            a folder ``ads``, ``7_video_*`` for all that begin with ``7_video_``.
     """
 
     id: str
