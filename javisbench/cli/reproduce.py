@@ -132,7 +132,7 @@ def _print_expected(recipe: Recipe) -> None:
 
 
 def _by_names(told: Iterable[tuple[str, str]]) -> Iterable[str]:
-    """``FD-PASST, KL-PASST: javisbench has no PaSST.``: each text once, with the names that it is of."""
+    """``FD-A, KL-A: javisbench has no A.``: each text once, with the names that it is of."""
     names: dict[str, dict[str, None]] = {}
     for text, name in told:
         if text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -277,6 +278,16 @@ def test_sidecars_tell_where_a_clip_comes_from(run: Run, tmp_path: Path) -> None
     assert facts["prompts"] == {"text": "b"}
     assert set(facts["files"]) == {"sample_0001.mp4", "sample_0001.wav"}
     assert facts["versions"]["javisbench"]
+
+
+def test_versions_are_read_once_for_all_clips(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    read = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: asked.append(name) or read(name))
+    run(Told(well))
+    assert asked.count("numpy") == 1
+    told = [read_json(path)["versions"]["numpy"] for path in (tmp_path / "run/clips").glob("*.json")]
+    assert told == [np.__version__] * 7
 
 
 def test_the_staging_folder_starts_and_ends_empty(run: Run, tmp_path: Path) -> None:
