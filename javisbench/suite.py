@@ -400,7 +400,8 @@ def _read(
     reader.check_columns()
     reader.check_unique(samples)
     if not samples:
-        rows.problem(None, "", "no rows; a suite needs at least one prompt")
+        wanted = TASKS[stated.task].condition or "prompt"
+        rows.problem(None, "", f"no rows; a suite needs at least one {wanted}")
     if rows.problems:
         return None, rows.problems
     own = [column for column in rows.columns if column not in KNOWN_COLUMNS]

@@ -214,9 +214,17 @@ weights_option = click.option(
     help="Folder with checkpoints; may be given several times.",
 )
 
+
+def joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    """An option whose value is a list, given several times: one list; None where it is not given."""
+    return ",".join(value) if value else None
+
+
 scoring_options = compose(
     click.option(
         "--metrics",
+        multiple=True,
+        callback=joined,
         metavar="ID,...",
         shell_complete=names.completer(names.metrics, listed=True),
         help="Metric ids or globs (health_*). [default: all that apply]",

@@ -150,7 +150,7 @@ class Encoder:
                     encode_prompts(prompts, chosen, session, Silent())
             clips = {_here(source, place): self._chosen(specs) for source, specs, place in group.clips}
             index = LocalEngine().encode(Work(clips), session, Silent())
-        made = Group(group.clips, group.texts, made=store.held, known=group.known, broken=dict(session.broken))
+        made = Group(group.clips, group.texts, made=dict(store.held), known=group.known, broken=dict(session.broken))
         made.feature_errors = {**group.feature_errors, **session.feature_errors}
         for number, source in enumerate(clips):
             if source in index.hashes:
