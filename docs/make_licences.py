@@ -20,8 +20,8 @@ licences of their own. The licence of weights is shown before their first downlo
 use is asked about.
 """
 
-WEIGHTS_INTRO = """Fetched by `javisbench weights fetch ID`, or given with `--weights-dir`. *Compared*: the SHA-256 of the
-official file of tensors is known, and another one is refused when fetched, named as other weights when given.
+WEIGHTS_INTRO = """Fetched by `javisbench weights fetch ID`, or given with `--weights-dir`. *Compared*: the SHA-256 of
+the official file of tensors is known, and another one is refused when fetched, named as other weights when given.
 *Recorded as found*: it is not known here (PANNs, Whisper, most of CLAP and others), so the hash of the file that ran
 stands in every result, and whether it is the official file is for you to see."""
 

@@ -1,9 +1,9 @@
 """Suites: the prompts of a benchmark, their categories, and the setting they ask clips for.
 
 A suite is a name of this package (``demo``, ``javisbench``, ...), of an installed plugin (entry points
-``javisbench.suites``), such a name with the folder of its data (``verse-bench:DIR``, `javisbench.suite_layouts`), a CSV
-or JSONL file, or a folder of clips with their prompts beside them (``ID.txt``); file and folder may be URLs. Columns:
-``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``, ``pred_video_path``,
+``javisbench.suites``), such a name with the folder of its data (``verse-bench:DIR``, `javisbench.suite_layouts`), a
+CSV, JSONL or Parquet file, or a folder of clips with their prompts beside them (``ID.txt``); file and folder may be
+URLs. Columns: ``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``, ``pred_video_path``,
 ``pred_audio_path``, ``image``, ``video`` and ``audio`` (what is given to a model, by the suite's task) and ``cat0_ind``
 to ``cat4_ind``: an index or a name, or several separated by commas or bars, of the categories of the taxonomy's five
 aspects. Other columns can make slices: `Suite.sliced_by`.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,12 @@ from javisbench.cards import SuiteCard, card_problems, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
 from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, values_of
-from javisbench.places import Cache, gather, holds_clips, is_table, is_url, located, named
+from javisbench.places import Cache, NoVideosError, gather, holds_clips, is_table, is_url, located, named, tables_at
 from javisbench.places.urls import shown as shown_url
 from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_layouts import SuiteLayout
-from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, read_rows
+from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, read_parts, read_rows
 from javisbench.suite_samples import KNOWN_COLUMNS, SampleReader
 from javisbench.suite_samples import Sample as Sample
 from javisbench.suite_statement import Statement, statement_of
@@ -40,6 +41,9 @@ from javisbench.text import printable
 MAX_NAME_LENGTH = 120
 _NAMES_SHOWN = 10
 _READ_BY_METRICS = ("transcript", "language")
+_TEXT_TABLES = tuple(suffix for suffix in SUITE_SUFFIXES if suffix != ".parquet")
+_SEVERAL = re.compile(r"[-_.]*(?:\{[^}]*\}|\*).*|\.parquet$")
+"""What is no name in the pattern of several tables."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +235,7 @@ def suite_notices() -> list[str]:
 
 
 def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False) -> Suite:
-    """The suite called `spec`: a known name, the path of a CSV or JSONL file, or a folder of clips with ``ID.txt``.
+    """The suite called `spec`: a known name, a CSV, JSONL or Parquet file, or a folder of clips with ``ID.txt``.
 
     Args:
         spec: name or path; ``NAME:DIR`` for a published suite whose data lie in that folder.
@@ -260,11 +264,12 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         return _read_published(*published, allow_outside=allow_outside)
     if spec in SUITES:
         return _of_plugin(spec), []
-    path = _here(spec)
+    places = _here(spec)
+    path = places[0]
     if not path.exists():
         raise UsageError(
             f"There is no suite {spec!r}, and no such file.{did_you_mean(spec, known_suites())} "
-            f"Known suites: {', '.join(sorted(known_suites()))}; or give a .csv or .jsonl file."
+            f"Known suites: {', '.join(sorted(known_suites()))}; or give a .csv, .jsonl or .parquet file."
         )
     try:
         stated = statement_of(path)
@@ -275,13 +280,16 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         if condition is None and not holds_prompts(path):
             raise UsageError(
                 f"{named(path)} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a "
-                f".csv or .jsonl file, or one of {', '.join(cards)}."
+                f".csv, .jsonl or .parquet file, or one of {', '.join(cards)}."
             )
         rows = read_folder(path, allow_outside=allow_outside, condition=condition)
         name = _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet"))
+    elif len(places) > 1:
+        rows, name = read_parts(places), _name(_SEVERAL.sub("", spec.rstrip("/").rpartition("/")[2]).lower())
     else:
         rows, name = read_rows(path), _name(path.stem.lower())
-    return _read(rows, path, name, stated, allow_outside=allow_outside)
+    suite, problems = _read(rows, path, name, stated, allow_outside=allow_outside)
+    return (replace(suite, source=spec) if suite is not None and len(places) > 1 else suite), problems
 
 
 def published_at(spec: str) -> tuple[SuiteCard, Path] | None:
@@ -300,11 +308,20 @@ def _shown_spec(spec: str) -> str:
     return shown_url(spec) if is_url(spec) else repr(spec)
 
 
-def _here(spec: str) -> Path:
-    """The file or folder of a suite; what lies elsewhere is brought: a table, or the names and prompts of clips."""
-    if is_url(spec) and is_table(spec, SUITE_SUFFIXES):
-        return Cache.from_environment().file(spec)
-    return gather(spec, Cache.from_environment(), prompts=True) if holds_clips(spec) else Path(spec)
+def _here(spec: str) -> list[Path]:
+    """The file, files or folder of a suite; what lies elsewhere is brought: tables, or the names and prompts of clips.
+
+    A Parquet table may hold clips themselves, or be one of prompts.
+    """
+    cache = Cache.from_environment()
+    if is_url(spec) and is_table(spec, _TEXT_TABLES):
+        return [cache.file(spec)]
+    if not holds_clips(spec) or not (is_url(spec) or Path(spec).exists() or set("*{") & set(spec)):
+        return [Path(spec)]
+    try:
+        return [gather(spec, cache, prompts=True)]
+    except NoVideosError:
+        return [place if isinstance(place, Path) else cache.file(place) for place in tables_at(spec)]
 
 
 def _of_plugin(name: str) -> Suite:
@@ -384,7 +401,8 @@ def _read(
     reader.check_columns()
     reader.check_unique(samples)
     if not samples:
-        rows.problem(None, "", "no rows; a suite needs at least one prompt")
+        wanted = TASKS[stated.task].condition or "prompt"
+        rows.problem(None, "", f"no rows; a suite needs at least one {wanted}")
     if rows.problems:
         return None, rows.problems
     own = [column for column in rows.columns if column not in KNOWN_COLUMNS]
@@ -394,7 +412,7 @@ def _read(
         samples=samples,
         setting=stated.setting,
         unconditional=False,
-        hash=suite_hash(samples, stated.task, folder),
+        hash=suite_hash(samples, stated.task),
         source=located(path) if Cache.of(path) else str(path),
         total=len(samples),
         columns=columns,
@@ -403,28 +421,21 @@ def _read(
     ), []
 
 
-def suite_hash(samples: Iterable[Sample], task: Task = "t2av", folder: Path | None = None) -> str:
+def suite_hash(samples: Iterable[Sample], task: Task = "t2av") -> str:
     """SHA-256 over ids, prompts and the taxonomy's categories of all samples, in order.
 
-    Where the task gives something besides the prompt: of the task, too, and of where it lies in the suite's folder.
+    Where the task gives something besides the prompt: of the task, too, and of `Sample.given`.
     """
     digest = hashlib.sha256()
-    condition = TASKS[task].condition
-    if condition is not None:
+    gives = TASKS[task].condition is not None
+    if gives:
         digest.update(json.dumps(["task", task]).encode() + b"\n")
     for sample in samples:
         categories = {
             aspect: sorted(ids) for aspect, ids in sorted(sample.categories.items()) if ids and aspect in ASPECTS
         }
         row: list[Any] = [sample.id, sample.text, sample.audio_text, sample.video_text, categories]
-        if condition is not None:
-            row.append(_within(getattr(sample, condition), folder))
+        if gives:
+            row.append(sample.given or None)
         digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _within(path: Path | None, folder: Path | None) -> str | None:
-    """A path from the suite's folder; the name alone of one that lies elsewhere."""
-    if path is None or folder is None or not path.is_relative_to(folder):
-        return None if path is None else path.name
-    return path.relative_to(folder).as_posix()

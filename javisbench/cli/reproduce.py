@@ -267,7 +267,7 @@ def new(
     made = recipe_of(loaded, _recipe_id(name or f"{loaded.slug}-{loaded.suite}", out), title=title, source=source)
     if out is not None:
         write_recipe(made, out)
-        output.line(f"wrote {out}: {len(made.expected)} values", err=True)
+        output.line(f"wrote {out}: {len(made.expected)} value{'s' * (len(made.expected) != 1)}", err=True)
     if as_json:
         output.json_document(dataclasses.asdict(made), default=str)
     elif out is None:

@@ -66,6 +66,14 @@ format_option = click.option(
     metavar="ID=TEXT",
     help="What is asked about every pair; may be given several times. [default: overall, which clip is better]",
 )
+@click.option(
+    "--given",
+    multiple=True,
+    metavar="SUITE",
+    shell_complete=names.completer(names.suites, files=True),
+    help="A suite whose videos (or sounds) are shown with the sounds (or pictures) that models made for them; mind "
+    "their licence. [default: what the models made alone]",
+)
 @click.option("--title", default="Which clip is better?", show_default=True, help="Title of the page.")
 @options.seed_option
 @options.verbosity
@@ -74,6 +82,7 @@ def page(
     out: Path,
     pairs: int,
     questions: tuple[str, ...],
+    given: tuple[str, ...],
     title: str,
     seed: int,
     quiet: bool,
@@ -87,7 +96,7 @@ def page(
 
     options.setup_logging(quiet, verbose)
     asked = options.parse_pairs("--question", questions) or dict(QUESTIONS)
-    report = write_votes_page(_first_results(runs), out, VotesPageOptions(pairs, asked, seed, title))
+    report = write_votes_page(_first_results(runs), out, VotesPageOptions(pairs, asked, seed, title, given))
     if not quiet:
         output.line(
             f"{report.pairs:,} of {report.possible:,} pairs of {len(report.models)} models. Keep {report.key} to "
@@ -282,7 +291,7 @@ def show(
         raise UsageError("Categories are known from runs: name the runs that were voted on.")
     if aspect is not None and aspect not in known:
         raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, known)} Known: {', '.join(known)}.")
-    table = people_table(heard, aspect, seed=seed)
+    table = people_table(heard, aspect)
     facts = voters_of(heard.votes.votes, seed=seed) if voters else None
     if as_json or kind == "json":
         from dataclasses import asdict

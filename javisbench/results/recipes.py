@@ -15,10 +15,9 @@ from javisbench.errors import RecipeError, UsageError
 from javisbench.registry import did_you_mean
 from javisbench.results.recipe import Recipe
 from javisbench.results.recipe_toml import parse_recipe, recipe_text
+from javisbench.suite_rows import SUITE_SUFFIXES
 
 MAX_BYTES = 2**20
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
-"""Suites beside which a file of the same name is their card."""
 
 
 def known_recipes() -> dict[str, Recipe]:
@@ -91,7 +90,7 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     """
     if path.exists():
         raise RecipeError(f"{path} is there already. Give another name with --out.")
-    for suffix in TABLES:
+    for suffix in SUITE_SUFFIXES:  # beside which a file of the same name is their card
         if path.with_suffix(suffix).exists():
             suite = path.with_suffix(suffix).name
             raise RecipeError(f"{path} would be read as the card of the suite {suite}. Give another name with --out.")
