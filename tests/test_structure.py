@@ -30,7 +30,17 @@ ROOMS = (
     ("metrics",),
     ("weights",),
     ("matching", "damages"),
-    ("suite", "suite_folder", "suite_layouts", "suite_rows", "suite_samples", "suite_statement", "protocol", "media"),
+    (
+        "suite",
+        "suite_folder",
+        "suite_layouts",
+        "suite_rows",
+        "suite_samples",
+        "suite_statement",
+        "transcripts",
+        "protocol",
+        "media",
+    ),
     (
         "agreement",
         "bradley_terry",

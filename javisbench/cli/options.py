@@ -261,6 +261,12 @@ scoring_options = compose(
     ),
     slice_by_option,
     click.option(
+        "--speech-transcripts",
+        metavar="NAME=FILE",
+        help="What the recogniser NAME of your own heard, for wer, cer and cpcer: CSV or JSONL with id and text, and "
+        "where there are any repeat, speaker and start_s. The protocol's name gets +recogniser=NAME.",
+    ),
+    click.option(
         "--clip-memory",
         type=click.IntRange(min=64),
         default=1024,
@@ -367,6 +373,20 @@ def parse_pairs(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"{option} gives {key} twice.")
         parsed[key] = value
     return parsed
+
+
+def parse_named_file(option: str, text: str | None) -> tuple[str, Path] | None:
+    """``NAME=FILE`` as both; None where it is not given.
+
+    Raises:
+        UsageError: it has no ``=``.
+    """
+    if text is None:
+        return None
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise UsageError(f"{option} takes NAME=FILE; got {text!r}.")
+    return name, Path(path)
 
 
 def parse_metrics(text: str | None) -> list[str] | None:
