@@ -44,6 +44,7 @@ ROOMS = (
         "clip",
         "errors",
         "hub",
+        "pace",
         "system_faults",
         "tasks",
         "isolated",
