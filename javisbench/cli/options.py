@@ -214,6 +214,15 @@ weights_option = click.option(
     help="Folder with checkpoints; may be given several times.",
 )
 
+patience_option = click.option(
+    "--patience",
+    type=click.FloatRange(min=0, max=86400),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
+)
+
 scoring_options = compose(
     click.option(
         "--metrics",
@@ -268,14 +277,7 @@ scoring_options = compose(
         metavar="SECONDS",
         help="Time that reading one clip may take, beside a second for each four million pixels.",
     ),
-    click.option(
-        "--patience",
-        type=click.FloatRange(min=0, max=86400),
-        default=60.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
-    ),
+    patience_option,
     click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a batch. [default: 1 on a CPU; what fills a GPU]"
     ),

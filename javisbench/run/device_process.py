@@ -113,7 +113,7 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
         torch.cuda.set_device(setup.device)
     session = EncodeSession(
         {name: EncoderChoice(name, variant, ENCODERS.get(name), w) for name, (variant, w) in setup.encoders.items()},
-        FeatureStore(setup.folder, setup.writer),
+        FeatureStore(setup.folder, setup.writer, patience_s=setup.limits.patience_s),
         setup.device,
         setup.workers,
         setup.batch_clips,

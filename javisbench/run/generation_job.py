@@ -188,4 +188,5 @@ class GenerationJob:
                 "suite": {**suite, "total": self.suite.total},
                 "generation": generation,
             },
+            self.settings.patience_s,
         )
