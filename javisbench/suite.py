@@ -32,6 +32,7 @@ from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_layouts import SuiteLayout
 from javisbench.suite_rows import MAX_TEXT_LENGTH, SUITE_SUFFIXES, Problem, Rows, kind_of, no_text, read_rows
 from javisbench.suite_statement import Statement, statement_of
+from javisbench.system_faults import raise_if_system
 from javisbench.tasks import TASKS, Condition, TaskFacts
 from javisbench.tasks import Task as Task
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
@@ -665,6 +666,7 @@ class _RowReader:
         try:
             path = self._resolved(value)
         except (OSError, RuntimeError, ValueError, UsageError) as error:
+            raise_if_system(error, value[:200])
             self._problem(index, column, f"{value[:200]!r} is no usable path ({error})")
             return None
         if not self._allow_outside and is_url(value):

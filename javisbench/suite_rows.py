@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from javisbench.registry import did_you_mean
+from javisbench.system_faults import raise_if_system
 from javisbench.text import printable
 
 MAX_SUITE_BYTES = 512 * 2**20
@@ -152,6 +153,7 @@ def read_text(path: Path, most_bytes: int) -> str:
     Raises:
         ValueError: it is no plain file, cannot be read, is larger than `most_bytes`, or no such text; the message says
             which byte, and what to do.
+        SystemFaultError: the system cannot read it.
     """
     try:
         if not path.is_file():
@@ -160,6 +162,7 @@ def read_text(path: Path, most_bytes: int) -> str:
             # Python sets aside at once what is asked for.
             raw = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
+        raise_if_system(error, path)
         raise ValueError(f"cannot be read ({error.strerror})") from error
     if len(raw) > most_bytes:
         shown = f"{most_bytes >> 20} MiB" if most_bytes >= 2**20 else f"{most_bytes >> 10} KiB"

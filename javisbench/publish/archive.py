@@ -26,6 +26,7 @@ from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
 from javisbench.results.seal import check_tables, unsealed
 from javisbench.run.manifest import now_text, versions
+from javisbench.system_faults import raise_if_system
 from javisbench.text import json_text, printable
 from javisbench.weights.hashes import SHA256
 
@@ -151,6 +152,7 @@ def unpack(file: Path, folder: Path) -> dict[str, Any]:
             for name, facts in manifest["members"].items():
                 (folder / name).write_bytes(_member(file, archive, name, facts))
     except _UNREADABLE as error:
+        raise_if_system(error, file)
         raise _refused(file, f"it is no readable zip archive ({error})", "archive") from error
     return manifest
 

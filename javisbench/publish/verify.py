@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, RunError, UsageError
+from javisbench.errors import JavisbenchError, RunError, SystemFaultError, UsageError
 from javisbench.matching import Item
 from javisbench.media.source import SIDECAR_SUFFIXES
 from javisbench.results.cell import Cell
@@ -68,6 +68,8 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
         result = load_result(folder, follow_clips=False)
         refuse_unrankable(result)
         tables = _Tables.read(folder)
+    except SystemFaultError:
+        raise
     except JavisbenchError as error:
         return [Finding(error.kind, error.message.replace(f"{folder}/", ""))]
     # Later checks compute with what earlier ones have found to be sane.
@@ -442,6 +444,8 @@ def _check_sets(result: StoredResult, folder: Path, suite: Suite) -> Iterator[Fi
 
     try:
         stored = read_set_features(folder)
+    except SystemFaultError:
+        raise
     except JavisbenchError as error:
         yield Finding("set_features", error.message)
         return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.durable import write_bytes
 from javisbench.errors import RunError
+from javisbench.system_faults import raise_if_system
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,5 +86,6 @@ def read_set_features(folder: Path) -> dict[str, SetRows]:
                     raise ValueError(f"{name} has {fake.shape} and {real.shape} values for {len(ids)} samples")
                 found[str(name)] = SetRows(str(name), tuple(map(str, entry["metrics"])), ids, fake, real)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
+        raise_if_system(error, path)
         raise RunError(f"{path} is damaged: {error}. Score the run again.", kind="damaged") from error
     return found

@@ -31,6 +31,7 @@ from javisbench.results.votes.record import (
     pair_key,
 )
 from javisbench.suite_rows import MAX_SUITE_BYTES, Problem, Rows, parse_json, read_loose_table, read_text
+from javisbench.system_faults import raise_if_system
 from javisbench.text import printable
 
 if TYPE_CHECKING:
@@ -266,6 +267,7 @@ def _bytes(file: Path) -> bytes:
             raise UsageError(f"{file} is no file of at most {MAX_SUITE_BYTES >> 20} MiB.")
         return file.read_bytes()
     except OSError as error:
+        raise_if_system(error, file)
         raise UsageError(f"{file} cannot be read ({error.strerror}).") from error
 
 
