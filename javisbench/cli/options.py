@@ -114,7 +114,7 @@ shown_slices_option = click.option(
     help="Of slices by columns of the suite, those of this one; may be given several times. [default: all]",
 )
 allow_outside_option = click.option(
-    "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
+    "--allow-outside", is_flag=True, help="Accept paths in the suite, or among pairs, that leave its folder."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
