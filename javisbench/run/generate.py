@@ -23,6 +23,7 @@ from javisbench.baselines.registry import models_for, naming_package
 from javisbench.durable import append_jsonl, patiently, read_json, write_bytes, write_json, write_jsonl
 from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
+from javisbench.media.errors import OUT_OF_REACH
 from javisbench.results.run_folder import read_failures
 from javisbench.run.clean import PROMPTS, STAGING
 from javisbench.run.conform import conform_clip
@@ -319,7 +320,7 @@ class _Job:
             try:
                 self._given.digests(request.conditions)
             except MediaError as error:
-                if error.kind == "unreachable":
+                if error.kind in OUT_OF_REACH:
                     raise
                 self._without.append(Failed(request, "generate", "bad_condition", error.message, retryable=False))
                 continue
