@@ -205,7 +205,8 @@ class ScoringJob:
             known = earlier.get("model", {})
             title = self.name or known.get("name") or self.origin
             changes: dict[str, Any] = {"model": {"slug": slug(title), **known, "name": title, "clips": self.clips}}
-            update_manifest(self.run, changes if self.matching is None else {**changes, "matching": self.matching})
+            changes = changes if self.matching is None else {**changes, "matching": self.matching}
+            update_manifest(self.run, changes, options.patience_s)
             return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
 
 
@@ -411,6 +412,7 @@ def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) ->
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
             "scoring": {**manifest.get("scoring", {}), "begun": _requests(plan, suite, options)},
         },
+        options.patience_s,
     )
     return {
         "model": model.get("name"),
@@ -436,6 +438,7 @@ def _end(run: Path, options: ScoringOptions, generations: Mapping[str, str], cir
             },
             "versions": versions(),
         },
+        options.patience_s,
     )
 
 
