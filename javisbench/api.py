@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from javisbench.errors import RunError, UsageError
 from javisbench.places import Cache, gather, holds_clips, is_url
-from javisbench.places.mirror import fetched, is_run, worked_on
+from javisbench.places.mirror import fetched, is_run, looked_at, worked_on
 from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import load_protocol, read_failures
 from javisbench.run.generation_job import GenerationJob
@@ -396,7 +396,7 @@ def look_ahead(
         raise UsageError("folder: names clips that are made already: nothing is to be generated.")
     slice_by = options.slice_by if options else ()
     loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside, slice_by=slice_by)
-    job = GenerationJob.prepare(model, params, loaded, settings, out, name)
+    job = GenerationJob.prepare(model, params, loaded, settings, looked_at(out) if out else None, name)
     return of_job(job, [Path(folder) for folder in weights_dirs], options, overlap)
 
 

@@ -230,3 +230,9 @@ def lip_inputs() -> ModuleType:
 def sound_packages() -> ModuleType:
     """Small networks in the place of packages for sound (tests/sound_packages.py)."""
     return _module(Path(__file__).parent / "sound_packages.py")
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper() -> ModuleType:
+    """``save_tiny_whisper(folder, seed)`` and its `SIZE` (tests/tiny_whisper.py)."""
+    return _module(Path(__file__).parent / "tiny_whisper.py")

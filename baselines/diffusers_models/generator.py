@@ -32,7 +32,6 @@ from javisbench.baselines.diffusers_models.memory import (
     Batches,
     decode_in_tiles,
     decode_one_by_one,
-    free_memory,
 )
 from javisbench.baselines.diffusers_models.options import HOW, PREFIXES, parse_options
 from javisbench.baselines.diffusers_models.output import clip_of
@@ -44,7 +43,7 @@ from javisbench.baselines.fingerprint import library_files
 from javisbench.baselines.prompt_store import PromptStore
 from javisbench.clip import ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, WeightsError
-from javisbench.system_faults import is_out_of_memory
+from javisbench.system_faults import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore

@@ -189,4 +189,5 @@ class GenerationJob:
                 "suite": {**suite, "total": self.suite.total},
                 "generation": generation,
             },
+            self.settings.patience_s,
         )

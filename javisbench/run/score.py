@@ -7,10 +7,11 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path, write_json, write_jsonl
+from javisbench.durable import atomic_path, patiently, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError, PluginError
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.base import SetMetric, SetValue
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.suite import Sample, Suite
+    from javisbench.transcripts import Heard, Transcripts
 
 log = logging.getLogger(__name__)
 PROMPTS: tuple[str, ...] = ("text", "audio_text", "video_text")
@@ -72,6 +74,7 @@ class ScoreSettings:
         limits: what one clip may cost.
         engine: where features are made.
         judge: how judges are asked.
+        transcripts: what the user's own recogniser heard; None where nobody gave that.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -82,6 +85,7 @@ class ScoreSettings:
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     engine: Engine = field(default_factory=LocalEngine)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+    transcripts: Transcripts | None = None
 
 
 @dataclass
@@ -146,7 +150,8 @@ def score_clips(
     with arithmetic(settings.precision):
         results = job.run()
     for part, result in zip(plan.parts, results, strict=True):
-        _write(run, part, result, job, dict(facts or {}))
+        write = partial(_write, run, part, result, job, dict(facts or {}))
+        patiently(write, settings.limits.patience_s)
     return results
 
 
@@ -174,7 +179,7 @@ class _Job:
     def run(self) -> list[ProtocolScores]:
         self.session = EncodeSession(
             self.plan.encoders,
-            FeatureStore(self.folder / "features"),
+            FeatureStore(self.folder / "features", patience_s=self.settings.limits.patience_s),
             self.settings.devices[0],
             self.settings.workers,
             self.settings.batch_clips,
@@ -320,8 +325,9 @@ class _Job:
                 self._check_counted(part, metric_id, item)
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
                 answers = self.judging.answers(result.name, metric_id, metric, item.sample.id, item.repeat)
+                known = replace(context, sample=item.sample, answers=answers, heard=self._heard(item))
                 with METRICS.guarded(metric_id, f"score of {item.label}"):
-                    score = _checked(metric.score(features, replace(context, sample=item.sample, answers=answers)))
+                    score = _checked(metric.score(features, known))
             except PluginError as error:
                 result.failures.append(_failure(item, "metric", metric_id, error))
                 self._fail(metric_id, error, result)
@@ -338,6 +344,10 @@ class _Job:
                     {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
                     for n, v in score.details.items()
                 ]
+
+    def _heard(self, item: Item) -> Heard | None:
+        given = self.settings.transcripts
+        return None if given is None else given.of(item.sample.id, item.repeat)
 
     @staticmethod
     def _check_counted(part: ProtocolPlan, metric_id: str, item: Item) -> None:
@@ -580,6 +590,7 @@ def _summary(
             name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None, **_package(name)}
             for name, choice in job.plan.encoders.items()
         },
+        **({"speech_transcripts": given.facts} if (given := job.settings.transcripts) else {}),
         **({"judges": judges} if (judges := job.judging.facts(protocol.name)) else {}),
         **({"plugins": plugins} if (plugins := _plugins(part, result.cells)) else {}),
     }
