@@ -172,10 +172,18 @@ class SoundSetSettings:
     Attributes:
         panns_16k_s: seconds of a sound that PANNs at 16 kHz hears.
         panns_32k_s: seconds that PANNs at 32 kHz hears; shorter sound is followed by silence.
+        vggish_s: seconds that VGGish hears, one window for each 0.96 s; shorter sound is followed by silence.
+        passt_windows: ``one`` shows PaSST the first `passt_s` seconds, their mean taken off, followed by silence up to
+            the 10 s that it takes; ``every_5_s`` shows it all of a sound, its peak at -1 dB, in windows of 10 s that
+            begin every 5 s, and takes the mean of what it makes of them.
+        passt_s: seconds that PaSST hears in one window, at most 10.
     """
 
     panns_16k_s: float = 8.0
     panns_32k_s: float = 10.0
+    vggish_s: float = 4.0
+    passt_windows: Literal["one", "every_5_s"] = "one"
+    passt_s: float = 8.0
 
 
 @dataclass(frozen=True)
@@ -364,9 +372,10 @@ _AUDIOBOX = ("audio_ce", "audio_cu", "audio_pc", "audio_pq")
 _ALL_FACES = LipSettings(min_track_frames=50, several_faces="mean")
 VERSE_BENCH = _of_suite(
     "verse-bench",
-    ("clap_score", *_AUDIOBOX, "wer", "lse_c", "desync"),
+    ("clap_score", *_AUDIOBOX, "kl_passt", "wer", "lse_c", "desync"),
     max_audio_len_s=5.0,
     speech=replace(V2.speech, speech_rule="raw"),
+    sound_sets=SoundSetSettings(passt_windows="every_5_s"),
     lips=replace(_ALL_FACES, edge_offsets="dropped"),
     counted=(
         Counted(("clap_score", *_AUDIOBOX, "desync"), "set", other_than=("set3",)),
@@ -396,8 +405,9 @@ AVGEN_BENCH = _of_suite(
 )
 VGGSOUND = _of_suite(
     "vggsound",
-    ("fd_panns", "kl_panns", "is_panns", "av_ib", "desync", "clap_score"),
+    ("fad_vggish", "fd_panns", "fd_passt", "kl_panns", "kl_passt", "is_panns", "av_ib", "desync", "clap_score"),
     max_audio_len_s=8.0,
+    sound_sets=SoundSetSettings(vggish_s=8.0),
 )
 SUITE_PROTOCOLS = (VERSE_BENCH, T2AV_COMPASS, VABENCH, AVGEN_BENCH, VGGSOUND)
 
@@ -615,6 +625,14 @@ def _check(protocol: Protocol) -> None:
     for name in ("panns_16k_s", "panns_32k_s"):
         if not 0.5 <= getattr(protocol.sound_sets, name) <= 600:
             raise UsageError(f"{name} is seconds between 0.5 and 600; got {getattr(protocol.sound_sets, name)}.")
+    if not 1 <= protocol.sound_sets.vggish_s <= 600:
+        raise UsageError(
+            f"vggish_s is between 1 (a window takes 0.975 s) and 600 seconds; got {protocol.sound_sets.vggish_s}."
+        )
+    if not 0.5 <= protocol.sound_sets.passt_s <= 10:
+        raise UsageError(
+            f"passt_s is seconds between 0.5 and 10, which is what PaSST takes; got {protocol.sound_sets.passt_s}."
+        )
     if not 6 <= protocol.lips.min_track_frames <= 45_000:
         raise UsageError(
             f"min_track_frames is between 6 (a face's place is smoothed over 13 frames) and 45000; got "

@@ -37,6 +37,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "engine",
         "engine_address",
         "device",
+        "overlap",
         "workers",
         "shard",
         "batch_clips",

@@ -85,7 +85,7 @@ suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file.",
+        help="Known suite, or a .csv, .jsonl or .parquet file.",
     ),
     data_root_option,
 )
@@ -96,8 +96,8 @@ scored_suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
-        "javisbench]",
+        help="Known suite, or a .csv, .jsonl or .parquet file. [default: a run's own; prompts beside the clips "
+        "(ID.txt); else javisbench]",
     ),
     data_root_option,
 )

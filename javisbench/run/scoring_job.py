@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from javisbench.run.engine import Engine
     from javisbench.run.generation_job import GenerationJob
     from javisbench.run.plan import ScorePlan
+    from javisbench.run.score import ScoreSettings
     from javisbench.suite import Suite
 
 
@@ -224,9 +225,19 @@ def _clip_folder(
     return folder, Path(out) if out else default_run_folder(title, ["folder", located(folder)], suite.name, shard)
 
 
-def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
-    """Make what is missing of a suite's clips and score them all, alone in the run folder."""
+def generate_and_score(
+    job: GenerationJob, options: ScoringOptions, progress: Progress | None = None, overlap: bool | None = None
+) -> StoredResult:
+    """Make what is missing of a suite's clips and score them all, alone in the run folder.
+
+    Args:
+        job: what is made.
+        options: how it is scored.
+        progress: shown to the user.
+        overlap: whether clips are encoded while others are made; None where it is of use (`javisbench.run.following`).
+    """
     from javisbench.matching import match_generated
+    from javisbench.run.following import following, overlap_of
     from javisbench.run.judging.stage import check_judges
     from javisbench.run.score import scoring_steps
 
@@ -235,10 +246,13 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     plan = plan_scoring(job.suite, options)
     mine, clips = job.suite.shard(*job.settings.shard), job.clips
     check_judges(plan, job.run, options.judge, clips)
+    settings = _settings(options)
+    chosen = overlap_of(overlap, job.generator, options.engine, settings.devices, plan)
     with held(job.run, progress) as shown:
         _tell(plan, job.suite, job.notices, shown)
         shown.expect([Step(GENERATING, len(clips)), *scoring_steps(plan, len(clips))])
-        job.generate(options.weights_dirs, shown)
+        with following(chosen, job.run, mine, clips, plan, settings, shown) as settled:
+            job.generate(options.weights_dirs, shown, settled)
         matched = match_generated(job.run / "clips", mine, job.settings.repeats)
         return load_protocol(job.run, score_matched(job.run, mine, matched, options, shown, planned=True))
 
@@ -322,25 +336,15 @@ def score_matched(
     Returns:
         the name of the first protocol that was asked for.
     """
-    from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
+    from javisbench.run.score import score_clips, scoring_steps
 
     _refuse_early(options)
-    devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
         progress.say(line)
     if not planned:
         _tell(plan, suite, suite.notices(), progress)
-    settings = ScoreSettings(
-        devices=devices,
-        workers=options.workers or os.cpu_count() or 1,
-        batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
-        seed=options.seed,
-        precision=options.precision,
-        limits=options.limits,
-        engine=_engine(options),
-        judge=options.judge,
-    )
+    settings = _settings(options)
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
     precisions: list[dict[str, Any]] = [{"precision": "fp32"}] * len(plan.parts)
@@ -354,9 +358,25 @@ def score_matched(
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     generations = {result.name: result.generation for result in scores}
-    made_by = {"hardware": hardware(devices), "matched_by": matched.how, "engine": options.engine}
+    made_by = {"hardware": hardware(settings.devices), "matched_by": matched.how, "engine": options.engine}
     _end(run, options, generations, made_by)
     return scores[0].name
+
+
+def _settings(options: ScoringOptions) -> ScoreSettings:
+    from javisbench.run.score import ScoreSettings
+
+    devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
+    return ScoreSettings(
+        devices=devices,
+        workers=options.workers or os.cpu_count() or 1,
+        batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
+        seed=options.seed,
+        precision=options.precision,
+        limits=options.limits,
+        engine=_engine(options),
+        judge=options.judge,
+    )
 
 
 def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) -> dict[str, Any]:

@@ -219,12 +219,14 @@ def test_a_suite_with_transcripts_from_the_command_line(
         frames = np.random.default_rng(list(name.encode())).integers(0, 255, (4, 32, 48, 3), dtype=np.uint8)
         write_clip(Clip(frames, Fraction(4), None, None), clips / f"{name}.mp4")
         soundfile.write(clips / f"{name}.wav", sound, rate)
-    rows = ["id,text,transcript,language", "said,a,the quick brown fox,en", "noise,b,你好世界,zh", "wordless,c,,"]
+    rows = ["id,text,transcript,language,place", "said,a,the quick brown fox,en,room", "noise,b,你好世界,zh,street"]
+    rows.append("wordless,c,,,street")
     (tmp_path / "suite.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (tmp_path / "plain.csv").write_text("id,text\nsaid,a\nnoise,b\n")
     common = ["--metrics", "wer,cer", "--weights-dir", str(tmp_path / "weights"), "--workers", "1", "--quiet"]
     run = tmp_path / "run"
-    assert cli(["score", str(clips), "--suite", str(tmp_path / "suite.csv"), *common, "--out", str(run)]) == 0
+    suite = ["--suite", str(tmp_path / "suite.csv"), "--slice-by", "place"]
+    assert cli(["score", str(clips), *suite, *common, "--out", str(run)]) == 0
     scores = pd.read_parquet(run / "scores.parquet").set_index("sample_id")
     assert scores.loc["noise", ["wer", "cer"]].tolist() == [1.0, 1.0]  # nothing is said: every word is missing
     assert scores.loc["said", "wer"] > 0 and np.isnan(scores.loc["wordless", "wer"])
@@ -235,6 +237,16 @@ def test_a_suite_with_transcripts_from_the_command_line(
     summary = json.loads((run / "summary.json").read_text())["metrics"]
     assert summary["wer"]["overall"]["n"] == 2
     assert "no speech was heard in 50 % of the clips" in capsys.readouterr().out
+    places = summary["wer"]["place"]
+    assert places["street"]["n"] == 1 and places["street"]["value"] == 1.0
+    assert places["room"]["n"] == 1 and places["room"]["value"] == scores.loc["said", "wer"]
+
+    assert cli(["report", str(run), "--format", "csv"]) == 0
+    assert "street" in capsys.readouterr().out
+    assert cli(["leaderboard", "build", str(run), "--out", str(tmp_path / "board")]) == 0
+    assert "WER" in (tmp_path / "board/index.html").read_text(encoding="utf-8")
+    assert cli(["submit", "pack", str(run), "--out", str(tmp_path / "run.zip")]) == 0
+    assert cli(["submit", "verify", str(tmp_path / "run.zip")]) == 0
 
     assert cli(["score", str(clips), "--suite", str(tmp_path / "plain.csv"), *common, "--out", str(run) + "2"]) == 0
     told = json.loads((tmp_path / "run2/summary.json").read_text())["metrics"]["wer"]["overall"]

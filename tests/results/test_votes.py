@@ -17,7 +17,9 @@ from javisbench.errors import RunError, UsageError
 from javisbench.publish.export import render
 from javisbench.results.run_folder import load_result
 from javisbench.results.votes.against import agreements, people_with_people
-from javisbench.results.votes.imported import ImportOptions, Known, import_votes, pseudonym
+from javisbench.results.votes.forms import ImportOptions, pseudonym
+from javisbench.results.votes.imported import import_votes
+from javisbench.results.votes.known import Known
 from javisbench.results.votes.page_key import PageKey, PagePair, load_key, save_key
 from javisbench.results.votes.people import hear, people_table, standings, voters_of, votes_lines
 from javisbench.results.votes.record import Vote, Votes, load_votes, save_votes

@@ -15,7 +15,7 @@ from javisbench.errors import UsageError
 from javisbench.results.cell import OVERALL, STATUS_NOTE, Cell
 from javisbench.results.table import Column, Row, RowGroup, Table, aspects_of
 from javisbench.results.verdicts import Rank, judge_estimates
-from javisbench.results.votes.imported import Known
+from javisbench.results.votes.known import Known
 from javisbench.results.votes.record import Vote, Votes, votes_of
 from javisbench.stats import FEW_PROMPTS, Estimate
 from javisbench.text import printable
