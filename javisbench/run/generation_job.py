@@ -127,7 +127,8 @@ class GenerationJob:
             accepted=self._record,
             remote=self._remote(devices, weights.dirs),
         )
-        progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
+        for line in outcome.lines():
+            progress.say(line)
 
     def each(self, plan: Plan) -> str:
         """What is made of each sample, in words."""
