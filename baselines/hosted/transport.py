@@ -19,6 +19,7 @@ from javisbench.private import redacted, shown_address
 JSON_BYTES = 8 * 2**20
 FILE_BYTES = 2**30
 _CHUNK_BYTES = 2**20
+_HEAD_BYTES = 512
 _REDIRECTS = 5
 _TIMEOUT_S = 60.0
 
@@ -95,7 +96,7 @@ def exchange(
                     url = urljoin(url, onward)
     except (OSError, http.client.HTTPException, ValueError) as error:
         told = shown_address(redacted(str(error))) or type(error).__name__
-        return Answer(0, trouble=f"no whole answer from {first}: {told}")
+        return Answer(0, trouble=f"no whole answer from {first or 'there'}: {told}")
     return Answer(310, trouble=f"{first} sends from one address to the next")
 
 
@@ -105,20 +106,21 @@ def _encrypted(url: str) -> str:
         return url
     if parts.scheme == "http":
         return parts._replace(scheme="https").geturl()
-    raise ValueError(f"{parts.scheme or 'no scheme'} is not followed")
+    raise ValueError(f"an address of the kind {parts.scheme or 'none'!r} is not followed, https is")
 
 
 def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -> Answer:
     told: dict[str, Any] = {"retry_after_s": retry_after_s(headers.get("Retry-After"))}
-    kind = (headers.get_content_type() or "").lower()
+    kind = headers.get_content_type().lower() if "Content-Type" in headers else ""
     length = headers.get("Content-Length")
-    if target is not None and status == 200 and not kind.endswith("json") and not kind.startswith("text/"):
-        size = _save(response, target)
+    head = response.read(_HEAD_BYTES)
+    if target is not None and status == 200 and _is_file(kind, head):
+        size = _save(head, response, target)
         if length is not None and length.isdigit() and int(length) != size:
             target.unlink(missing_ok=True)
             return Answer(0, trouble=f"the file broke off after {size} of {length} bytes")
         return Answer(status, saved=True, **told)
-    content = response.read(JSON_BYTES + 1)
+    content = head + response.read(JSON_BYTES + 1 - len(head))
     if len(content) > JSON_BYTES:
         return Answer(status, None, trouble="the answer is longer than 8 MiB", **told)
     try:
@@ -129,15 +131,25 @@ def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -
     return Answer(status, value, **told)
 
 
-def _save(response: IO[bytes], target: Path) -> int:
-    size = 0
+def _is_file(kind: str, head: bytes) -> bool:
+    """Whether an answer is a file, and no JSON or text: by its kind, which servers leave out or take from a name."""
+    if b"\0" in head:
+        return True
+    if not kind:
+        return not head.lstrip().startswith((b"{", b"["))
+    return not kind.endswith("json") and not kind.startswith("text/")
+
+
+def _save(head: bytes, response: IO[bytes], target: Path) -> int:
+    size, chunk = 0, head
     try:
         with target.open("wb") as file:
-            while chunk := response.read(_CHUNK_BYTES):
+            while chunk:
                 size += len(chunk)
                 if size > FILE_BYTES:
                     raise ValueError("the file is larger than 1 GiB")
                 _write(file, chunk, target)
+                chunk = response.read(_CHUNK_BYTES)
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -603,8 +603,8 @@ class _Job:
         else:
             return
         raise RunError(
-            f"Stopped: {reason}. The last one: {self._latest[:_TOLD].rstrip('.')}. What was made is kept; reasons are in "
-            f"{self.folder / 'failures.jsonl'}. Mend the cause and run the same command again.",
+            f"Stopped: {reason}. The last one: {self._latest[:_TOLD].rstrip('.')}. What was made is kept; reasons are "
+            f"in {self.folder / 'failures.jsonl'}. Mend the cause and run the same command again.",
             kind="too_many_failures",
         )
 
