@@ -18,8 +18,17 @@ import torch
 import javisbench.metrics
 from javisbench.errors import MetricError
 
-torchmetrics = pytest.importorskip("torchmetrics", reason="pip install 'javisbench[torchmetrics]'")
-for_torchmetrics: Any = pytest.importorskip("javisbench.metrics.for_torchmetrics")
+torchmetrics: Any = None
+for_torchmetrics: Any = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Not where tests are collected: that takes seconds in every process of tests."""
+    global torchmetrics, for_torchmetrics
+    torchmetrics = pytest.importorskip("torchmetrics", reason="pip install 'javisbench[torchmetrics]'")
+    for_torchmetrics = pytest.importorskip("javisbench.metrics.for_torchmetrics")
+
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"FVD": 400, "KVD": 400, "FAD": 30, "FID": 30}
