@@ -224,3 +224,15 @@ def example_package(packages: Any) -> Any:
 def lip_inputs() -> ModuleType:
     """Clips, sounds and weights of lip synchrony (tests/lip_inputs.py)."""
     return _module(Path(__file__).parent / "lip_inputs.py")
+
+
+@pytest.fixture(scope="session")
+def sound_packages() -> ModuleType:
+    """Small networks in the place of packages for sound (tests/sound_packages.py)."""
+    return _module(Path(__file__).parent / "sound_packages.py")
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper() -> ModuleType:
+    """``save_tiny_whisper(folder, seed)`` and its `SIZE` (tests/tiny_whisper.py)."""
+    return _module(Path(__file__).parent / "tiny_whisper.py")

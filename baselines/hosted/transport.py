@@ -14,11 +14,11 @@ from urllib.parse import urljoin, urlsplit
 
 from javisbench.durable import disk_trouble
 from javisbench.hub import is_this_machine, retry_after_s
+from javisbench.pace import Pace, paced
 from javisbench.private import redacted, shown_address
 
 JSON_BYTES = 8 * 2**20
 FILE_BYTES = 2**30
-_CHUNK_BYTES = 2**20
 _REDIRECTS = 5
 _TIMEOUT_S = 60.0
 
@@ -72,7 +72,6 @@ def exchange(
         timeout_s: seconds without a sign of life.
     """
     first = urlsplit(url).hostname
-    opener = urllib.request.build_opener(_NoRedirects)
     try:
         for _ in range(_REDIRECTS):
             url = _encrypted(url)
@@ -84,15 +83,20 @@ def exchange(
                 data = json.dumps(body).encode()
                 sent["Content-Type"] = "application/json"
             request = urllib.request.Request(url, data, sent)
-            try:
-                with opener.open(request, timeout=timeout_s) as response:
-                    return _read(response, response.status, response.headers, target)
-            except urllib.error.HTTPError as error:
-                with error:
-                    onward = error.headers.get("Location") if body is None and error.code in range(301, 309) else None
-                    if onward is None:
-                        return _read(error, error.code, error.headers, None)
-                    url = urljoin(url, onward)
+            with paced(timeout_s) as pace:
+                opener = urllib.request.build_opener(_NoRedirects, *pace.handlers())
+                try:
+                    with pace.waiting():
+                        response = opener.open(request, timeout=timeout_s)
+                    with response:
+                        return _read(pace, response, response.status, response.headers, target)
+                except urllib.error.HTTPError as error:
+                    with error:
+                        follows = body is None and error.code in range(301, 309)
+                        onward = error.headers.get("Location") if follows else None
+                        if onward is None:
+                            return _read(pace, error, error.code, error.headers, None)
+                        url = urljoin(url, onward)
     except (OSError, http.client.HTTPException, ValueError) as error:
         told = shown_address(redacted(str(error))) or type(error).__name__
         return Answer(0, trouble=f"no whole answer from {first}: {told}")
@@ -108,17 +112,21 @@ def _encrypted(url: str) -> str:
     raise ValueError(f"{parts.scheme or 'no scheme'} is not followed")
 
 
-def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -> Answer:
+def _read(pace: Pace, response: Any, status: int, headers: Any, target: Path | None) -> Answer:
     told: dict[str, Any] = {"retry_after_s": retry_after_s(headers.get("Retry-After"))}
     kind = (headers.get_content_type() or "").lower()
     length = headers.get("Content-Length")
     if target is not None and status == 200 and not kind.endswith("json") and not kind.startswith("text/"):
-        size = _save(response, target)
+        size = _save(pace, response, target)
         if length is not None and length.isdigit() and int(length) != size:
             target.unlink(missing_ok=True)
             return Answer(0, trouble=f"the file broke off after {size} of {length} bytes")
         return Answer(status, saved=True, **told)
-    content = response.read(JSON_BYTES + 1)
+    content = b""
+    for chunk in pace.chunks(response):
+        content += chunk
+        if len(content) > JSON_BYTES:
+            break
     if len(content) > JSON_BYTES:
         return Answer(status, None, trouble="the answer is longer than 8 MiB", **told)
     try:
@@ -129,11 +137,11 @@ def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -
     return Answer(status, value, **told)
 
 
-def _save(response: IO[bytes], target: Path) -> int:
+def _save(pace: Pace, response: Any, target: Path) -> int:
     size = 0
     try:
         with target.open("wb") as file:
-            while chunk := response.read(_CHUNK_BYTES):
+            for chunk in pace.chunks(response):
                 size += len(chunk)
                 if size > FILE_BYTES:
                     raise ValueError("the file is larger than 1 GiB")
