@@ -7,10 +7,11 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path, write_json, write_jsonl
+from javisbench.durable import atomic_path, patiently, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError, PluginError
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
@@ -149,7 +150,8 @@ def score_clips(
     with arithmetic(settings.precision):
         results = job.run()
     for part, result in zip(plan.parts, results, strict=True):
-        _write(run, part, result, job, dict(facts or {}))
+        write = partial(_write, run, part, result, job, dict(facts or {}))
+        patiently(write, settings.limits.patience_s)
     return results
 
 
@@ -177,7 +179,7 @@ class _Job:
     def run(self) -> list[ProtocolScores]:
         self.session = EncodeSession(
             self.plan.encoders,
-            FeatureStore(self.folder / "features"),
+            FeatureStore(self.folder / "features", patience_s=self.settings.limits.patience_s),
             self.settings.devices[0],
             self.settings.workers,
             self.settings.batch_clips,

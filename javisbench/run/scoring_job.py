@@ -202,11 +202,37 @@ class ScoringJob:
                 set_aside_if_damaged(self.run)
             earlier = read_manifest(self.run)
             _check_shard(self.run, earlier, self.shard)
+            if self.matching is None and (told := other_prompts(self.matched, self.suite)):
+                log.warning("%s", told)
             known = earlier.get("model", {})
             title = self.name or known.get("name") or self.origin
             changes: dict[str, Any] = {"model": {"slug": slug(title), **known, "name": title, "clips": self.clips}}
-            update_manifest(self.run, changes if self.matching is None else {**changes, "matching": self.matching})
+            changes = changes if self.matching is None else {**changes, "matching": self.matching}
+            update_manifest(self.run, changes, options.patience_s)
             return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
+
+
+def other_prompts(matched: Matched, suite: Suite) -> str:
+    """A sentence where clips of a run were made for other prompts than the suite has now; else an empty text."""
+    from javisbench.durable import read_json
+
+    found = []
+    clips = [(item.sample, item.source) for item in matched.items if item.source is not None]
+    for sample, source in clips:
+        file = source.video if suite.task_facts.makes_picture else source.audio
+        try:
+            made = {} if file is None else read_json(file.with_suffix(".json"))
+        except RunError:  # not made here, or damaged
+            continue
+        prompts = made.get("prompts") if isinstance(made, dict) else None
+        if isinstance(prompts, dict) and prompts != sample.prompts:
+            found.append(sample.id)
+    if not found:
+        return ""
+    return (
+        f"{len(found):,} of {len(clips):,} clips were made for other prompts than {suite.name} has ({suite.source}), "
+        f"such as that of {found[0]}. Score with the suite that they were made for, or make them anew."
+    )
 
 
 def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:
@@ -411,6 +437,7 @@ def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) ->
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
             "scoring": {**manifest.get("scoring", {}), "begun": _requests(plan, suite, options)},
         },
+        options.patience_s,
     )
     return {
         "model": model.get("name"),
@@ -436,6 +463,7 @@ def _end(run: Path, options: ScoringOptions, generations: Mapping[str, str], cir
             },
             "versions": versions(),
         },
+        options.patience_s,
     )
 
 

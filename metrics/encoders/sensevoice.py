@@ -71,7 +71,7 @@ class SenseVoiceEncoder(Recogniser):
         state = load_checkpoint(folder / "model.pt")
         model = _opened(folder, device)
         network: Any = getattr(model, "model", None)
-        if type(network).__name__ != "SenseVoiceSmall":
+        if network is None or type(network).__name__ != "SenseVoiceSmall":
             raise WeightsError(f"{folder} holds a {type(network).__name__}, not a SenseVoiceSmall. Fetch it again.")
         load_strict(network, state, what="SenseVoiceSmall", path=folder / "model.pt")
         self._load_vad()
