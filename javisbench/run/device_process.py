@@ -127,6 +127,7 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
         setup.batch_clips,
         setup.limits,
         setup.precision,
+        setup.compiled,
         listed=setup.listed,
     )
     with arithmetic(setup.precision):

@@ -122,6 +122,7 @@ def worker_setup(session: EncodeSession, device: str) -> Setup:
         batch_clips=session.batch_clips,
         limits=session.limits,
         precision=session.precision,
+        compiled=session.compiled,
         log_level=logging.getLogger("javisbench").getEffectiveLevel(),
         listed=session.listed,
     )
