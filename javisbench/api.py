@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from javisbench.errors import RunError, UsageError
 from javisbench.places import Cache, gather, holds_clips, is_url
-from javisbench.places.mirror import fetched, is_run, worked_on
+from javisbench.places.mirror import fetched, is_run, looked_at, worked_on
 from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import load_protocol, read_failures
 from javisbench.run.generation_job import GenerationJob
@@ -21,7 +21,7 @@ from javisbench.run.scoring_job import ScoringJob, ScoringOptions, generate_and_
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.results.recipes import Recipe
+    from javisbench.results.recipe import Recipe
     from javisbench.results.reproduction import Reproduction
     from javisbench.run.dry_run import DryRun
     from javisbench.run.generate import GenerateSettings
@@ -329,7 +329,8 @@ def reproduce(
         UsageError: the recipe is checked only, or needs clips.
         JavisbenchError: as `evaluate` and `score`.
     """
-    from javisbench.results.recipes import Recipe, load_recipe
+    from javisbench.results.recipe import Recipe
+    from javisbench.results.recipes import load_recipe
     from javisbench.run.recipe_job import RecipeJob
 
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -395,7 +396,7 @@ def look_ahead(
         raise UsageError("folder: names clips that are made already: nothing is to be generated.")
     slice_by = options.slice_by if options else ()
     loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside, slice_by=slice_by)
-    job = GenerationJob.prepare(model, params, loaded, settings, out, name)
+    job = GenerationJob.prepare(model, params, loaded, settings, looked_at(out) if out else None, name)
     return of_job(job, [Path(folder) for folder in weights_dirs], options, overlap)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shlex
 import shutil
@@ -127,6 +128,22 @@ def test_video_to_audio(made: Path, started: Callable[..., str]) -> None:
         sorted((made / "runs/video-to-audio" / name / "features").iterdir()) for name in ("sounds_good", "sounds_late")
     )
     assert first[0].read_bytes() == second[0].read_bytes() and len(second) > len(first)
+
+
+def test_judge_folder(made: Path, started: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (made / "two").mkdir()
+    for name in ("demo_0000", "demo_0001"):
+        shutil.copy(made / f"good/{name}.mp4", made / "two")
+        shutil.copy(made / f"good/{name}.wav", made / "two")
+    rows = (made / "my.csv").read_text(encoding="utf-8").splitlines()[:3]
+    (made / "two.csv").write_text("\n".join(rows), encoding="utf-8")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    again = ["judge/judge_folder.py", "two", "--suite", "two.csv", "--out", "runs/judged"]
+    told = started(*again)
+    assert "judge:example" in told and "4 answers, 8,240 tokens" in told
+    assert re.search(r"The lowest: demo_000[01] \(0\.\d\d\): .*the first picture is \d+% bright", told)
+    assert started(*again) == told, "kept answers count, and no more are asked for"
 
 
 def test_metric_on_trial(made: Path, started: Callable[..., str]) -> None:

@@ -30,7 +30,7 @@ ROOMS = (
     ("metrics",),
     ("weights",),
     ("matching", "damages"),
-    ("suite", "suite_folder", "suite_layouts", "suite_rows", "suite_statement", "protocol", "media"),
+    ("suite", "suite_folder", "suite_layouts", "suite_rows", "suite_samples", "suite_statement", "protocol", "media"),
     (
         "agreement",
         "bradley_terry",
@@ -47,6 +47,7 @@ ROOMS = (
         "system_faults",
         "tasks",
         "isolated",
+        "strict_json",
         "places",
         "private",
         "text",

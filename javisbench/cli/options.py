@@ -85,7 +85,7 @@ suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file.",
+        help="Known suite, or a .csv, .jsonl or .parquet file.",
     ),
     data_root_option,
 )
@@ -96,8 +96,8 @@ scored_suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
-        "javisbench]",
+        help="Known suite, or a .csv, .jsonl or .parquet file. [default: a run's own; prompts beside the clips "
+        "(ID.txt); else javisbench]",
     ),
     data_root_option,
 )
@@ -214,9 +214,17 @@ weights_option = click.option(
     help="Folder with checkpoints; may be given several times.",
 )
 
+
+def joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    """An option whose value is a list, given several times: one list; None where it is not given."""
+    return ",".join(value) if value else None
+
+
 scoring_options = compose(
     click.option(
         "--metrics",
+        multiple=True,
+        callback=joined,
         metavar="ID,...",
         shell_complete=names.completer(names.metrics, listed=True),
         help="Metric ids or globs (health_*). [default: all that apply]",

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.cards import read_cards
 from javisbench.errors import GenerationError, JavisbenchError, MissingWeightsError
+from javisbench.places.cache import named
+from javisbench.places.remote import Remote
 from javisbench.run.device import pick_device, pick_devices
 
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ def look_ahead(
     scored = None if scoring is None else _scored(job, scoring)
     return DryRun(
         model=str(job.model["spec"]),
-        run=str(job.run),
+        run=named(job.run),
         suite=job.suite.name,
         clips=clips,
         there=len(made),
@@ -217,7 +219,12 @@ def _download(file: Mapping[str, Any], generator: Generator, store: WeightStore)
 
 
 def _told_elsewhere(card: Mapping[str, Any]) -> str:
-    return f"which checkpoints {card['title']} needs, its own instructions say ({card['recipe']['checkout']})"
+    told = f"which checkpoints {card['title']} needs, its own instructions say ({card['recipe']['checkout']})"
+    parameters, known = card.get("parameters"), card.get("parameters_text")
+    if isinstance(parameters, int):
+        size = gigabytes(parameters * _BYTES["bfloat16"])
+        return f"{told}; its network has {known or parameters}, which are {size} in 16 bits"
+    return f"{told}; its size in parameters: {known}" if known else told
 
 
 def _registered(file: Mapping[str, Any], store: WeightStore) -> Download:
@@ -322,7 +329,13 @@ def _disk(made: Sequence[Mapping[str, Any]], plan: Plan | None, job: GenerationJ
 
 def _size(run: Path, facts: Mapping[str, Any]) -> int:
     paths = (run / "clips" / Path(name).name for name in facts.get("files", {}))
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    return sum(_bytes(path) for path in paths if path.is_file())
+
+
+def _bytes(path: Path) -> int:
+    """Of a run at a URL the clips are there, and here are their names."""
+    remote = Remote.read(path)
+    return path.stat().st_size if remote is None else remote.size or 0
 
 
 def _sidecars(job: GenerationJob) -> list[dict[str, Any]]:

@@ -262,6 +262,8 @@ class _Job:
     _total: int = 0
     _given: GivenFiles = field(default_factory=GivenFiles)
     _without: list[Failed] = field(default_factory=list)
+    # Once for all clips: reading what a dozen packages say of themselves takes longer than encoding a short clip.
+    _versions: dict[str, str] = field(default_factory=versions)
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -531,7 +533,7 @@ class _Job:
             "conform": self.settings.conform,
             **how,
             "dtype": self.settings.dtype,
-            "versions": versions(),
+            "versions": self._versions,
             "created": now_text(),
             "info": dict(info),
             "files": dict(files),

@@ -214,9 +214,11 @@ class _Job:
         texts = [(specs, self._prompts(kind)) for kind in PROMPTS if (specs := self._text_specs(kind))]
         stream = given_stream(self.suite)
         given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
+        known: dict[str, str] = {}
         if given is not None:
-            given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
-        self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
+            known = given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
+        contents = {i.source: known[i.sample.id] for i in self.items if i.source is not None and i.sample.id in known}
+        self.index = self.settings.engine.encode(Work(clips, texts, contents), self.session, self.progress)
         self.session.leave_device()
         if given is not None:
             given.keep(self.items, self.plan.clip_specs(), real, set_specs, self.index)
@@ -628,9 +630,9 @@ def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
-    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``.
+    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``, ``given``.
 
-    Categories are lists of ``aspect/category``.
+    Categories are lists of ``aspect/category``; ``given`` is `Sample.given`, and only there where something is given.
     """
     import pandas as pd
 
@@ -648,6 +650,7 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
                 ]
                 for sample in samples
             ],
+            **({"given": [encodable(sample.given) for sample in samples]} if any(s.given for s in samples) else {}),
         }
     )
 
@@ -673,6 +676,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
         "audio_text": text,
         "video_text": text,
         "categories": pa.list_(text),
+        "given": text,
     }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
     # An open file, since Arrow takes no path that is not UTF-8.

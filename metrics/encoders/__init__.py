@@ -45,6 +45,8 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "audiobox": "javisbench.metrics.encoders.audiobox:AudioboxEncoder",
         "panns_16k": "javisbench.metrics.encoders.panns:PANNs16kEncoder",
         "panns_32k": "javisbench.metrics.encoders.panns:PANNs32kEncoder",
+        "passt": "javisbench.metrics.encoders.passt:PaSSTEncoder",
+        "vggish": "javisbench.metrics.encoders.vggish:VGGishEncoder",
         "whisper": "javisbench.metrics.encoders.whisper:WhisperEncoder",
         "dnsmos": "javisbench.metrics.encoders.dnsmos:DNSMOSEncoder",
         "videoreward": "javisbench.metrics.encoders.videoreward:VideoRewardEncoder",
