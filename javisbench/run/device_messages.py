@@ -90,9 +90,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Block:
-    """Some clips: content hash, and the features that are wanted of it."""
+    """Some clips, or some prompts.
+
+    Attributes:
+        clips: content hash, and the features that are wanted of it.
+        texts: features, and the prompts that they are wanted of.
+    """
 
     clips: Mapping[ClipSource, tuple[str, Sequence[FeatureSpec]]]
+    texts: tuple[Sequence[FeatureSpec], Sequence[str]] = ((), ())
 
 
 @dataclass(frozen=True)

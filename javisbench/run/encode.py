@@ -42,7 +42,8 @@ COMPILED = "compiled"
 BLOCK_CLIPS = 64
 #: What clips may hold, prepared, while they wait for their batches to fill.
 _WAITING_BYTES = 2 * 2**30
-_PROMPTS_AT_ONCE = 256
+#: Prompts of a batch where clips fill theirs.
+PROMPTS_AT_ONCE = 256
 _BATCHES_AHEAD = 2
 
 
@@ -454,7 +455,7 @@ def encode_prompts(
     if not todo:
         return
     with progress.stage("encoding prompts", len(todo), "prompts") as stage:
-        size = session.batch_clips or _PROMPTS_AT_ONCE
+        size = session.batch_clips or PROMPTS_AT_ONCE
         for start in range(0, len(todo), size):
             batch = todo[start : start + size]
             groups: dict[tuple[str, tuple[FeatureSpec, ...]], list[str]] = {}
