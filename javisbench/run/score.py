@@ -71,6 +71,7 @@ class ScoreSettings:
         batch_clips: clips a batch; None for as many as fill the device.
         seed: of the bootstrap.
         precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
+        compiled: whether networks run as ``torch.compile`` makes them; likewise.
         limits: what one clip may cost.
         engine: where features are made.
         judge: how judges are asked.
@@ -82,6 +83,7 @@ class ScoreSettings:
     batch_clips: int | None = 1
     seed: int = 0
     precision: Precision = "fp32"
+    compiled: bool = False
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     engine: Engine = field(default_factory=LocalEngine)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
@@ -185,6 +187,7 @@ class _Job:
             self.settings.batch_clips,
             self.settings.limits,
             precision=self.settings.precision,
+            compiled=self.settings.compiled,
             devices=self.settings.devices,
             listed=self.matched.places,
         )
