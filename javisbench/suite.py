@@ -56,7 +56,7 @@ _KNOWN_COLUMNS = {"id", *_TEXT_COLUMNS, *_PATH_COLUMNS, *_CATEGORY_COLUMNS}
 _NAMES_SHOWN = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row of a suite.
 
@@ -524,6 +524,7 @@ class _RowReader:
         self._allow_outside = allow_outside
         self._cache = Cache.from_environment()
         self._elsewhere = self._cache.url_of(folder) is not None
+        self._alike: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
         self._missing: dict[str, _Count] = {}
         self._controls: dict[str, _Count] = {}
 
@@ -679,7 +680,8 @@ class _RowReader:
         # Below a URL too, a cell is a path as it stands there.
         return (self._folder / (value.replace("%", "%25") if self._elsewhere else value)).resolve()
 
-    def _categories(self, index: int, row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def _categories(self, index: int, row: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        """Aspect to categories; one object for all rows that have the same ones."""
         categories: dict[str, tuple[str, ...]] = {}
         for aspect, column in zip(TAXONOMY, _CATEGORY_COLUMNS, strict=True):
             found: list[str] = []
@@ -697,7 +699,7 @@ class _RowReader:
                     )
             if found:
                 categories[aspect.id] = tuple(dict.fromkeys(found))
-        return categories
+        return self._alike.setdefault(tuple(categories.items()), categories)
 
     @staticmethod
     def _category_cells(value: object) -> list[str]:
