@@ -102,9 +102,9 @@ def details_tables(items: Sequence[Item], detailed: Mapping[str, Details]) -> It
 
 
 def samples_table(items: Sequence[Item]) -> pa.Table:
-    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``.
+    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``, ``given``.
 
-    Categories are lists of ``aspect/category``.
+    Categories are lists of ``aspect/category``; ``given`` is `Sample.given`, and only there where something is given.
     """
     import numpy as np
     import pyarrow as pa
@@ -120,6 +120,7 @@ def samples_table(items: Sequence[Item]) -> pa.Table:
             "index": _numbers(np.array([sample.index for sample in samples], np.int64)),
             **{name: _texts(getattr(sample, name) for sample in samples) for name in PROMPTS},
             "categories": _lists(categories),
+            **({"given": _texts(sample.given for sample in samples)} if any(s.given for s in samples) else {}),
         }
     )
 
