@@ -248,6 +248,13 @@ def test_a_table_whose_reader_dies_is_refused_unless_the_system_killed_it(
     assert len(read_parquet(good, SCORES)) == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux alone chooses by it")
+def test_the_reader_goes_first_where_memory_is_short(good: Path) -> None:
+    read_parquet(good, SCORES)
+    assert parquet._READER._launched is not None
+    assert Path(f"/proc/{parquet._READER._launched.process.pid}/oom_score_adj").read_text().strip() == "1000"
+
+
 def test_a_reader_that_is_killed_once_costs_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_parquet(good, SCORES)
     awaited, left = parquet._await, [1]
