@@ -25,6 +25,7 @@ from javisbench.cards import read_cards
 from javisbench.clip import Clip, ClipSpec
 from javisbench.errors import GenerationError, JavisbenchError, RunError, UsageError
 from javisbench.registry import did_you_mean
+from javisbench.system_faults import fault_of, free_memory, is_out_of_memory
 from javisbench.tasks import Task
 
 if TYPE_CHECKING:
@@ -414,6 +415,11 @@ def _conditions(first: Stage, second: Stage, clip: Clip) -> Conditions:
 
 
 def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | Failed]:
+    """One answer a request; out of memory halves what the stage is asked at a time, without making anything twice.
+
+    Raises:
+        Exception: what is the system's fault and no clip's, as it came.
+    """
     waiting = {id(request): request for request in requests}
     try:
         for answer in stage.generator.generate(requests):
@@ -422,16 +428,30 @@ def _answers(stage: Stage, requests: Sequence[Request]) -> Iterator[Generated | 
     except RunError:
         raise
     except Exception as error:
-        if len(waiting) > 1 and type(error).__name__ == "OutOfMemoryError":
+        fault = fault_of(error)
+        if fault is not None and fault.certain:
             raise
-        kind = "out_of_memory" if type(error).__name__ == "OutOfMemoryError" else getattr(error, "kind", "exception")
-        told = error.message if isinstance(error, JavisbenchError) else f"{type(error).__name__}: {error}"
         log.debug("%s failed", stage.spec, exc_info=error)
-        for request in waiting.values():
-            yield Failed(request, stage.role, kind, told)
+        if is_out_of_memory(error):
+            free_memory(error)
+        if not is_out_of_memory(error) or len(waiting) < 2:
+            yield from _failures(stage, list(waiting.values()), error)
+            return
     else:
         for request in waiting.values():
             yield Failed(request, stage.role, "no_answer", "The stage gave no answer for this clip.")
+        return
+    log.warning("%s is out of memory with %d clips; trying half as many", stage.spec, len(waiting))
+    left, half = list(waiting.values()), len(waiting) // 2
+    yield from _answers(stage, left[:half])
+    yield from _answers(stage, left[half:])
+
+
+def _failures(stage: Stage, requests: Sequence[Request], error: Exception) -> Iterator[Failed]:
+    kind = "out_of_memory" if is_out_of_memory(error) else getattr(error, "kind", "exception")
+    told = error.message if isinstance(error, JavisbenchError) else f"{type(error).__name__}: {error}"
+    for request in requests:
+        yield Failed(request, stage.role, kind, told)
 
 
 def _complete(stage: Stage, answer: Generated | Failed) -> Generated | Failed:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from javisbench.baselines.base import Json
 from javisbench.baselines.command import CommandOptions, ExternalCommand
 from javisbench.baselines.model_cards import tasks
+from javisbench.baselines.parameters import like, read_parameters
 from javisbench.cards import card_files
 from javisbench.errors import GenerationError, UsageError
 from javisbench.registry import did_you_mean
@@ -88,7 +89,7 @@ class Checkout(ExternalCommand):
         folder = RECIPES if cards[variant].plugin is None else cards[variant].path.parent
         self._script = folder / str(card["recipe"]["script"])
         self.recipe = Recipe.of(card)
-        self.options = _options(variant, self.recipe, dict(params or {}))
+        self.options = _options(variant, self.recipe, params or {})
         given = {name: text for name, text in (params or {}).items() if name in _OF_PROGRAMS}
         super().__init__(shlex.join([self.options["python"]]), given)
         self.variant = variant
@@ -149,19 +150,12 @@ class Checkout(ExternalCommand):
         return repo.resolve()
 
 
-def _options(name: str, recipe: Recipe, params: dict[str, str]) -> dict[str, str]:
-    known = {"repo": "", "python": sys.executable, **{key: str(value) for key, value in recipe.options.items()}}
-    for key, text in params.items():
-        if key not in known and key not in _OF_PROGRAMS:
-            every = [*known, *_OF_PROGRAMS]
-            raise UsageError(f"{name} has no parameter {key!r}.{did_you_mean(key, every)} Known: {', '.join(every)}.")
-        kind = type(recipe.options.get(key, ""))
-        if key in recipe.options and kind is not str:
-            try:
-                kind(text)
-            except ValueError as error:
-                raise UsageError(f"{name}: {key} is a number; got {text!r}.") from error
-    return {**known, **{key: text for key, text in params.items() if key in known}}
+def _options(name: str, recipe: Recipe, params: Mapping[str, str]) -> dict[str, str]:
+    own: dict[str, str | int | float] = {"repo": "", "python": sys.executable, **recipe.options}
+    parsers = {key: like(value) for key, value in own.items()}
+    given = {key: value for key, value in params.items() if key not in _OF_PROGRAMS}
+    chosen = {**own, **read_parameters(name, given, parsers, [*own, *_OF_PROGRAMS])}
+    return {key: str(value) for key, value in chosen.items()}
 
 
 def _matching(repo: Path, patterns: tuple[str, ...]) -> tuple[Path, ...]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from javisbench.baselines.base import Json, Plan
 from javisbench.baselines.command import ExternalCommand
+from javisbench.baselines.parameters import choice, read_parameters, text
 from javisbench.clip import ClipSpec
 from javisbench.errors import MissingWeightsError, UsageError
-from javisbench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CHECKPOINTS = ("landscape", "aist++")
 PACKAGE = "mm_diffusion"
 ADAPTER = Path(__file__).parent / "recipes" / "mm_diffusion.py"
+_PARSERS = {"repo": text, "checkpoint": choice(*CHECKPOINTS), "base": text, "large": text, "python": text}
 _TIMES = ("timeout_s", "start_timeout_s")
 
 
@@ -64,19 +65,11 @@ class MMDiffusion(ExternalCommand):
     any_role = False
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
-        given = dict(params or {})
+        given = params or {}
         if variant is not None:
             raise UsageError(f"mm-diffusion has no variants; got {variant!r}. Use -M checkpoint=aist++.")
-        known = {f.name for f in fields(MMDiffusionOptions)}
-        for name in given:
-            if name not in known | set(_TIMES):
-                raise UsageError(
-                    f"mm-diffusion has no parameter {name!r}.{did_you_mean(name, known | set(_TIMES))} Known: "
-                    f"{', '.join([*sorted(known), *_TIMES])}."
-                )
-        self.settings = MMDiffusionOptions(**{name: given[name] for name in given if name in known})
-        if self.settings.checkpoint not in CHECKPOINTS:
-            raise UsageError(f"checkpoint is {' or '.join(CHECKPOINTS)}; got {self.settings.checkpoint!r}.")
+        own = {name: value for name, value in given.items() if name not in _TIMES}
+        self.settings = MMDiffusionOptions(**read_parameters("mm-diffusion", own, _PARSERS, [*_PARSERS, *_TIMES]))
         times = {name: given[name] for name in _TIMES if name in given}
         super().__init__(shlex.join([self.settings.python]), {**times, "unconditional": "true", "exact": "true"})
 
@@ -94,14 +87,15 @@ class MMDiffusion(ExternalCommand):
         return {"checkpoint": self.settings.checkpoint}
 
     def files(self, weights: WeightStore) -> Mapping[str, tuple[Path, ...]]:
-        """Both checkpoints and the checkout's code.
+        """The adapter, both checkpoints and the checkout's code.
 
         Raises:
             UsageError: no checkout.
             MissingWeightsError: no checkpoints.
         """
         repo, base, large = self._find(weights)
-        return {"base": (base,), "large": (large,), "code": tuple(sorted((repo / PACKAGE).rglob("*.py")))}
+        code = tuple(sorted((repo / PACKAGE).rglob("*.py")))
+        return {"recipe": (ADAPTER, ADAPTER.with_name("serving.py")), "base": (base,), "large": (large,), "code": code}
 
     def load(self, device: str, dtype: str, weights: WeightStore) -> None:
         """Find the checkout and its checkpoints; the program starts with the first request.

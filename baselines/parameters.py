@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -74,5 +75,31 @@ def existing(what: Literal["file", "folder"]) -> Parser:
         if not (path.is_file() if what == "file" else path.is_dir()):
             raise ValueError(f"an existing {what}")
         return path
+
+    return parse
+
+
+def text(given: str) -> str:
+    """Any text."""
+    return given
+
+
+def like(default: Any) -> Parser:
+    """A value of the kind of `default`: true or false, a whole number, a finite number, or any text; nothing else."""
+
+    def parse(given: str) -> Any:
+        if not isinstance(default, bool | int | float | str):
+            raise ValueError("a list or a table, which -M cannot give")
+        if isinstance(default, bool):
+            if given.lower() not in ("true", "false"):
+                raise ValueError("true or false")
+            return given.lower() == "true"
+        try:
+            value = type(default)(given)
+        except ValueError:
+            value = float("nan")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("a whole number" if isinstance(default, int) else "a number")
+        return value
 
     return parse

@@ -32,7 +32,7 @@ GENERATORS: Registry[type[Generator]] = Registry(
         "mm-diffusion": "javisbench.baselines.mm_diffusion:MMDiffusion",
         "cascade": "javisbench.baselines.cascade:Cascade",
         "mmaudio": "javisbench.baselines.mmaudio:MMAudio",
-        "diffusers": "javisbench.baselines.diffusers_pipelines:DiffusersPipeline",
+        "diffusers": "javisbench.baselines.diffusers_models:DiffusersPipeline",
         "command": "javisbench.baselines.command:ExternalCommand",
         "checkout": "javisbench.baselines.checkout:Checkout",
         "hosted": "javisbench.baselines.hosted:Hosted",

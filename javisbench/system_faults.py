@@ -87,6 +87,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
+def free_memory(error: BaseException | None = None) -> None:
+    """Give back the memory of this process and its device that nothing uses any more.
+
+    Args:
+        error: what failed for lack of memory: what the calls that it came through still hold is let go of.
+    """
+    import gc
+    import sys
+    import traceback
+
+    known: set[int] = set()
+    while error is not None and id(error) not in known:
+        known.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def fault_of(error: BaseException) -> Fault | None:
     """Whether an error is the system's fault, by itself; None where it is not, or cannot be told without `Places`."""
     code = errno_of(error)

@@ -16,7 +16,7 @@ from javisbench.baselines.hosted.ledger import Ledger
 from javisbench.baselines.hosted.orders import data_address, order_key, places
 from javisbench.baselines.hosted.program import LEDGER
 from javisbench.baselines.hosted.service import Service
-from javisbench.baselines.parameters import Parser, number, read_parameters
+from javisbench.baselines.parameters import Parser, like, number, read_parameters
 from javisbench.errors import GenerationError, MediaError, UsageError
 from javisbench.registry import did_you_mean
 
@@ -62,19 +62,20 @@ class Hosted(Generator):
 
     card_id: ClassVar[str] = "hosted"
     one_process = True
+    computes_here = False
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)
         self.service, self._file, self.card_id = _described(variant)  # type: ignore[misc]  # one class for all cards
         own = dict(self.service.defaults)
-        known = [*_PARSERS, *own]
-        limits = {name: value for name, value in self.params.items() if name not in own}
-        self.limits = Limits(**read_parameters(f"hosted:{variant}", limits, _PARSERS, known))
+        parsers = {**_PARSERS, **{name: like(value) for name, value in own.items()}}
+        given = read_parameters(f"hosted:{variant}", self.params, parsers)
+        self.limits = Limits(**{name: value for name, value in given.items() if name not in own})
         if self.limits.max_cost and not (self.limits.price or self.limits.price_per_s):
             raise UsageError(
                 "-M max_cost needs to know what a clip costs: give -M price=... or -M price_per_s=... too."
             )
-        self.chosen = {name: _like(own[name], self.params[name]) if name in self.params else own[name] for name in own}
+        self.chosen = {name: given.get(name, value) for name, value in own.items()}
         # More than are at work at a time, so that no slow one keeps the others waiting.
         self.max_batch = _WAITING * self.limits.in_flight
         self.tasks = frozenset({"i2av"} if self.service.takes_image else {"t2av"})
@@ -202,18 +203,6 @@ def _described(variant: str | None) -> tuple[Service, Path | None, str]:
             f"give a description, hosted:FILE.toml."
         )
     return Service.of(cards[variant], variant, f"the card {variant}"), None, variant
-
-
-def _like(default: Any, text: str) -> Any:
-    """`text` as a value of the default's kind."""
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise UsageError(f"A parameter that is true or false got {text!r}.")
-        return text.lower() == "true"
-    try:
-        return type(default)(text)
-    except ValueError as error:
-        raise UsageError(f"A parameter like {default!r} got {text!r}.") from error
 
 
 def _plain(value: Any) -> Json:

@@ -85,7 +85,7 @@ suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file.",
+        help="Known suite, or a .csv, .jsonl or .parquet file.",
     ),
     data_root_option,
 )
@@ -96,8 +96,8 @@ scored_suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
-        "javisbench]",
+        help="Known suite, or a .csv, .jsonl or .parquet file. [default: a run's own; prompts beside the clips "
+        "(ID.txt); else javisbench]",
     ),
     data_root_option,
 )
@@ -223,9 +223,17 @@ patience_option = click.option(
     help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
 )
 
+
+def joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    """An option whose value is a list, given several times: one list; None where it is not given."""
+    return ",".join(value) if value else None
+
+
 scoring_options = compose(
     click.option(
         "--metrics",
+        multiple=True,
+        callback=joined,
         metavar="ID,...",
         shell_complete=names.completer(names.metrics, listed=True),
         help="Metric ids or globs (health_*). [default: all that apply]",
@@ -261,6 +269,12 @@ scoring_options = compose(
         help="Of the networks. Below fp32, 64 clips are tried first; what moves too far changes the protocol's name.",
     ),
     slice_by_option,
+    click.option(
+        "--speech-transcripts",
+        metavar="NAME=FILE",
+        help="What the recogniser NAME of your own heard, for wer, cer and cpcer: CSV or JSONL with id and text, and "
+        "where there are any repeat, speaker and start_s. The protocol's name gets +recogniser=NAME.",
+    ),
     click.option(
         "--clip-memory",
         type=click.IntRange(min=64),
@@ -361,6 +375,20 @@ def parse_pairs(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"{option} gives {key} twice.")
         parsed[key] = value
     return parsed
+
+
+def parse_named_file(option: str, text: str | None) -> tuple[str, Path] | None:
+    """``NAME=FILE`` as both; None where it is not given.
+
+    Raises:
+        UsageError: it has no ``=``.
+    """
+    if text is None:
+        return None
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise UsageError(f"{option} takes NAME=FILE; got {text!r}.")
+    return name, Path(path)
 
 
 def parse_metrics(text: str | None) -> list[str] | None:

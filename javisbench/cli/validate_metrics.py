@@ -54,6 +54,8 @@ _NOT_WITH_PAIRS = {"clips": "--clips", "damages": "--damages"}
 @click.option("--list-damages", is_flag=True, help="List the damages with their doses, and stop.")
 @click.option(
     "--metrics",
+    multiple=True,
+    callback=options.joined,
     metavar="ID,...",
     shell_complete=names.completer(names.metrics, listed=True),
     help="Metric ids or globs. [default: all that apply]",

@@ -99,6 +99,20 @@ def fetched(place: str | Path, *, media: bool = False) -> Path:
     return mirror.folder
 
 
+def looked_at(place: str | Path) -> Path:
+    """The folder that `worked_on` would give: for a URL with what is there, if anything is; clips are names.
+
+    Raises:
+        PlaceError: it cannot be reached or read.
+    """
+    try:
+        return fetched(place)
+    except PlaceError as error:
+        if error.kind != "not_found":
+            raise
+        return Cache.from_environment().path_of(str(place).rstrip("/"))
+
+
 def _on_this_machine(place: str | Path) -> Path | None:
     if not is_url(place):
         return Path(place)

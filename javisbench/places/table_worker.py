@@ -43,7 +43,7 @@ class _RefusedError(Exception):
 
     Args:
         reason: the rest of a sentence that begins with the table's name.
-        kind: of the error that the parent raises: ``damaged``, ``too_large`` or ``usage``.
+        kind: of the error that the parent raises: ``damaged``, ``too_large``, ``usage`` or ``no_videos``.
     """
 
     def __init__(self, reason: str, kind: str) -> None:
@@ -243,9 +243,11 @@ def _video_column(table: pq.ParquetFile) -> str:
         if pa.types.is_struct(field.type) and {"bytes", "path"} <= {part.name for part in field.type}
     ]
     named = [name for name in able if name.lower() in _VIDEO_NAMES]
+    if not able:
+        raise _RefusedError("has no column of videos (bytes and path)", "no_videos")
     if len(named or able) != 1:
-        has = ", ".join(name[:80] for name in able[:20] or table.schema_arrow.names[:20])
-        raise _RefusedError(f"has no single column of videos (bytes and path); its columns: {has}", "usage")
+        has = ", ".join(name[:80] for name in able[:20])
+        raise _RefusedError(f"has no single column of videos (bytes and path); it has {has}", "usage")
     return str((named or able)[0])
 
 

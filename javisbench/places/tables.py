@@ -43,12 +43,17 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SUFFIX = re.compile(r"\.(?:mp4|mov|mkv|webm|avi)", re.IGNORECASE)
 
 
+class NoVideosError(UsageError):
+    """A table without a column of videos: of prompts, perhaps."""
+
+
 def cells(url: str, *, prompts: bool) -> Iterator[Entry]:
     """The clips of a table's video column, named by its ``id`` column, else by the names that came with the bytes.
 
     Raises:
         PlaceError: it is no table, cannot be read, or takes too much to read.
-        UsageError: it has no column of videos, or rows without a name that can name a file.
+        NoVideosError: it has no column of videos.
+        UsageError: it has several columns of videos, or rows without a name that can name a file.
         SystemFaultError: no process can be started, or the system ends it.
     """
     system, path = file_system(url)
@@ -170,6 +175,8 @@ def _data(message: dict[str, Any], descriptors: list[int]) -> memoryview | bytes
 
 def _refused(url: str, message: dict[str, Any]) -> PlaceError | UsageError:
     sentence = f"{shown(url)} {message['refused']}."
+    if message["kind"] == "no_videos":
+        return NoVideosError(sentence)
     return UsageError(sentence) if message["kind"] == "usage" else PlaceError(sentence, kind=str(message["kind"]))
 
 

@@ -302,10 +302,19 @@ def _rebuilt(result: StoredResult, tables: _Tables) -> tuple[Suite, list[Item]]:
             audio_text=_text(row["audio_text"]),
             video_text=_text(row["video_text"]),
             categories={aspect: tuple(names) for aspect, names in categories.items()},
+            given=_text(row.get("given")) or "",
         )
     chosen, total = tuple(by_id.values()), int(result.run["suite_total"])
     suite = Suite(
-        result.suite, chosen, None, False, result.suite_hash, "submission", total, own_aspects=result.own_aspects
+        result.suite,
+        chosen,
+        None,
+        False,
+        result.suite_hash,
+        "submission",
+        total,
+        own_aspects=result.own_aspects,
+        task=result.task,
     )
     rows = zip(tables.scores["sample_id"], tables.scores["repeat"], strict=True)
     return suite, [Item(by_id[sample_id], int(repeat), None) for sample_id, repeat in rows]
@@ -319,11 +328,17 @@ def _check_suite(result: StoredResult, suite: Suite) -> Iterator[Finding]:
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
-    if TASKS[result.task].condition is not None:
-        # Where the given files lie is a part of the hash, and no part of an archive.
-        yield Finding("suite", "what the suite gives is not in the archive: its hash was not made anew", refuses=False)
-    elif len(suite) == suite.total and suite_hash(suite.samples) != result.suite_hash:
-        yield Finding("suite", "prompts, ids or categories are not those that the suite's hash was made of")
+    gives = suite.task_facts.condition is not None
+    if gives and not any(sample.given for sample in suite):
+        yield Finding(
+            "suite",
+            "samples.parquet does not name the files that the suite gives, as in older runs: the suite's hash was not "
+            "made anew",
+            refuses=False,
+        )
+    elif len(suite) == suite.total and suite_hash(suite.samples, suite.task) != result.suite_hash:
+        named = "prompts, ids, categories or names of given files" if gives else "prompts, ids or categories"
+        yield Finding("suite", f"{named} are not those that the suite's hash was made of")
     card = suite_cards().get(result.suite)
     if card is None:
         return

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.cards import read_cards
 from javisbench.errors import GenerationError, JavisbenchError, MissingWeightsError
-from javisbench.run.device import pick_device
+from javisbench.places.cache import named
+from javisbench.places.remote import Remote
+from javisbench.run.device import pick_device, pick_devices
 
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator, Plan
@@ -87,6 +89,7 @@ class DryRun:
         free_disk_bytes: where the run folder would lie.
         scoring: metrics that would be missing, each with the reason and the command that mends it.
         judges: what asking judges about all clips would cost, a line each.
+        overlap: whether clips would be encoded while others are made, and why; empty where none would be scored.
     """
 
     model: str
@@ -104,6 +107,7 @@ class DryRun:
     free_disk_bytes: int
     scoring: Mapping[str, str]
     judges: Sequence[str] = ()
+    overlap: str = ""
     elsewhere: Sequence[str] = ()
 
     @property
@@ -132,13 +136,19 @@ class DryRun:
         return asdict(self)
 
 
-def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: ScoringOptions | None = None) -> DryRun:
+def look_ahead(
+    job: GenerationJob,
+    weights_dirs: Sequence[Path] = (),
+    scoring: ScoringOptions | None = None,
+    overlap: bool | None = None,
+) -> DryRun:
     """What `job` would take; makes, fetches and loads nothing.
 
     Args:
         job: prepared.
         weights_dirs: folders with checkpoints.
         scoring: how the clips would be scored; None when they would not be.
+        overlap: as asked for; see `javisbench.run.following`.
 
     Raises:
         JavisbenchError: the model and the suite do not fit, or a parameter is wrong.
@@ -154,7 +164,7 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
     scored = None if scoring is None else _scored(job, scoring)
     return DryRun(
         model=str(job.model["spec"]),
-        run=str(job.run),
+        run=named(job.run),
         suite=job.suite.name,
         clips=clips,
         there=len(made),
@@ -169,6 +179,7 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
         free_disk_bytes=shutil.disk_usage(_existing(job.run)).free,
         scoring={} if scored is None else _lacking(scored),
         judges=[] if scored is None or scoring is None else _judges(scored, job, scoring),
+        overlap="" if scored is None or scoring is None else _overlap(scored, job, scoring, overlap),
     )
 
 
@@ -208,7 +219,12 @@ def _download(file: Mapping[str, Any], generator: Generator, store: WeightStore)
 
 
 def _told_elsewhere(card: Mapping[str, Any]) -> str:
-    return f"which checkpoints {card['title']} needs, its own instructions say ({card['recipe']['checkout']})"
+    told = f"which checkpoints {card['title']} needs, its own instructions say ({card['recipe']['checkout']})"
+    parameters, known = card.get("parameters"), card.get("parameters_text")
+    if isinstance(parameters, int):
+        size = gigabytes(parameters * _BYTES["bfloat16"])
+        return f"{told}; its network has {known or parameters}, which are {size} in 16 bits"
+    return f"{told}; its size in parameters: {known}" if known else told
 
 
 def _registered(file: Mapping[str, Any], store: WeightStore) -> Download:
@@ -313,7 +329,13 @@ def _disk(made: Sequence[Mapping[str, Any]], plan: Plan | None, job: GenerationJ
 
 def _size(run: Path, facts: Mapping[str, Any]) -> int:
     paths = (run / "clips" / Path(name).name for name in facts.get("files", {}))
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    return sum(_bytes(path) for path in paths if path.is_file())
+
+
+def _bytes(path: Path) -> int:
+    """Of a run at a URL the clips are there, and here are their names."""
+    remote = Remote.read(path)
+    return path.stat().st_size if remote is None else remote.size or 0
 
 
 def _sidecars(job: GenerationJob) -> list[dict[str, Any]]:
@@ -340,7 +362,7 @@ def _scored(job: GenerationJob, scoring: ScoringOptions) -> ScorePlan:
 
     return make_plan(
         job.suite,
-        resolve_protocols(scoring.protocols, job.suite),
+        resolve_protocols(scoring, job.suite),
         metrics=scoring.metrics,
         variants=scoring.encoders,
         weights=WeightStore(scoring.weights_dirs),
@@ -354,6 +376,13 @@ def _judges(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions) -> lis
     from javisbench.run.judging.forecast import forecast_clips
 
     return [forecast.line for forecast in forecast_clips(plan, job.clips, scoring.judge)]
+
+
+def _overlap(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions, asked: bool | None) -> str:
+    from javisbench.run.following import overlap_of
+
+    devices = pick_devices(scoring.device) if scoring.engine == "local" else ()
+    return overlap_of(asked, job.generator, scoring.engine, devices, plan).told
 
 
 def _lacking(plan: ScorePlan) -> dict[str, str]:

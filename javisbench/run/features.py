@@ -238,10 +238,18 @@ class FeatureStore:
 
 
 class MemoryStore(FeatureStore):
-    """Holds arrays that somebody else will write to a disk."""
+    """Holds arrays that somebody else will write to a disk.
 
-    def __init__(self) -> None:
+    Args:
+        elsewhere: keys of what is stored already, and is not here.
+    """
+
+    def __init__(self, elsewhere: Collection[str] = ()) -> None:
         super().__init__(Path("/nonexistent"))
+        self._elsewhere = frozenset(elsewhere)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._elsewhere or super().__contains__(key)
 
     def flush(self) -> None:
         """Nothing is written."""

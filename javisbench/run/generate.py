@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Conform = Literal["native", "exact"]
+Fate = Literal["kept", "made", "failed"]
+Settled: TypeAlias = "Callable[[Sample, int, Fate], None]"
+"""Told of a clip (sample, repeat) when nothing will happen to it any more; in any thread."""
 CONSECUTIVE_FAILURES = 5
 _SLOW_BYTES = 10**9
 FILE_SUFFIXES = (".mp4", ".wav")
@@ -182,6 +185,7 @@ def generate_clips(
     progress: Progress,
     accepted: Callable[[Hashes | None], None] = lambda _: None,
     remote: RemoteMaker | None = None,
+    settled: Settled = lambda *_: None,
 ) -> GenerateOutcome:
     """Make every clip of the suite (of the shard) that is not there yet.
 
@@ -196,6 +200,7 @@ def generate_clips(
         accepted: called once it is clear that no other clips are in the way, before anything is made, with the hashes
             of the model's files (None when they are not here, and nothing is to be made).
         remote: what makes the clips in place of this process.
+        settled: told of every clip that was there, that is made or that has failed.
 
     Raises:
         RunError: clips made with other settings or weights are in the way, or too many failures.
@@ -205,7 +210,7 @@ def generate_clips(
     with naming_package(generator, "plan"):
         plan = generator.plan(suite.setting_to_make)
     hashes, absent = _hashes(generator, weights, progress)
-    job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress)
+    job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress, settled)
     todo = job.todo()
     if todo and absent is not None:
         raise absent
@@ -256,11 +261,14 @@ class _Job:
     hashes: Hashes | None
     plan: Plan
     progress: Progress
+    settled: Settled
     outcome: GenerateOutcome = field(default_factory=GenerateOutcome)
     _in_a_row: int = 0
     _total: int = 0
     _given: GivenFiles = field(default_factory=GivenFiles)
     _without: list[Failed] = field(default_factory=list)
+    # Once for all clips: reading what a dozen packages say of themselves takes longer than encoding a short clip.
+    _versions: dict[str, str] = field(default_factory=versions)
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -327,6 +335,7 @@ class _Job:
             state = self._state(request)
             if state == "done":
                 self.outcome.kept += 1
+                self.settled(request.sample, request.repeat, "kept")
                 continue
             name = clip_name(request.sample.id, request.repeat)
             if state == "changed":
@@ -479,7 +488,7 @@ class _Job:
         files = {f"{name}{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in made.files.items()}
         facts = self._sidecar(made.request, made.info, files, made.how)
         self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
-        self._count_made(stage)
+        self._count_made(made.request, stage)
 
     def _store(self, answer: Generated, stage: Stage, made_s: float) -> None:
         request = answer.request
@@ -509,13 +518,14 @@ class _Job:
         how = making_facts(answer.clip, made_s, time.monotonic() - started, self.settings.device or "cpu")
         facts = self._sidecar(request, answer.info, files, how)
         self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
-        self._count_made(stage)
+        self._count_made(request, stage)
 
-    def _count_made(self, stage: Stage) -> None:
+    def _count_made(self, request: Request, stage: Stage) -> None:
         with self._counting:
             self.outcome.made += 1
             self._in_a_row = 0
             stage.advance()
+        self.settled(request.sample, request.repeat, "made")
 
     def _sidecar(
         self, request: Request, info: Mapping[str, Any], files: Mapping[str, str], how: Mapping[str, Any]
@@ -536,7 +546,7 @@ class _Job:
             "conform": self.settings.conform,
             **how,
             "dtype": self.settings.dtype,
-            "versions": versions(),
+            "versions": self._versions,
             "created": now_text(),
             "info": dict(info),
             "files": dict(files),
@@ -566,6 +576,7 @@ class _Job:
             # A prompt that was refused says nothing of the next one.
             self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
+        self.settled(request.sample, request.repeat, "failed")
 
     def _patiently(self, write: Callable[[], None]) -> None:
         patiently(write, self.settings.patience_s)

@@ -11,7 +11,7 @@ from javisbench.baselines.base import Failed, Generated, Generator, Request
 from javisbench.baselines.registry import defect_of
 from javisbench.errors import JavisbenchError, RunError, SystemFaultError
 from javisbench.run.given import brought
-from javisbench.system_faults import fault_of, is_out_of_memory
+from javisbench.system_faults import fault_of, free_memory, is_out_of_memory
 from javisbench.tasks import TASKS
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def prepare(generator: Generator, todo: Sequence[Request]) -> None:
     except Exception as error:
         log.warning("%s cannot prepare all clips at once (%s)", generator.card_id, error)
         log.debug("preparing failed", exc_info=error)
-        _free_memory()
+        free_memory(error)
 
 
 def answers(generator: Generator, batch: list[Request]) -> Iterator[Generated | Failed]:
@@ -70,7 +70,7 @@ def _after_error(
 ) -> Iterator[Generated | Failed]:
     if is_out_of_memory(error) and len(left) > 1:
         log.warning("out of memory with %d clips; trying half as many", len(left))
-        _free_memory()
+        free_memory(error)
         half = len(left) // 2
         yield from _answers(generator, left[:half], attempt)
         yield from _answers(generator, left[half:], attempt)
@@ -87,7 +87,7 @@ def _after_error(
     kind = "out_of_memory" if is_out_of_memory(error) else getattr(error, "kind", "exception")
     log.debug("generation failed", exc_info=error)
     if attempt == 1:
-        _free_memory()
+        free_memory(error)
         for request in left:
             yield from _answers(generator, [request], attempt=2)
         return
@@ -131,13 +131,3 @@ def _validated(answer: Generated | Failed) -> Generated | Failed:
     except (TypeError, ValueError) as error:
         return refuse("info", f"The facts that came with the clip are no JSON: {error}.")
     return answer
-
-
-def _free_memory() -> None:
-    import gc
-    import sys
-
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from javisbench.strict_json import parse_json
 from javisbench.suite_rows import (
     MAX_ROWS,
     MAX_SUITE_BYTES,
@@ -24,7 +25,6 @@ from javisbench.suite_rows import (
     Rows,
     kind_of,
     no_text,
-    parse_json,
     read_text,
 )
 from javisbench.system_faults import raise_if_system

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from javisbench.baselines.cascade import Cascade, stage_seed
 from javisbench.baselines.mmaudio import MMAudio
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
-from javisbench.errors import GenerationError, MissingWeightsError, RunError, UsageError
+from javisbench.errors import GenerationError, MissingWeightsError, RunError, SystemFaultError, UsageError
 from javisbench.media import read_clip, write_clip
 from javisbench.run.generate import GenerateSettings
 from javisbench.suite import Suite, Task
@@ -55,6 +56,10 @@ class Stand(Generator):
         LOG.append((self.makes, "close"))
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Generated | Failed]:
+        if self.how == "hungry" and len(batch) > 1:
+            raise MemoryError
+        if self.how == "full disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
         for request in batch:
             LOG.append((self.makes, request.prompts["text"]))
             if self.how == "fail" and request.index == 0:
@@ -202,6 +207,23 @@ def test_failures_name_their_stage_and_cost_their_clip(
     rows = read_jsonl(folder / "failures.jsonl")
     assert [(row["sample_id"], row["kind"], row["message"]) for row in rows] == [("sample_0000", kind, told)]
     assert (folder / "clips/sample_0001.mp4").is_file()
+
+
+def test_a_stage_out_of_memory_halves_its_own_batch_alone(tiny_suite: Suite, tmp_path: Path) -> None:
+    class Together(V2A):
+        max_batch = 2
+
+    sys.modules["stand_ins"].V2A = Together  # type: ignore[attr-defined]
+    folder = run(spec(t2v="T2V", v2a="V2A"), tiny_suite, tmp_path / "run", v2a__how="hungry")
+    assert read_jsonl(folder / "failures.jsonl") == []
+    assert len(list(folder.glob("clips/*.mp4"))) == len(tiny_suite)
+    assert sum(kind == "v" and what not in ("load", "close") for kind, what in LOG) == len(tiny_suite)
+
+
+def test_a_full_disk_in_a_stage_stops_the_run_and_lists_no_clip(tiny_suite: Suite, tmp_path: Path) -> None:
+    with pytest.raises(SystemFaultError, match="No space left"):
+        run(spec(t2v="T2V", v2a="V2A"), tiny_suite, tmp_path / "run", v2a__how="full disk")
+    assert read_jsonl(tmp_path / "run/failures.jsonl") == []
 
 
 def test_plans_that_a_stage_refuses_name_it(tiny_suite: Suite, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from javisbench.baselines.base import Generated, Request
-from javisbench.baselines.diffusers_memory import Batches, fitting
-from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
-from javisbench.baselines.diffusers_rules import rules_of
-from javisbench.baselines.diffusers_table import PIPELINES
+from javisbench.baselines.diffusers_models import DiffusersPipeline
+from javisbench.baselines.diffusers_models.memory import Batches, fitting
+from javisbench.baselines.diffusers_models.rules import rules_of
+from javisbench.baselines.diffusers_models.table import PIPELINES
 from javisbench.clip import Clip, ClipSpec
 from javisbench.suite import Sample
 from javisbench.weights import WeightStore

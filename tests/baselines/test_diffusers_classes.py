@@ -14,10 +14,17 @@ import pytest
 from PIL import Image
 
 from javisbench.baselines.base import NO_CONDITIONS, Conditions, Generated, Request
-from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
-from javisbench.baselines.diffusers_rules import Rules, rules_of
-from javisbench.baselines.diffusers_signature import REQUIRED, UNKNOWN, Argument, class_names, constant, signature
-from javisbench.baselines.diffusers_table import NOT_DRIVEN, PIPELINES, known
+from javisbench.baselines.diffusers_models import DiffusersPipeline
+from javisbench.baselines.diffusers_models.rules import Rules, rules_of
+from javisbench.baselines.diffusers_models.signature import (
+    REQUIRED,
+    UNKNOWN,
+    Argument,
+    class_names,
+    constant,
+    signature,
+)
+from javisbench.baselines.diffusers_models.table import NOT_DRIVEN, PIPELINES, known
 from javisbench.clip import ClipSpec
 from javisbench.suite import Sample
 from javisbench.weights import WeightStore
@@ -63,7 +70,7 @@ def tiny_classes() -> list[str]:
 
 def may_have_a_length(name: str) -> bool:
     """Whether a class's file so much as names frames or seconds: reading all of them as code takes long."""
-    module = import_module("javisbench.baselines.diffusers_signature")
+    module = import_module("javisbench.baselines.diffusers_models.signature")
     return re.search(r"frames|video_length|audio|duration|seconds", module._places()[name].read_text()) is not None
 
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 import javisbench
 from javisbench.baselines.base import Conditions, Generated, Plan, Request
-from javisbench.baselines.diffusers_folder import Source
-from javisbench.baselines.diffusers_output import clip_of
-from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
-from javisbench.baselines.diffusers_rules import rules_of
-from javisbench.baselines.diffusers_table import AS_PIPELINE, PIPELINES, REPOSITORIES
+from javisbench.baselines.diffusers_models import DiffusersPipeline
+from javisbench.baselines.diffusers_models.folder import Source
+from javisbench.baselines.diffusers_models.output import clip_of
+from javisbench.baselines.diffusers_models.rules import rules_of
+from javisbench.baselines.diffusers_models.table import AS_PIPELINE, PIPELINES, REPOSITORIES
 from javisbench.baselines.registry import create_generator
 from javisbench.clip import ClipSpec
 from javisbench.durable import read_json, read_jsonl

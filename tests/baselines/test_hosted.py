@@ -384,10 +384,15 @@ def test_bad_descriptions_are_named(tmp_path: Path, text: str, told: str) -> Non
         ({"max_cost": "3"}, "what a clip costs"),
         ({"max_clip": "3"}, "Did you mean 'max_clips'"),
         ({"in_flight": "0"}, "between 1 and 256"),
+        ({"sound": "perhaps"}, r"mine.toml: sound is true or false; got 'perhaps'"),
+        ({"steps": "many"}, r"mine.toml: steps is a whole number; got 'many'"),
+        ({"strength": "nan"}, r"mine.toml: strength is a number; got 'nan'"),
+        ({"tags": "a"}, r"mine.toml: tags is a list or a table"),
     ],
 )
 def test_bad_parameters_are_named(tmp_path: Path, params: dict[str, str], told: str) -> None:
-    (tmp_path / "mine.toml").write_text('submit = "https://a.org"\nbody = { }')
+    own = "defaults = { sound = true, steps = 3, strength = 0.5, tags = ['a'] }"
+    (tmp_path / "mine.toml").write_text(f'submit = "https://a.org"\nbody = {{ }}\n{own}')
     with pytest.raises(UsageError, match=told):
         Hosted(str(tmp_path / "mine.toml"), params)
 

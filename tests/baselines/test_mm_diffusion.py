@@ -201,6 +201,7 @@ def test_clips_of_both_checkpoints_depend_on_their_seeds_alone(checkout: Path, t
     hashed = read_json(folder / "run.json")["model"]["weights"]
     assert (set(hashed["base"]), set(hashed["large"])) == ({"AIST++.pt"}, {"AIST++_SR.pt"})
     assert set(hashed["code"]) == set(MODULES)
+    assert set(hashed["recipe"]) == {"mm_diffusion.py", "serving.py"}
     shard = generate(checkout, tmp_path / "shard", GenerateSettings(shard=(1, 2)), checkpoint="aist++")
     for suffix in ("mp4", "wav"):
         clips = [run / f"clips/sample_0001.{suffix}" for run in (folder, shard)]
@@ -250,6 +251,12 @@ def test_a_clip_that_is_not_its_one_is_a_failure(checkout: Path, tmp_path: Path)
         (Failed, "silent"),
         (Failed, "shape"),
     ]
+
+
+def test_the_recipe_decides_clips_too(checkout: Path) -> None:
+    found = MMDiffusion(params={"repo": str(checkout)}).files(WeightStore())
+    assert [path.name for path in found["recipe"]] == ["mm_diffusion.py", "serving.py"]
+    assert all(path.is_file() for paths in found.values() for path in paths)
 
 
 def test_what_is_not_there_is_told(checkout: Path, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from PIL import Image
 
 import javisbench.api
 from javisbench.baselines.checkout import RECIPES
-from javisbench.baselines.diffusers_pipelines import DiffusersPipeline
-from javisbench.baselines.diffusers_table import REPOSITORIES
+from javisbench.baselines.diffusers_models import DiffusersPipeline
+from javisbench.baselines.diffusers_models.table import REPOSITORIES
 from javisbench.baselines.registry import GENERATORS, create_generator, resolved_spec
 from javisbench.cards import CARDS as FOLDER
 from javisbench.cards import read_cards

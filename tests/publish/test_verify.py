@@ -25,11 +25,11 @@ import javisbench
 from javisbench.cli import run as cli
 from javisbench.clip import ClipSpec
 from javisbench.errors import RunError, SubmissionError
+from javisbench.isolated.parquet import TableLimits
 from javisbench.protocol import V1, V2
 from javisbench.publish.archive import MEMBERS, pack, unpack
 from javisbench.publish.sources import loaded_results, unpack_verified
 from javisbench.publish.verify import verify_folder
-from javisbench.results.parquet import TableLimits
 from javisbench.results.set_features import RowBounds, read_set_features
 from javisbench.results.table import board_table
 from javisbench.suite import load_suite

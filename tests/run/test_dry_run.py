@@ -66,7 +66,8 @@ def test_what_nobody_measured_is_unknown() -> None:
 def test_checkpoints_that_no_card_lists_are_not_nothing() -> None:
     text = told(generate, "--model", "ovi", "--device", "cpu")
     where = "https://github.com/character-ai/Ovi"
-    assert f"to fetch: not known: which checkpoints Ovi needs, its own instructions say ({where})" in text
+    assert f"to fetch: not known: which checkpoints Ovi needs, its own instructions say ({where}); its " in text
+    assert "its network has 11 B, as published, which are 22.0 GB in 16 bits" in text
     found = look_ahead("cascade:t2v=wan2.1-1.3b,v2a=foleycrafter", suite="my.csv")
     assert found.to_fetch.value is None
     assert re.search(r"^\S.* GB.*; not known: which checkpoints FoleyCrafter needs", found.to_fetch.told)
@@ -98,6 +99,24 @@ def test_a_run_that_has_begun_is_the_measure(tmp_path: Path) -> None:
     assert facts[0]["device_kind"] == "cpu"
     whole = look_ahead("procedural", suite="my.csv", limit=2, out="run")
     assert (whole.time.value, whole.time.told) == (0, "none: every clip is made")
+
+
+def test_a_run_at_a_url_is_looked_at_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    monkeypatch.setenv("JAVISBENCH_CACHE_DIR", str(tmp_path / "cache"))
+    fsspec.filesystem("memory").store.clear()
+    url = "memory://bucket/ahead"
+    found = look_ahead("procedural", suite="my.csv", out=url)
+    assert (found.run, found.there) == (url, 0)
+    assert not fsspec.filesystem("memory").find("/bucket"), "nothing is written"
+    run = javisbench.generate("procedural", suite="my.csv", limit=2, out=url)
+    sizes = [path.stat().st_size for path in (run / "clips").iterdir() if path.suffix != ".json"]
+    monkeypatch.setenv("JAVISBENCH_CACHE_DIR", str(tmp_path / "another"))
+    found = look_ahead("procedural", suite="my.csv", out=url)
+    assert (found.run, found.there, found.clips) == (url, 2, 3)
+    assert found.disk.value == pytest.approx(sum(sizes) / 2)
+    assert f"into {url}" in told(generate, "--model", "procedural", "--out", url)
 
 
 def test_the_kind_of_device_is_recorded_and_not_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

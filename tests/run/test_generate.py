@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -114,6 +116,23 @@ def test_out_of_memory_halves_the_batch(run: Run) -> None:
     outcome, failures = run(generator)
     assert (outcome.made, failures) == (7, [])
     assert generator.batches[:4] == [["0", "1", "2", "3"], ["0", "1"], ["0"], ["1"]]
+
+
+def test_what_ran_out_of_memory_holds_nothing_while_less_is_tried(run: Run) -> None:
+    """Names of the failed call would keep its arrays as long as the error is known."""
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def answer(batch: Sequence[Request]) -> Iterator[Generated]:
+        assert all(array() is None for array in held)
+        activations = np.zeros(1000)
+        held.append(weakref.ref(activations))
+        if len(batch) > 1:
+            raise MemoryError
+        yield from well(batch)
+        del activations
+
+    outcome, failures = run(Told(answer))
+    assert (outcome.made, failures, len(held) > 7) == (7, [], True)
 
 
 def test_an_exception_costs_one_more_attempt_and_then_its_clip(run: Run) -> None:
@@ -277,6 +296,16 @@ def test_sidecars_tell_where_a_clip_comes_from(run: Run, tmp_path: Path) -> None
     assert facts["prompts"] == {"text": "b"}
     assert set(facts["files"]) == {"sample_0001.mp4", "sample_0001.wav"}
     assert facts["versions"]["javisbench"]
+
+
+def test_versions_are_read_once_for_all_clips(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    read = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: asked.append(name) or read(name))
+    run(Told(well))
+    assert asked.count("numpy") == 1
+    told = [read_json(path)["versions"]["numpy"] for path in (tmp_path / "run/clips").glob("*.json")]
+    assert told == [np.__version__] * 7
 
 
 def test_the_staging_folder_starts_and_ends_empty(run: Run, tmp_path: Path) -> None:

@@ -2,11 +2,10 @@
 "use strict";
 
 const javisbench = (function () {
-  const { make, format, orders, load } = elements;
+  const { make, format, orders, pieces, categories } = elements;
   const table = document.getElementById("samples");
   const panel = document.getElementById("detail");
-  const loaded = new Map();
-  const waiting = new Map();
+  const details = pieces(table.dataset.folder + "prompts-");
   let data = null;
   let chosen = null; // numbers of the models that are shown
   let current = null; // index of the prompt that is shown
@@ -54,12 +53,7 @@ const javisbench = (function () {
       order: [],
       pageLength: 10,
     });
-    const category = document.getElementById("s-category");
-    data.categories.forEach(function (title, number) {
-      if (data.members.some((members) => members.includes(number))) {
-        category.append(make("option", { value: String(number) }, title));
-      }
-    });
+    const category = categories(data);
     const [id, playable] = [document.getElementById("s-id"), document.getElementById("s-playable")];
     const form = document.getElementById("sample-filters");
     grid.search.fixed("filters", function (text, row, index) {
@@ -90,20 +84,10 @@ const javisbench = (function () {
   }
 
   function select(index, move) {
-    const number = Math.floor(index / data.chunk);
     if (move) {
       history.replaceState(null, "", "#" + encodeURIComponent(data.clips[index]));
     }
-    if (loaded.has(number)) {
-      show(index, loaded.get(number)[index - number * data.chunk], move);
-      return;
-    }
-    waiting.set(number, () => select(index, move));
-    load(table.dataset.folder + "prompts-" + number + ".js", function () {
-      panel.hidden = false;
-      document.getElementById("detail-title").textContent = data.clips[index];
-      document.getElementById("detail-body").replaceChildren(make("p", {}, "Its details could not be loaded."));
-    });
+    details.row(index, data, (row) => show(index, row, move));
   }
 
   function show(index, row, move) {
@@ -248,12 +232,7 @@ const javisbench = (function () {
         data = value;
         build();
       } else {
-        loaded.set(value.number, value.rows);
-        const then = waiting.get(value.number);
-        waiting.delete(value.number);
-        if (then) {
-          then();
-        }
+        details.take(value);
       }
     },
     group: () => group,

@@ -2,12 +2,11 @@
 "use strict";
 
 const javisbench = (function () {
-  const { make, draw, format, orders, load } = elements;
+  const { make, draw, format, orders, pieces, categories } = elements;
   const table = document.getElementById("samples");
   const folder = table.dataset.folder;
   const panel = document.getElementById("detail");
-  const waiting = new Map();
-  const loaded = new Map();
+  const details = pieces(folder + "details-");
   let data = null;
   let grid = null;
 
@@ -69,12 +68,7 @@ const javisbench = (function () {
   }
 
   function fillFilters(failed) {
-    const category = document.getElementById("s-category");
-    data.categories.forEach(function (title, number) {
-      if (data.members.some((members) => members.includes(number))) {
-        category.append(make("option", { value: String(number) }, title));
-      }
-    });
+    const category = categories(data);
     const [id, only] = [document.getElementById("s-id"), document.getElementById("s-failed")];
     const form = document.getElementById("sample-filters");
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -103,18 +97,8 @@ const javisbench = (function () {
   }
 
   function select(index, move) {
-    const number = Math.floor(index / data.chunk);
     history.replaceState(null, "", "#" + encodeURIComponent(data.clips[index]));
-    if (loaded.has(number)) {
-      show(index, loaded.get(number)[index - number * data.chunk], move);
-      return;
-    }
-    waiting.set(number, () => select(index, move));
-    load(folder + "details-" + number + ".js", function () {
-      panel.hidden = false;
-      document.getElementById("detail-title").textContent = data.clips[index];
-      document.getElementById("detail-body").replaceChildren(make("p", {}, "Its details could not be loaded."));
-    });
+    details.row(index, data, (row) => show(index, row, move));
   }
 
   function show(index, row, move) {
@@ -292,12 +276,7 @@ const javisbench = (function () {
         data = value;
         build();
       } else {
-        loaded.set(value.number, value.rows);
-        const then = waiting.get(value.number);
-        waiting.delete(value.number);
-        if (then) {
-          then();
-        }
+        details.take(value);
       }
     },
   };

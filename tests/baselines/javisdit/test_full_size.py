@@ -72,8 +72,8 @@ def test_temporal_vae(full):
         assert left == state.keys()
 
 
-def test_image_vae_and_audio_vae_are_those_of_the_one_file():
-    """diffusers' classes at official size: halves and wholes have the same names and shapes."""
+def test_the_image_vae_s_halves_are_those_of_the_one_file():
+    """diffusers' class at official size: halves and wholes have the same names and shapes."""
     from diffusers import AutoencoderKL
 
     config = SpatialVAEConfig()

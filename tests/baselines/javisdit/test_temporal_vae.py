@@ -91,7 +91,43 @@ def test_latent_frames(frames, latents):
     assert latent_frames(frames) == latents
 
 
-# The reference's encoder has no golden numbers: what follows holds for whatever its weights are.
+# The image part is diffusers' `AutoencoderKL`, in one piece: the golden checkpoint's tensors carry its names.
+
+
+@pytest.fixture
+def whole_image_vae(spec, javisdit_seeded):
+    """The library's own network with the golden weights, loaded strictly by the names that the one file gives them."""
+    diffusers = pytest.importorskip("diffusers")
+    golden = spec("v01_vae")
+    vae = diffusers.AutoencoderKL(**golden["spatial"], scaling_factor=golden["spatial_scaling_factor"])
+    prefix = "spatial_vae.module."
+    state = {name: torch.from_numpy(array) for name, array in javisdit_seeded.seeded(golden).items()}
+    vae.load_state_dict({name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)})
+    return vae.eval()
+
+
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_image_latents_are_the_library_s(encoder, whole_image_vae, difference, monkeypatch, frames):
+    # Without the temporal part, so that the image latents are seen.
+    monkeypatch.setattr(encoder.temporal_vae, "encode", lambda x, noise: x)
+    posterior = whole_image_vae.encode(video(frames)[0].transpose(0, 1)).latent_dist
+    mean = encoder.encode(video(frames)) * encoder.scale + encoder.shift
+    factor = whole_image_vae.config.scaling_factor
+    assert difference(mean[0].transpose(0, 1), posterior.mean * factor) < CLOSE
+    drawn = encoder.encode(video(frames), torch.Generator().manual_seed(3)) * encoder.scale + encoder.shift
+    draw = torch.Generator().manual_seed(3)
+    # Four frames at a time, each with a draw of its own.
+    noise = torch.cat([torch.randn(part.shape, generator=draw) for part in posterior.mean.split(4)])
+    assert difference(drawn[0].transpose(0, 1), (posterior.mean + posterior.std * noise) * factor) < CLOSE
+
+
+def test_pictures_of_image_latents_are_the_library_s(vae, whole_image_vae, difference):
+    latents = torch.randn(1, 4, 9, 6, 8, generator=torch.Generator().manual_seed(1))
+    pictures = whole_image_vae.decode(latents[0].transpose(0, 1) / whole_image_vae.config.scaling_factor).sample
+    assert difference(vae._decode_images(latents)[0].transpose(0, 1), pictures) < CLOSE
+
+
+# The temporal encoder has no golden numbers: what follows holds for whatever its weights are.
 
 
 def video(frames, height=12, width=16):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from javisbench.baselines.diffusers_table import PIPELINES
+from javisbench.baselines.diffusers_models.table import PIPELINES
 from javisbench.baselines.javisdit import JavisDiT
 from javisbench.baselines.javisdit.text import WAN_NEGATIVE_PROMPT, clean_caption, prepare_v01, prepare_v10
 

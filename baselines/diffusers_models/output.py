@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.baselines.base import Plan
-    from javisbench.baselines.diffusers_rules import Rules
+    from javisbench.baselines.diffusers_models.rules import Rules
 
 _PICTURES = ("frames", "video", "videos", "images")
 _SOUNDS = ("audio", "audios", "sound")

@@ -1,6 +1,6 @@
 """What a pipeline's signature cannot tell: how sizes and lengths are rounded, rates, settings of checkpoints.
 
-Which arguments a class takes, with their defaults, is read from the installed library (`diffusers_signature`). Rules of
+Which arguments a class takes, with their defaults, is read from the installed library (`signature`). Rules of
 sizes and lengths are those of the sources of diffusers 0.42.1, rates those that its documentation plays the classes'
 clips at, unless another source is named. A class that is not listed is driven by its signature alone.
 """

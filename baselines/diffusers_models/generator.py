@@ -1,8 +1,8 @@
 """`DiffusersPipeline`: pipelines of the diffusers library, ``diffusers:REPO_OR_FOLDER[@REVISION]``.
 
 The class is read from ``model_index.json``; how it is driven follows from its signature and from what
-`javisbench.baselines.diffusers_table` knows beside it. No code from a repository is ever run. Nothing is downloaded: a
-pipeline is a local folder, or lies in the hub's cache.
+`table` knows beside it. No code from a repository is ever run. Nothing is downloaded: a pipeline is a local folder, or
+lies in the hub's cache.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from javisbench.baselines.base import Default, Failed, Generated, Generator, Json, Plan, Request
-from javisbench.baselines.diffusers_folder import (
+from javisbench.baselines.diffusers_models.folder import (
     INDEX,
     Source,
     cached_index,
@@ -27,24 +27,23 @@ from javisbench.baselines.diffusers_folder import (
     sample_rate,
     snapshot,
 )
-from javisbench.baselines.diffusers_loading import component_types, load_pipeline
-from javisbench.baselines.diffusers_memory import (
+from javisbench.baselines.diffusers_models.loading import component_types, load_pipeline
+from javisbench.baselines.diffusers_models.memory import (
     Batches,
     decode_in_tiles,
     decode_one_by_one,
-    free_memory,
 )
-from javisbench.baselines.diffusers_options import HOW, PREFIXES, parse_options
-from javisbench.baselines.diffusers_output import clip_of
-from javisbench.baselines.diffusers_prompts import ENCODERS, EncodedPrompts, is_text_part
-from javisbench.baselines.diffusers_rules import Rules, rules_of
-from javisbench.baselines.diffusers_signature import REQUIRED
-from javisbench.baselines.diffusers_table import AS_PIPELINE, REPOSITORIES
+from javisbench.baselines.diffusers_models.options import HOW, PREFIXES, parse_options
+from javisbench.baselines.diffusers_models.output import clip_of
+from javisbench.baselines.diffusers_models.prompts import ENCODERS, EncodedPrompts, is_text_part
+from javisbench.baselines.diffusers_models.rules import Rules, rules_of
+from javisbench.baselines.diffusers_models.signature import REQUIRED
+from javisbench.baselines.diffusers_models.table import AS_PIPELINE, REPOSITORIES
 from javisbench.baselines.fingerprint import library_files
 from javisbench.baselines.prompt_store import PromptStore
 from javisbench.clip import ClipSpec
 from javisbench.errors import GenerationError, MissingWeightsError, WeightsError
-from javisbench.system_faults import is_out_of_memory
+from javisbench.system_faults import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     from javisbench.weights import WeightStore

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from javisbench.baselines.base import Default, Family, Json, Plan
-from javisbench.baselines.diffusers_signature import (
+from javisbench.baselines.diffusers_models.signature import (
     REQUIRED,
     UNKNOWN,
     Argument,
@@ -20,12 +20,12 @@ from javisbench.baselines.diffusers_signature import (
     read_arguments,
     signature,
 )
-from javisbench.baselines.diffusers_table import NOT_DRIVEN, Checkpoint, Constant, PipelineClass, known
+from javisbench.baselines.diffusers_models.table import NOT_DRIVEN, Checkpoint, Constant, PipelineClass, known
 from javisbench.errors import GenerationError, UsageError
 from javisbench.tasks import Task
 
 if TYPE_CHECKING:
-    from javisbench.baselines.diffusers_options import PipelineOptions
+    from javisbench.baselines.diffusers_models.options import PipelineOptions
     from javisbench.clip import ClipSpec
 
 _FRAMES = ("num_frames", "video_length", "frames")

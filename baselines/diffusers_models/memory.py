@@ -71,17 +71,6 @@ class Batches:
         return True
 
 
-def free_memory() -> None:
-    """Give back what a failed call left."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def decode_in_tiles(pipeline: Any) -> bool:
     """Let the pipeline's VAE decode a clip in tiles; False when it cannot."""
     vae: Any = getattr(pipeline, "vae", None)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.baselines.diffusers_loading import load_pipeline
+from javisbench.baselines.diffusers_models.loading import load_pipeline
 from javisbench.baselines.prompt_store import Encode, PromptStore
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from javisbench.baselines.diffusers_rules import Rules
+    from javisbench.baselines.diffusers_models.rules import Rules
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.baselines.diffusers_signature import installed
+from javisbench.baselines.diffusers_models.signature import installed
 from javisbench.baselines.libraries import without_progress_bars
 from javisbench.errors import GenerationError, WeightsError
 
 if TYPE_CHECKING:
-    from javisbench.baselines.diffusers_rules import Rules
+    from javisbench.baselines.diffusers_models.rules import Rules
 
 # The first that was tried; some before it ignore the argument `dtype`.
 MIN_DIFFUSERS = (0, 42)

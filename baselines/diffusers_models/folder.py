@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.baselines.diffusers_signature import class_names, signature
-from javisbench.baselines.diffusers_table import REPOSITORIES, Checkpoint
+from javisbench.baselines.diffusers_models.signature import class_names, signature
+from javisbench.baselines.diffusers_models.table import REPOSITORIES, Checkpoint
 from javisbench.errors import GenerationError, UsageError, WeightsError
 from javisbench.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from javisbench.baselines.diffusers_rules import Rules
+    from javisbench.baselines.diffusers_models.rules import Rules
 
 INDEX = "model_index.json"
 # Where the rate of a sound stands, the last that shapes it first.
