@@ -12,7 +12,7 @@ import re
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +112,7 @@ def _name(given: str | None, told: str, place: str) -> str:
     return f"{stem}{kept}"
 
 
-def _asked(url: str, request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], memoryview | bytes]]:
+def _asked(url: str, request: dict[str, Any]) -> Generator[tuple[dict[str, Any], memoryview | bytes], None, None]:
     """What the process says of a table, message by message, with the data that comes with each."""
     system, path = file_system(url)
     with explained(url, "read"):
