@@ -23,7 +23,7 @@ _VIDEO_FOLDER, _SOUND_FOLDER = "video", "audio"
 """Of clips whose pictures and sounds lie apart, each sorted into folders."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One clip to score: a sample's repeat and its files; `source` is None when the clip is missing."""
 
@@ -339,7 +339,9 @@ def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None
     repeat = REPEAT_NAME.fullmatch(stem)
     if repeat and repeat[1] in names and 0 < int(repeat[2]) < 10000:
         return names[repeat[1]], int(repeat[2])
-    return None
+    # Beginnings of names end in a star, and what they stand for in an underscore.
+    beginnings = (f"{stem[:end]}*" for end, letter in enumerate(stem, start=1) if letter == "_")
+    return next(((names[beginning], 0) for beginning in beginnings if beginning in names), None)
 
 
 def _by_manifest(manifest: Path, suite: Suite) -> dict[tuple[str, int], ClipSource]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from javisbench.media.source import GIVEN_SUFFIXES
 from javisbench.own_aspects import slug
 from javisbench.places import Cache, is_url
 from javisbench.suite_rows import MAX_TEXT_LENGTH, Rows, kind_of, no_text
+from javisbench.system_faults import raise_if_system
 from javisbench.tasks import Condition, TaskFacts
 from javisbench.taxonomy import TAXONOMY
 from javisbench.text import printable
@@ -36,7 +38,7 @@ KNOWN_COLUMNS = {"id", *_TEXT_COLUMNS, *_PATH_COLUMNS, *_CATEGORY_COLUMNS}
 _WORDS_SHOWN = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row of a suite.
 
@@ -54,11 +56,11 @@ class Sample:
         image: a picture to begin with, given to models of ``i2av``, or None.
         video: the video that a sound is to be made for, given to models of ``v2a``, or None.
         audio: the sound that a picture is to be made for, given to models of ``a2v``, or None.
-        given: where what the suite's task gives lies in the suite's folder, the name alone of a file elsewhere; a part
-            of the suite's hash. Empty where nothing is given.
+        given: where what the suite's task gives lies in the suite's folder, the name alone of a file elsewhere; in NFC,
+            and a part of the suite's hash. Empty where nothing is given.
         extra: all other columns, as text.
         clip_names: further names, without suffix, that the suite's own programs give the sample's clip; ``ads/Tea`` in
-            a folder ``ads``.
+            a folder ``ads``, ``7_video_*`` for all that begin with ``7_video_``.
     """
 
     id: str
@@ -119,6 +121,8 @@ class SampleReader:
         self._allow_outside = allow_outside
         self._cache = Cache.from_environment()
         self._elsewhere = self._cache.url_of(folder) is not None
+        self._lacks_condition = task.condition is not None and task.condition not in rows.columns
+        self._alike: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
         self._missing: dict[str, _Count] = {}
         self._controls: dict[str, _Count] = {}
 
@@ -150,12 +154,13 @@ class SampleReader:
     def _within(self, path: Path | None) -> str:
         if path is None:
             return ""
-        return path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else path.name
+        within = path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else path.name
+        return unicodedata.normalize("NFC", within)
 
     def _check_given(self, index: int, row: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
         """The row has what its task gives, as a file of the kind; whether it can be read is seen later."""
         column = self._task.condition
-        if column is None:
+        if column is None or self._lacks_condition:
             return
         path = paths[column]
         if path is None:
@@ -167,7 +172,11 @@ class SampleReader:
             self._problem(index, column, f"{path.name[:200]!r} is no {column} by its name ({known})")
 
     def check_columns(self) -> None:
-        """Note columns whose names are no text."""
+        """Note columns whose names are no text, and that there is none of what the task gives."""
+        if self._lacks_condition and self._rows.rows:
+            known = ", ".join(self._rows.columns[:20])
+            column = str(self._task.condition)
+            self._rows.problem(None, column, f"there is no such column, and {self._task.id} needs it (it has {known})")
         for column in self._rows.columns:
             if held := no_text(column):
                 self._rows.problem(None, column, f"the column's name holds {held}")
@@ -269,6 +278,7 @@ class SampleReader:
         try:
             path = self._resolved(value)
         except (OSError, RuntimeError, ValueError, UsageError) as error:
+            raise_if_system(error, value[:200])
             self._problem(index, column, f"{value[:200]!r} is no usable path ({error})")
             return None
         if not self._allow_outside and is_url(value):
@@ -281,9 +291,15 @@ class SampleReader:
         if is_url(value):
             return self._cache.path_of(value)
         # Below a URL too, a cell is a path as it stands there.
-        return (self._folder / (value.replace("%", "%25") if self._elsewhere else value)).resolve()
+        path = self._folder / (value.replace("%", "%25") if self._elsewhere else value)
+        if not value.isascii() and not path.exists():
+            # Some file systems take letters and their accents apart, tables do not.
+            forms = (self._folder / unicodedata.normalize(form, value) for form in ("NFC", "NFD"))
+            path = next((form for form in forms if form.exists()), path)
+        return path.resolve()
 
-    def _categories(self, index: int, row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def _categories(self, index: int, row: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        """Aspect to categories; one object for all rows that have the same ones."""
         categories: dict[str, tuple[str, ...]] = {}
         for aspect, column in zip(TAXONOMY, _CATEGORY_COLUMNS, strict=True):
             found: list[str] = []
@@ -301,7 +317,7 @@ class SampleReader:
                     )
             if found:
                 categories[aspect.id] = tuple(dict.fromkeys(found))
-        return categories
+        return self._alike.setdefault(tuple(categories.items()), categories)
 
     @staticmethod
     def _category_cells(value: object) -> list[str]:

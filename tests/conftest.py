@@ -31,7 +31,14 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 # With few workers, a file of minutes that is begun last is waited for.
-LONGEST_FILES = ("run/test_golden_cli.py", "baselines/test_diffusers_pipelines.py", "run/test_merge.py")
+LONGEST_FILES = (
+    "run/test_golden_cli.py",
+    "baselines/test_diffusers_pipelines.py",
+    "run/test_trial.py",
+    "rewards/test_rewards.py",
+    "run/test_durability.py",
+    "test_examples.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

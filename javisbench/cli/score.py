@@ -95,10 +95,12 @@ def scoring_options(given: dict[str, Any]) -> Any:
         batch_clips=given["batch_clips"],
         seed=given["seed"],
         precision=given["precision"],
+        compile=given["compile"],
         clip_memory_mib=given["clip_memory"],
         clip_deadline_s=given["clip_deadline"],
         patience_s=given["patience"],
         slice_by=given["slice_by"],
+        speech_transcripts=options.parse_named_file("--speech-transcripts", given["speech_transcripts"]),
         engine=given.get("engine", "local"),
         engine_address=given.get("engine_address"),
         judge=JudgeOptions(

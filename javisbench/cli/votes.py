@@ -203,6 +203,7 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
     import os
     import secrets
 
+    from javisbench.durable import atomic_path, sweep_earlier
     from javisbench.errors import UsageError
 
     if keep_names:
@@ -212,8 +213,12 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
     if path is None:
         return secrets.token_bytes(SALT_BYTES)
     if not path.exists():
-        # Nobody else's at any moment, whatever the umask.
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        sweep_earlier(path)
+        # Whole or not at all, and nobody else's at any moment, whatever the umask.
+        with (
+            atomic_path(path) as temporary,
+            os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file,
+        ):
             file.write(secrets.token_hex(SALT_BYTES).encode() + b"\n")
     salt = path.read_bytes().strip() if path.is_file() and path.stat().st_size < 2**16 else b""
     if len(salt) < SALT_BYTES:

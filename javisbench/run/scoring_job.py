@@ -15,7 +15,7 @@ from javisbench.places.urls import shown
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
-from javisbench.run.device import EngineName, check_engine, pick_device, pick_devices
+from javisbench.run.device import EngineName, check_compiler, check_engine, pick_device, pick_devices
 from javisbench.run.held import held
 from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.manifest import (
@@ -61,6 +61,7 @@ class ScoringOptions:
         seed: of the bootstrap.
         precision: ``fp32``, or ``tf32``, ``bf16`` or ``fp16`` for the networks: the first 64 clips are then scored both
             ways, and the protocol keeps its name only when nothing moved by more than its tolerance.
+        compile: run the largest networks as ``torch.compile`` makes them, checked in the same way.
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
@@ -70,6 +71,8 @@ class ScoringOptions:
             and batches are then those of each of its actors.
         engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
         judge: where judges (``judge:NAME``) are asked, and what that may cost.
+        speech_transcripts: what your own recogniser heard in the clips: its name, which becomes part of the protocol's,
+            and a file as `javisbench.transcripts` reads it.
     """
 
     metrics: Sequence[str] | None = None
@@ -82,6 +85,7 @@ class ScoringOptions:
     batch_clips: int | None = None
     seed: int = 0
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
@@ -89,6 +93,7 @@ class ScoringOptions:
     engine: EngineName = "local"
     engine_address: str | None = None
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+    speech_transcripts: tuple[str, str | Path] | None = None
 
     def __post_init__(self) -> None:
         # Callers of the library give paths as text or as `Path`, whichever they have.
@@ -199,11 +204,37 @@ class ScoringJob:
                 set_aside_if_damaged(self.run)
             earlier = read_manifest(self.run)
             _check_shard(self.run, earlier, self.shard)
+            if self.matching is None and (told := other_prompts(self.matched, self.suite)):
+                log.warning("%s", told)
             known = earlier.get("model", {})
             title = self.name or known.get("name") or self.origin
             changes: dict[str, Any] = {"model": {"slug": slug(title), **known, "name": title, "clips": self.clips}}
-            update_manifest(self.run, changes if self.matching is None else {**changes, "matching": self.matching})
+            changes = changes if self.matching is None else {**changes, "matching": self.matching}
+            update_manifest(self.run, changes, options.patience_s)
             return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
+
+
+def other_prompts(matched: Matched, suite: Suite) -> str:
+    """A sentence where clips of a run were made for other prompts than the suite has now; else an empty text."""
+    from javisbench.durable import read_json
+
+    found = []
+    clips = [(item.sample, item.source) for item in matched.items if item.source is not None]
+    for sample, source in clips:
+        file = source.video if suite.task_facts.makes_picture else source.audio
+        try:
+            made = {} if file is None else read_json(file.with_suffix(".json"))
+        except RunError:  # not made here, or damaged
+            continue
+        prompts = made.get("prompts") if isinstance(made, dict) else None
+        if isinstance(prompts, dict) and prompts != sample.prompts:
+            found.append(sample.id)
+    if not found:
+        return ""
+    return (
+        f"{len(found):,} of {len(clips):,} clips were made for other prompts than {suite.name} has ({suite.source}), "
+        f"such as that of {found[0]}. Score with the suite that they were made for, or make them anew."
+    )
 
 
 def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:
@@ -261,7 +292,7 @@ def _refuse_early(options: ScoringOptions) -> None:
     """Refuse what cannot be, before a folder is made or a clip is read.
 
     Raises:
-        UsageError: no such device or precision, or impossible limits.
+        UsageError: no such device or precision, impossible limits, or transcripts that cannot be read.
     """
     from javisbench.run.encode import PRECISIONS
 
@@ -272,8 +303,14 @@ def _refuse_early(options: ScoringOptions) -> None:
     if options.engine != "ray":
         if options.precision == "tf32" and pick_device(options.device) == "cpu":
             raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
-        pick_device(options.device)
+        device = pick_device(options.device)
+        if options.compile:
+            check_compiler(device)
     _ = options.limits
+    if options.speech_transcripts is not None:
+        from javisbench.transcripts import read_transcripts
+
+        read_transcripts(*options.speech_transcripts)
 
 
 def _engine(options: ScoringOptions) -> Engine:
@@ -286,13 +323,21 @@ def _engine(options: ScoringOptions) -> Engine:
     return LocalEngine()
 
 
-def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
-    """The protocols by name, each once; the suite's own, else the default, when none is named."""
+def resolve_protocols(options: ScoringOptions, suite: Suite) -> list[Protocol]:
+    """The protocols by name, each once; the suite's own, else the default, when none is named. Transcripts that are
+    given make their recogniser that of each protocol.
+
+    Raises:
+        UsageError: no such protocol, or one whose recogniser's transcripts are not those that are given.
+    """
     from javisbench.cards import suite_cards
+    from javisbench.transcripts import check_recogniser
 
     card = suite_cards().get(suite.name)
-    chosen = list(names) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
-    return list({protocol.name: protocol for protocol in map(parse_protocol, chosen)}.values())
+    chosen = list(options.protocols) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
+    given = None if options.speech_transcripts is None else options.speech_transcripts[0]
+    protocols = [check_recogniser(parse_protocol(name), given) for name in chosen]
+    return list({protocol.name: protocol for protocol in protocols}.values())
 
 
 def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
@@ -305,7 +350,7 @@ def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
     from javisbench.run.plan import fit_reference, make_plan
     from javisbench.weights import WeightStore
 
-    protocols = resolve_protocols(options.protocols, suite)
+    protocols = resolve_protocols(options, suite)
     named = options.reference or default_reference(suite, protocols[0])
     plan = make_plan(
         suite,
@@ -348,7 +393,7 @@ def score_matched(
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
     precisions: list[dict[str, Any]] = [{"precision": "fp32"}] * len(plan.parts)
-    if settings.precision != "fp32":
+    if settings.precision != "fp32" or settings.compiled:
         from javisbench.run.precision import TRIAL_CLIPS, try_precision
 
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
@@ -365,6 +410,7 @@ def score_matched(
 
 def _settings(options: ScoringOptions) -> ScoreSettings:
     from javisbench.run.score import ScoreSettings
+    from javisbench.transcripts import read_transcripts
 
     devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
     return ScoreSettings(
@@ -373,9 +419,11 @@ def _settings(options: ScoringOptions) -> ScoreSettings:
         batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
         seed=options.seed,
         precision=options.precision,
+        compiled=options.compile,
         limits=options.limits,
         engine=_engine(options),
         judge=options.judge,
+        transcripts=None if options.speech_transcripts is None else read_transcripts(*options.speech_transcripts),
     )
 
 
@@ -394,6 +442,7 @@ def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) ->
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
             "scoring": {**manifest.get("scoring", {}), "begun": _requests(plan, suite, options)},
         },
+        options.patience_s,
     )
     return {
         "model": model.get("name"),
@@ -419,6 +468,7 @@ def _end(run: Path, options: ScoringOptions, generations: Mapping[str, str], cir
             },
             "versions": versions(),
         },
+        options.patience_s,
     )
 
 
@@ -431,13 +481,22 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
         "reference": shown(str(options.reference)) if is_url(options.reference) else options.reference,
         "seed": options.seed,
         "precision": options.precision,
+        **_given_transcripts(options),
+        **({"compile": True} if options.compile else {}),
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],
     }
-    named = resolve_protocols(options.protocols, suite)
+    named = resolve_protocols(options, suite)
     return {
         part.protocol.name: {"protocol": protocol.name, **asked}
         for part, protocol in zip(plan.parts, named, strict=True)
     }
+
+
+def _given_transcripts(options: ScoringOptions) -> dict[str, list[str]]:
+    if options.speech_transcripts is None:
+        return {}
+    name, path = options.speech_transcripts
+    return {"speech_transcripts": [name, str(Path(path).expanduser().resolve())]}
 
 
 def _told_from_anywhere(metric: str) -> str:

@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import struct
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -484,6 +485,28 @@ def test_a_hostile_row_is_refused_by_row_and_column(cell: str, reason: str, dubb
     (problem,) = problems
     assert str(problem).startswith("dubbing.csv: ")
     assert re.search(reason, str(problem))
+
+
+def test_a_table_without_the_column_of_its_task_is_one_problem(dubbing: Path) -> None:
+    write_table(dubbing, ("id", "text"), [("a", "x"), ("b", "y")])
+    suite, (problem,) = read_suite(str(dubbing))
+    assert suite is None
+    assert (
+        str(problem) == "dubbing.csv: file, column video: there is no such column, and v2a needs it (it has id, text)"
+    )
+
+
+def test_accents_that_a_file_system_takes_apart_are_the_same_file(dubbing: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "videos/\u00e9.mp4") for form in ("NFC", "NFD"))
+    hashes = []
+    for there, named in ((composed, composed), (apart, composed), (composed, apart), (apart, apart)):
+        shutil.copy(dubbing.parent / "videos/c0.mp4", dubbing.parent / there)
+        write_table(dubbing, ("id", "text", "video"), [("a", "x", named)])
+        suite = load_suite(str(dubbing))
+        assert suite.samples[0].video == dubbing.parent / there
+        hashes.append(suite.hash)
+        (dubbing.parent / there).unlink()
+    assert len(set(hashes)) == 1
 
 
 def test_validate_reads_what_is_given(dubbing: Path, capsys: pytest.CaptureFixture[str]) -> None:
