@@ -221,7 +221,7 @@ def test_a_traced_reward_has_the_same_value_and_a_gradient_where_the_card_says(
         assert given.grad is None or (torch.isfinite(given.grad).all() and given.grad.abs().max() > 0)
 
 
-@pytest.mark.parametrize("metric", IMAGEBIND)
+@pytest.mark.parametrize("metric", ["av_ib", "javis_score"])
 def test_the_contract_looks_at_gradients(scored: Any, metric: str) -> None:
     (row,) = [row for row in check("metric", metric, WeightStore()).rows if row.name == "gradient"]
     assert (row.status, row.note) == ("ok", f"in {' and '.join(sorted(METRICS.get(metric).card.differentiable))}")
