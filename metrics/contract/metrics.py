@@ -271,7 +271,7 @@ class _SampleChecks:
         if not abs(float(traced.detach()) - value) <= _TRACED_TOLERANCE * max(1.0, abs(value)):
             raise BrokenError(f"with a gradient the score is {float(traced.detach()):.6g}, without {value:.6g}")
         if traced.requires_grad:
-            traced.backward()
+            traced.backward()  # type: ignore[no-untyped-call]
         asked = {"picture": pixels.grad, "sound": sound.grad}
         for name, grad in asked.items():
             if (grad is not None) != (name in claimed):
