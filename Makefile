@@ -75,9 +75,9 @@ docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python tests/check_site.py site-docs
 
-# An S3 server and a Ray cluster on this machine, which the default tests do without.
+# An S3 server and a Ray cluster on this machine, and networks of other packages, which the default tests do without.
 $(VENV)/.installed-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cloud,ray]' 'moto[server]>=5'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cloud,ray,vggish]' 'moto[server]>=5'
 	touch $@
 
 slow: $(VENV)/.installed-slow

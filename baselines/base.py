@@ -223,6 +223,7 @@ class Generator(ABC):
         max_batch: 1 when batching would change the numbers.
         needs_text: False for unconditional models, which refuse text suites.
         one_process: True where one process makes all clips of a run: what it orders and pays for is written down there.
+        computes_here: False where another machine makes the clips, and this one waits.
         uses_categories: True when the clip depends on the sample's categories too; they are then part of its key.
         uses_columns: the suite's own columns that the clip depends on; their cells are then part of its key.
         condition_columns: likewise for tasks that give something besides the prompt: columns that tell more of it.
@@ -243,6 +244,7 @@ class Generator(ABC):
     max_batch: int = 1
     needs_text: ClassVar[bool] = True
     one_process: ClassVar[bool] = False
+    computes_here: ClassVar[bool] = True
     uses_categories: bool = False
     uses_columns: tuple[str, ...] = ()
     condition_columns: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from javisbench.results.cell import Cell
-from javisbench.results.recipes import Expected
+from javisbench.results.recipe import Expected
 from javisbench.results.reproduction import compared
 from javisbench.stats import slice_means
 

@@ -21,7 +21,7 @@ from javisbench.run.scoring_job import ScoringJob, ScoringOptions, generate_and_
 if TYPE_CHECKING:
     import pandas as pd
 
-    from javisbench.results.recipes import Recipe
+    from javisbench.results.recipe import Recipe
     from javisbench.results.reproduction import Reproduction
     from javisbench.run.dry_run import DryRun
     from javisbench.run.generate import GenerateSettings
@@ -259,6 +259,7 @@ def evaluate(
     name: str | None = None,
     limit: int | None = None,
     allow_outside: bool = False,
+    overlap: bool | None = None,
     options: ScoringOptions | None = None,
     progress: Progress | None = None,
     callbacks: Sequence[Callback] = (),
@@ -267,7 +268,8 @@ def evaluate(
     """Generate the clips of a suite, score them, and return the scored run.
 
     Arguments are those of `generate` and `score`; without `suite`, that is ``javisbench``. ``model="folder:PATH"``
-    scores clips made elsewhere. Running it again goes on where it stopped.
+    scores clips made elsewhere. With `overlap` clips are encoded while others are made, with the same results; None
+    does so where it is of use. Running it again goes on where it stopped.
     """
     from javisbench.run.own_suite import DEFAULT_SUITE
 
@@ -292,7 +294,7 @@ def evaluate(
         if out:
             out = stack.enter_context(worked_on(out, media=True))
         job = GenerationJob.prepare(model, params, loaded, settings, out, name)
-        result = Result(job.run, generate_and_score(job, options, progress).protocol)
+        result = Result(job.run, generate_and_score(job, options, progress, overlap).protocol)
     return _told(result, callbacks)
 
 
@@ -327,7 +329,8 @@ def reproduce(
         UsageError: the recipe is checked only, or needs clips.
         JavisbenchError: as `evaluate` and `score`.
     """
-    from javisbench.results.recipes import Recipe, load_recipe
+    from javisbench.results.recipe import Recipe
+    from javisbench.results.recipes import load_recipe
     from javisbench.run.recipe_job import RecipeJob
 
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -376,6 +379,7 @@ def look_ahead(
     limit: int | None = None,
     weights_dirs: Sequence[str | Path] = (),
     allow_outside: bool = False,
+    overlap: bool | None = None,
     options: ScoringOptions | None = None,
 ) -> DryRun:
     """What `generate` with the same arguments would take, or `evaluate` when `options` are given.
@@ -393,7 +397,7 @@ def look_ahead(
     slice_by = options.slice_by if options else ()
     loaded = _loaded(suite or DEFAULT_SUITE, limit, allow_outside=allow_outside, slice_by=slice_by)
     job = GenerationJob.prepare(model, params, loaded, settings, looked_at(out) if out else None, name)
-    return of_job(job, [Path(folder) for folder in weights_dirs], options)
+    return of_job(job, [Path(folder) for folder in weights_dirs], options, overlap)
 
 
 def merge(

@@ -6,9 +6,10 @@ With strengths s (logarithms) and a readiness to call ties d, a vote on models i
 
 Sources: Bradley and Terry, Biometrika 39 (1952); ties, Davidson, JASA 65 (1970), section 2, chosen over Rao and Kupper
 (1967) because a tie then counts as half a win for both, and because the likelihood is concave in (s, d); when strengths
-are finite, Ford, American Mathematical Monthly 64 (1957), extended to ties here (`_finite`); bootstrap over clusters,
-Efron and Tibshirani (1993), chapter 13, with Hesterberg's expanded percentiles, The American Statistician 69 (2015),
-section 5.
+are finite, Ford, American Mathematical Monthly 64 (1957), extended to ties here (`_finite`); jackknife over clusters,
+Cameron and Miller, Journal of Human Resources 50 (2015), section VI.B (CV3), of groups of them, Kott, Journal of
+Official Statistics 17 (2001); the number of clusters that unequal ones count for, Kish, Survey Sampling (1965), as by
+Carter, Schnepel and Steigerwald, Review of Economics and Statistics 99 (2017).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _STEPS = 100
 _LONGEST_STEP = 3.0
 _SMALLEST_GRADIENT = 1e-9
 _CELLS_PER_BLOCK = 1 << 21
+_GROUPS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,21 +90,20 @@ def strengths(first: ArrayLike, second: ArrayLike, outcomes: ArrayLike, models: 
     return Strengths(values, float(ties[0]), influences, bounded, part.n)
 
 
-def bootstrap_intervals(
+def intervals(
     first: ArrayLike,
     second: ArrayLike,
     outcomes: ArrayLike,
     clusters: ArrayLike,
     models: int,
     *,
-    seed: int = 0,
-    resamples: int = 1000,
     level: float = 0.95,
 ) -> Floats:
-    """Intervals of `strengths`, by drawing clusters (voters, or prompts) with all their votes.
+    """Intervals of `strengths`, from leaving out one cluster (a voter, or a prompt) after the other with all its votes.
 
-    The ends are percentiles of the resampled strengths, a little further out than the level says for few clusters, so
-    that a mean of normal values would get Student's interval.
+    Student's: the jackknife's standard error each way. Its degrees of freedom lie half-way between those of the number
+    of clusters and those of as many equal ones as would tell as much: the latter alone are too few, since the jackknife
+    errs upward (benchmarks/votes.py). Of more than 1000 clusters, groups of them are left out.
 
     Args:
         first: as for `strengths`.
@@ -110,18 +111,18 @@ def bootstrap_intervals(
         outcomes: as for `strengths`.
         clusters: integer cluster of each vote, ``(n,)``.
         models: their number, M.
-        seed: of the bootstrap.
-        resamples: repetitions, at least 100.
         level: coverage, in (0, 1).
 
     Returns:
-        ``(M, 2)``; NaN for models without a strength, and for all with fewer than two clusters.
+        ``(M, 2)``; NaN for models without a strength, and for all where clusters tell less than two equal ones would.
 
     Raises:
-        ValueError: as `strengths`, or a level or number of resamples that makes no interval.
+        ValueError: as `strengths`, or a level that makes no interval.
     """
-    if not 0 < level < 1 or resamples < 100:
-        raise ValueError(f"level lies in (0, 1) and resamples is at least 100; got {level} and {resamples}.")
+    from scipy.special import stdtrit
+
+    if not 0 < level < 1:
+        raise ValueError(f"level lies in (0, 1); got {level}.")
     votes = _Votes.of(first, second, outcomes, models)
     labels = np.asarray(clusters)
     if labels.shape != (votes.n,):
@@ -129,31 +130,43 @@ def bootstrap_intervals(
     ends = np.full((models, 2), np.nan)
     inside = _largest_group(votes.counts().sum(axis=-1), votes.pairs, models)
     part, kept = votes.among(inside)
-    codes = np.unique(labels[kept], return_inverse=True)[1]
-    count = int(codes.max()) + 1 if len(codes) else 0
-    if count < 2 or len(inside) < 2:
+    codes = np.unique(labels[kept], return_inverse=True)[1].reshape(-1) % _GROUPS
+    equal = _equal_clusters(codes)
+    if equal < 2 or len(inside) < 2:
         return ends
-    cells = np.zeros((count, len(part.pairs) * 3))
-    np.add.at(cells, (codes, 3 * part.pair + part.outcome), 1.0)
-    rng = np.random.default_rng(seed)
-    height = max(1, _CELLS_PER_BLOCK // max(cells.shape[1], count, len(inside) ** 2))
-    found = []
-    for start in range(0, resamples, height):
-        draws = rng.multinomial(count, np.full(count, 1 / count), size=min(height, resamples - start))
-        counts = (draws @ cells).reshape(len(draws), len(part.pairs), 3)
-        wide = np.logical_not(_finite(counts, part.pairs, len(inside)))
-        counts[wide] += _added(part.counts()[None])
-        found.append(_fit(counts, part.pairs, len(inside))[0])
-    ends[inside] = np.quantile(np.concatenate(found), _tails(level, count), axis=0).T
+    values, error = _jackknifed(part, codes, len(inside))
+    freedom = (int(codes.max()) + 1 + equal) / 2 - 1
+    reach = stdtrit(freedom, (1 + level) / 2) * error
+    ends[inside] = np.stack([values - reach, values + reach], axis=1)
     return ends
 
 
-def _tails(level: float, count: int) -> tuple[float, float]:
-    """Percentiles that give a mean of normal values Student's interval."""
-    from scipy.special import ndtr, stdtrit
+def _equal_clusters(codes: Integers) -> float:
+    """As how many clusters of equal size clusters of these sizes tell (Kish)."""
+    sizes = np.bincount(codes).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(codes) else 0.0
 
-    tail = float(ndtr(-np.sqrt(count / (count - 1)) * stdtrit(count - 1, (1 + level) / 2)))
-    return tail, 1 - tail
+
+def _jackknifed(votes: _Votes, codes: Integers, models: int) -> tuple[Floats, Floats]:
+    """Strengths and their standard errors, ``(M,)`` each."""
+    count = int(codes.max()) + 1
+    cells = np.zeros((count, len(votes.pairs) * 3))
+    np.add.at(cells, (codes, 3 * votes.pair + votes.outcome), 1.0)
+    whole = votes.counts()
+
+    def fitted(counts: Floats, start: tuple[Floats, Floats] | None) -> tuple[Floats, Floats]:
+        wide = np.logical_not(_finite(counts, votes.pairs, models))
+        counts[wide] += _added(whole[None])
+        return _fit(counts, votes.pairs, models, start)
+
+    start = fitted(whole[None].copy(), None)
+    height = max(1, _CELLS_PER_BLOCK // max(cells.shape[1], models**2))
+    rest = [
+        fitted((whole.reshape(-1) - cells[row : row + height]).reshape(-1, *whole.shape), start)[0]
+        for row in range(0, count, height)
+    ]
+    gaps = np.concatenate(rest) - np.concatenate(rest).mean(axis=0)
+    return start[0][0], np.sqrt((count - 1) / count * (gaps**2).sum(axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,10 +248,16 @@ def _added(counts: Floats) -> Floats:
     return extra
 
 
-def _fit(counts: Floats, pairs: Integers, models: int) -> tuple[Floats, Floats]:
-    """Newton's method on all tables of counts ``(R, P, 3)`` at once: strengths ``(R, M)`` and ties ``(R,)``."""
+def _fit(
+    counts: Floats, pairs: Integers, models: int, start: tuple[Floats, Floats] | None = None
+) -> tuple[Floats, Floats]:
+    """Newton's method on all tables of counts ``(R, P, 3)`` at once: strengths ``(R, M)`` and ties ``(R,)``.
+
+    `start` is what fits a table like them, ``(1, M)`` and ``(1,)``.
+    """
     some = counts[..., TIE].sum(axis=-1) > 0
-    theta, ties = np.zeros((len(counts), models)), np.where(some, 0.0, -np.inf)
+    near, tied = start or (np.zeros((1, models)), np.zeros(1))
+    theta, ties = np.repeat(near, len(counts), axis=0), np.where(some, tied, -np.inf)
     left = np.arange(len(counts))
     for _ in range(_STEPS):
         gradient, hessian = _derivatives(counts[left], pairs, theta[left], ties[left])

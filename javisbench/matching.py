@@ -170,14 +170,16 @@ def match_generated(folder: Path, suite: Suite, repeats: int) -> Matched:
 
     Unlike in folders of other origin, none at all is no mistake: every clip may have failed.
     """
-    items = []
-    suffix = ".mp4" if suite.task_facts.makes_picture else ".wav"
-    for sample in suite:
-        for repeat in range(repeats):
-            file = folder / f"{clip_name(sample.id, repeat)}{suffix}"
-            made = file.with_name(f"{clip_name(sample.id, repeat)}.json").is_file()
-            items.append(Item(sample, repeat, _made(sample, file, None, suite.task_facts) if made else None))
+    facts = suite.task_facts
+    items = (generated_item(folder, sample, repeat, facts) for sample in suite for repeat in range(repeats))
     return Matched(tuple(items), (), "id")
+
+
+def generated_item(folder: Path, sample: Sample, repeat: int, facts: TaskFacts) -> Item:
+    """One clip that this package generated into `folder`, or has not."""
+    file = folder / f"{clip_name(sample.id, repeat)}{'.mp4' if facts.makes_picture else '.wav'}"
+    made = file.with_name(f"{clip_name(sample.id, repeat)}.json").is_file()
+    return Item(sample, repeat, _made(sample, file, None, facts) if made else None)
 
 
 def match_paths(suite: Suite, column: str = "path") -> Matched:
@@ -337,7 +339,9 @@ def _lookup(stem: str, names: Mapping[str, Sample]) -> tuple[Sample, int] | None
     repeat = REPEAT_NAME.fullmatch(stem)
     if repeat and repeat[1] in names and 0 < int(repeat[2]) < 10000:
         return names[repeat[1]], int(repeat[2])
-    return None
+    # Beginnings of names end in a star, and what they stand for in an underscore.
+    beginnings = (f"{stem[:end]}*" for end, letter in enumerate(stem, start=1) if letter == "_")
+    return next(((names[beginning], 0) for beginning in beginnings if beginning in names), None)
 
 
 def _by_manifest(manifest: Path, suite: Suite) -> dict[tuple[str, int], ClipSource]:

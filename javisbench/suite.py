@@ -1,9 +1,9 @@
 """Suites: the prompts of a benchmark, their categories, and the setting they ask clips for.
 
 A suite is a name of this package (``demo``, ``javisbench``, ...), of an installed plugin (entry points
-``javisbench.suites``), such a name with the folder of its data (``verse-bench:DIR``, `javisbench.suite_layouts`), a CSV
-or JSONL file, or a folder of clips with their prompts beside them (``ID.txt``); file and folder may be URLs. Columns:
-``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``, ``pred_video_path``,
+``javisbench.suites``), such a name with the folder of its data (``verse-bench:DIR``, `javisbench.suite_layouts`), a
+CSV, JSONL or Parquet file, or a folder of clips with their prompts beside them (``ID.txt``); file and folder may be
+URLs. Columns: ``text``; optional ``id``, ``audio_text``, ``video_text``, ``path``, ``audio_path``, ``pred_video_path``,
 ``pred_audio_path``, ``image``, ``video`` and ``audio`` (what is given to a model, by the suite's task) and ``cat0_ind``
 to ``cat4_ind``: an index or a name, or several separated by commas or bars, of the categories of the taxonomy's five
 aspects. Other columns can make slices: `Suite.sliced_by`.
@@ -18,97 +18,31 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from javisbench.cards import SuiteCard, card_problems, suite_cards
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError, UsageError
-from javisbench.media.source import GIVEN_SUFFIXES
-from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, slug, values_of
-from javisbench.places import Cache, gather, holds_clips, is_table, is_url, located, named
+from javisbench.own_aspects import MAX_OWN_ASPECTS, MAX_OWN_CATEGORIES, OwnColumn, own_aspects, values_of
+from javisbench.places import Cache, NoVideosError, gather, holds_clips, is_table, is_url, located, named, tables_at
 from javisbench.places.urls import shown as shown_url
 from javisbench.registry import Registry, did_you_mean
 from javisbench.suite_folder import holds_prompts, read_folder
 from javisbench.suite_layouts import SuiteLayout
-from javisbench.suite_rows import MAX_TEXT_LENGTH, SUITE_SUFFIXES, Problem, Rows, kind_of, no_text, read_rows
+from javisbench.suite_rows import SUITE_SUFFIXES, Problem, Rows, read_parts, read_rows
+from javisbench.suite_samples import KNOWN_COLUMNS, SampleReader
+from javisbench.suite_samples import Sample as Sample
 from javisbench.suite_statement import Statement, statement_of
-from javisbench.tasks import TASKS, Condition, TaskFacts
+from javisbench.tasks import TASKS, TaskFacts
 from javisbench.tasks import Task as Task
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
 
-MAX_ID_LENGTH = 128
 MAX_NAME_LENGTH = 120
-MISSING_WORDS = frozenset((
-    "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "null", "none", "nat",
-    "nan", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
-))  # fmt: skip
-"""Words, in lower case, that tables are filled with where a cell was empty: what pandas reads as missing."""
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_CONDITIONS: tuple[Condition, ...] = get_args(Condition)
-_PATH_COLUMNS = ("path", "audio_path", "pred_video_path", "pred_audio_path", *_CONDITIONS)
-_TEXT_COLUMNS = ("text", "audio_text", "video_text")
-_CATEGORY_COLUMNS = tuple(f"cat{number}_ind" for number in range(len(TAXONOMY)))
-_KNOWN_COLUMNS = {"id", *_TEXT_COLUMNS, *_PATH_COLUMNS, *_CATEGORY_COLUMNS}
 _NAMES_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One row of a suite.
-
-    Attributes:
-        id: unique name, safe as a file name; ``sample_%04d`` by row when the suite gives none.
-        index: row number in the whole suite, from 0.
-        text: the prompt; empty in an unconditional suite.
-        audio_text: prompt of the sound alone, or None.
-        video_text: prompt of the picture alone, or None.
-        categories: aspect id to the ids of the categories the sample is in (often several, possibly none).
-        path: real video, or None.
-        audio_path: real audio, or None (then it is taken from `path`).
-        pred_video_path: a clip to score, or None.
-        pred_audio_path: its audio, or None.
-        image: a picture to begin with, given to models of ``i2av``, or None.
-        video: the video that a sound is to be made for, given to models of ``v2a``, or None.
-        audio: the sound that a picture is to be made for, given to models of ``a2v``, or None.
-        extra: all other columns, as text.
-        clip_names: further names, without suffix, that the suite's own programs give the sample's clip; ``ads/Tea`` in
-            a folder ``ads``.
-    """
-
-    id: str
-    index: int
-    text: str
-    audio_text: str | None = None
-    video_text: str | None = None
-    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    path: Path | None = None
-    audio_path: Path | None = None
-    pred_video_path: Path | None = None
-    pred_audio_path: Path | None = None
-    image: Path | None = None
-    video: Path | None = None
-    audio: Path | None = None
-    extra: Mapping[str, str] = field(default_factory=dict)
-    clip_names: tuple[str, ...] = ()
-
-    @property
-    def prompts(self) -> dict[str, str]:
-        """The prompts that the suite gives, by column."""
-        given = {"text": self.text, "audio_text": self.audio_text, "video_text": self.video_text}
-        return {name: text for name, text in given.items() if text}
-
-    def cell(self, column: str) -> str:
-        """What a prompt or an own column holds; empty where it holds nothing."""
-        return self.prompts.get(column, "") or self.extra.get(column, "")
-
-    @property
-    def index_name(self) -> str:
-        """``sample_%04d`` of the row, the reference evaluation's file name."""
-        return f"sample_{self.index:04d}"
+_TEXT_TABLES = tuple(suffix for suffix in SUITE_SUFFIXES if suffix != ".parquet")
+_SEVERAL = re.compile(r"[-_.]*(?:\{[^}]*\}|\*).*|\.parquet$")
+"""What is no name in the pattern of several tables."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +234,7 @@ def suite_notices() -> list[str]:
 
 
 def load_suite(spec: str, *, allow_outside: bool = False, offline: bool = False) -> Suite:
-    """The suite called `spec`: a known name, the path of a CSV or JSONL file, or a folder of clips with ``ID.txt``.
+    """The suite called `spec`: a known name, a CSV, JSONL or Parquet file, or a folder of clips with ``ID.txt``.
 
     Args:
         spec: name or path; ``NAME:DIR`` for a published suite whose data lie in that folder.
@@ -329,11 +263,12 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         return _read_published(*published, allow_outside=allow_outside)
     if spec in SUITES:
         return _of_plugin(spec), []
-    path = _here(spec)
+    places = _here(spec)
+    path = places[0]
     if not path.exists():
         raise UsageError(
             f"There is no suite {spec!r}, and no such file.{did_you_mean(spec, known_suites())} "
-            f"Known suites: {', '.join(sorted(known_suites()))}; or give a .csv or .jsonl file."
+            f"Known suites: {', '.join(sorted(known_suites()))}; or give a .csv, .jsonl or .parquet file."
         )
     try:
         stated = statement_of(path)
@@ -344,13 +279,16 @@ def read_suite(spec: str, *, allow_outside: bool = False, offline: bool = False)
         if condition is None and not holds_prompts(path):
             raise UsageError(
                 f"{named(path)} is a folder without prompts (ID.txt beside ID.mp4); a suite is a folder with them, a "
-                f".csv or .jsonl file, or one of {', '.join(cards)}."
+                f".csv, .jsonl or .parquet file, or one of {', '.join(cards)}."
             )
         rows = read_folder(path, allow_outside=allow_outside, condition=condition)
         name = _name(path.resolve().name.removesuffix(".tar").removesuffix(".parquet"))
+    elif len(places) > 1:
+        rows, name = read_parts(places), _name(_SEVERAL.sub("", spec.rstrip("/").rpartition("/")[2]).lower())
     else:
         rows, name = read_rows(path), _name(path.stem.lower())
-    return _read(rows, path, name, stated, allow_outside=allow_outside)
+    suite, problems = _read(rows, path, name, stated, allow_outside=allow_outside)
+    return (replace(suite, source=spec) if suite is not None and len(places) > 1 else suite), problems
 
 
 def published_at(spec: str) -> tuple[SuiteCard, Path] | None:
@@ -369,11 +307,20 @@ def _shown_spec(spec: str) -> str:
     return shown_url(spec) if is_url(spec) else repr(spec)
 
 
-def _here(spec: str) -> Path:
-    """The file or folder of a suite; what lies elsewhere is brought: a table, or the names and prompts of clips."""
-    if is_url(spec) and is_table(spec, SUITE_SUFFIXES):
-        return Cache.from_environment().file(spec)
-    return gather(spec, Cache.from_environment(), prompts=True) if holds_clips(spec) else Path(spec)
+def _here(spec: str) -> list[Path]:
+    """The file, files or folder of a suite; what lies elsewhere is brought: tables, or the names and prompts of clips.
+
+    A Parquet table may hold clips themselves, or be one of prompts.
+    """
+    cache = Cache.from_environment()
+    if is_url(spec) and is_table(spec, _TEXT_TABLES):
+        return [cache.file(spec)]
+    if not holds_clips(spec) or not (is_url(spec) or Path(spec).exists() or set("*{") & set(spec)):
+        return [Path(spec)]
+    try:
+        return [gather(spec, cache, prompts=True)]
+    except NoVideosError:
+        return [place if isinstance(place, Path) else cache.file(place) for place in tables_at(spec)]
 
 
 def _of_plugin(name: str) -> Suite:
@@ -448,22 +395,23 @@ def _read(
     if rows.problems:
         return None, rows.problems
     folder = path.resolve() if path.is_dir() else path.resolve().parent
-    reader = _RowReader(rows, folder, allow_outside, TASKS[stated.task])
+    reader = SampleReader(rows, folder, allow_outside, TASKS[stated.task])
     samples = tuple(reader.sample(index, row) for index, row in enumerate(rows.rows))
     reader.check_columns()
     reader.check_unique(samples)
     if not samples:
-        rows.problem(None, "", "no rows; a suite needs at least one prompt")
+        wanted = TASKS[stated.task].condition or "prompt"
+        rows.problem(None, "", f"no rows; a suite needs at least one {wanted}")
     if rows.problems:
         return None, rows.problems
-    own = [column for column in rows.columns if column not in _KNOWN_COLUMNS]
+    own = [column for column in rows.columns if column not in KNOWN_COLUMNS]
     columns = {column: OwnColumn.of(sample.extra.get(column, "") for sample in samples) for column in own}
     return Suite(
         name=name,
         samples=samples,
         setting=stated.setting,
         unconditional=False,
-        hash=suite_hash(samples, stated.task, folder),
+        hash=suite_hash(samples, stated.task),
         source=located(path) if Cache.of(path) else str(path),
         total=len(samples),
         columns=columns,
@@ -472,246 +420,21 @@ def _read(
     ), []
 
 
-def suite_hash(samples: Iterable[Sample], task: Task = "t2av", folder: Path | None = None) -> str:
+def suite_hash(samples: Iterable[Sample], task: Task = "t2av") -> str:
     """SHA-256 over ids, prompts and the taxonomy's categories of all samples, in order.
 
-    Where the task gives something besides the prompt: of the task, too, and of where it lies in the suite's folder.
+    Where the task gives something besides the prompt: of the task, too, and of `Sample.given`.
     """
     digest = hashlib.sha256()
-    condition = TASKS[task].condition
-    if condition is not None:
+    gives = TASKS[task].condition is not None
+    if gives:
         digest.update(json.dumps(["task", task]).encode() + b"\n")
     for sample in samples:
         categories = {
             aspect: sorted(ids) for aspect, ids in sorted(sample.categories.items()) if ids and aspect in ASPECTS
         }
         row: list[Any] = [sample.id, sample.text, sample.audio_text, sample.video_text, categories]
-        if condition is not None:
-            row.append(_within(getattr(sample, condition), folder))
+        if gives:
+            row.append(sample.given or None)
         digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _within(path: Path | None, folder: Path | None) -> str | None:
-    """A path from the suite's folder; the name alone of one that lies elsewhere."""
-    if path is None or folder is None or not path.is_relative_to(folder):
-        return None if path is None else path.name
-    return path.relative_to(folder).as_posix()
-
-
-@dataclass
-class _Count:
-    """Cells of a column that deserve a warning: how many, the first place, and what they held."""
-
-    cells: int = 0
-    first: str = ""
-    words: dict[str, None] = field(default_factory=dict)
-
-    def add(self, place: str, word: str = "") -> None:
-        self.cells += 1
-        self.first = self.first or place
-        if len(self.words) < _NAMES_SHOWN:
-            self.words[word] = None
-
-
-class _RowReader:
-    """Turns raw rows into samples and gathers everything that is wrong, or may be, on the way."""
-
-    def __init__(self, rows: Rows, folder: Path, allow_outside: bool, task: TaskFacts) -> None:
-        self._rows = rows
-        self._task = task
-        self._folder = folder
-        self._allow_outside = allow_outside
-        self._cache = Cache.from_environment()
-        self._elsewhere = self._cache.url_of(folder) is not None
-        self._missing: dict[str, _Count] = {}
-        self._controls: dict[str, _Count] = {}
-
-    def sample(self, index: int, row: Mapping[str, Any]) -> Sample:
-        given, row = row, self._proper(index, row)
-        texts = {column: self._text(index, column, row) for column in _TEXT_COLUMNS}
-        if not texts["text"] and self._rows.needs_text and self._task.condition is None:
-            self._problem(index, "text", "empty; every row needs a prompt")
-        paths = {column: self._path(index, column, row) for column in _PATH_COLUMNS}
-        self._check_given(index, given, paths)
-        return Sample(
-            id=self._id(index, row),
-            index=index,
-            text=texts["text"] or "",
-            audio_text=texts["audio_text"],
-            video_text=texts["video_text"],
-            categories=self._categories(index, row),
-            extra={
-                column: _as_text(value)
-                for column, value in row.items()
-                if column not in _KNOWN_COLUMNS and value is not None
-            },
-            clip_names=self._rows.clip_names[index] if self._rows.clip_names else (),
-            **paths,
-        )
-
-    def _check_given(self, index: int, row: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
-        """The row has what its task gives, as a file of the kind; whether it can be read is seen later."""
-        column = self._task.condition
-        if column is None:
-            return
-        path = paths[column]
-        if path is None:
-            if row.get(column) in (None, ""):  # else what is wrong with it is told
-                article = "an" if column[0] in "ai" else "a"
-                self._problem(index, column, f"empty; {self._task.id} needs {article} {column} in every row")
-        elif path.suffix.lower() not in GIVEN_SUFFIXES[column]:
-            known = ", ".join(GIVEN_SUFFIXES[column])
-            self._problem(index, column, f"{path.name[:200]!r} is no {column} by its name ({known})")
-
-    def check_columns(self) -> None:
-        for column in self._rows.columns:
-            if held := no_text(column):
-                self._rows.problem(None, column, f"the column's name holds {held}")
-
-    def check_unique(self, samples: Iterable[Sample]) -> None:
-        first: dict[str, Sample] = {}
-        for sample in samples:
-            earlier = first.setdefault(sample.id.lower(), sample)
-            if earlier is sample:
-                continue
-            place = self._rows.place(earlier.index)
-            if earlier.id == sample.id:
-                self._problem(sample.index, "id", f"{sample.id!r} is also the id of {place}")
-            else:
-                self._problem(
-                    sample.index,
-                    "id",
-                    f"{sample.id!r} and {earlier.id!r}, the id of {place}, differ in case alone: their files would be "
-                    f"one on some systems",
-                )
-
-    def warnings(self) -> Iterator[str]:
-        """A sentence a column for cells that are kept, but may not be meant."""
-        for column, found in self._missing.items():
-            words = ", ".join(found.words)
-            yield (
-                f"column {column}: {_cells(found)} nothing but a word that tables are filled with where a cell was "
-                f"empty ({words}); it is kept as text. Leave the cell empty where nothing is meant"
-            )
-        for column, found in self._controls.items():
-            yield f"column {column}: {_cells(found)} control characters; they are kept, and escaped where shown"
-        unused = [name for name in _CONDITIONS if name in self._rows.columns and name != self._task.condition]
-        if unused:
-            yield (
-                f"column {', '.join(unused)}: not given to models, for the suite's task is {self._task.id} (another "
-                f'one stands in a file of the same name that ends in .toml: task = "v2a")'
-            )
-
-    def _problem(self, index: int, column: str, reason: str) -> None:
-        self._rows.problem(index, column, reason)
-
-    def _proper(self, index: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The row without cells that are no text at all, which are refused."""
-        bad = {column: held for column, cell in row.items() if isinstance(cell, str) and (held := no_text(cell))}
-        for column, held in bad.items():
-            self._problem(index, column, f"holds {held}")
-        # A prompt that is refused is not missing besides.
-        return {**row, **{column: "-" if column == "text" else None for column in bad}} if bad else row
-
-    def _count_missing(self, index: int, column: str, cell: str) -> None:
-        if len(cell) < 16 and cell.strip().lower() in MISSING_WORDS:
-            self._missing.setdefault(column, _Count()).add(self._rows.place(index), cell.strip())
-
-    def _text(self, index: int, column: str, row: Mapping[str, Any]) -> str | None:
-        value = row.get(column)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            self._problem(index, column, f"text is needed, got {kind_of(value)}")
-            return None
-        if len(value) > MAX_TEXT_LENGTH:
-            self._problem(index, column, f"has {len(value):,} characters; at most {MAX_TEXT_LENGTH:,} are read")
-            return None
-        self._count_missing(index, column, value)
-        if _CONTROL_IN_TEXT.search(value):
-            self._controls.setdefault(column, _Count()).add(self._rows.place(index))
-        return value if value.strip() else None
-
-    def _id(self, index: int, row: Mapping[str, Any]) -> str:
-        value = row.get("id")
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return f"sample_{index:04d}"
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            self._problem(index, "id", f"text or a whole number is needed, got {kind_of(value)}")
-            return f"sample_{index:04d}"
-        text = str(value).strip()
-        self._count_missing(index, "id", text)
-        if len(text) > MAX_ID_LENGTH or not _SAFE_ID.fullmatch(text):
-            self._problem(
-                index,
-                "id",
-                f"{text[:40]!r} is no id, which names files: letters, digits, '.', '_' and '-' only, the first a "
-                f"letter or digit, at most {MAX_ID_LENGTH} characters",
-            )
-        return text
-
-    def _path(self, index: int, column: str, row: Mapping[str, Any]) -> Path | None:
-        value = row.get(column)
-        if value is None or value == "":
-            return None
-        if not isinstance(value, str):
-            self._problem(index, column, f"a path is needed, got {kind_of(value)}")
-            return None
-        if _CONTROL.search(value):
-            self._problem(index, column, f"{value[:200]!r} holds control characters")
-            return None
-        self._count_missing(index, column, value)
-        try:
-            path = self._resolved(value)
-        except (OSError, RuntimeError, ValueError, UsageError) as error:
-            self._problem(index, column, f"{value[:200]!r} is no usable path ({error})")
-            return None
-        if not self._allow_outside and is_url(value):
-            self._problem(index, column, f"{value[:200]!r} is a URL; allow it with --allow-outside")
-        elif not self._allow_outside and not path.is_relative_to(self._folder):
-            self._problem(index, column, f"{value[:200]!r} leaves the suite's folder; allow it with --allow-outside")
-        return path
-
-    def _resolved(self, value: str) -> Path:
-        if is_url(value):
-            return self._cache.path_of(value)
-        # Below a URL too, a cell is a path as it stands there.
-        return (self._folder / (value.replace("%", "%25") if self._elsewhere else value)).resolve()
-
-    def _categories(self, index: int, row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        categories: dict[str, tuple[str, ...]] = {}
-        for aspect, column in zip(TAXONOMY, _CATEGORY_COLUMNS, strict=True):
-            found: list[str] = []
-            for text in self._category_cells(row.get(column)):
-                ids = aspect.category_ids
-                if text.isascii() and text.isdigit() and len(text) < 4 and int(text) < len(ids):
-                    found.append(ids[int(text)])
-                elif slug(text) in ids:
-                    found.append(slug(text))
-                else:
-                    self._problem(
-                        index,
-                        column,
-                        f"{text[:40]!r} is no category of {aspect.title}; use 0 to {len(ids) - 1}, or {', '.join(ids)}",
-                    )
-            if found:
-                categories[aspect.id] = tuple(dict.fromkeys(found))
-        return categories
-
-    @staticmethod
-    def _category_cells(value: object) -> list[str]:
-        if value is None or value == "":
-            return []
-        cells = value if isinstance(value, list) else re.split("[,|]", str(value))
-        # Tables that went through pandas hold 2.0 for 2 where a column had gaps.
-        return [re.sub(r"\.0$", "", str(cell).strip()) for cell in cells]
-
-
-def _cells(found: _Count) -> str:
-    first = printable(found.first)
-    return f"1 cell ({first}) holds" if found.cells == 1 else f"{found.cells:,} cells (the first in {first}) hold"
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,7 +1,7 @@
 """The rows of a suite file as they stand there: text decoded, cells split, and what cannot be read named by row.
 
-What the cells mean is decided in `javisbench.suite`. Files may come from anybody: bytes, rows, columns and nesting are
-bounded, and whatever is wrong is a `Problem`, not an exception.
+What the cells mean is decided in `javisbench.suite_samples`. Files may come from anybody: bytes, rows, columns and
+nesting are bounded, and whatever is wrong is a `Problem`, not an exception.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from javisbench.isolated.parquet import RefusedError, TableLimits, read_arrow
 from javisbench.registry import did_you_mean
+from javisbench.strict_json import parse_json
+from javisbench.system_faults import raise_if_system
 from javisbench.text import printable
 
 MAX_SUITE_BYTES = 512 * 2**20
@@ -40,8 +42,11 @@ _MARKS = (
 # Excel's own way of saying it, on a line before the header.
 _SAID_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\n', re.IGNORECASE)
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 SUITE_SUFFIXES = tuple(_SUFFIXES)
+_PARQUET = TableLimits(
+    file_bytes=MAX_SUITE_BYTES, rows=MAX_ROWS, columns=MAX_COLUMNS, cell_bytes=4 * MAX_TEXT_LENGTH, cell_values=1000
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Rows:
     Attributes:
         file: its name, for messages.
         columns: names in order of appearance; ``(column N)`` is one without a name that holds something.
-        rows: column to cell, as text (CSV) or as any JSON value (JSONL); absent cells are left out.
+        rows: column to cell, as text (CSV) or as any JSON value (JSONL, Parquet); absent cells are left out.
         problems: what could not be read.
         places: where each row came from, when that is not row N of `file`: a file's name, and the row in it from 1; 0
             for a file that is a row by itself.
@@ -103,11 +108,14 @@ class Rows:
 
 
 def read_rows(path: Path) -> Rows:
-    """The rows of a CSV (``.csv``, ``.tsv``) or JSONL (``.jsonl``, ``.ndjson``) file."""
+    """The rows of a CSV (``.csv``, ``.tsv``), JSONL (``.jsonl``, ``.ndjson``) or Parquet (``.parquet``) file."""
     found = Rows(path.name)
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:
-        found.problem(None, "", f"the suffix {path.suffix!r} is unknown; a suite is a .csv or a .jsonl file")
+        found.problem(None, "", f"the suffix {path.suffix!r} is unknown; a suite is a .csv, .jsonl or .parquet file")
+        return found
+    if kind == "parquet":
+        _read_parquet(path, "text", found)
         return found
     try:
         text = read_text(path, MAX_SUITE_BYTES)
@@ -118,6 +126,24 @@ def read_rows(path: Path) -> Rows:
         _read_csv(text, "text", found)
     else:
         _read_jsonl(text, "text", found)
+    return found
+
+
+def read_parts(paths: Sequence[Path]) -> Rows:
+    """The rows of a suite that lies in several files, as of one; messages name the file and the row in it."""
+    found = Rows(paths[0].name, places=[])
+    assert found.places is not None
+    for path in paths:
+        part = read_rows(path)
+        found.rows += part.rows
+        found.places += [(part.file, number) for number in part.numbers]
+        found.numbers += [len(found.numbers) + number for number in range(1, len(part.numbers) + 1)]
+        found.problems += part.problems
+        found.warnings += part.warnings
+        if len(found.rows) > MAX_ROWS:
+            found.problem(None, "", f"more than {MAX_ROWS:,} rows in all files")
+            break
+        found.columns += [name for name in part.columns if name not in found.columns]
     return found
 
 
@@ -152,6 +178,7 @@ def read_text(path: Path, most_bytes: int) -> str:
     Raises:
         ValueError: it is no plain file, cannot be read, is larger than `most_bytes`, or no such text; the message says
             which byte, and what to do.
+        SystemFaultError: the system cannot read it.
     """
     try:
         if not path.is_file():
@@ -160,6 +187,7 @@ def read_text(path: Path, most_bytes: int) -> str:
             # Python sets aside at once what is asked for.
             raw = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
+        raise_if_system(error, path)
         raise ValueError(f"cannot be read ({error.strerror})") from error
     if len(raw) > most_bytes:
         shown = f"{most_bytes >> 20} MiB" if most_bytes >= 2**20 else f"{most_bytes >> 10} KiB"
@@ -276,18 +304,29 @@ def _read_jsonl(text: str, needed: str, found: Rows) -> None:
         found.problem(None, needed, f"no row has such a member (they have {found.columns[:20]})")
 
 
-def parse_json(text: str) -> Any:
-    """The value of a JSON document: names of an object stand once, numbers are finite and of a readable length.
-
-    Raises:
-        ValueError: it is none; the message says why.
-    """
+def _read_parquet(path: Path, needed: str, found: Rows) -> None:
+    """As JSON lines: a cell that is null, or no number (NaN), is absent."""
     try:
-        return _DECODER.decode(text.strip())
-    except ValueError as error:
-        raise ValueError(f"not readable as JSON: {error}") from error
-    except RecursionError:
-        raise ValueError("not readable as JSON: nested too deeply") from None
+        if not path.is_file():
+            raise RefusedError("is not a plain file")
+        table = read_arrow(path, {}, _PARQUET)
+    except RefusedError as refused:
+        found.problem(None, "", str(refused))
+        return
+    except OSError as error:
+        found.problem(None, "", f"cannot be read ({error.strerror})")
+        return
+    if needed not in table.column_names:
+        has = table.column_names[:20]
+        near = did_you_mean(needed, table.column_names) or f" Call the one that is meant {needed}."
+        found.problem(None, needed, f"the table has no such column (it has {has}).{near}")
+    for batch in table.to_batches():
+        for row in batch.to_pylist():
+            found.rows.append({name: cell for name, cell in row.items() if cell is not None and cell == cell})
+            found.numbers.append(len(found.rows))
+            for name in [name for name, cell in row.items() if cell in (math.inf, -math.inf)]:
+                found.problem(len(found.rows) - 1, name, "is infinite")
+    found.columns = list(table.column_names)
 
 
 def kind_of(value: object) -> str:
@@ -312,36 +351,3 @@ def no_text(value: str) -> str | None:
     if "\0" in value:
         return "a NUL character; remove it"
     return f"half of a surrogate pair (\\u{ord(found[0]):04x}), which is no Unicode character; the text was cut there"
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
-        raise ValueError(f"{twice[:80]!r} stands twice in it")
-    return members
-
-
-def _no_constant(token: str) -> NoReturn:
-    raise ValueError(f"{token} is not JSON; a value that is missing is null")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"{digits[:40]} is too large a number")
-    return value
-
-
-def _whole(digits: str) -> int:
-    try:
-        return int(digits)
-    except ValueError as error:
-        # Python refuses thousands of digits, whose reading takes the square of their number.
-        raise ValueError(f"{digits[:20]}... is too large a number ({len(digits.lstrip('-')):,} digits)") from error
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
-)

@@ -20,6 +20,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from javisbench.cards import SuiteCard
 from javisbench.clip import ClipSpec
 from javisbench.errors import SuiteError
 from javisbench.registry import did_you_mean
@@ -30,7 +31,7 @@ MAX_STATEMENT_BYTES = 2**16
 _COMMON = "suite.toml"
 _USED = ("task", "setting")
 # A card of `data_cards/suites` may lie beside its table: what else it tells is for lists.
-_KNOWN = (*_USED, "id", "title", "samples", "file", "hub", "revision", "licence", "protocol", "reference", "notes")
+_KNOWN = (*_USED, *(field.name for field in fields(SuiteCard) if field.name not in (*_USED, "name", "folder")), "id")
 _MOST = {"width": 8192, "height": 8192, "fps": 240, "duration_s": 3600, "sample_rate": 384_000}
 
 

@@ -151,14 +151,22 @@ def _compared(lips: Features, voice: Features, place: int) -> TrackSync | None:
 
 
 def counting(tracks: Sequence[TrackSync], settings: LipSettings) -> list[TrackSync]:
-    """The faces that count: the one with the largest confidence less distance, or all.
+    """The faces that count, of those with enough confidence: the one with the most confidence less distance, or all.
 
     Raises:
-        MetricError: one of them fits best at the edge of the search, and such clips are dropped (``edge_offset``).
+        MetricError: none has enough confidence (``unclear_lips``), or one fits best at the edge of the search, and such
+            clips are dropped (``edge_offset``).
     """
-    chosen = list(tracks)
+    chosen = [track for track in tracks if track.confidence >= settings.least_confidence]
+    if not chosen:
+        most = max(track.confidence for track in tracks)
+        raise MetricError(
+            f"No face's lips fit the sound with a confidence of {settings.least_confidence:g} (least_confidence); the "
+            f"largest is {most:.2f}.",
+            kind="unclear_lips",
+        )
     if settings.several_faces == "best":
-        chosen = [max(tracks, key=lambda track: track.confidence - track.distance)]
+        chosen = [max(chosen, key=lambda track: track.confidence - track.distance)]
     at_edge = [track.offset_frames for track in chosen if abs(track.offset_frames) >= EDGE_FRAMES]
     if at_edge and settings.edge_offsets == "dropped":
         raise MetricError(
@@ -184,6 +192,7 @@ class LipMetric(SampleMetric):
         "no_face": "without a face in sight for long enough",
         "too_short": "too short",
         "edge_offset": "with an offset at the edge of the search",
+        "unclear_lips": "without a face whose lips fit clearly enough",
     }
 
     def needs(self, protocol: Protocol) -> Mapping[str, FeatureSpec]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from javisbench.errors import MetricError
 from javisbench.metrics.base import MetricCard, SetMetric
+from javisbench.metrics.class_divergence import class_divergence, log_softmax
 from javisbench.metrics.distance import Distance
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.frechet_metric import FrechetMetric
@@ -31,13 +32,6 @@ def panns_spec(protocol: Protocol, feature: str, rate_khz: int) -> FeatureSpec:
     if rate_khz == 16:
         return FeatureSpec.of("panns_16k", feature, seconds=settings.panns_16k_s, fill=False, centred=True)
     return FeatureSpec.of("panns_32k", feature, seconds=settings.panns_32k_s, fill=True, centred=False)
-
-
-def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Logarithms of the classes' shares, float64, of rows of logits."""
-    shifted: NDArray[np.float64] = np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True)
-    shares: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return shares
 
 
 def clamped_log_odds(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -91,10 +85,7 @@ class _KLPANNs(SetMetric):
 
     def distance(self, fake: NDArray[np.float64], real: NDArray[np.float64], protocol: Protocol) -> Distance:
         """Mean over pairs of KL(real || generated)."""
-        made, true = log_softmax(fake), log_softmax(real)
-        each = (np.exp(true) * (true - made)).sum(axis=1)
-        value = float(each.mean())
-        return Distance(value, each - value, np.zeros(len(real)), len(fake), len(real), fake.shape[1])
+        return class_divergence(fake, real)
 
 
 class _ISPANNs(SetMetric):

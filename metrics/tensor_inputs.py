@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,36 @@ def _traced_sound(sound: Any) -> Tensor | None:
     return heard.float()
 
 
+def without_nan(frames: Any, audio: Any) -> tuple[Any, Any, list[str]]:
+    """Clips in which NaN and infinity are replaced by 0, and of each clip what held them, or an empty text.
+
+    What is no batch of floating-point tensors or arrays is passed on as it is.
+    """
+    told: dict[int, list[str]] = {}
+    batch = is_batch(frames)
+    kept = []
+    for name, values in (("its frames", frames), ("its sound", audio)):
+        each = values if batch else [values]
+        bad = [row for row, one in enumerate(each) if not _is_finite(one)] if hasattr(each, "__len__") else []
+        if bad:
+            import torch
+
+            each = [torch.nan_to_num(torch.as_tensor(one)) if row in bad else one for row, one in enumerate(each)]
+            each = [one.clamp(-1, 1) if row in bad else one for row, one in enumerate(each)]
+            values = each if batch else each[0]
+        for row in bad:
+            told.setdefault(row, []).append(name)
+        kept.append(values)
+    count = len(frames) if batch else 1
+    return kept[0], kept[1], [" and ".join(told.get(row, ())) for row in range(count)]
+
+
+def _is_finite(values: Any) -> bool:
+    if hasattr(values, "detach"):
+        return not values.is_floating_point() or bool(values.isfinite().all())
+    return not isinstance(values, np.ndarray) or values.dtype.kind != "f" or bool(np.isfinite(values).all())
+
+
 def is_batch(frames: Any) -> bool:
     """Whether `frames` are those of several clips: a list, or one more axis in front."""
     return isinstance(frames, list | tuple) or getattr(frames, "ndim", 4) == 5
@@ -95,6 +125,11 @@ def as_clips(frames: Any, fps: Any, audio: Any, sample_rate: Any) -> list[Clip]:
         return [_clip(frames, fps, audio, sample_rate, "the clip")]
     count = len(frames)
     each = {"audio": audio, "fps": fps, "sample_rate": sample_rate}
+    if not hasattr(audio, "__len__"):
+        raise UsageError(
+            f"A batch has a sound for each clip, (B, channels, samples) or a list; got {type(audio).__name__}. A clip "
+            f"without sound has one of no samples."
+        )
     for name in ("fps", "sample_rate"):
         if not isinstance(each[name], Sequence) and getattr(each[name], "ndim", 0) == 0:
             each[name] = [each[name]] * count
@@ -118,7 +153,7 @@ def prompts_for(count: int, name: str, prompts: str | Sequence[str]) -> list[str
     Raises:
         UsageError: they are more or fewer, or no texts.
     """
-    found = [prompts] if isinstance(prompts, str) else list(prompts)
+    found = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else [prompts]
     if len(found) != count or not all(isinstance(prompt, str) for prompt in found):
         raise UsageError(f"{name} is one prompt for each of {count} clips; got {len(found)}: {str(found)[:80]}.")
     return found

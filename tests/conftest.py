@@ -47,6 +47,21 @@ def _one_blas_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def kept_decoders() -> Iterator[Any]:
+    """Decoding processes that one reader leaves to the next (tests/kept_decoders.py)."""
+    kept = _module(Path(__file__).parent / "kept_decoders.py").KeptDecoders()
+    yield kept
+    kept.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def decoders_are_kept(kept_decoders: Any) -> Iterator[None]:
+    """Readers take decoding processes from those before them. A module about processes has a fixture of this name."""
+    with kept_decoders.in_use():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _wide_tables() -> Iterator[None]:
     """Tables go by ``COLUMNS``, which notebooks and other libraries set for their processes.
@@ -209,3 +224,15 @@ def example_package(packages: Any) -> Any:
 def lip_inputs() -> ModuleType:
     """Clips, sounds and weights of lip synchrony (tests/lip_inputs.py)."""
     return _module(Path(__file__).parent / "lip_inputs.py")
+
+
+@pytest.fixture(scope="session")
+def sound_packages() -> ModuleType:
+    """Small networks in the place of packages for sound (tests/sound_packages.py)."""
+    return _module(Path(__file__).parent / "sound_packages.py")
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper() -> ModuleType:
+    """``save_tiny_whisper(folder, seed)`` and its `SIZE` (tests/tiny_whisper.py)."""
+    return _module(Path(__file__).parent / "tiny_whisper.py")

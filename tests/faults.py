@@ -321,8 +321,8 @@ def processes(base: Path, seed: str) -> Faults:
             process.subprocess.Popen = refused  # type: ignore[assignment, misc]
 
         for left in (0, 0, 1, 1):
-            # One that has been started goes on reading.
-            b.try_once(threads, lambda _: None, before=partial(nobody, left), codes=(0 if left else STOPPED_BY_SYSTEM,))
+            # One that has been started reads all clips; the result is read back by a process of its own.
+            b.try_once(threads, lambda _: None, before=partial(nobody, left), codes=(STOPPED_BY_SYSTEM,))
         yield "no further process (EAGAIN)", threads
 
 

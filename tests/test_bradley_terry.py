@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from javisbench.bradley_terry import A_WINS, ADDED, B_WINS, TIE, bootstrap_intervals, strengths
+from javisbench.bradley_terry import A_WINS, ADDED, B_WINS, TIE, intervals, strengths
 
 # Wins of the row's model over the column's, and what choix 0.4.1 (ilsr_pairwise, tol 1e-12) makes of them, centred.
 WINS = np.array([[0, 12, 7, 9, 5], [8, 0, 6, 11, 4], [13, 9, 0, 10, 8], [3, 6, 5, 0, 2], [15, 14, 9, 16, 0]])
@@ -129,23 +129,56 @@ def test_what_is_no_vote_is_refused(votes, why):
         strengths(*votes, 3)
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    """24 voters of 25 votes on four models. benchmarks/results/votes.json has the numbers of 1,000 draws."""
+@pytest.mark.parametrize("uneven", [False, True])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(uneven):
+    """12 voters on four models. benchmarks/results/votes.json has the numbers of 1,000 draws."""
     truth = np.array([-0.5, 0.0, 0.1, 0.4])
     rng = np.random.default_rng(11)
+    sizes = np.full(12, 25) if not uneven else np.array([120, 60, 30, 20, 15, 12, 10, 10, 8, 6, 5, 4])
     held = []
-    for _ in range(60):
-        first, second, outcomes = drawn(truth, -0.6, 600, rng)
-        ends = bootstrap_intervals(first, second, outcomes, np.arange(600) % 24, 4, resamples=300)
+    for _ in range(100):
+        first, second, outcomes = drawn(truth, -0.6, 300, rng)
+        ends = intervals(first, second, outcomes, np.repeat(np.arange(12), sizes), 4)
         held.append((ends[:, 0] <= truth - truth.mean()) & (truth - truth.mean() <= ends[:, 1]))
-    # Of 240 intervals, which share votes by fours: 0.95, give or take three standard errors of 60 independent ones.
-    assert 0.88 <= np.mean(held) <= 0.99
+    # Of 400 intervals, which share votes by fours: 0.95, give or take three standard errors of 100 independent ones.
+    assert 0.885 <= np.mean(held) <= 0.995
 
 
-def test_an_interval_needs_two_clusters():
-    one = bootstrap_intervals(*rows_of({(0, 1): (5, 3, 1)}), np.zeros(9, dtype=int), 2)
+def test_an_interval_is_student_s_of_the_strengths_without_each_cluster():
+    """Written out: 14 clusters of unequal size, each left out in turn."""
+    from scipy.stats import t
+
+    first, second, outcomes = drawn(np.array([0.0, 0.4, -0.6]), -0.4, 300, np.random.default_rng(8))
+    clusters = np.sort(np.random.default_rng(9).integers(0, 14, 300) // 2 * 2)  # 7 numbers
+    names = np.unique(clusters)
+    rest = np.array(
+        [strengths(*(part[clusters != name] for part in (first, second, outcomes)), 3).values for name in names]
+    )
+    error = np.sqrt((len(names) - 1) / len(names) * ((rest - rest.mean(axis=0)) ** 2).sum(axis=0))
+    sizes = np.bincount(clusters)[names]
+    equal = sizes.sum() ** 2 / (sizes**2).sum()
+    reach = t.ppf(0.95, (len(names) + equal) / 2 - 1) * error
+    values = strengths(first, second, outcomes, 3).values
+    ends = intervals(first, second, outcomes, clusters, 3, level=0.9)
+    np.testing.assert_allclose(ends, np.stack([values - reach, values + reach], axis=1), atol=1e-6)
+
+
+def test_many_clusters_are_left_out_in_groups():
+    """2,500 voters of two votes each: about the interval of as many independent votes."""
+    first, second, outcomes = drawn(np.array([0.0, 0.3]), -0.5, 5000, np.random.default_rng(3))
+    ends = intervals(first, second, outcomes, np.arange(5000) % 2500, 2)
+    found = strengths(first, second, outcomes, 2)
+    reach = 1.96 * found.influences.std(axis=0) / np.sqrt(5000)
+    # 1,000 groups tell a standard error to 2 %.
+    np.testing.assert_allclose((ends[:, 1] - ends[:, 0]) / 2, reach, rtol=0.08)
+
+
+def test_an_interval_needs_two_clusters_of_some_weight():
+    one = intervals(*rows_of({(0, 1): (5, 3, 1)}), np.zeros(9, dtype=int), 2)
     assert np.isnan(one).all()
+    heavy = intervals(*rows_of({(0, 1): (50, 30, 1)}), (np.arange(81) > 78).astype(int), 2)
+    assert np.isnan(heavy).all()
     with pytest.raises(ValueError, match="clusters"):
-        bootstrap_intervals([0], [1], [A_WINS], [0, 1], 2)
+        intervals([0], [1], [A_WINS], [0, 1], 2)
     with pytest.raises(ValueError, match="level"):
-        bootstrap_intervals([0], [1], [B_WINS], [0], 2, level=1.0)
+        intervals([0], [1], [B_WINS], [0], 2, level=1.0)

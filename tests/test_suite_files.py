@@ -6,7 +6,11 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -16,8 +20,10 @@ from javisbench.cli import cli, run
 from javisbench.errors import UsageError
 from javisbench.matching import match_folder
 from javisbench.media import read_clip
-from javisbench.suite import MISSING_WORDS, Suite, read_suite
+from javisbench.places import PlaceError
+from javisbench.suite import Suite, read_suite
 from javisbench.suite_rows import MAX_COLUMNS, SEPARATORS, Problem
+from javisbench.suite_samples import MISSING_WORDS
 
 ROWS = [["id", "text", "cat0_ind"], ["one", "a dog; a cat,\n| and\ta bird", "0"], ["two", "rain", "natural_scenario|4"]]
 
@@ -281,3 +287,72 @@ def test_manifests_may_use_any_separator(tmp_path: Path, clips_fake: Path, separ
     manifest.write_text(table(separator, rows=[["id", "video"], ["one", video], ["one", video]]))
     with pytest.raises(UsageError, match="rows 1 and 2 are the same clip of one"):
         match_folder(tmp_path, prompts, manifest=manifest)
+
+
+# Parquet
+
+
+def test_a_parquet_table_is_a_suite(tmp_path: Path) -> None:
+    whole = pa.table({
+        "id": ["one", "two"],
+        "text": ["a dog; a cat,\n| and\ta bird", "rain"],
+        "cat0_ind": [["0"], ["natural_scenario", "4"]],
+        "seed": pa.array([7, None]),
+        "level": pa.array([float("nan"), 0.5]),
+    })  # fmt: skip
+    pq.write_table(whole, tmp_path / "s.parquet")
+    found, problems = read_suite(str(tmp_path / "s.parquet"))
+    assert found is not None and not problems
+    assert (found.name, found.hash) == ("s", suite(tmp_path, table(",")).hash)
+    assert [dict(sample.extra) for sample in found] == [{"seed": "7"}, {"level": "0.5"}]
+    # Several tables are one suite, here and by URL; what is wrong is named by file and row.
+    for number in range(2):
+        pq.write_table(whole.slice(number, 1), tmp_path / f"part-{number}.parquet")
+    parts, problems = read_suite(f"{tmp_path}/part-*.parquet")
+    assert parts is not None and not problems
+    assert (parts.name, parts.hash, [sample.index for sample in parts]) == ("part", found.hash, [0, 1])
+    assert parts.source == f"{tmp_path}/part-*.parquet"
+    pq.write_table(whole.slice(0, 1), tmp_path / "part-1.parquet")
+    parts, problems = read_suite(f"{tmp_path}/part-*.parquet")
+    assert parts is None
+    told = "part-1.parquet: row 1, column id: 'one' is also the id of row 1 of part-0.parquet"
+    assert [str(problem) for problem in problems] == [told]
+
+
+def test_parquet_tables_of_the_hub_are_read_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVISBENCH_CACHE_DIR", str(tmp_path / "cache"))
+    system = fsspec.filesystem("memory")
+    for number in range(2):
+        with system.open(f"/prompts/set/data/train-{number}.parquet", "wb") as file:
+            pq.write_table(pa.table({"text": [f"prompt {number}"]}), file)
+    for spec in ("memory://prompts/set", "memory://prompts/set/data/*.parquet"):
+        found, _ = read_suite(spec)
+        assert found is not None and [sample.text for sample in found] == ["prompt 0", "prompt 1"]
+        assert found.source == spec
+    one, _ = read_suite("memory://prompts/set/data/train-1.parquet")
+    assert one is not None and (one.name, one.source) == ("train-1", "memory://prompts/set/data/train-1.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"prompt": ["a"]}, "file, column text: the table has no such column"),
+        ({"text": [1]}, "row 1, column text: text is needed, got a number"),
+        ({"text": ["a"], "weight": [float("inf")]}, "row 1, column weight: is infinite"),
+        ({"text": ["a"], "image": [{"note": "x"}]}, "file: holds struct<note: string> in its column image"),
+        ({"text": ["a" * 600_000]}, "file: has more than 524,288 bytes in one cell of its column text"),
+        ({"text": ["a"], "id": ["../x"]}, "row 1, column id: '../x' is no id"),
+        ({"text": pa.array([], pa.string())}, "no rows"),
+    ],
+)
+def test_a_parquet_table_that_is_no_suite_says_why(tmp_path: Path, columns: dict[str, Any], reason: str) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "s.parquet")
+    found, problems = read_suite(str(tmp_path / "s.parquet"))
+    assert found is None and reason in str(problems[0])
+
+
+def test_a_damaged_parquet_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlaceError, match="is no Parquet table"):
+        read(tmp_path, b"PAR1 not quite", "s.parquet")
+    with pytest.raises(UsageError, match="no such file"):
+        read_suite(str(tmp_path / "absent.parquet"))

@@ -62,6 +62,7 @@ class Hosted(Generator):
 
     card_id: ClassVar[str] = "hosted"
     one_process = True
+    computes_here = False
 
     def __init__(self, variant: str | None = None, params: Mapping[str, str] | None = None) -> None:
         super().__init__(variant, params)

@@ -6,20 +6,21 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
 from javisbench.durable import disk_trouble
 from javisbench.hub import is_this_machine, retry_after_s
+from javisbench.pace import Pace, paced
 from javisbench.private import redacted, shown_address
 
 JSON_BYTES = 8 * 2**20
 FILE_BYTES = 2**30
-_CHUNK_BYTES = 2**20
-_HEAD_BYTES = 512
+_HEAD_BYTES = 16
 _REDIRECTS = 5
 _TIMEOUT_S = 60.0
 
@@ -73,7 +74,6 @@ def exchange(
         timeout_s: seconds without a sign of life.
     """
     first = urlsplit(url).hostname
-    opener = urllib.request.build_opener(_NoRedirects)
     try:
         for _ in range(_REDIRECTS):
             url = _encrypted(url)
@@ -85,15 +85,20 @@ def exchange(
                 data = json.dumps(body).encode()
                 sent["Content-Type"] = "application/json"
             request = urllib.request.Request(url, data, sent)
-            try:
-                with opener.open(request, timeout=timeout_s) as response:
-                    return _read(response, response.status, response.headers, target)
-            except urllib.error.HTTPError as error:
-                with error:
-                    onward = error.headers.get("Location") if body is None and error.code in range(301, 309) else None
-                    if onward is None:
-                        return _read(error, error.code, error.headers, None)
-                    url = urljoin(url, onward)
+            with paced(timeout_s) as pace:
+                opener = urllib.request.build_opener(_NoRedirects, *pace.handlers())
+                try:
+                    with pace.waiting():
+                        response = opener.open(request, timeout=timeout_s)
+                    with response:
+                        return _read(pace, response, response.status, response.headers, target)
+                except urllib.error.HTTPError as error:
+                    with error:
+                        follows = body is None and error.code in range(301, 309)
+                        onward = error.headers.get("Location") if follows else None
+                        if onward is None:
+                            return _read(pace, error, error.code, error.headers, None)
+                        url = urljoin(url, onward)
     except (OSError, http.client.HTTPException, ValueError) as error:
         told = shown_address(redacted(str(error))) or type(error).__name__
         return Answer(0, trouble=f"no whole answer from {first or 'there'}: {told}")
@@ -109,18 +114,25 @@ def _encrypted(url: str) -> str:
     raise ValueError(f"an address of the kind {parts.scheme or 'none'!r} is not followed, https is")
 
 
-def _read(response: IO[bytes], status: int, headers: Any, target: Path | None) -> Answer:
+def _read(pace: Pace, response: Any, status: int, headers: Any, target: Path | None) -> Answer:
     told: dict[str, Any] = {"retry_after_s": retry_after_s(headers.get("Retry-After"))}
     kind = headers.get_content_type().lower() if "Content-Type" in headers else ""
     length = headers.get("Content-Length")
-    head = response.read(_HEAD_BYTES)
+    chunks = pace.chunks(response)
+    head = b""
+    while len(head) < _HEAD_BYTES and (chunk := next(chunks, b"")):
+        head += chunk
     if target is not None and status == 200 and _is_file(kind, head):
-        size = _save(head, response, target)
+        size = _save(chain((head,), chunks), target)
         if length is not None and length.isdigit() and int(length) != size:
             target.unlink(missing_ok=True)
             return Answer(0, trouble=f"the file broke off after {size} of {length} bytes")
         return Answer(status, saved=True, **told)
-    content = head + response.read(JSON_BYTES + 1 - len(head))
+    content = head
+    for chunk in chunks:
+        if len(content) > JSON_BYTES:
+            break
+        content += chunk
     if len(content) > JSON_BYTES:
         return Answer(status, None, trouble="the answer is longer than 8 MiB", **told)
     try:
@@ -140,16 +152,15 @@ def _is_file(kind: str, head: bytes) -> bool:
     return not kind.endswith("json") and not kind.startswith("text/")
 
 
-def _save(head: bytes, response: IO[bytes], target: Path) -> int:
-    size, chunk = 0, head
+def _save(chunks: Iterable[bytes], target: Path) -> int:
+    size = 0
     try:
         with target.open("wb") as file:
-            while chunk:
+            for chunk in chunks:
                 size += len(chunk)
                 if size > FILE_BYTES:
                     raise ValueError("the file is larger than 1 GiB")
                 _write(file, chunk, target)
-                chunk = response.read(_CHUNK_BYTES)
     except BaseException:
         target.unlink(missing_ok=True)
         raise

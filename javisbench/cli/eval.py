@@ -23,6 +23,11 @@ The same command again goes on where it stopped.
 
 @click.command("eval", epilog=EPILOG, cls=GroupedCommand)
 @generating_options
+@click.option(
+    "--overlap/--no-overlap",
+    default=None,
+    help="Encode clips while others are made. [default: on a GPU with memory for both]",
+)
 @options.scored_suite_option
 @options.scoring_options
 @options.out_option
@@ -49,6 +54,9 @@ def command(**given: Any) -> int:
     if given["dry_run"]:
         return show_dry_run(given, scoring_options(given))
     result = evaluate(
-        **generate_arguments(given), options=scoring_options(given), progress=make_progress(given["quiet"])
+        **generate_arguments(given),
+        overlap=given["overlap"],
+        options=scoring_options(given),
+        progress=make_progress(given["quiet"]),
     )
     return show_result(result, as_json=given["as_json"], strict=given["strict"])

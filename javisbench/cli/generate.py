@@ -69,6 +69,7 @@ generating_options = options.compose(
 @options.allow_outside_option
 @options.cache_options
 @options.engine_options
+@options.patience_option
 @options.strict_option
 @options.verbosity
 def command(**given: Any) -> int:
@@ -93,7 +94,12 @@ def show_dry_run(given: dict[str, Any], scoring: ScoringOptions | None = None) -
     """Tell what the command would take; of ``eval`` with what its scoring would lack."""
     from javisbench.api import look_ahead
 
-    found = look_ahead(**generate_arguments(given), weights_dirs=given["weights_dirs"], options=scoring)
+    found = look_ahead(
+        **generate_arguments(given),
+        weights_dirs=given["weights_dirs"],
+        overlap=given.get("overlap"),
+        options=scoring,
+    )
     if given.get("as_json"):
         output.json_document(found.as_json())
     else:
@@ -117,6 +123,8 @@ def _dry_run_lines(found: DryRun) -> Iterator[str]:
     yield from (f"  {line.told}" for line in found.memory)
     yield f"time: {found.time.told}"
     yield f"disk: {found.disk.told}; {found.free_disk_bytes / 1e9:.1f} GB are free"
+    if found.overlap:
+        yield f"scoring: {found.overlap}"
     if found.scoring:
         yield "scoring would lack:"
     for reason in dict.fromkeys(found.scoring.values()):
@@ -156,6 +164,7 @@ def generate_settings(given: dict[str, Any]) -> GenerateSettings:
         dtype=given["dtype"],
         engine=given["engine"],
         engine_address=given["engine_address"],
+        patience_s=given["patience"],
     )
 
 

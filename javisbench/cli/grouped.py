@@ -23,7 +23,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "allow_outside",
     ),
     "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype", "dry_run"),
-    "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "precision", "seed"),
+    "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "speech_transcripts", "precision", "seed"),
     "Judges": (
         "judge_url",
         "judge_alias",
@@ -37,6 +37,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "engine",
         "engine_address",
         "device",
+        "overlap",
         "workers",
         "shard",
         "batch_clips",

@@ -28,7 +28,13 @@ Without --audio, a wav of the same name beside the clip is its sound, else its o
 @click.option("--text", "prompt", default="", help="The prompt; without one, metrics of the prompt are left out.")
 @click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the timeline.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with timeline and numbers.")
-@click.option("--metrics", metavar="ID,...", help="Metric ids or globs. [default: all that apply]")
+@click.option(
+    "--metrics",
+    multiple=True,
+    callback=options.joined,
+    metavar="ID,...",
+    help="Metric ids or globs. [default: all that apply]",
+)
 @click.option("--protocol", default=None, metavar="NAME", help="How numbers are made. [default: javisbench-v1]")
 @click.option("--encoder", "encoders", multiple=True, metavar="NAME=VARIANT", help="Another variant of an encoder.")
 @options.weights_option

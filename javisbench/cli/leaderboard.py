@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from javisbench.cli import options, output
+from javisbench.cli import names, options, output
 
 EPILOG = """\b
 Examples:
@@ -44,6 +44,14 @@ def command() -> None:
     help="Clips to publish: none, the best and worst of every metric and twelve prompts of all models, or all.",
 )
 @click.option(
+    "--given",
+    multiple=True,
+    metavar="SUITE",
+    shell_complete=names.completer(names.suites, files=True),
+    help="A suite whose videos (or sounds) are published with the sounds (or pictures) that models made for them; mind "
+    "their licence. May be given several times. [default: what the models made alone]",
+)
+@click.option(
     "--votes", type=click.Path(path_type=Path, dir_okay=False), help="File of votes (votes import): people's view."
 )
 @click.option("--plots", is_flag=True, help="Also write every plot as PNG and SVG.")
@@ -56,6 +64,7 @@ def build(
     intro: Path | None,
     link: str,
     clips: str,
+    given: tuple[str, ...],
     votes: Path | None,
     plots: bool,
     slice_by: tuple[str, ...],
@@ -75,9 +84,13 @@ def build(
 
     options.setup_logging(quiet, verbose)
     text = "" if intro is None else _text_of(intro)
+    if given and clips == "none":
+        raise click.UsageError("--given adds to the clips that are published; give --clips too.")
     choice = cast(ClipsPublished, clips)
     with worked_on(out) as site:
-        report = build_site(sources, site, SiteOptions(title, choice, plots, slice_by or None, text, link, votes))
+        report = build_site(
+            sources, site, SiteOptions(title, choice, plots, slice_by or None, text, link, votes, given)
+        )
     for archive in report.refused:
         output.line(f"left out {archive.name}: {' '.join(archive.reasons)}", err=True)
     if votes is not None and not report.voted:

@@ -85,7 +85,7 @@ suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file.",
+        help="Known suite, or a .csv, .jsonl or .parquet file.",
     ),
     data_root_option,
 )
@@ -96,8 +96,8 @@ scored_suite_option = compose(
         metavar="NAME|FILE",
         callback=_with_data_root,
         shell_complete=names.completer(names.suites, files=True),
-        help="Known suite, or a .csv or .jsonl file. [default: a run's own; prompts beside the clips (ID.txt); else "
-        "javisbench]",
+        help="Known suite, or a .csv, .jsonl or .parquet file. [default: a run's own; prompts beside the clips "
+        "(ID.txt); else javisbench]",
     ),
     data_root_option,
 )
@@ -114,7 +114,7 @@ shown_slices_option = click.option(
     help="Of slices by columns of the suite, those of this one; may be given several times. [default: all]",
 )
 allow_outside_option = click.option(
-    "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
+    "--allow-outside", is_flag=True, help="Accept paths in the suite, or among pairs, that leave its folder."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
@@ -214,9 +214,26 @@ weights_option = click.option(
     help="Folder with checkpoints; may be given several times.",
 )
 
+patience_option = click.option(
+    "--patience",
+    type=click.FloatRange(min=0, max=86400),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
+)
+
+
+def joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    """An option whose value is a list, given several times: one list; None where it is not given."""
+    return ",".join(value) if value else None
+
+
 scoring_options = compose(
     click.option(
         "--metrics",
+        multiple=True,
+        callback=joined,
         metavar="ID,...",
         shell_complete=names.completer(names.metrics, listed=True),
         help="Metric ids or globs (health_*). [default: all that apply]",
@@ -253,6 +270,12 @@ scoring_options = compose(
     ),
     slice_by_option,
     click.option(
+        "--speech-transcripts",
+        metavar="NAME=FILE",
+        help="What the recogniser NAME of your own heard, for wer, cer and cpcer: CSV or JSONL with id and text, and "
+        "where there are any repeat, speaker and start_s. The protocol's name gets +recogniser=NAME.",
+    ),
+    click.option(
         "--clip-memory",
         type=click.IntRange(min=64),
         default=1024,
@@ -268,14 +291,7 @@ scoring_options = compose(
         metavar="SECONDS",
         help="Time that reading one clip may take, beside a second for each four million pixels.",
     ),
-    click.option(
-        "--patience",
-        type=click.FloatRange(min=0, max=86400),
-        default=60.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
-    ),
+    patience_option,
     click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a batch. [default: 1 on a CPU; what fills a GPU]"
     ),
@@ -359,6 +375,20 @@ def parse_pairs(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"{option} gives {key} twice.")
         parsed[key] = value
     return parsed
+
+
+def parse_named_file(option: str, text: str | None) -> tuple[str, Path] | None:
+    """``NAME=FILE`` as both; None where it is not given.
+
+    Raises:
+        UsageError: it has no ``=``.
+    """
+    if text is None:
+        return None
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise UsageError(f"{option} takes NAME=FILE; got {text!r}.")
+    return name, Path(path)
 
 
 def parse_metrics(text: str | None) -> list[str] | None:

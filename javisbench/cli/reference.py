@@ -39,6 +39,8 @@ _clips_option = click.option(
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="[default: the suite's]")
 @click.option(
     "--metrics",
+    multiple=True,
+    callback=options.joined,
     metavar="ID,...",
     help="Set metrics to be prepared for. [default: all but those that are computed only when asked for]",
 )

@@ -13,7 +13,7 @@ from javisbench.cli import names, options, output
 
 if TYPE_CHECKING:
     from javisbench.results.differences import Cause
-    from javisbench.results.recipes import Recipe
+    from javisbench.results.recipe import Recipe
     from javisbench.results.reproduction import Reproduction, Row
     from javisbench.results.run_folder import StoredResult
 
@@ -43,7 +43,8 @@ def list_(as_json: bool) -> int:
     """List the recipes, and what can be done with each."""
     from rich.table import Table
 
-    from javisbench.results.recipes import KINDS, known_recipes, recipe_problems
+    from javisbench.results.recipe import KINDS
+    from javisbench.results.recipes import known_recipes, recipe_problems
 
     for problem in recipe_problems():
         output.line(problem, err=True)
@@ -71,7 +72,8 @@ def show(recipe: str, as_json: bool) -> int:
 
     NAME is a recipe's id, or a TOML file.
     """
-    from javisbench.results.recipes import KINDS, load_recipe
+    from javisbench.results.recipe import KINDS
+    from javisbench.results.recipes import load_recipe
 
     found = load_recipe(recipe)
     if as_json:
@@ -130,7 +132,7 @@ def _print_expected(recipe: Recipe) -> None:
 
 
 def _by_names(told: Iterable[tuple[str, str]]) -> Iterable[str]:
-    """``FD-PASST, KL-PASST: javisbench has no PaSST.``: each text once, with the names that it is of."""
+    """``FD-A, KL-A: javisbench has no A.``: each text once, with the names that it is of."""
     names: dict[str, dict[str, None]] = {}
     for text, name in told:
         if text:
@@ -255,7 +257,8 @@ def new(
 
     Its tolerances are what another seed of the same model would stay within.
     """
-    from javisbench.results.recipes import recipe_text, write_recipe
+    from javisbench.results.recipe_toml import recipe_text
+    from javisbench.results.recipes import write_recipe
     from javisbench.results.reproduction import recipe_of
     from javisbench.results.run_folder import load_protocol, load_result
 
@@ -264,7 +267,7 @@ def new(
     made = recipe_of(loaded, _recipe_id(name or f"{loaded.slug}-{loaded.suite}", out), title=title, source=source)
     if out is not None:
         write_recipe(made, out)
-        output.line(f"wrote {out}: {len(made.expected)} values", err=True)
+        output.line(f"wrote {out}: {len(made.expected)} value{'s' * (len(made.expected) != 1)}", err=True)
     if as_json:
         output.json_document(dataclasses.asdict(made), default=str)
     elif out is None:

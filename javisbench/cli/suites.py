@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from javisbench.cards import SuiteCard
     from javisbench.suite import Suite
+    from javisbench.tasks import TaskFacts
 
 
 @click.group("suites")
@@ -60,9 +61,9 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
         told = {"reports": [dataclasses.asdict(report) for report in reports]} if reports else {}
         output.json_document({**facts, **told})
         return 0
-    output.line(f"{loaded.name}: {loaded.total} samples from {loaded.source}")
-    if loaded.task != "t2av":
-        output.line(_task(loaded))
+    output.line(f"{loaded.name}: {loaded.total} sample{'s' * (loaded.total != 1)} from {loaded.source}")
+    if card is None and loaded.task != "t2av":
+        output.line(_task(loaded.task_facts))
     output.line(_asked(loaded))
     _show_counts(loaded, facts["categories"])
     for notice in loaded.notices():
@@ -73,9 +74,13 @@ def show(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json: bo
 
 
 def _show_card(card: SuiteCard) -> None:
+    from javisbench.tasks import TASKS
+
     output.document(f"{card.title}\n" + (f"{card.notes}\n" if card.notes else ""))
     if card.source:
         output.line(f"layout as in {card.source}" + (f" at {card.revision}" if card.revision else ""))
+    if card.task != "t2av":
+        output.line(_task(TASKS[card.task]))
     for line in _reported(card):
         output.line(line)
 
@@ -117,8 +122,7 @@ def _facts(suite: Suite) -> dict[str, Any]:
     }
 
 
-def _task(suite: Suite) -> str:
-    facts = suite.task_facts
+def _task(facts: TaskFacts) -> str:
     makes = "picture and sound" if facts.makes_both else "the picture" if facts.makes_picture else "the sound"
     return f"task {facts.id}, {facts.title}: each row gives its column {facts.condition}, the model makes {makes}"
 
@@ -175,6 +179,6 @@ def validate(suite: str, slice_by: tuple[str, ...], allow_outside: bool, as_json
 def _show_valid(suite: Suite) -> None:
     notices = suite.notices()
     told = {0: ".", 1: "; 1 warning:"}.get(len(notices), f"; {len(notices)} warnings:")
-    output.line(f"{suite.name}: {suite.total} samples, no problem{told}")
+    output.line(f"{suite.name}: {suite.total} sample{'s' * (suite.total != 1)}, no problem{told}")
     for notice in notices:
         output.line(f"  {notice}")

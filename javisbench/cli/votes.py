@@ -12,7 +12,8 @@ from javisbench.cli import names, options, output
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
-    from javisbench.results.votes.imported import Imported, Known
+    from javisbench.results.votes.imported import Imported
+    from javisbench.results.votes.known import Known
     from javisbench.results.votes.people import Voters
 
 EPILOG = """\b
@@ -65,6 +66,14 @@ format_option = click.option(
     metavar="ID=TEXT",
     help="What is asked about every pair; may be given several times. [default: overall, which clip is better]",
 )
+@click.option(
+    "--given",
+    multiple=True,
+    metavar="SUITE",
+    shell_complete=names.completer(names.suites, files=True),
+    help="A suite whose videos (or sounds) are shown with the sounds (or pictures) that models made for them; mind "
+    "their licence. [default: what the models made alone]",
+)
 @click.option("--title", default="Which clip is better?", show_default=True, help="Title of the page.")
 @options.seed_option
 @options.verbosity
@@ -73,6 +82,7 @@ def page(
     out: Path,
     pairs: int,
     questions: tuple[str, ...],
+    given: tuple[str, ...],
     title: str,
     seed: int,
     quiet: bool,
@@ -86,7 +96,7 @@ def page(
 
     options.setup_logging(quiet, verbose)
     asked = options.parse_pairs("--question", questions) or dict(QUESTIONS)
-    report = write_votes_page(_first_results(runs), out, VotesPageOptions(pairs, asked, seed, title))
+    report = write_votes_page(_first_results(runs), out, VotesPageOptions(pairs, asked, seed, title, given))
     if not quiet:
         output.line(
             f"{report.pairs:,} of {report.possible:,} pairs of {len(report.models)} models. Keep {report.key} to "
@@ -134,7 +144,8 @@ def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verb
     FILES are CSV, JSON lines, a JSON list, VBench's annotations, the answers that a page of `votes page` saved, or
     files of votes made earlier.
     """
-    from javisbench.results.votes.imported import ImportOptions, import_votes
+    from javisbench.results.votes.forms import ImportOptions
+    from javisbench.results.votes.imported import import_votes
     from javisbench.results.votes.page_key import load_key
     from javisbench.results.votes.record import save_votes
 
@@ -186,6 +197,7 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
     import os
     import secrets
 
+    from javisbench.durable import atomic_path, sweep_earlier
     from javisbench.errors import UsageError
 
     if keep_names:
@@ -195,8 +207,12 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
     if path is None:
         return secrets.token_bytes(SALT_BYTES)
     if not path.exists():
-        # Nobody else's at any moment, whatever the umask.
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        sweep_earlier(path)
+        # Whole or not at all, and nobody else's at any moment, whatever the umask.
+        with (
+            atomic_path(path) as temporary,
+            os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file,
+        ):
             file.write(secrets.token_hex(SALT_BYTES).encode() + b"\n")
     salt = path.read_bytes().strip() if path.is_file() and path.stat().st_size < 2**16 else b""
     if len(salt) < SALT_BYTES:
@@ -206,7 +222,7 @@ def _salt(path: Path | None, keep_names: bool) -> bytes | None:
 
 def _known(runs: tuple[Path, ...], suite: str | None) -> Known | None:
     from javisbench.errors import UsageError
-    from javisbench.results.votes.imported import Known
+    from javisbench.results.votes.known import Known
 
     if runs and suite:
         raise UsageError("Give either --run or --suite: runs know their suite.")
@@ -280,7 +296,7 @@ def show(
         raise UsageError("Categories are known from runs: name the runs that were voted on.")
     if aspect is not None and aspect not in known:
         raise UsageError(f"There is no aspect {aspect!r}.{did_you_mean(aspect, known)} Known: {', '.join(known)}.")
-    table = people_table(heard, aspect, seed=seed)
+    table = people_table(heard, aspect)
     facts = voters_of(heard.votes.votes, seed=seed) if voters else None
     if as_json or kind == "json":
         from dataclasses import asdict

@@ -20,6 +20,7 @@ from javisbench.errors import UsageError
 from javisbench.leaderboard import plots
 from javisbench.leaderboard.about import About, about_suites, about_weights
 from javisbench.leaderboard.clips import ClipPublisher, ClipsPublished
+from javisbench.leaderboard.given import given_media
 from javisbench.leaderboard.matrix import matrices, matrix_aspects
 from javisbench.leaderboard.pairs_data import write_pairs
 from javisbench.leaderboard.people import People, people_of
@@ -96,6 +97,7 @@ class SiteOptions:
             stands on the first page.
         link: where readers submit results: an address that begins with ``https:``, ``http:`` or ``mailto:``.
         votes: a file of votes (`javisbench votes import`), for what people say.
+        given: suites, as for ``--suite``, whose videos or sounds are published with what models made for them.
     """
 
     title: str = "JavisBench leaderboard"
@@ -105,6 +107,7 @@ class SiteOptions:
     intro: str = ""
     link: str = ""
     votes: Path | None = None
+    given: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,10 @@ def build_site(sources: Iterable[Path | str], out: Path | str, options: SiteOpti
         RunError: a source has no readable result, or the file of votes cannot be read.
         SubmissionError: no archive holds what it claims, and there is nothing else. An archive that does not is left
             out, with the reason on the first page, when there is.
+        SuiteError: a suite of `SiteOptions.given` cannot be read.
         UsageError: no source, the same result twice, a folder in the way, plotting packages missing, or an option that
-            cannot be (an introduction that is too long, a link that is no address).
+            cannot be (an introduction that is too long, a link that is no address, a suite of which there is no
+            result).
     """
     require_site_extra(CHARTS, "A board")
     options = options or SiteOptions()
@@ -199,7 +204,8 @@ class _Site:
         self.record = published_results()
         shutil.copytree(HERE / "assets", self.out / "assets")
         (self.out / MARKER).write_text("Made by javisbench leaderboard build; replaced as a whole.\n", encoding="utf-8")
-        with ClipPublisher(self.out / "data", self.options.clips, self.results) as publisher:
+        given = given_media(self.options.given, self.results)
+        with ClipPublisher(self.out / "data", self.options.clips, self.results, given) as publisher:
             for result in self.results:
                 page = write_samples(result, self.out / "data" / result_id(result), publisher)
                 if page is not None:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from javisbench.errors import MediaError
+from javisbench.leaderboard.given import GivenMedia
 from javisbench.media import ClipJoiner, ClipSource
 from javisbench.places import held
 
@@ -42,12 +43,20 @@ class ClipPublisher:
         data: the site's folder with one folder a result.
         published: which clips are copied.
         results: of the site.
+        given: by `suite_key`, what suites give to models that make one stream alone: copied into their clips.
     """
 
-    def __init__(self, data: Path, published: ClipsPublished, results: Sequence[StoredResult]) -> None:
+    def __init__(
+        self,
+        data: Path,
+        published: ClipsPublished,
+        results: Sequence[StoredResult],
+        given: Mapping[tuple[str, str], GivenMedia] | None = None,
+    ) -> None:
         self._data = data
         self._published = published
         self._shared = shared_clips(results) if published == "extremes" else {}
+        self._given = given or {}
         self._done: dict[tuple[Path, str], dict[str, Path]] = {}
         self._joiner = ClipJoiner()
 
@@ -60,14 +69,14 @@ class ClipPublisher:
         self._joiner.__exit__(kind, error, traceback)
 
     def publish(
-        self, result: StoredResult, name: str, clips: Sequence[str], extremes: Iterable[str]
+        self, result: StoredResult, name: str, clips: Mapping[str, str], extremes: Iterable[str]
     ) -> dict[str, Files]:
         """Copy a result's clips.
 
         Args:
             result: whose clips they are.
             name: of the result's folder in ``data``.
-            clips: all of them.
+            clips: all of them, with their samples' ids.
             extremes: the best and worst.
 
         Returns:
@@ -79,11 +88,14 @@ class ClipPublisher:
         if self._published == "extremes":
             wanted &= {*extremes, *self._shared.get(suite_key(result), ())}
         media = media_of(result.clips)
+        given = self._given.get(suite_key(result))
         found: dict[str, Files] = {}
         for clip in sorted(wanted & media.keys()):
             key = (result.clips, clip)
             if key not in self._done:
-                self._done[key] = dict(copied_clip(self._joiner, media[clip], self._data / name / "clips", clip))
+                whole = None if given is None else given.joined(clips[clip], media[clip])
+                folder = self._data / name / "clips"
+                self._done[key] = dict(copied_clip(self._joiner, media[clip], folder, clip, whole))
             found[clip] = {
                 kind: Path(os.path.relpath(path, self._data / name)).as_posix()
                 for kind, path in self._done[key].items()
@@ -91,14 +103,26 @@ class ClipPublisher:
         return found
 
 
-def copied_clip(joiner: ClipJoiner, files: Mapping[str, Path], folder: Path, stem: str) -> Iterator[tuple[str, Path]]:
-    """Copy a clip into a folder, as `stem` and a suffix: its files by kind, a sound beside it joined into it."""
+def copied_clip(
+    joiner: ClipJoiner, files: Mapping[str, Path], folder: Path, stem: str, whole: Mapping[str, Path] | None = None
+) -> Iterator[tuple[str, Path]]:
+    """Copy a clip into a folder, as `stem` and a suffix: its files by kind, a sound beside it joined into it.
+
+    Args:
+        joiner: writes picture and sound into one file.
+        files: of the clip by kind.
+        folder: made where it is not there.
+        stem: of the copies.
+        whole: picture and sound to be joined in place of `files`, one of them given by the suite. Where that fails,
+            `files` are copied and what was given is not: the sound of a suite's video is not the model's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        here = {kind: stack.enter_context(held(path)) for kind, path in files.items()}
-        if len(here) == 2:
+        parts = files if whole is None else whole
+        if len(parts) == 2:
             target = folder / f"{stem}.mp4"
             try:
+                here = {kind: stack.enter_context(held(path)) for kind, path in parts.items()}
                 joiner.join(ClipSource(stem, here["video"], here["audio"]), target)
                 yield "video", target
                 return
@@ -106,9 +130,10 @@ def copied_clip(joiner: ClipJoiner, files: Mapping[str, Path], folder: Path, ste
                 if error.kind == "worker_start":
                     raise
                 # What mp4 cannot hold, or what cannot be read, is published as it is: the page plays both files.
-        for kind, path in here.items():
-            target = folder / f"{stem}{files[kind].suffix}"
-            shutil.copyfile(path, target, follow_symlinks=False)
+                target.unlink(missing_ok=True)
+        for kind, path in files.items():
+            target = folder / f"{stem}{path.suffix}"
+            shutil.copyfile(stack.enter_context(held(path)), target, follow_symlinks=False)
             yield kind, target
 
 

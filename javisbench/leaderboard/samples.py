@@ -77,15 +77,15 @@ def write_samples(result: StoredResult, folder: Path, publisher: ClipPublisher) 
     # Of an archive, only what was checked is among the result's metrics.
     metrics = [m for m in metric_order(set(frame.columns) & result.metrics.keys()) if _numeric(frame[m])]
     columns = tuple(column(metric, [result]) for metric in metrics)
+    texts = [str(sample_id) for sample_id in frame["sample_id"]]
     clips = [clip_name(str(s), int(r)) for s, r in zip(frame["sample_id"], frame["repeat"], strict=True)]
     scores = [col for col in columns if col.higher_is_better is not None and not col.is_check]
     spread = [col for col in scores if frame[col.id].nunique() > 1]
     extremes = tuple(_extreme(frame[col.id], clips, col) for col in spread)
     folder.mkdir(parents=True)
     best_and_worst = (clip for extreme in extremes for clip, _ in (*extreme.best, *extreme.worst))
-    files = publisher.publish(result, folder.name, clips, best_and_worst)
+    files = publisher.publish(result, folder.name, dict(zip(clips, texts, strict=True)), best_and_worst)
     infos = result.samples_by_id()
-    texts = [str(sample_id) for sample_id in frame["sample_id"]]
     overview = {
         "clips": [printable(clip) for clip in clips],
         "metrics": [column_json(col) for col in columns],

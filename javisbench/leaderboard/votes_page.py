@@ -20,12 +20,14 @@ import numpy as np
 from javisbench.durable import replaced_folder
 from javisbench.errors import RunError, UsageError
 from javisbench.leaderboard.clips import copied_clip, media_of
+from javisbench.leaderboard.given import GivenMedia, given_media
 from javisbench.leaderboard.samples import write_script
 from javisbench.matching import clip_name
 from javisbench.media import ClipJoiner
-from javisbench.results.votes.imported import Known
+from javisbench.results.votes.known import Known
 from javisbench.results.votes.page_key import PageKey, PagePair, load_key, save_key
 from javisbench.results.votes.record import OVERALL_QUESTION
+from javisbench.tasks import TASKS
 from javisbench.text import printable
 
 if TYPE_CHECKING:
@@ -46,12 +48,14 @@ class VotesPageOptions:
         questions: id to what is asked about every pair, in order.
         seed: of which pairs are shown, in which order, and which clip of a pair is on the left.
         title: of the page.
+        given: suites, as for ``--suite``, whose videos or sounds are shown with what models made for them.
     """
 
     pairs: int = 40
     questions: Mapping[str, str] = field(default_factory=lambda: dict(QUESTIONS))
     seed: int = 0
     title: str = "Which clip is better?"
+    given: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name, text in self.questions.items():
@@ -105,8 +109,9 @@ def write_votes_page(
     options = options or VotesPageOptions()
     out = Path(out).absolute()
     known = _checked(results)
+    given = given_media(options.given, results).get((known.suite, known.suite_hash))
     media = {result.model: {} if result.clips is None else media_of(result.clips) for result in results}
-    possible = _possible(results, known, media)
+    possible = _possible(results, known, media, given)
     chosen = _chosen(possible, options)
     page = _page_id(results, known, chosen, options)
     key = PageKey(
@@ -117,7 +122,7 @@ def write_votes_page(
     texts = {sample: info.text for result in reversed(results) for sample, info in result.samples_by_id().items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     with replaced_folder(out) as fresh:
-        _write(fresh, key, texts, media, options)
+        _write(fresh, key, texts, media, options, given)
         # First: a page whose key is not there could be voted on in vain.
         save_key(key, key_of(out))
     models = sorted({model for pair in chosen for model in (pair.left, pair.right)})
@@ -135,14 +140,19 @@ def _checked(results: Sequence[StoredResult]) -> Known:
 
 
 def _possible(
-    results: Sequence[StoredResult], known: Known, media: Mapping[str, Mapping[str, Mapping[str, Path]]]
+    results: Sequence[StoredResult],
+    known: Known,
+    media: Mapping[str, Mapping[str, Mapping[str, Path]]],
+    given: GivenMedia | None,
 ) -> list[PagePair]:
-    """Every two clips of one prompt, in the order of the results and by clip."""
+    """Every two clips of one prompt that a page can show, in the order of the results and by clip."""
     assert known.clips is not None
-    playable = {
-        model: {clip for clip in clips if "video" in media[model].get(clip_name(*clip), {})}
-        for model, clips in known.clips.items()
-    }
+
+    def shown(model: str, sample: str, repeat: int) -> bool:
+        files = media[model].get(clip_name(sample, repeat), {})
+        return "video" in files or (given is not None and given.joined(sample, files) is not None)
+
+    playable = {model: {clip for clip in clips if shown(model, *clip)} for model, clips in known.clips.items()}
     found = [
         PagePair(sample, repeat, one.model, other.model)
         for one, other in combinations(results, 2)
@@ -150,7 +160,9 @@ def _possible(
     ]
     if not found:
         told = ", ".join(f"{model} {len(clips):,}" for model, clips in playable.items())
-        raise UsageError(f"No prompt has clips of two of the models (clips that can be shown: {told}).")
+        sounds = any(not TASKS[result.task].makes_picture for result in results) and given is None
+        advice = " Sounds alone are shown with the suite's pictures: --given SUITE." if sounds else ""
+        raise UsageError(f"No prompt has clips of two of the models (clips that can be shown: {told}).{advice}")
     return found
 
 
@@ -215,6 +227,7 @@ def _write(
     texts: Mapping[str, str],
     media: Mapping[str, Mapping[str, Mapping[str, Path]]],
     options: VotesPageOptions,
+    given: GivenMedia | None,
 ) -> None:
     from importlib.metadata import version
 
@@ -233,8 +246,14 @@ def _write(
                 if (model, clip) not in copies:
                     # A name that says nothing; clips of one prompt do not lie side by side.
                     stem = hashlib.sha256(f"{key.page} {model} {clip}".encode()).hexdigest()[:16]
-                    found = copied_clip(joiner, media[model][clip], folder / "clips", stem)
-                    copies[model, clip] = {kind: f"clips/{path.name}" for kind, path in found}
+                    whole = None if given is None else given.joined(pair.sample_id, media[model][clip])
+                    found = dict(copied_clip(joiner, media[model][clip], folder / "clips", stem, whole))
+                    if "video" not in found:
+                        raise UsageError(
+                            f"The clip {clip} of {model} cannot be shown: its sound and the suite's picture cannot be "
+                            f"joined. Leave the run out, or score the suite without that sample."
+                        )
+                    copies[model, clip] = {kind: f"clips/{path.name}" for kind, path in found.items()}
                 sides.append(copies[model, clip])
             pairs.append({"id": name, "text": printable(texts.get(pair.sample_id, "")), "clips": sides})
     questions = [[name, printable(text)] for name, text in key.questions.items()]

@@ -6,7 +6,20 @@ bytes come when a clip is read (`Cache.held`), into a part of the cache that has
 """
 
 from javisbench.places.cache import Cache, held, located, named
-from javisbench.places.names import gather, holds_clips, is_table
+from javisbench.places.names import gather, holds_clips, is_table, tables_at
+from javisbench.places.tables import NoVideosError
 from javisbench.places.urls import PlaceError, is_url
 
-__all__ = ["Cache", "PlaceError", "gather", "held", "holds_clips", "is_table", "is_url", "located", "named"]
+__all__ = [
+    "Cache",
+    "NoVideosError",
+    "PlaceError",
+    "gather",
+    "held",
+    "holds_clips",
+    "is_table",
+    "is_url",
+    "located",
+    "named",
+    "tables_at",
+]

@@ -60,6 +60,17 @@ def gather(spec: str | Path, cache: Cache, *, prompts: bool = False) -> Path:
     return folder
 
 
+def tables_at(spec: str | Path) -> list[str | Path]:
+    """The Parquet tables that `spec` names, as for `gather`: URLs, and paths of those on this machine."""
+    url = _as_url(spec)
+    if url.lower().endswith(CONTAINERS):
+        found = _expanded(url)
+    else:
+        found = [joined(url, name) for name, _ in _listed(url) if name.lower().endswith(".parquet")]
+        found = found or _expanded(joined(url, "data", "*.parquet"))
+    return [Path(file_system(one)[1]) if scheme_of(one) == "file" else one for one in found]
+
+
 def _as_url(spec: str | Path) -> str:
     text = str(spec)
     if text.lower().endswith(_PRESSED):

@@ -31,12 +31,17 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SUFFIX = re.compile(r"\.(?:mp4|mov|mkv|webm|avi)", re.IGNORECASE)
 
 
+class NoVideosError(UsageError):
+    """A table without a column of videos: of prompts, perhaps."""
+
+
 def cells(url: str, *, prompts: bool) -> Iterator[Entry]:
     """The clips of a table's video column, named by its ``id`` column, else by the names that came with the bytes.
 
     Raises:
         PlaceError: it is no table, or cannot be read.
-        UsageError: it has no column of videos, or rows without a name that can name a file.
+        NoVideosError: it has no column of videos.
+        UsageError: it has several columns of videos, or rows without a name that can name a file.
     """
     system, path = file_system(url)
     with explained(url, "read"), _whole(url):
@@ -132,9 +137,11 @@ def _video_column(table: pq.ParquetFile, url: str) -> str:
         if pa.types.is_struct(field.type) and {"bytes", "path"} <= {part.name for part in field.type}
     ]
     named = [name for name in able if name.lower() in _VIDEO_NAMES]
+    if not able:
+        raise NoVideosError(f"{shown(url)} has no column of videos (bytes and path).")
     if len(named or able) != 1:
-        has = ", ".join(able or table.schema_arrow.names[:20])
-        raise UsageError(f"{shown(url)} has no single column of videos (bytes and path); its columns: {has}.")
+        has = ", ".join(able)
+        raise UsageError(f"{shown(url)} has no single column of videos (bytes and path); it has {has}.")
     return str((named or able)[0])
 
 

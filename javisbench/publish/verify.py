@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, RunError, UsageError
+from javisbench.errors import JavisbenchError, RunError, SystemFaultError, UsageError
 from javisbench.matching import Item
 from javisbench.media.source import SIDECAR_SUFFIXES
 from javisbench.results.cell import Cell
@@ -68,6 +68,8 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
         result = load_result(folder, follow_clips=False)
         refuse_unrankable(result)
         tables = _Tables.read(folder)
+    except SystemFaultError:
+        raise
     except JavisbenchError as error:
         return [Finding(error.kind, error.message.replace(f"{folder}/", ""))]
     # Later checks compute with what earlier ones have found to be sane.
@@ -300,10 +302,19 @@ def _rebuilt(result: StoredResult, tables: _Tables) -> tuple[Suite, list[Item]]:
             audio_text=_text(row["audio_text"]),
             video_text=_text(row["video_text"]),
             categories={aspect: tuple(names) for aspect, names in categories.items()},
+            given=_text(row.get("given")) or "",
         )
     chosen, total = tuple(by_id.values()), int(result.run["suite_total"])
     suite = Suite(
-        result.suite, chosen, None, False, result.suite_hash, "submission", total, own_aspects=result.own_aspects
+        result.suite,
+        chosen,
+        None,
+        False,
+        result.suite_hash,
+        "submission",
+        total,
+        own_aspects=result.own_aspects,
+        task=result.task,
     )
     rows = zip(tables.scores["sample_id"], tables.scores["repeat"], strict=True)
     return suite, [Item(by_id[sample_id], int(repeat), None) for sample_id, repeat in rows]
@@ -317,11 +328,17 @@ def _check_suite(result: StoredResult, suite: Suite) -> Iterator[Finding]:
     from javisbench.cards import suite_cards
     from javisbench.suite import load_suite
 
-    if TASKS[result.task].condition is not None:
-        # Where the given files lie is a part of the hash, and no part of an archive.
-        yield Finding("suite", "what the suite gives is not in the archive: its hash was not made anew", refuses=False)
-    elif len(suite) == suite.total and suite_hash(suite.samples) != result.suite_hash:
-        yield Finding("suite", "prompts, ids or categories are not those that the suite's hash was made of")
+    gives = suite.task_facts.condition is not None
+    if gives and not any(sample.given for sample in suite):
+        yield Finding(
+            "suite",
+            "samples.parquet does not name the files that the suite gives, as in older runs: the suite's hash was not "
+            "made anew",
+            refuses=False,
+        )
+    elif len(suite) == suite.total and suite_hash(suite.samples, suite.task) != result.suite_hash:
+        named = "prompts, ids, categories or names of given files" if gives else "prompts, ids or categories"
+        yield Finding("suite", f"{named} are not those that the suite's hash was made of")
     card = suite_cards().get(result.suite)
     if card is None:
         return
@@ -438,10 +455,12 @@ def _close(said: float | None, found: float | None, tolerance: float) -> bool:
 
 def _check_sets(result: StoredResult, folder: Path, suite: Suite) -> Iterator[Finding]:
     from javisbench.metrics.registry import set_metric
-    from javisbench.results.set_features import read_set_features
+    from javisbench.results.set_features import RowBounds, read_set_features
 
     try:
-        stored = read_set_features(folder)
+        stored = read_set_features(folder, RowBounds(len(suite), MAX_WIDTH, MAX_ROWS_A_CLIP))
+    except SystemFaultError:
+        raise
     except JavisbenchError as error:
         yield Finding("set_features", error.message)
         return
@@ -466,14 +485,8 @@ def _check_sets(result: StoredResult, folder: Path, suite: Suite) -> Iterator[Fi
 def _check_features(rows: SetRows) -> Iterator[Finding]:
     import numpy as np
 
-    name, width = rows.name[:80], rows.fake.shape[-1]
-    rows_a_clip = rows.fake.shape[1] if rows.fake.ndim == 3 else 1
-    sides = (rows.fake, rows.real)
-    if any(side.dtype not in (np.float32, np.float64) for side in sides) or not 1 <= width <= MAX_WIDTH:
-        yield Finding("set_features", f"features of {name} must be at most {MAX_WIDTH} float32 values a row")
-    elif not 1 <= rows_a_clip <= MAX_ROWS_A_CLIP:
-        yield Finding("set_features", f"features of {name} must have at most {MAX_ROWS_A_CLIP} rows a clip")
-    elif not all(np.isfinite(side).all() for side in sides):
+    name, sides = rows.name[:80], (rows.fake, rows.real)
+    if not all(np.isfinite(side).all() for side in sides):
         yield Finding("set_features", f"features of {name} hold NaN or infinity")
     elif len(rows.fake) and _compares(rows) and np.array_equal(rows.fake, rows.real):
         yield Finding("copies", f"features of {name} are the same for generated and real clips", refuses=False)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from javisbench.errors import WeightsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from javisbench.metrics.encoders.base import Encoder, FeatureSpec
     from javisbench.protocol import Protocol
     from javisbench.weights import Located
@@ -26,6 +28,11 @@ class EncoderChoice:
     def label(self) -> str:
         """``imagebind=huge``: part of every feature's key."""
         return f"{self.name}={self.variant}"
+
+    @property
+    def other_weights(self) -> str:
+        """What weights that are not the official ones add to a protocol's name: the first digits of their hash."""
+        return f"weights={self.weights.sha256[:8]}" if self.weights and self.weights.official is False else ""
 
     @property
     def weights_hash(self) -> str:
@@ -51,6 +58,16 @@ class EncoderChoice:
                 raise WeightsError(error.sentence, kind=error.kind, details=(*error.details, hashes)) from error
             raise WeightsError(f"{error.sentence} {hashes}", kind=error.kind) from error
         return encoder
+
+
+def named_after(protocol: Protocol, encoders: Iterable[EncoderChoice]) -> Protocol:
+    """The protocol under a name that tells of each encoder that is not the official one, in order of names."""
+    for choice in sorted(encoders, key=lambda choice: choice.name):
+        if choice.variant != choice.cls.card.default_variant:
+            protocol = protocol.derived(choice.label)
+        if choice.other_weights:
+            protocol = protocol.derived(choice.other_weights)
+    return protocol
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from javisbench import strict_json
 from javisbench.errors import RunError
 from javisbench.text import printable
 
@@ -22,27 +22,12 @@ def parse_json(text: bytes, where: str) -> Any:
     Raises:
         RunError: not UTF-8 JSON, NaN, infinity or a name twice in it, or nested too deep; `where` is named.
     """
-
-    def refuse(token: str) -> NoReturn:
-        raise RunError(f"{where} holds {token}, which is not JSON. Values that cannot be had are null.")
-
-    def number(digits: str) -> float:
-        """A finite number, or None for null."""
-        value = float(digits)
-        return value if math.isfinite(value) else refuse(digits[:40])
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise RunError(f"{where} says {twice[:80]!r} twice, so that readers may differ on what it says.")
-        return found
-
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=refuse, parse_float=number, object_pairs_hook=members)
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{where} is not readable JSON: {error}.") from error
+        return strict_json.parse_json(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RunError(f"{where} is not readable as JSON: {error}.") from error
+    except ValueError as error:
+        raise RunError(f"{where} is {error}.") from error
 
 
 def check_size(path: Path, most: int | None = None) -> None:

@@ -42,6 +42,13 @@ class Value:
     b: Cell
     difference: Difference
 
+    @property
+    def size(self) -> float:
+        """How far the values lie apart, or the samples that both have: without some samples only the former may."""
+        values = (self.a.value, self.b.value)
+        apart = 0.0 if None in values else abs(values[1] - values[0])  # type: ignore[operator]
+        return max(apart, abs(self.difference.value or 0.0))
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -139,11 +146,7 @@ def diff(a: StoredResult, b: StoredResult) -> Diff:
     first, second = facts_of(a), facts_of(b)
     frames = a.scores(), b.scores()
     values = tuple(_values(a, b, frames))
-    deviations = [
-        Deviation(value.metric, value.a.value, abs(value.difference.value or 0.0))
-        for value in values
-        if value.a.value is not None
-    ]
+    deviations = [Deviation(value.metric, value.a.value, value.size) for value in values if value.a.value is not None]
     moved = {metric: _moved(frames, metric) for metric in _common_columns(frames)}
     clips, compared = _clips(a, b)
     metrics = {value.metric for value in values}

@@ -1,32 +1,17 @@
-"""Reading the tables of a run, which somebody else may have written: in a process of its own, under limits."""
+"""Reading the tables of a run, which somebody else may have written."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import os
-import re
-import select
-import socket
-import threading
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from javisbench.errors import RunError
-from javisbench.isolated import buffers
-from javisbench.isolated.process import Launched, launch, machine_load
-from javisbench.isolated.wire import receive, send
+from javisbench.isolated.parquet import RefusedError, TableLimits, read_arrow
+from javisbench.system_faults import raise_if_system
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_MODULE = "javisbench.results.parquet_worker"
-_MESSAGE_TIMEOUT_S = 30.0
-# pandas writes an index of its own as such a column.
-_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 # Column to what its cells must be, for the tables of a run.
 SCORES = {"sample_id": "text", "repeat": "whole numbers"}
@@ -38,47 +23,12 @@ DETAILS = {
     "name": "text",
     "values": "lists of numbers",
 }
-
-
-@dataclass(frozen=True)
-class TableLimits:
-    """How large a table may be, and how much reading it may cost.
-
-    Attributes:
-        file_bytes: of the file.
-        metadata_bytes: of its footer: schema, row groups, what pandas noted.
-        rows: in all.
-        columns: leaves of the schema.
-        parts: row groups times columns.
-        cell_bytes: of one text.
-        cell_values: of one list.
-        unpacked_bytes: of all cells as Python holds them: 8 a number, 64 and its length a text, 128 a list.
-        memory_bytes: address space of the process that reads (Linux; other systems may not enforce it).
-        deadline_s: seconds for one table; on a machine with more to do than it has cores, in proportion longer.
-    """
-
-    file_bytes: int = 2**30
-    metadata_bytes: int = 16 * 2**20
-    rows: int = 5_000_000
-    columns: int = 1_000
-    parts: int = 200_000
-    cell_bytes: int = 100_000
-    cell_values: int = 1_000_000
-    unpacked_bytes: int = 2 * 2**30
-    memory_bytes: int = 2**30
-    deadline_s: float = 120.0
-
-
 LIMITS = TableLimits()
-"""Those of every table that is read."""
+"""Those of every table of a run that is read."""
 
 
 def read_parquet(path: Path, columns: Mapping[str, str], *, advice: str = "Score the run again.") -> pd.DataFrame:
-    """A table of a run: numbers, text and lists of these.
-
-    The file is read by another process with little address space, in batches, and what a batch would unpack to is
-    counted before it does: what the file says of its own sizes is not believed. A file that takes too much or brings
-    the process down is refused.
+    """A table of a run: numbers, text and lists of these; see `javisbench.isolated.parquet.read_arrow`.
 
     Args:
         path: the file.
@@ -87,124 +37,14 @@ def read_parquet(path: Path, columns: Mapping[str, str], *, advice: str = "Score
 
     Raises:
         RunError: too large, damaged, or without one of `columns`, or with cells of another type.
-    """
-    if path.stat().st_size > LIMITS.file_bytes:
-        raise RunError(f"{path} has {path.stat().st_size:,} bytes; at most {LIMITS.file_bytes:,} are read.")
-    try:
-        with path.open("rb") as file:
-            return _READER.read(file.fileno(), columns, LIMITS)
-    except _RefusedError as refused:
-        raise RunError(f"{path} {refused}. {advice}") from refused
-    except OSError as error:
-        raise RunError(f"{path} cannot be read ({error}). {advice}") from error
-
-
-class _RefusedError(Exception):
-    """A table that is not read; the argument says why, as the rest of a sentence that begins with the file's name."""
-
-
-class _Reader:
-    """The process that reads this program's tables: started with the first one, replaced when lost, and one at a time.
-
-    It costs two tenths of a second to start, and a board reads a hundred tables.
-    """
-
-    def __init__(self) -> None:
-        self._launched: Launched | None = None
-        self._owner = 0
-        self._turn = threading.Lock()
-
-    def read(self, descriptor: int, columns: Mapping[str, str], limits: TableLimits) -> pd.DataFrame:
-        """The table in the open file `descriptor`.
-
-        Raises:
-            _RefusedError: it cannot be had.
-            OSError: no process can be started.
-        """
-        request = {"columns": dict(columns), "limits": asdict(limits)}
-        with self._turn:
-            reply, found = self._ask(request, descriptor, limits)
-        if "reason" in reply:
-            raise _RefusedError(str(reply["reason"]))
-        return _frame(found)
-
-    def _ask(
-        self, request: dict[str, Any], descriptor: int, limits: TableLimits
-    ) -> tuple[dict[str, Any], tuple[int, ...]]:
-        for again in (True, False):
-            launched = self._ready()
-            try:
-                send(launched.connection, request, [descriptor])
-                _await(launched.connection, limits)
-                reply, found = receive(launched.connection)
-                return reply, tuple(found)
-            except (EOFError, OSError, ValueError) as failure:
-                how = launched.cause_of_death()
-                left = launched.process.poll() == 0
-                self._end()
-                # One that has left by itself, after a while without work, has not seen this table.
-                if not (again and left):
-                    raise _RefusedError(f"cannot be read: the process that reads tables {how}") from failure
-            except BaseException:
-                # What it would answer next is about this table.
-                self._end()
-                raise
-        raise AssertionError
-
-    def _ready(self) -> Launched:
-        if self._owner != os.getpid():
-            # A fork has a copy of its parent's; speaking with it too would mix up both.
-            self._launched = None
-        if self._launched is not None and self._launched.process.poll() is not None:
-            self._end()
-        if self._launched is None:
-            self._launched, self._owner = launch(_MODULE), os.getpid()
-            atexit.register(self._end)
-        return self._launched
-
-    def _end(self) -> None:
-        launched, self._launched = self._launched, None
-        atexit.unregister(self._end)
-        if launched is not None and self._owner == os.getpid():
-            launched.end()
-
-
-_READER = _Reader()
-
-
-def _await(connection: socket.socket, limits: TableLimits) -> None:
-    """Wait until an answer begins.
-
-    Raises:
-        _RefusedError: it took too long.
-    """
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    begun = time.monotonic()
-    while not poll.poll(1000):
-        spent_s = time.monotonic() - begun
-        if spent_s > limits.deadline_s * machine_load():
-            raise _RefusedError(f"was not read within {spent_s:.0f} s")
-    connection.settimeout(_MESSAGE_TIMEOUT_S)
-
-
-def _frame(descriptors: tuple[int, ...]) -> pd.DataFrame:
-    """The table that a buffer holds.
-
-    Raises:
-        _RefusedError: it holds none.
+        SystemFaultError: the system can read no file, or start no process.
     """
     import pyarrow as pa
 
     try:
-        (descriptor,) = descriptors
-        mapping = buffers.map_for_reading(descriptor)
-        table = pa.ipc.open_stream(pa.py_buffer(mapping)).read_all()
-        kept = [name for name in table.column_names if not _PANDAS_INDEX.fullmatch(name)]
-        return cast("pd.DataFrame", table.select(kept).to_pandas())
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        raise _RefusedError(f"cannot be read: the process that reads tables sent nonsense ({error})") from error
-    finally:
-        for descriptor in descriptors:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        return cast("pd.DataFrame", read_arrow(path, columns, LIMITS).to_pandas())
+    except RefusedError as refused:
+        raise RunError(f"{path} {refused}. {advice}") from refused
+    except (OSError, pa.ArrowException, ValueError, TypeError) as error:
+        raise_if_system(error, path)
+        raise RunError(f"{path} cannot be read ({error}). {advice}") from error

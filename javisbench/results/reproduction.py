@@ -32,7 +32,8 @@ from javisbench.results.differences import (
     unknown_topics,
 )
 from javisbench.results.rankability import MIN_N_TO_RANK
-from javisbench.results.recipes import Expected, KnownFault, Recipe, is_digest, parse_recipe, recipe_text
+from javisbench.results.recipe import Expected, KnownFault, Recipe
+from javisbench.results.recipe_toml import is_digest, parse_recipe, recipe_text
 from javisbench.stats import holm, t_test
 
 if TYPE_CHECKING:

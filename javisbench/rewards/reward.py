@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, UsageError
+from javisbench.errors import FeatureError, JavisbenchError, UsageError
 from javisbench.metrics.base import SampleMetric, SampleScore
 from javisbench.metrics.judges.metric import JudgeMetric
 from javisbench.metrics.registry import METRICS
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
     from javisbench.clip import ClipSpec
     from javisbench.metrics.tensor_scorer import Scored
     from javisbench.protocol import Protocol
+    from javisbench.reference.wanted import EncoderChoice
     from javisbench.suite import Sample
 
-PROTOCOL = "javisbench-v1"
 _OF_FILES = ("health_timing", "health_damaged")
 
 
@@ -86,17 +88,20 @@ class Reward:
     def __init__(
         self,
         parts: Sequence[Part],
-        protocol: str | Protocol,
+        protocol: Protocol,
         device: str,
-        variants: Mapping[str, str],
-        weights: Mapping[str, Path],
+        encoders: Sequence[EncoderChoice],
         setting: ClipSpec | None,
     ) -> None:
         from javisbench.metrics.tensor_scorer import TensorScorer
 
         self.parts = tuple(parts)
         self._scorer = TensorScorer(
-            [part.metric for part in parts], protocol, device, variants=variants, weights=weights
+            [part.metric for part in parts],
+            protocol,
+            device,
+            variants={choice.name: choice.variant for choice in encoders},
+            weights={choice.name: choice.weights.path for choice in encoders if choice.weights},
         )
         self._setting = setting
         self.protocol, self.device = self._scorer.protocol, device
@@ -145,8 +150,8 @@ class Reward:
             columns: of a suite, for metrics that read them (``transcript``, ``language`` for ``wer``); one cell a clip.
 
         Returns:
-            float32 ``(B,)`` on the device of `frames` (the CPU for arrays); NaN for a clip without a value (`detailed`
-            says why); ``()`` for a single clip.
+            float32 ``(B,)`` on the device of `frames` (the CPU for arrays); NaN for a clip without a value, or that
+            holds NaN or infinity (`detailed` says why); ``()`` for a single clip.
 
         Raises:
             UsageError: shapes, types, ranges, rates, lengths, prompts or columns that do not fit; which clip's.
@@ -174,22 +179,34 @@ class Reward:
         """Like calling the object, with each metric's own values, and the reasons where there are none."""
         import torch
 
-        from javisbench.metrics.tensor_inputs import given, prompts_for
+        from javisbench.metrics.tensor_inputs import given, prompts_for, without_nan
 
+        device = _device_of(frames)
+        frames, audio, broken = without_nan(frames, audio)
         clips = given(frames, fps, audio, sample_rate)
         texts = {"text": prompts, "audio_text": audio_prompts, "video_text": video_prompts}
         each = {name: prompts_for(len(clips), name, text) for name, text in texts.items() if text is not None}
-        scored = self._scorer.score(clips, each, _rows(each, columns or {}, len(clips)), self._setting)
-        device = _device_of(frames)
-        values = [self._value(one) for one in scored]
+        found = self._scorer.score(clips, each, _rows(each, columns or {}, len(clips)), self._setting)
+        scored = [self._without(what) if what else one for one, what in zip(found, broken, strict=True)]
+
+        def together(values: list[Tensor]) -> Tensor:
+            return torch.stack(values).to(device) if values else torch.zeros(0, device=device)
+
         return Rewarded(
-            torch.stack(values).to(device) if values else torch.zeros(0, device=device),
-            {part.id: torch.stack([_score(one, part.id) for one in scored]).to(device) for part in self.parts},
+            together([self._value(one) for one in scored]),
+            {part.id: together([_score(one, part.id) for one in scored]) for part in self.parts},
             tuple(
                 {name: found for name, found in one.scores.items() if isinstance(found, JavisbenchError)}
                 for one in scored
             ),
         )
+
+    def _without(self, what: str) -> Scored:
+        """What is said of a clip that holds NaN: a generator that went astray is no mistake of whoever asks."""
+        from javisbench.metrics.tensor_scorer import Scored
+
+        reason = FeatureError(f"NaN or infinity in {what.replace('its', 'the')}", kind="not_finite")
+        return Scored({part.id: reason for part in self.parts}, {})
 
     def _value(self, one: Scored) -> Tensor:
         parts = [part.valued(_score(one, part.id)) for part in self.parts]
@@ -216,7 +233,9 @@ def _rows(
     """Rows of a suite as metrics that read columns see them."""
     from javisbench.suite import Sample
 
-    wrong = next((name for name, cells in columns.items() if isinstance(cells, str) or len(cells) != count), None)
+    if not isinstance(columns, Mapping):
+        raise UsageError(f"columns is a dict of lists, one cell a clip; got {type(columns).__name__}.")
+    wrong = next((name for name, cells in columns.items() if not _is_column(cells, count)), None)
     if wrong is not None:
         raise UsageError(f"The column {wrong} has one cell for each of {count} clips; got {columns[wrong]!r:.80}.")
     if not columns:
@@ -228,11 +247,15 @@ def _rows(
     ]
 
 
+def _is_column(cells: Any, count: int) -> bool:
+    return hasattr(cells, "__len__") and not isinstance(cells, str) and len(cells) == count
+
+
 def reward(
     metric: str,
     *,
     scale: Scale | str | Path | None = None,
-    protocol: str | Protocol = PROTOCOL,
+    protocol: str | Protocol | None = None,
     device: str = "cpu",
     variants: Mapping[str, str] | None = None,
     weights: Mapping[str, Path] | None = None,
@@ -243,14 +266,16 @@ def reward(
     Args:
         metric: its id (``av_sync``, ``desync``, ``javis_score``, ...); `reward_ids` lists them.
         scale: a `Scale`, or a scored run whose mean and deviation are taken; None leaves values in the metric's unit.
-        protocol: name of the protocol, overrides included, or the protocol.
+        protocol: name of the protocol, overrides included, or the protocol; None takes javisbench-v1, and where that
+            lacks a metric (``av_sync``) javisbench-v2.
         device: where networks run.
         variants: encoder to variant, as `--encoder` takes them (``{"imagebind": "tiny"}``).
         weights: encoder to its checkpoint; where none is named, it is looked for as `javisbench weights` keeps it.
         setting: what clips should be, for metrics that compare with it.
 
     Raises:
-        UsageError: no such metric, or one that is no reward (`refusal` says why).
+        UsageError: no such metric, one that is no reward (`refusal` says why), or one that the protocol lacks; an
+            encoder, variant, package or device that is not there.
         MissingWeightsError: weights are not given, and not on this machine.
     """
     scales = {metric: scale} if isinstance(scale, Scale) else scale
@@ -264,7 +289,7 @@ def combine(
     weighted: Mapping[str, float],
     *,
     scales: Mapping[str, Scale] | str | Path | None = None,
-    protocol: str | Protocol = PROTOCOL,
+    protocol: str | Protocol | None = None,
     device: str = "cpu",
     variants: Mapping[str, str] | None = None,
     weights: Mapping[str, Path] | None = None,
@@ -285,39 +310,93 @@ def combine(
         setting: what clips should be.
 
     Raises:
-        UsageError: no metric, an unknown one, one that is no reward, a weight that is not positive, a scale of
-            something else.
+        UsageError: as `reward`; or no metric, a weight that is not positive, a scale of something else.
+        MissingWeightsError: as `reward`.
     """
-    import math
+    from javisbench.reference.wanted import named_after
+    from javisbench.run.device import pick_device
 
-    from javisbench.protocol import parse_protocol
-
-    if not weighted:
-        raise UsageError("A reward needs a metric: combine({'av_ib': 0.5, 'desync': 0.5}).")
-    wrong = {name: weight for name, weight in weighted.items() if not (math.isfinite(weight) and weight > 0)}
+    if not weighted or not isinstance(weighted, Mapping) or not all(isinstance(name, str) for name in weighted):
+        raise UsageError("A reward needs metrics with weights: combine({'av_ib': 0.5, 'desync': 0.5}).")
+    wrong = {name: weight for name, weight in weighted.items() if not (_is_number(weight) and weight > 0)}
     if wrong:
         raise UsageError(f"Weights are positive; got {wrong}. Directions are the metrics' own: lower DeSync is better.")
-    known = _named(parse_protocol(protocol) if isinstance(protocol, str) else protocol, variants or {})
     metrics = {name: _metric(name) for name in weighted}
+    known = _protocol(protocol, metrics)
+    encoders = _encoders(known, metrics.values(), variants or {}, weights or {})
+    known = named_after(known, encoders)
     if isinstance(scales, str | Path):
         run = scales
         scales = {name: Scale.of_run(run, metric, known.name) for name, metric in metrics.items()}
     scales = scales or {}
-    for name in scales:
+    if not isinstance(scales, Mapping):
+        raise UsageError(f"Scales are a dict of Scale, or a run's folder; got {scales!r:.80}.")
+    for name, scale in scales.items():
+        if not isinstance(scale, Scale):
+            raise UsageError(f"The scale of {name} is Scale(mean, deviation); got {scale!r:.80}.")
         if name not in metrics:
             raise UsageError(f"There is a scale for {name}, which is no part of this reward: {', '.join(metrics)}.")
     parts = [Part(metric, weighted[name], scales.get(name)) for name, metric in metrics.items()]
-    return Reward(parts, known, device, variants or {}, weights or {}, setting)
+    return Reward(parts, known, pick_device(str(device)), encoders, setting)
 
 
-def _named(protocol: Protocol, variants: Mapping[str, str]) -> Protocol:
-    """The protocol under the name that a run with these variants has."""
-    from javisbench.metrics.encoders import ENCODERS
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
-    for name in sorted(variants):
-        if variants[name] != ENCODERS.get(name).card.default_variant:
-            protocol = protocol.derived(f"{name}={variants[name]}")
+
+def _protocol(asked: str | Protocol | None, metrics: Iterable[str]) -> Protocol:
+    from javisbench.protocol import V1, parse_protocol
+    from javisbench.run.plan import having
+
+    if asked is None:
+        return parse_protocol(next((having(name) for name in metrics if name in V1.without), V1.name))
+    protocol = parse_protocol(asked) if isinstance(asked, str) else asked
+    for name in metrics:
+        if name in protocol.without:
+            raise UsageError(f"{protocol.base} has no {name}: protocol={having(name)!r} has.")
     return protocol
+
+
+def _encoders(
+    protocol: Protocol,
+    metrics: Iterable[SampleMetric],
+    variants: Mapping[str, str],
+    weights: Mapping[str, Path],
+) -> list[EncoderChoice]:
+    """The encoders that metrics need, with their weights; and those named besides, for the protocol's name."""
+    from javisbench.metrics.encoders import ENCODERS, lacking
+    from javisbench.reference.wanted import EncoderChoice
+    from javisbench.run.plan import check_variant
+    from javisbench.weights import WeightStore
+
+    used = {spec.encoder for metric in metrics for spec in metric.needs(protocol).values()}
+    store, found = WeightStore(), []
+    for name in sorted({*used, *variants, *weights}):
+        card = ENCODERS.get(name).card
+        variant = variants.get(name, card.default_variant)
+        check_variant(name, variant)
+        lacks = lacking(name) if name in used else None
+        if lacks is not None:
+            raise UsageError(lacks, kind="missing_extra")
+        entry, located = card.variants[variant], None
+        if name in weights:
+            located = store.located(_of_file(name, entry), _existing(name, weights[name]))
+        elif entry is not None and name in used:
+            located = store.locate(entry)
+        found.append(EncoderChoice(name, variant, ENCODERS.get(name), located))
+    return found
+
+
+def _of_file(name: str, entry: str | None) -> str:
+    if entry is None:
+        raise UsageError(f"The encoder {name} takes no weights: leave it out of `weights`.")
+    return entry
+
+
+def _existing(name: str, path: Path) -> Path:
+    if not Path(path).exists():
+        raise UsageError(f"The weights of {name} are not at {path}.")
+    return Path(path)
 
 
 def _metric(name: str) -> SampleMetric:

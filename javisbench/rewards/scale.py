@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ class Scale:
     source: str = "given"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.mean) and math.isfinite(self.deviation) and self.deviation > 0):
+        numbers = all(isinstance(value, Real) and math.isfinite(value) for value in (self.mean, self.deviation))
+        if not (numbers and self.deviation > 0):
             raise UsageError(
                 f"A scale has a finite mean and a positive deviation; got {self.mean} and {self.deviation} "
                 f"({self.source})."

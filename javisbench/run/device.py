@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from javisbench.errors import UsageError
+from javisbench.errors import RunError, UsageError
 
 log = logging.getLogger(__name__)
 EngineName: TypeAlias = Literal["local", "ray"]
@@ -46,6 +48,8 @@ def pick_devices(name: str | None) -> tuple[str, ...]:
     Raises:
         UsageError: a device does not exist here, or is none that this package computes on.
     """
+    if name == "cpu":  # there always is one; without networks, torch's two seconds are saved
+        return ("cpu",)
     import torch
 
     if name is None:
@@ -66,6 +70,36 @@ def device_kind(name: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(name)
+
+
+def memory_available() -> int:
+    """Bytes of memory that can be had without swapping; all memory where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        facts = dict(line.split(":", 1) for line in lines)
+        return int(facts["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def keep_back(device: str, most_bytes: int) -> None:
+    """Take no more than so much of a device that others use too; on a CPU that is only looked at, once.
+
+    Raises:
+        RunError: less is free.
+    """
+    if device == "cpu":
+        free = memory_available()
+    else:
+        import torch
+
+        free, total = torch.cuda.mem_get_info(device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total), device)
+    if free < most_bytes:
+        raise RunError(
+            f"{free / 1e9:.1f} GB of {device} are free beside the model, and the networks may take "
+            f"{most_bytes / 1e9:.1f} GB."
+        )
 
 
 def _checked(name: str) -> str:

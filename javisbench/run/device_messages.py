@@ -36,6 +36,8 @@ class Setup:
         precision: as `EncodeSession` has it.
         log_level: of messages that are worth sending.
         listed: where the clips were listed.
+        beside_bytes: for a process that works beside the model which makes the clips: memory that must be free before
+            anything is loaded, and of a GPU the most that is taken; None for one that works alone.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class Setup:
     precision: Precision
     log_level: int
     listed: Places
+    beside_bytes: int | None = None
 
 
 @dataclass(frozen=True)

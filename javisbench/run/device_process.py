@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from javisbench.errors import JavisbenchError
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.reference.wanted import EncoderChoice
+from javisbench.run.device import keep_back
 from javisbench.run.device_messages import Advance, Answer, Failed, LogLine, MakingSetup, Outcome, Ready
 from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips
 from javisbench.run.features import FeatureStore
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from javisbench.baselines.base import Generated
     from javisbench.run.device_messages import Batch, Block, Setup
     from javisbench.run.making import Maker, Making
+
+
+# What works beside the model takes the time that the model leaves.
+_NICE = 10
 
 
 class _Line:
@@ -111,9 +116,12 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
     torch.set_num_threads(setup.threads)
     if setup.device != "cpu":
         torch.cuda.set_device(setup.device)
+    if setup.beside_bytes is not None:
+        os.nice(_NICE)
+        keep_back(setup.device, setup.beside_bytes)
     session = EncodeSession(
         {name: EncoderChoice(name, variant, ENCODERS.get(name), w) for name, (variant, w) in setup.encoders.items()},
-        FeatureStore(setup.folder, setup.writer),
+        FeatureStore(setup.folder, setup.writer, patience_s=setup.limits.patience_s),
         setup.device,
         setup.workers,
         setup.batch_clips,

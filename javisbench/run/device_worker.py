@@ -97,6 +97,11 @@ class DeviceWorker:
                 log.debug("%s: the process did not end by itself", self.device)
         self.end()
 
+    def kill(self) -> None:
+        """Kill the process from any thread; whoever waits for its messages hears of it."""
+        if self._process is not None:
+            self._process.kill()
+
     def end(self) -> None:
         """End the process."""
         if self._connection is not None:

@@ -48,7 +48,9 @@ def encode_on_devices(
     session.leave_device()  # which the processes need for themselves
     session.store.flush()  # or they would not find what is pending
     with progress.stage(ENCODING, len(todo)) as stage, ExitStack() as stack:
-        workers = [DeviceWorker(device, partial(_setup, session, device)) for device in session.devices[: len(tasks)]]
+        workers = [
+            DeviceWorker(device, partial(worker_setup, session, device)) for device in session.devices[: len(tasks)]
+        ]
         for worker in workers:
             stack.callback(worker.end)
         _run(tasks, workers, index, session, stage)
@@ -106,7 +108,8 @@ def _take(outcome: Outcome, task: _Task, index: ContentIndex, session: EncodeSes
         stage.advance(len(task.block.clips) - task.counted)
 
 
-def _setup(session: EncodeSession, device: str) -> Setup:
+def worker_setup(session: EncodeSession, device: str) -> Setup:
+    """What the process of a device is told before its first block."""
     import torch
 
     return Setup(

@@ -18,7 +18,7 @@ from javisbench.cards import read_cards
 from javisbench.errors import GenerationError, JavisbenchError, MissingWeightsError
 from javisbench.places.cache import named
 from javisbench.places.remote import Remote
-from javisbench.run.device import pick_device
+from javisbench.run.device import pick_device, pick_devices
 
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator, Plan
@@ -89,6 +89,7 @@ class DryRun:
         free_disk_bytes: where the run folder would lie.
         scoring: metrics that would be missing, each with the reason and the command that mends it.
         judges: what asking judges about all clips would cost, a line each.
+        overlap: whether clips would be encoded while others are made, and why; empty where none would be scored.
     """
 
     model: str
@@ -106,6 +107,7 @@ class DryRun:
     free_disk_bytes: int
     scoring: Mapping[str, str]
     judges: Sequence[str] = ()
+    overlap: str = ""
     elsewhere: Sequence[str] = ()
 
     @property
@@ -134,13 +136,19 @@ class DryRun:
         return asdict(self)
 
 
-def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: ScoringOptions | None = None) -> DryRun:
+def look_ahead(
+    job: GenerationJob,
+    weights_dirs: Sequence[Path] = (),
+    scoring: ScoringOptions | None = None,
+    overlap: bool | None = None,
+) -> DryRun:
     """What `job` would take; makes, fetches and loads nothing.
 
     Args:
         job: prepared.
         weights_dirs: folders with checkpoints.
         scoring: how the clips would be scored; None when they would not be.
+        overlap: as asked for; see `javisbench.run.following`.
 
     Raises:
         JavisbenchError: the model and the suite do not fit, or a parameter is wrong.
@@ -171,6 +179,7 @@ def look_ahead(job: GenerationJob, weights_dirs: Sequence[Path] = (), scoring: S
         free_disk_bytes=shutil.disk_usage(_existing(job.run)).free,
         scoring={} if scored is None else _lacking(scored),
         judges=[] if scored is None or scoring is None else _judges(scored, job, scoring),
+        overlap="" if scored is None or scoring is None else _overlap(scored, job, scoring, overlap),
     )
 
 
@@ -353,7 +362,7 @@ def _scored(job: GenerationJob, scoring: ScoringOptions) -> ScorePlan:
 
     return make_plan(
         job.suite,
-        resolve_protocols(scoring.protocols, job.suite),
+        resolve_protocols(scoring, job.suite),
         metrics=scoring.metrics,
         variants=scoring.encoders,
         weights=WeightStore(scoring.weights_dirs),
@@ -367,6 +376,13 @@ def _judges(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions) -> lis
     from javisbench.run.judging.forecast import forecast_clips
 
     return [forecast.line for forecast in forecast_clips(plan, job.clips, scoring.judge)]
+
+
+def _overlap(plan: ScorePlan, job: GenerationJob, scoring: ScoringOptions, asked: bool | None) -> str:
+    from javisbench.run.following import overlap_of
+
+    devices = pick_devices(scoring.device) if scoring.engine == "local" else ()
+    return overlap_of(asked, job.generator, scoring.engine, devices, plan).told
 
 
 def _lacking(plan: ScorePlan) -> dict[str, str]:

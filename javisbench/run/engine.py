@@ -28,17 +28,20 @@ class Work:
     Attributes:
         clips: clip to the features that are wanted of it.
         texts: features of prompts, with the prompt of each clip.
+        given: content of the stream of a clip that a suite gives, where it is known before the clip is read: what is
+            stored of it is not made again.
     """
 
     clips: Mapping[ClipSource, frozenset[FeatureSpec]]
     texts: Sequence[tuple[frozenset[FeatureSpec], Mapping[ClipSource, str]]] = field(default_factory=tuple)
+    given: Mapping[ClipSource, str] = field(default_factory=dict)
 
     def of(self, sources: Iterable[ClipSource]) -> Work:
         """What is wanted of some of the clips."""
         chosen = dict.fromkeys(sources)
         clips = {source: self.clips[source] for source in chosen}
         texts = [(specs, {s: text for s, text in prompts.items() if s in chosen}) for specs, prompts in self.texts]
-        return Work(clips, texts)
+        return Work(clips, texts, {source: self.given[source] for source in chosen if source in self.given})
 
 
 class Engine(Protocol):

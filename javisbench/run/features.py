@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import write_bytes
+from javisbench.durable import patiently, write_bytes
 from javisbench.errors import FeatureError, SystemFaultError
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.system_faults import fault_of
@@ -83,12 +83,21 @@ class FeatureStore:
         folder: where shards lie; created with the first one.
         writer: stands in the names of this store's shards where several processes write into one folder.
         clock: monotonic seconds.
+        patience_s: seconds that the file system has to recover before a shard counts as not to be written.
     """
 
-    def __init__(self, folder: Path, writer: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        writer: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        patience_s: float = 0.0,
+    ) -> None:
         self.folder = folder
         self._writer = f"-{writer}" if writer else ""
         self._clock = clock
+        self._patience_s = patience_s
         self._flushed = clock()
         self._shard_of: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
@@ -200,7 +209,8 @@ class FeatureStore:
         flat = {f"{key}/{name}": array for key, arrays in self._pending.items() for name, array in arrays.items()}
         path = self.folder / f"shard-{self._next:06d}{self._writer}.safetensors"
         self._known.add(path)
-        write_bytes(path, save(flat, {name: _checksum(array) for name, array in flat.items()}))
+        shard = save(flat, {name: _checksum(array) for name, array in flat.items()})
+        patiently(lambda: write_bytes(path, shard), self._patience_s)
         self._next += 1
         for key, arrays in self._pending.items():
             self._shard_of[key] = (path, tuple(arrays))
@@ -228,10 +238,18 @@ class FeatureStore:
 
 
 class MemoryStore(FeatureStore):
-    """Holds arrays that somebody else will write to a disk."""
+    """Holds arrays that somebody else will write to a disk.
 
-    def __init__(self) -> None:
+    Args:
+        elsewhere: keys of what is stored already, and is not here.
+    """
+
+    def __init__(self, elsewhere: Collection[str] = ()) -> None:
         super().__init__(Path("/nonexistent"))
+        self._elsewhere = frozenset(elsewhere)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._elsewhere or super().__contains__(key)
 
     def flush(self) -> None:
         """Nothing is written."""

@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Answers
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
 from javisbench.baselines.registry import models_for, naming_package
-from javisbench.durable import append_jsonl, read_json, write_bytes, write_json, write_jsonl
-from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError
+from javisbench.durable import append_jsonl, patiently, read_json, write_bytes, write_json, write_jsonl
+from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
+from javisbench.media.errors import OUT_OF_REACH
 from javisbench.results.run_folder import read_failures
 from javisbench.run.clean import PROMPTS, STAGING
 from javisbench.run.conform import conform_clip
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Conform = Literal["native", "exact"]
+Fate = Literal["kept", "made", "failed"]
+Settled: TypeAlias = "Callable[[Sample, int, Fate], None]"
+"""Told of a clip (sample, repeat) when nothing will happen to it any more; in any thread."""
 CONSECUTIVE_FAILURES = 5
 _SLOW_BYTES = 10**9
 FILE_SUFFIXES = (".mp4", ".wav")
@@ -66,6 +71,8 @@ class GenerateSettings:
         dtype: ``auto``, ``float32`` or ``bfloat16``.
         engine: ``local``, or ``ray``: clips are made by the machines of a Ray cluster (``javisbench[ray]``).
         engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
+        patience_s: seconds that the file system has to recover before a clip counts as not to be written, and the job
+            stops.
     """
 
     seed: int = 0
@@ -79,6 +86,7 @@ class GenerateSettings:
     dtype: str = "auto"
     engine: EngineName = "local"
     engine_address: str | None = None
+    patience_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -206,6 +214,7 @@ def generate_clips(
     progress: Progress,
     accepted: Callable[[Hashes | None], None] = lambda _: None,
     remote: RemoteMaker | None = None,
+    settled: Settled = lambda *_: None,
 ) -> GenerateOutcome:
     """Make every clip of the suite (of the shard) that is not there yet.
 
@@ -220,6 +229,7 @@ def generate_clips(
         accepted: called once it is clear that no other clips are in the way, before anything is made, with the hashes
             of the model's files (None when they are not here, and nothing is to be made).
         remote: what makes the clips in place of this process.
+        settled: told of every clip that was there, that is made or that has failed.
 
     Raises:
         RunError: clips made with other settings or weights are in the way, or too many failures.
@@ -229,7 +239,7 @@ def generate_clips(
     with naming_package(generator, "plan"):
         plan = generator.plan(suite.setting_to_make)
     hashes, absent = _hashes(generator, weights, progress)
-    job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress)
+    job = _Job(run, suite, generator, settings, dict(identity), hashes, plan, progress, settled)
     todo = job.todo()
     if todo and absent is not None:
         raise absent
@@ -280,6 +290,7 @@ class _Job:
     hashes: Hashes | None
     plan: Plan
     progress: Progress
+    settled: Settled
     outcome: GenerateOutcome = field(default_factory=GenerateOutcome)
     _in_a_row: int = 0
     _latest: str = ""
@@ -347,13 +358,14 @@ class _Job:
             try:
                 self._given.digests(request.conditions)
             except MediaError as error:
-                if error.kind == "unreachable":
+                if error.kind in OUT_OF_REACH:
                     raise
                 self._without.append(Failed(request, "generate", "bad_condition", error.message, retryable=False))
                 continue
             state = self._state(request)
             if state == "done":
                 self.outcome.kept += 1
+                self.settled(request.sample, request.repeat, "kept")
                 continue
             name = clip_name(request.sample.id, request.repeat)
             if state == "changed":
@@ -391,6 +403,8 @@ class _Job:
                 return "changed"
             if self.hashes is not None and content(hashes) != content(self.hashes):
                 return difference(hashes, self.hashes)
+        except SystemFaultError:
+            raise
         except (RunError, KeyError, TypeError, AttributeError):
             return "absent"
         for name, digest in files.items():
@@ -498,13 +512,13 @@ class _Job:
         for suffix in FILE_SUFFIXES:
             path = self.clips / f"{name}{suffix}"
             if suffix in made.files:
-                write_bytes(path, made.files[suffix])
+                self._patiently(partial(write_bytes, path, made.files[suffix]))
             else:
                 path.unlink(missing_ok=True)
         files = {f"{name}{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in made.files.items()}
         facts = self._sidecar(made.request, made.info, files, made.how)
-        write_json(self.clips / f"{name}.json", facts)
-        self._count_made(stage, made.info)
+        self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
+        self._count_made(made.request, stage, made.info)
 
     def _store(self, answer: Generated, stage: Stage, made_s: float) -> None:
         request = answer.request
@@ -514,7 +528,13 @@ class _Job:
         try:
             if self.settings.conform == "exact":
                 clip, finished = conform_clip(clip, self.suite.setting_to_make), {}
-            place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav", request.task)
+            mp4, wav = self.clips / f"{name}.mp4", self.clips / f"{name}.wav"
+            place = partial(place_clip, clip, finished, mp4, wav, request.task)
+            # Finished files are moved, and what has been moved cannot be moved again.
+            if finished:
+                place()
+            else:
+                self._patiently(place)
         except JavisbenchError as error:
             if isinstance(error, RunError):
                 raise
@@ -527,10 +547,10 @@ class _Job:
         }
         how = making_facts(answer.clip, made_s, time.monotonic() - started, self.settings.device or "cpu")
         facts = self._sidecar(request, answer.info, files, how)
-        write_json(self.clips / f"{name}.json", facts)
-        self._count_made(stage, answer.info)
+        self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
+        self._count_made(request, stage, answer.info)
 
-    def _count_made(self, stage: Stage, info: Mapping[str, Any]) -> None:
+    def _count_made(self, request: Request, stage: Stage, info: Mapping[str, Any]) -> None:
         differs = info.get("differs")
         with self._counting:
             self.outcome.made += 1
@@ -539,6 +559,7 @@ class _Job:
                 self.outcome.differences.update(map(str, differs))
             self._in_a_row = 0
             stage.advance()
+        self.settled(request.sample, request.repeat, "made")
 
     def _sidecar(
         self, request: Request, info: Mapping[str, Any], files: Mapping[str, str], how: Mapping[str, Any]
@@ -584,7 +605,7 @@ class _Job:
         }
         log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), row["kind"], row["message"])
         with self._counting:
-            append_jsonl(self.folder / "failures.jsonl", row)
+            self._patiently(partial(append_jsonl, self.folder / "failures.jsonl", row))
             self.outcome.failed += 1
             count, first = self.outcome.reasons.get(answer.kind, (0, row["message"]))
             self.outcome.reasons[answer.kind] = count + 1, first
@@ -592,6 +613,10 @@ class _Job:
             # A prompt that was refused says nothing of the next one.
             self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
+        self.settled(request.sample, request.repeat, "failed")
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        patiently(write, self.settings.patience_s)
 
     def _check_limits(self) -> None:
         limit = self.settings.max_failures

@@ -15,7 +15,7 @@ from javisbench.run.progress import Progress
 if TYPE_CHECKING:
     from javisbench.baselines.base import Generator, Plan
     from javisbench.baselines.fingerprint import Hashes
-    from javisbench.run.generate import GenerateSettings, RemoteMaker
+    from javisbench.run.generate import GenerateSettings, RemoteMaker, Settled
     from javisbench.suite import Sample, Suite
 
 
@@ -88,8 +88,8 @@ class GenerationJob:
         mine = self.suite.shard(*self.settings.shard)
         return [(sample, repeat) for sample in mine for repeat in range(self.settings.repeats)]
 
-    def generate(self, weights_dirs: Sequence[Path], progress: Progress) -> None:
-        """Make what is missing; the caller holds the folder's lock."""
+    def generate(self, weights_dirs: Sequence[Path], progress: Progress, settled: Settled = lambda *_: None) -> None:
+        """Make what is missing; the caller holds the folder's lock. `settled` as for `generate_clips`."""
         from javisbench.baselines.registry import naming_package
         from javisbench.run.device import check_engine, pick_devices
         from javisbench.run.generate import generate_clips
@@ -126,6 +126,7 @@ class GenerationJob:
             progress,
             accepted=self._record,
             remote=self._remote(devices, weights.dirs),
+            settled=settled,
         )
         for line in outcome.lines():
             progress.say(line)
@@ -189,4 +190,5 @@ class GenerationJob:
                 "suite": {**suite, "total": self.suite.total},
                 "generation": generation,
             },
+            self.settings.patience_s,
         )

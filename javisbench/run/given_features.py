@@ -78,7 +78,7 @@ class GivenFeatures:
         specs: Iterable[FeatureSpec],
         real: Iterable[ClipSource],
         real_specs: Iterable[FeatureSpec],
-    ) -> None:
+    ) -> dict[str, str]:
         """Take what is known of the samples' given streams, and of real clips, into the run's store.
 
         Args:
@@ -86,13 +86,17 @@ class GivenFeatures:
             specs: what is wanted of the model's clips.
             real: real clips.
             real_specs: what is wanted of them.
+
+        Returns:
+            content of the streams of which something is known, by sample id.
         """
         wanted, wanted_of_real = self._of_stream(specs), list(real_specs)
+        found: dict[str, str] = {}
         with self._shared() as shared:
             for sample in samples:
                 known = shared.find(key) if (key := self._file_key(sample)) else {}
                 if "stream" in known:
-                    content = stream_content(self._stream, known["stream"].tobytes().hex())
+                    content = found[sample.id] = stream_content(self._stream, known["stream"].tobytes().hex())
                     for spec in wanted:
                         _copy(self._session.key(content, spec), shared, self._session.store)
             for source in real:
@@ -101,6 +105,7 @@ class GivenFeatures:
                     content = known["content"].tobytes().hex()
                     self._copy_clip(content, wanted_of_real, shared, self._session.store)
         self._session.store.flush()
+        return found
 
     def keep(
         self,

@@ -15,7 +15,7 @@ from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.judges.family import is_file, judge_of_file
 from javisbench.metrics.registry import METRICS, card_of, metric_groups
 from javisbench.protocol import PROTOCOLS
-from javisbench.reference.wanted import EncoderChoice, Wanted
+from javisbench.reference.wanted import EncoderChoice, Wanted, named_after
 from javisbench.registry import did_you_mean
 from javisbench.results.cell import Cell
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from javisbench.protocol import Protocol
     from javisbench.reference.real_side import Reference
     from javisbench.suite import Suite
-    from javisbench.weights import Located, WeightStore
+    from javisbench.weights import WeightStore
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def make_plan(
         UsageError: unknown metrics, encoders or variants.
     """
     for name, variant in variants.items():
-        _check_variant(name, variant)
+        check_variant(name, variant)
     requested = None if metrics is None else list(metrics)
     encoders: dict[str, EncoderChoice | Cell] = {}
     parts = []
@@ -166,7 +166,8 @@ def make_plan(
         parts.append(part)
     chosen = {name: choice for name, choice in encoders.items() if isinstance(choice, EncoderChoice)}
     for part in parts:
-        part.protocol = _derived(part, chosen)
+        used = {spec.encoder for spec in part.all_specs()}
+        part.protocol = named_after(_with_plugin_settings(part), (chosen[name] for name in used))
     return ScorePlan(parts, chosen)
 
 
@@ -193,7 +194,12 @@ def fit_reference(plan: ScorePlan, reference: Reference, suite: Suite, *, requir
         raise problem
 
 
-def _check_variant(name: str, variant: str) -> None:
+def check_variant(name: str, variant: str) -> None:
+    """Refuse a variant that an encoder does not have.
+
+    Raises:
+        UsageError: no such encoder or variant.
+    """
     card = ENCODERS.get(name).card
     if variant not in card.variants:
         raise UsageError(
@@ -212,7 +218,7 @@ def _place(
     weights: WeightStore,
 ) -> None:
     if metric_id in part.protocol.without:
-        note = f"{part.protocol.base} has no {metric_id}: javisbench score --protocol {_having(metric_id)}"
+        note = f"{part.protocol.base} has no {metric_id}: javisbench score --protocol {having(metric_id)}"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
     cls = judge_of_file(metric_id) if is_file(metric_id) else METRICS.get(metric_id)
@@ -237,6 +243,11 @@ def _place(
     if lacking_columns:
         note = f"{suite.name} has no column {' or '.join(lacking_columns)}"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
+        return
+    with METRICS.guarded(metric_id, "lacking"):
+        lacks = metric.lacking(part.protocol) if isinstance(metric, SampleMetric) else None
+    if lacks is not None:
+        part.unavailable[metric_id] = Cell(status="missing_weights", note=lacks)
         return
     # Sorted: the order of a set differs from process to process, and summaries list encoders as they come here.
     for name in sorted({spec.encoder for spec in specs}):
@@ -265,8 +276,8 @@ def _lacking_columns(metric: SampleMetric | SetMetric, suite: Suite) -> list[str
     return [name for name in columns if not any(sample.extra.get(name) for sample in suite)]
 
 
-def _having(metric_id: str) -> str:
-    """The protocol that has the metric among its headline, else any that has it."""
+def having(metric_id: str) -> str:
+    """Name of the protocol that has the metric among its headline, else any that has it."""
     able = [protocol for protocol in PROTOCOLS.values() if metric_id not in protocol.without]
     return next((p.name for p in able if metric_id in p.headline), able[0].name)
 
@@ -296,18 +307,6 @@ def _choose(name: str, variant: str | None, weights: WeightStore) -> EncoderChoi
         return failed(error)
 
 
-def _derived(part: ProtocolPlan, encoders: Mapping[str, EncoderChoice]) -> Protocol:
-    """The protocol's name tells of every encoder that is not the official one, in the order of the encoders' names."""
-    protocol = _with_plugin_settings(part)
-    for name in sorted({spec.encoder for spec in part.all_specs()}):
-        choice = encoders[name]
-        if choice.variant != choice.cls.card.default_variant:
-            protocol = protocol.derived(f"{name}={choice.variant}")
-        if choice.weights is not None and choice.weights.official is False:
-            protocol = protocol.derived(_other_weights(choice.weights))
-    return protocol
-
-
 def _with_plugin_settings(part: ProtocolPlan) -> Protocol:
     """The protocol with all settings of the plugins in use, so that a result records its defaults too."""
     protocol = part.protocol
@@ -320,22 +319,18 @@ def _with_plugin_settings(part: ProtocolPlan) -> Protocol:
     return protocol
 
 
-def _other_weights(weights: Located) -> str:
-    """What weights that are not the official ones add to a protocol's name: the first digits of the hash recorded."""
-    return f"weights={weights.sha256[:8]}"
-
-
 def warn_of_other_weights(plan: ScorePlan) -> None:
     """Say once of each encoder in use that its weights are not the official ones, and what follows."""
     for name in sorted({spec.encoder for part in plan.parts for spec in part.all_specs()}):
-        weights = plan.encoders[name].weights
-        if weights is not None and weights.official is False:
+        choice = plan.encoders[name]
+        weights = choice.weights
+        if weights is not None and choice.other_weights:
             log.warning(
                 "%s is not the official file of %s: %s. The protocol's name gets +%s, and boards refuse the run. The "
                 "official file: %s",
                 weights.path,
                 weights.entry.title,
                 weights.difference,
-                _other_weights(weights),
+                choice.other_weights,
                 weights.entry.fetch_command,
             )

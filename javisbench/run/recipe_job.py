@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from javisbench.errors import UsageError
-from javisbench.results.recipes import Recipe
+from javisbench.results.recipe import Recipe
 from javisbench.run.scoring_job import ScoringOptions
 
 if TYPE_CHECKING:

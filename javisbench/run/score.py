@@ -7,10 +7,11 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path, write_json, write_jsonl
+from javisbench.durable import atomic_path, patiently, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError, PluginError
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.base import SetMetric, SetValue
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.suite import Sample, Suite
+    from javisbench.transcripts import Heard, Transcripts
 
 log = logging.getLogger(__name__)
 PROMPTS: tuple[str, ...] = ("text", "audio_text", "video_text")
@@ -72,6 +74,7 @@ class ScoreSettings:
         limits: what one clip may cost.
         engine: where features are made.
         judge: how judges are asked.
+        transcripts: what the user's own recogniser heard; None where nobody gave that.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -82,6 +85,7 @@ class ScoreSettings:
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     engine: Engine = field(default_factory=LocalEngine)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+    transcripts: Transcripts | None = None
 
 
 @dataclass
@@ -146,7 +150,8 @@ def score_clips(
     with arithmetic(settings.precision):
         results = job.run()
     for part, result in zip(plan.parts, results, strict=True):
-        _write(run, part, result, job, dict(facts or {}))
+        write = partial(_write, run, part, result, job, dict(facts or {}))
+        patiently(write, settings.limits.patience_s)
     return results
 
 
@@ -174,7 +179,7 @@ class _Job:
     def run(self) -> list[ProtocolScores]:
         self.session = EncodeSession(
             self.plan.encoders,
-            FeatureStore(self.folder / "features"),
+            FeatureStore(self.folder / "features", patience_s=self.settings.limits.patience_s),
             self.settings.devices[0],
             self.settings.workers,
             self.settings.batch_clips,
@@ -211,9 +216,11 @@ class _Job:
         texts = [(specs, self._prompts(kind)) for kind in PROMPTS if (specs := self._text_specs(kind))]
         stream = given_stream(self.suite)
         given = None if stream is None else GivenFeatures(self.suite, stream, self.given, self.session)
+        known: dict[str, str] = {}
         if given is not None:
-            given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
-        self.index = self.settings.engine.encode(Work(clips, texts), self.session, self.progress)
+            known = given.bring((item.sample for item in self.items), self.plan.clip_specs(), real, set_specs)
+        contents = {i.source: known[i.sample.id] for i in self.items if i.source is not None and i.sample.id in known}
+        self.index = self.settings.engine.encode(Work(clips, texts, contents), self.session, self.progress)
         self.session.leave_device()
         if given is not None:
             given.keep(self.items, self.plan.clip_specs(), real, set_specs, self.index)
@@ -318,8 +325,9 @@ class _Job:
                 self._check_counted(part, metric_id, item)
                 features = {role: self._features(item, spec, cache) for role, spec in specs[metric_id].items()}
                 answers = self.judging.answers(result.name, metric_id, metric, item.sample.id, item.repeat)
+                known = replace(context, sample=item.sample, answers=answers, heard=self._heard(item))
                 with METRICS.guarded(metric_id, f"score of {item.label}"):
-                    score = _checked(metric.score(features, replace(context, sample=item.sample, answers=answers)))
+                    score = _checked(metric.score(features, known))
             except PluginError as error:
                 result.failures.append(_failure(item, "metric", metric_id, error))
                 self._fail(metric_id, error, result)
@@ -336,6 +344,10 @@ class _Job:
                     {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
                     for n, v in score.details.items()
                 ]
+
+    def _heard(self, item: Item) -> Heard | None:
+        given = self.settings.transcripts
+        return None if given is None else given.of(item.sample.id, item.repeat)
 
     @staticmethod
     def _check_counted(part: ProtocolPlan, metric_id: str, item: Item) -> None:
@@ -578,6 +590,7 @@ def _summary(
             name: {"variant": choice.variant, "weights_sha256": choice.weights_hash or None, **_package(name)}
             for name, choice in job.plan.encoders.items()
         },
+        **({"speech_transcripts": given.facts} if (given := job.settings.transcripts) else {}),
         **({"judges": judges} if (judges := job.judging.facts(protocol.name)) else {}),
         **({"plugins": plugins} if (plugins := _plugins(part, result.cells)) else {}),
     }
@@ -625,9 +638,9 @@ def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
-    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``.
+    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``, ``given``.
 
-    Categories are lists of ``aspect/category``.
+    Categories are lists of ``aspect/category``; ``given`` is `Sample.given`, and only there where something is given.
     """
     import pandas as pd
 
@@ -645,6 +658,7 @@ def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
                 ]
                 for sample in samples
             ],
+            **({"given": [encodable(sample.given) for sample in samples]} if any(s.given for s in samples) else {}),
         }
     )
 
@@ -670,6 +684,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
         "audio_text": text,
         "video_text": text,
         "categories": pa.list_(text),
+        "given": text,
     }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
     # An open file, since Arrow takes no path that is not UTF-8.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from javisbench.run.engine import Engine
     from javisbench.run.generation_job import GenerationJob
     from javisbench.run.plan import ScorePlan
+    from javisbench.run.score import ScoreSettings
     from javisbench.suite import Suite
 
 
@@ -69,6 +70,8 @@ class ScoringOptions:
             and batches are then those of each of its actors.
         engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
         judge: where judges (``judge:NAME``) are asked, and what that may cost.
+        speech_transcripts: what your own recogniser heard in the clips: its name, which becomes part of the protocol's,
+            and a file as `javisbench.transcripts` reads it.
     """
 
     metrics: Sequence[str] | None = None
@@ -88,6 +91,7 @@ class ScoringOptions:
     engine: EngineName = "local"
     engine_address: str | None = None
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+    speech_transcripts: tuple[str, str | Path] | None = None
 
     def __post_init__(self) -> None:
         # Callers of the library give paths as text or as `Path`, whichever they have.
@@ -201,7 +205,8 @@ class ScoringJob:
             known = earlier.get("model", {})
             title = self.name or known.get("name") or self.origin
             changes: dict[str, Any] = {"model": {"slug": slug(title), **known, "name": title, "clips": self.clips}}
-            update_manifest(self.run, changes if self.matching is None else {**changes, "matching": self.matching})
+            changes = changes if self.matching is None else {**changes, "matching": self.matching}
+            update_manifest(self.run, changes, options.patience_s)
             return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
 
 
@@ -224,9 +229,19 @@ def _clip_folder(
     return folder, Path(out) if out else default_run_folder(title, ["folder", located(folder)], suite.name, shard)
 
 
-def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Progress | None = None) -> StoredResult:
-    """Make what is missing of a suite's clips and score them all, alone in the run folder."""
+def generate_and_score(
+    job: GenerationJob, options: ScoringOptions, progress: Progress | None = None, overlap: bool | None = None
+) -> StoredResult:
+    """Make what is missing of a suite's clips and score them all, alone in the run folder.
+
+    Args:
+        job: what is made.
+        options: how it is scored.
+        progress: shown to the user.
+        overlap: whether clips are encoded while others are made; None where it is of use (`javisbench.run.following`).
+    """
     from javisbench.matching import match_generated
+    from javisbench.run.following import following, overlap_of
     from javisbench.run.judging.stage import check_judges
     from javisbench.run.score import scoring_steps
 
@@ -235,10 +250,13 @@ def generate_and_score(job: GenerationJob, options: ScoringOptions, progress: Pr
     plan = plan_scoring(job.suite, options)
     mine, clips = job.suite.shard(*job.settings.shard), job.clips
     check_judges(plan, job.run, options.judge, clips)
+    settings = _settings(options)
+    chosen = overlap_of(overlap, job.generator, options.engine, settings.devices, plan)
     with held(job.run, progress) as shown:
         _tell(plan, job.suite, job.notices, shown)
         shown.expect([Step(GENERATING, len(clips)), *scoring_steps(plan, len(clips))])
-        job.generate(options.weights_dirs, shown)
+        with following(chosen, job.run, mine, clips, plan, settings, shown) as settled:
+            job.generate(options.weights_dirs, shown, settled)
         matched = match_generated(job.run / "clips", mine, job.settings.repeats)
         return load_protocol(job.run, score_matched(job.run, mine, matched, options, shown, planned=True))
 
@@ -247,7 +265,7 @@ def _refuse_early(options: ScoringOptions) -> None:
     """Refuse what cannot be, before a folder is made or a clip is read.
 
     Raises:
-        UsageError: no such device or precision, or impossible limits.
+        UsageError: no such device or precision, impossible limits, or transcripts that cannot be read.
     """
     from javisbench.run.encode import PRECISIONS
 
@@ -260,6 +278,10 @@ def _refuse_early(options: ScoringOptions) -> None:
             raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
         pick_device(options.device)
     _ = options.limits
+    if options.speech_transcripts is not None:
+        from javisbench.transcripts import read_transcripts
+
+        read_transcripts(*options.speech_transcripts)
 
 
 def _engine(options: ScoringOptions) -> Engine:
@@ -272,13 +294,21 @@ def _engine(options: ScoringOptions) -> Engine:
     return LocalEngine()
 
 
-def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
-    """The protocols by name, each once; the suite's own, else the default, when none is named."""
+def resolve_protocols(options: ScoringOptions, suite: Suite) -> list[Protocol]:
+    """The protocols by name, each once; the suite's own, else the default, when none is named. Transcripts that are
+    given make their recogniser that of each protocol.
+
+    Raises:
+        UsageError: no such protocol, or one whose recogniser's transcripts are not those that are given.
+    """
     from javisbench.cards import suite_cards
+    from javisbench.transcripts import check_recogniser
 
     card = suite_cards().get(suite.name)
-    chosen = list(names) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
-    return list({protocol.name: protocol for protocol in map(parse_protocol, chosen)}.values())
+    chosen = list(options.protocols) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
+    given = None if options.speech_transcripts is None else options.speech_transcripts[0]
+    protocols = [check_recogniser(parse_protocol(name), given) for name in chosen]
+    return list({protocol.name: protocol for protocol in protocols}.values())
 
 
 def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
@@ -291,7 +321,7 @@ def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
     from javisbench.run.plan import fit_reference, make_plan
     from javisbench.weights import WeightStore
 
-    protocols = resolve_protocols(options.protocols, suite)
+    protocols = resolve_protocols(options, suite)
     named = options.reference or default_reference(suite, protocols[0])
     plan = make_plan(
         suite,
@@ -322,25 +352,15 @@ def score_matched(
     Returns:
         the name of the first protocol that was asked for.
     """
-    from javisbench.run.score import ScoreSettings, score_clips, scoring_steps
+    from javisbench.run.score import score_clips, scoring_steps
 
     _refuse_early(options)
-    devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
     plan, reference = _plan(suite, options)
     for line in matched_lines(matched):
         progress.say(line)
     if not planned:
         _tell(plan, suite, suite.notices(), progress)
-    settings = ScoreSettings(
-        devices=devices,
-        workers=options.workers or os.cpu_count() or 1,
-        batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
-        seed=options.seed,
-        precision=options.precision,
-        limits=options.limits,
-        engine=_engine(options),
-        judge=options.judge,
-    )
+    settings = _settings(options)
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
     precisions: list[dict[str, Any]] = [{"precision": "fp32"}] * len(plan.parts)
@@ -354,9 +374,27 @@ def score_matched(
     facts["precision"] = {part.protocol.name: record for part, record in zip(plan.parts, precisions, strict=True)}
     scores = score_clips(run, suite, matched, plan, settings, progress, reference=reference, facts=facts)
     generations = {result.name: result.generation for result in scores}
-    made_by = {"hardware": hardware(devices), "matched_by": matched.how, "engine": options.engine}
+    made_by = {"hardware": hardware(settings.devices), "matched_by": matched.how, "engine": options.engine}
     _end(run, options, generations, made_by)
     return scores[0].name
+
+
+def _settings(options: ScoringOptions) -> ScoreSettings:
+    from javisbench.run.score import ScoreSettings
+    from javisbench.transcripts import read_transcripts
+
+    devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
+    return ScoreSettings(
+        devices=devices,
+        workers=options.workers or os.cpu_count() or 1,
+        batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
+        seed=options.seed,
+        precision=options.precision,
+        limits=options.limits,
+        engine=_engine(options),
+        judge=options.judge,
+        transcripts=None if options.speech_transcripts is None else read_transcripts(*options.speech_transcripts),
+    )
 
 
 def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) -> dict[str, Any]:
@@ -374,6 +412,7 @@ def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) ->
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
             "scoring": {**manifest.get("scoring", {}), "begun": _requests(plan, suite, options)},
         },
+        options.patience_s,
     )
     return {
         "model": model.get("name"),
@@ -399,6 +438,7 @@ def _end(run: Path, options: ScoringOptions, generations: Mapping[str, str], cir
             },
             "versions": versions(),
         },
+        options.patience_s,
     )
 
 
@@ -411,13 +451,21 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
         "reference": shown(str(options.reference)) if is_url(options.reference) else options.reference,
         "seed": options.seed,
         "precision": options.precision,
+        **_given_transcripts(options),
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],
     }
-    named = resolve_protocols(options.protocols, suite)
+    named = resolve_protocols(options, suite)
     return {
         part.protocol.name: {"protocol": protocol.name, **asked}
         for part, protocol in zip(plan.parts, named, strict=True)
     }
+
+
+def _given_transcripts(options: ScoringOptions) -> dict[str, list[str]]:
+    if options.speech_transcripts is None:
+        return {}
+    name, path = options.speech_transcripts
+    return {"speech_transcripts": [name, str(Path(path).expanduser().resolve())]}
 
 
 def _told_from_anywhere(metric: str) -> str:

@@ -82,6 +82,8 @@ class VerseBench(SuiteLayout):
             "audio_path": sound if has_sound else None,
         }
         names = [name] if number is None else numbered(number)
+        # MOVA's program: ID_video_TEXT_stepN_seedS.mp4, in folders of the sets (OpenMOSS/MOVA at 595a976).
+        names += [f"{other}_video_*" for other in names]
         reading.add(item, cells, [*names, *(f"{set_}/{other}" for other in names)])
         taken.add(key)
 

@@ -275,7 +275,11 @@ class WeightStore:
         A folder is official when it holds files whose SHA-256 the registry knows, and all of these agree. Of a folder
         that holds an entry's one file, that file is meant.
         """
-        entry, path = self.entry(entry_id), self.find(entry_id)
+        return self.located(entry_id, self.find(entry_id))
+
+    def located(self, entry_id: str, path: Path) -> Located:
+        """The entry at a path that somebody named, with the hashes compared."""
+        entry = self.entry(entry_id)
         if len(entry.files) == 1 and (path / entry.files[0].path).is_file():
             path = path / entry.files[0].path
         difference = self._difference(entry, path) if entry.hashed else ""

@@ -262,3 +262,13 @@ def test_a_pipe_gets_the_columns_that_are_asked_for(
     if columns is not None:
         monkeypatch.setenv("COLUMNS", columns)
     assert output.console().width == width
+
+
+@pytest.mark.parametrize(
+    ("given", "metrics"),
+    [([], None), (["--metrics", "a,health_*"], "a,health_*"), (["--metrics", "a", "--metrics", "b,c"], "a,b,c")],
+)
+def test_a_list_may_be_given_in_parts(given: list[str], metrics: str | None) -> None:
+    from javisbench.cli.score import command
+
+    assert command.make_context("score", ["clips", *given]).params["metrics"] == metrics

@@ -151,7 +151,8 @@ def _votes_elsewhere_files(folder: Path) -> dict[str, bytes]:
 
 
 def _read_votes_elsewhere(folder: Path) -> Read:
-    from javisbench.results.votes.imported import ImportOptions, import_votes
+    from javisbench.results.votes.forms import ImportOptions
+    from javisbench.results.votes.imported import import_votes
     from javisbench.results.votes.page_key import PageKey, PagePair
     from javisbench.results.votes.people import hear, people_table, voters_of
     from javisbench.results.votes.record import load_votes, save_votes
@@ -279,7 +280,8 @@ def _read_recipe(folder: Path) -> Read:
     """A recipe, a run checked against it, and the recipe written anew."""
     from javisbench.errors import UsageError
     from javisbench.results.checked_json import check_size, parse_json
-    from javisbench.results.recipes import MAX_BYTES, parse_recipe, recipe_text
+    from javisbench.results.recipe_toml import parse_recipe, recipe_text
+    from javisbench.results.recipes import MAX_BYTES
     from javisbench.results.reproduction import check
     from javisbench.results.run_folder import load_result
     from javisbench.run.recipe_job import RecipeJob
@@ -432,10 +434,10 @@ def _set_feature_files(folder: Path) -> dict[str, bytes]:
 
 def _read_set_features(folder: Path) -> Read:
     from javisbench.publish.verify import _check_features
-    from javisbench.results.set_features import read_set_features
+    from javisbench.results.set_features import RowBounds, read_set_features
 
     def read(path: Path) -> object:
-        return [list(_check_features(rows)) for rows in read_set_features(path.parent).values()]
+        return [list(_check_features(rows)) for rows in read_set_features(path.parent, RowBounds(3, 64, 4)).values()]
 
     return read
 

@@ -22,6 +22,11 @@ from javisbench.media import process as process_module
 Encode = Callable[..., Path]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def decoders_are_kept() -> None:
+    """They are not: processes are what is tested here."""
+
+
 def _sources(folder: Path) -> list[ClipSource]:
     return [ClipSource(path.stem, path, path.with_suffix(".wav")) for path in sorted(folder.glob("*.mp4"))]
 

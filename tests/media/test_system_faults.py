@@ -27,6 +27,12 @@ from javisbench.system_faults import SYSTEMS, Fault, Places, awake_s, errno_of, 
 Encode = Callable[..., Path]
 QUICK = DecodeLimits(patience_s=0.05)
 
+
+@pytest.fixture(scope="module", autouse=True)
+def decoders_are_kept() -> None:
+    """They are not: processes are what is tested here."""
+
+
 # A decoding process that cannot open a file as the one beside it, NAME.fault, says: an error number, and how often (for
 # ever without it).
 FAILING = """

@@ -18,7 +18,7 @@ from javisbench.metrics.lip_sync import LipMetric, TrackSync, counting, mean_dis
 from javisbench.metrics.lse_c import LSEC
 from javisbench.metrics.lse_d import LSED
 from javisbench.metrics.registry import METRICS
-from javisbench.protocol import V1, V2, LipSettings, parse_protocol
+from javisbench.protocol import PROTOCOLS, V1, V2, LipSettings, parse_protocol, protocol_at
 from javisbench.run.plan import select_metrics
 
 ALL: dict[str, LipMetric] = {"lse_c": LSEC(), "lse_d": LSED(), "av_offset_ms": AVOffsetMs()}
@@ -143,6 +143,18 @@ def test_offsets_at_the_edge_are_kept_or_dropped(frames: int, dropped: bool) -> 
         assert scored("av_offset_ms", features, edge_offsets="dropped").value == pytest.approx(520)
 
 
+def test_faces_with_little_confidence_count_where_they_are_asked_for() -> None:
+    faces = [track(2.0, 9.0), track(5.0, 10.0, 2), track(3.0, 9.5)]
+    assert counting(faces, LipSettings(several_faces="mean", least_confidence=3.0)) == faces[1:]
+    assert counting(faces, LipSettings(least_confidence=3.0)) == [faces[1]]
+    with pytest.raises(MetricError, match=r"confidence of 6 .*; the largest is 5.00") as caught:
+        counting(faces, LipSettings(least_confidence=6.0))
+    assert caught.value.kind in LSEC.not_applicable
+    # What the suite's own programs pass; earlier results stay readable, under their revision.
+    today, before = PROTOCOLS["avgen-bench"], protocol_at("avgen-bench", 1)
+    assert before is not None and (before.lips.least_confidence, today.lips.least_confidence) == (0.0, 1.0)
+
+
 def test_sound_is_cut_where_a_face_appears_and_ends() -> None:
     sound, first, lips = random(100, 6), random(100, 7), random(40, 8)
     features = made((30, lips), sound=sound)
@@ -191,7 +203,7 @@ def test_settings_are_part_of_a_protocol() -> None:
     protocol = parse_protocol("javisbench-v2+min_track_frames=100+several_faces=mean+edge_offsets=dropped")
     assert protocol.lips == LipSettings(100, "mean", "dropped")
     assert protocol.settings()["lips"] == {
-        "min_track_frames": 100, "several_faces": "mean", "edge_offsets": "dropped"
+        "min_track_frames": 100, "several_faces": "mean", "edge_offsets": "dropped", "least_confidence": 0.0
     }  # fmt: skip
 
 

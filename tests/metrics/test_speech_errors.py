@@ -7,6 +7,7 @@ import json
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from javisbench.metrics import speech_text
 from javisbench.metrics.base import SampleContext
 from javisbench.metrics.encoders import whisper
 from javisbench.metrics.encoders.base import FeatureSpec
-from javisbench.metrics.encoders.whisper import SIZES, WhisperEncoder, WhisperSize
+from javisbench.metrics.encoders.whisper import SIZES, WhisperEncoder
 from javisbench.metrics.speech_errors import CER, WER
 from javisbench.protocol import V2
 from javisbench.suite import Sample
@@ -145,58 +146,19 @@ def test_the_rate_of_all_clips_together() -> None:
 
 # Whisper
 
-TINY = WhisperSize(16, 1, 1)
 SPEC = FeatureSpec.of("whisper", "transcript", vad_threshold=0.5, vad_least_ms=100)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whisper with few numbers and a tokenizer of single bytes, as a folder of the hub."""
-    import torch
-    import transformers
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_whisper: ModuleType) -> Path:
     path = tmp_path_factory.mktemp("whisper")
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    special = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|transcribe|>", "<|translate|>"]
-    special += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
-    special += [f"<|{k / 50:.2f}|>" for k in range(1501)]
-    tokenizer = Tokenizer(models.BPE(vocab={letter: k for k, letter in enumerate(letters)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(special)
-    tokenizer.save(str(path / "tokenizer.json"))
-    (path / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "WhisperTokenizer", "eos_token": "<|endoftext|>", "bos_token": "<|endoftext|>"})
-    )
-    ids = {token: tokenizer.token_to_id(token) for token in special}
-    config = transformers.WhisperConfig(
-        vocab_size=tokenizer.get_vocab_size(), d_model=16, encoder_layers=1, decoder_layers=1, num_mel_bins=80,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
-        max_target_positions=64, pad_token_id=ids["<|endoftext|>"], bos_token_id=ids["<|endoftext|>"],
-        eos_token_id=ids["<|endoftext|>"], decoder_start_token_id=ids["<|startoftranscript|>"],
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.default_rng().integers(2**31)))
-        model = transformers.WhisperForConditionalGeneration(config)
-        model.proj_out.weight.data *= 40  # else every letter is as likely as any other
-    made = transformers.GenerationConfig(
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id,
-        decoder_start_token_id=config.decoder_start_token_id, is_multilingual=True, max_length=64,
-        lang_to_id={"<|en|>": ids["<|en|>"], "<|de|>": ids["<|de|>"]}, no_timestamps_token_id=ids["<|notimestamps|>"],
-        task_to_id={"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
-        prev_sot_token_id=ids["<|startofprev|>"], suppress_tokens=[], begin_suppress_tokens=[],
-    )  # fmt: skip
-    model.generation_config = made
-    model.save_pretrained(path)
-    made.save_pretrained(path)
-    transformers.WhisperFeatureExtractor().save_pretrained(path)
+    tiny_whisper.save_tiny_whisper(path, int(np.random.default_rng().integers(2**31)))
     return path
 
 
 @pytest.fixture
-def encoder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> WhisperEncoder:
-    monkeypatch.setitem(whisper.SIZES, "tiny", TINY)
+def encoder(folder: Path, tiny_whisper: ModuleType, monkeypatch: pytest.MonkeyPatch) -> WhisperEncoder:
+    monkeypatch.setitem(whisper.SIZES, "tiny", tiny_whisper.SIZE)
     made = WhisperEncoder("tiny")
     made.load(folder, "cpu")
     return made
@@ -241,9 +203,13 @@ def test_another_size_or_half_a_folder_is_refused(folder: Path, encoder: Whisper
 
 
 def test_a_suite_with_transcripts_from_the_command_line(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tiny_whisper: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(whisper.SIZES, "large-v3", TINY)
+    monkeypatch.setitem(whisper.SIZES, "large-v3", tiny_whisper.SIZE)
     shutil.copytree(folder, tmp_path / "weights" / "whisper-large-v3")
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -253,12 +219,14 @@ def test_a_suite_with_transcripts_from_the_command_line(
         frames = np.random.default_rng(list(name.encode())).integers(0, 255, (4, 32, 48, 3), dtype=np.uint8)
         write_clip(Clip(frames, Fraction(4), None, None), clips / f"{name}.mp4")
         soundfile.write(clips / f"{name}.wav", sound, rate)
-    rows = ["id,text,transcript,language", "said,a,the quick brown fox,en", "noise,b,你好世界,zh", "wordless,c,,"]
+    rows = ["id,text,transcript,language,place", "said,a,the quick brown fox,en,room", "noise,b,你好世界,zh,street"]
+    rows.append("wordless,c,,,street")
     (tmp_path / "suite.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (tmp_path / "plain.csv").write_text("id,text\nsaid,a\nnoise,b\n")
     common = ["--metrics", "wer,cer", "--weights-dir", str(tmp_path / "weights"), "--workers", "1", "--quiet"]
     run = tmp_path / "run"
-    assert cli(["score", str(clips), "--suite", str(tmp_path / "suite.csv"), *common, "--out", str(run)]) == 0
+    suite = ["--suite", str(tmp_path / "suite.csv"), "--slice-by", "place"]
+    assert cli(["score", str(clips), *suite, *common, "--out", str(run)]) == 0
     scores = pd.read_parquet(run / "scores.parquet").set_index("sample_id")
     assert scores.loc["noise", ["wer", "cer"]].tolist() == [1.0, 1.0]  # nothing is said: every word is missing
     assert scores.loc["said", "wer"] > 0 and np.isnan(scores.loc["wordless", "wer"])
@@ -269,6 +237,16 @@ def test_a_suite_with_transcripts_from_the_command_line(
     summary = json.loads((run / "summary.json").read_text())["metrics"]
     assert summary["wer"]["overall"]["n"] == 2
     assert "no speech was heard in 50 % of the clips" in capsys.readouterr().out
+    places = summary["wer"]["place"]
+    assert places["street"]["n"] == 1 and places["street"]["value"] == 1.0
+    assert places["room"]["n"] == 1 and places["room"]["value"] == scores.loc["said", "wer"]
+
+    assert cli(["report", str(run), "--format", "csv"]) == 0
+    assert "street" in capsys.readouterr().out
+    assert cli(["leaderboard", "build", str(run), "--out", str(tmp_path / "board")]) == 0
+    assert "WER" in (tmp_path / "board/index.html").read_text(encoding="utf-8")
+    assert cli(["submit", "pack", str(run), "--out", str(tmp_path / "run.zip")]) == 0
+    assert cli(["submit", "verify", str(tmp_path / "run.zip")]) == 0
 
     assert cli(["score", str(clips), "--suite", str(tmp_path / "plain.csv"), *common, "--out", str(run) + "2"]) == 0
     told = json.loads((tmp_path / "run2/summary.json").read_text())["metrics"]["wer"]["overall"]

@@ -112,6 +112,23 @@ def test_values_over_all_samples_have_paired_intervals(write_run: Any) -> None:
     assert found["fvd"].value == pytest.approx(-2.0, abs=1.0) and found["fvd"].ci_low is None
 
 
+def test_prompts_left_out_act_on_the_values_that_they_move(write_run: Any, tmp_path: Path) -> None:
+    run = write_run("Alpha", metrics=("tv_ib",))
+    part = shutil.copytree(run, tmp_path / "part")
+    frame = pd.read_parquet(run / "scores.parquet").iloc[:-1]
+    frame.to_parquet(part / "scores.parquet")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["run"]["prompts"] = len(frame)
+    value = float(frame["tv_ib"].mean())
+    summary["metrics"]["tv_ib"]["overall"] |= {"value": value, "n": len(frame)}
+    (part / "summary.json").write_text(json.dumps(summary))
+    found = diff(load_result(run), load_result(part))
+    (moved,) = found.values
+    assert moved.difference.value == 0.0, "of the samples that both have"
+    assert moved.size == pytest.approx(abs(value - moved.a.value)) and moved.size > 0
+    assert (found.causes[0].topic, found.causes[0].share) == ("prompts", None)
+
+
 def test_clips_differ_by_content_and_not_by_time(write_run: Any) -> None:
     first = {"a.mp4": b"1", "a.wav": b"2", "b.mp4": b"3", "gone.mp4": b"4", "a.json": b"{}"}
     second = {"a.mp4": b"1", "a.wav": b"two", "b.mp4": b"3", "new.mp4": b"5", "a.json": b"{ }"}

@@ -23,18 +23,9 @@ from javisbench.errors import RecipeError, UsageError
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import parse_protocol
 from javisbench.results.published import published_results
-from javisbench.results.recipes import (
-    Doubt,
-    Expected,
-    KnownFault,
-    Recipe,
-    known_recipes,
-    load_recipe,
-    parse_recipe,
-    read_recipe,
-    recipe_text,
-    write_recipe,
-)
+from javisbench.results.recipe import Doubt, Expected, KnownFault, Recipe
+from javisbench.results.recipe_toml import parse_recipe, recipe_text
+from javisbench.results.recipes import known_recipes, load_recipe, read_recipe, write_recipe
 from javisbench.run.recipe_job import RecipeJob
 
 PACKAGE = Path(javisbench.__file__).parent

@@ -26,7 +26,9 @@ from javisbench.results.differences import (
     topic_of,
 )
 from javisbench.results.measured_effects import measured
-from javisbench.results.recipes import Expected, KnownFault, Recipe, load_recipe, parse_recipe, recipe_text
+from javisbench.results.recipe import Expected, KnownFault, Recipe
+from javisbench.results.recipe_toml import parse_recipe, recipe_text
+from javisbench.results.recipes import load_recipe
 from javisbench.results.reproduction import Reproduction, Verdict, check, check_trial, compared, recipe_of
 from javisbench.results.run_folder import StoredResult, load_result
 from javisbench.results.trial import Effect, MetricTrial, Trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,9 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from javisbench.errors import RunError
+from javisbench.errors import RunError, SystemFaultError
+from javisbench.isolated import parquet as reader
+from javisbench.isolated.parquet import TableLimits
 from javisbench.results import parquet
-from javisbench.results.parquet import SCORES, TableLimits, read_parquet
+from javisbench.results.parquet import SCORES, read_parquet
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +91,7 @@ MEASURE = """
 import json, os, resource, sys
 from pathlib import Path
 from javisbench.errors import RunError
+from javisbench.isolated import parquet as reader
 from javisbench.results import parquet
 import pandas, pyarrow.parquet
 parquet.LIMITS = parquet.TableLimits(**json.loads(os.environ["LIMITS"]))
@@ -98,7 +102,7 @@ for path in map(Path, sys.argv[1:]):
         parquet.read_parquet(path, parquet.SCORES)
     except RunError as error:
         told[path.name] = error.message
-parquet._READER._end()
+reader.READER._end()
 print(json.dumps({
     "told": told,
     "more": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before,
@@ -204,40 +208,82 @@ def good(tmp_path: Path) -> Path:
 
 def test_a_reader_that_has_left_or_died_between_tables_is_replaced(good: Path) -> None:
     read_parquet(good, SCORES)
-    assert parquet._READER._launched is not None
-    first = parquet._READER._launched.process
+    assert reader.READER._launched is not None
+    first = reader.READER._launched.process
     first.kill()
     first.wait()
     assert len(read_parquet(good, SCORES)) == 1
-    second = parquet._READER._launched.process
+    second = reader.READER._launched.process
     assert second.pid != first.pid
     # The other side of an idle process: it ends by itself when its parent says nothing more.
-    parquet._READER._launched.connection.close()
+    reader.READER._launched.connection.close()
     assert second.wait(60) == 0
     assert len(read_parquet(good, SCORES)) == 1
 
 
-def test_a_table_that_brings_its_reader_down_is_refused_and_the_next_is_read(
-    good: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "kind", "match"),
+    [
+        (signal.SIGSEGV, RunError, r"cannot be read: the process that reads tables was killed by signal 11"),
+        (signal.SIGKILL, SystemFaultError, r"was killed by signal 9, as when memory is short\. Run the same command"),
+    ],
+    ids=["crash", "killed for memory"],
+)
+def test_a_table_whose_reader_dies_is_refused_unless_the_system_killed_it(
+    good: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[RunError], match: str
 ) -> None:
     read_parquet(good, SCORES)
+    killed: list[int] = []
 
-    def killed(*_: object) -> None:
-        assert parquet._READER._launched is not None
-        os.kill(parquet._READER._launched.process.pid, signal.SIGKILL)
+    def kill(*_: object) -> None:
+        assert reader.READER._launched is not None
+        killed.append(reader.READER._launched.process.pid)
+        os.kill(killed[-1], number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(parquet, "_await", killed)
-        patch.setattr(parquet, "send", lambda *_: None)
-        with pytest.raises(RunError, match=r"cannot be read: the process that reads tables was killed by signal 9"):
+        patch.setattr(reader, "_await", kill)
+        patch.setattr(reader, "send", lambda *_: None)
+        patch.setattr(reader, "_PATIENCE_S", 0.01)
+        with pytest.raises(kind, match=match) as raised:
             read_parquet(good, SCORES)
+    assert raised.value.exit_code == (3 if kind is SystemFaultError else 2)
+    assert len(set(killed)) == (5 if kind is SystemFaultError else 1)
     assert len(read_parquet(good, SCORES)) == 1
+
+
+def test_a_reader_that_is_killed_once_costs_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_parquet(good, SCORES)
+    awaited, left = reader._await, [1]
+
+    def kill_once(*given: object) -> None:
+        if left:
+            left.pop()
+            assert reader.READER._launched is not None
+            reader.READER._launched.process.kill()
+            reader.READER._launched.process.wait()
+        awaited(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reader, "_await", kill_once)
+    monkeypatch.setattr(reader, "_PATIENCE_S", 0.01)
+    assert len(read_parquet(good, SCORES)) == 1 and not left
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_a_table_that_the_system_cannot_read_is_not_called_damaged(
+    good: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(SystemFaultError, match=os.strerror(number)):
+        read_parquet(good, SCORES)
 
 
 def test_a_table_that_takes_too_long_is_refused(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_parquet(good, SCORES)
-    assert parquet._READER._launched is not None
-    os.kill(parquet._READER._launched.process.pid, signal.SIGSTOP)
+    assert reader.READER._launched is not None
+    os.kill(reader.READER._launched.process.pid, signal.SIGSTOP)
     monkeypatch.setattr(parquet, "LIMITS", TableLimits(deadline_s=0.0))
     with pytest.raises(RunError, match="was not read within"):
         read_parquet(good, SCORES)
@@ -247,16 +293,17 @@ def test_a_table_that_takes_too_long_is_refused(good: Path, monkeypatch: pytest.
 
 def test_a_fork_uses_a_reader_of_its_own(good: Path) -> None:
     read_parquet(good, SCORES)
-    assert parquet._READER._launched is not None
-    mine = parquet._READER._launched.process
+    assert reader.READER._launched is not None
+    mine = reader.READER._launched.process
     script = (
-        "import os, sys, warnings; from pathlib import Path; from javisbench.results import parquet\n"
+        "import os, sys, warnings; from pathlib import Path\n"
+        "from javisbench.isolated import parquet as reader; from javisbench.results import parquet\n"
         "warnings.simplefilter('ignore')\n"
         "read = lambda: len(parquet.read_parquet(Path(sys.argv[1]), parquet.SCORES))\n"
-        "read(); pid = parquet._READER._launched.process.pid\n"
+        "read(); pid = reader.READER._launched.process.pid\n"
         "if os.fork() == 0:\n"
-        "    os._exit(0 if read() == 1 and parquet._READER._launched.process.pid != pid else 1)\n"
-        "assert os.wait()[1] == 0 and read() == 1 and parquet._READER._launched.process.pid == pid\n"
+        "    os._exit(0 if read() == 1 and reader.READER._launched.process.pid != pid else 1)\n"
+        "assert os.wait()[1] == 0 and read() == 1 and reader.READER._launched.process.pid == pid\n"
     )
     subprocess.run([sys.executable, "-c", script, good], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert mine.poll() is None
@@ -269,7 +316,7 @@ def test_nothing_else_reads_parquet() -> None:
     texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files}
     found = [f"{name}: {used[1]}" for name, text in texts.items() for used in direct.finditer(text)]
     assert set(found) == {
-        "javisbench/results/parquet_worker.py: ParquetFile",
+        "javisbench/isolated/parquet_worker.py: ParquetFile",
         "javisbench/places/tables.py: ParquetFile",
     }
     assert found.count("javisbench/places/tables.py: ParquetFile") == 1

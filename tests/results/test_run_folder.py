@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import javisbench
 from javisbench.api import Result
 from javisbench.errors import RunError
+from javisbench.isolated.parquet import TableLimits
 from javisbench.results import checked_json, parquet
 from javisbench.results.cell import OVERALL, STATUSES, Cell, slice_name
-from javisbench.results.parquet import TableLimits
 from javisbench.results.run_folder import load_result, load_results, read_failures, read_manifest
 from javisbench.results.summary import nested
 
@@ -125,9 +125,9 @@ def test_damaged_summaries_are_refused(write_run, keys, value, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "not readable JSON"),
+        ("{", "not readable as JSON"),
         ('{"schema": NaN}', "NaN"),
-        ("[" * 100000, "not readable JSON"),
+        ("[" * 100000, "not readable as JSON"),
         ("[]", "not an object"),
     ],
 )

@@ -17,7 +17,9 @@ from javisbench.errors import RunError, UsageError
 from javisbench.publish.export import render
 from javisbench.results.run_folder import load_result
 from javisbench.results.votes.against import agreements, people_with_people
-from javisbench.results.votes.imported import ImportOptions, Known, import_votes, pseudonym
+from javisbench.results.votes.forms import ImportOptions, pseudonym
+from javisbench.results.votes.imported import import_votes
+from javisbench.results.votes.known import Known
 from javisbench.results.votes.page_key import PageKey, PagePair, load_key, save_key
 from javisbench.results.votes.people import hear, people_table, standings, voters_of, votes_lines
 from javisbench.results.votes.record import Vote, Votes, load_votes, save_votes
@@ -366,7 +368,16 @@ def test_two_voters_who_always_disagree_are_shown_as_such():
     assert "say the same in 0 % of 20 pairs of votes" in text and "contradict each other more than chance" in text
     one = standings(heard, "overall").standings[0].points
     assert one.value == pytest.approx(1000) and one.ci_low is None and one.rank is None
-    assert "every draw of votes says the same" in str(one.note)
+    assert "whichever voter or prompt is left out, the votes say the same" in str(one.note)
+
+
+def test_one_voter_who_gave_nearly_all_votes_tells_nothing_of_other_voters():
+    others = [Vote(f"s{i}", 0, "X", "Y", "ab"[i % 2], f"v{i}") for i in range(11)]
+    of_one = [Vote(f"s{i}", 0, "X", "Y", "a" if i % 3 else "b", "ann") for i in range(400)]
+    assert standings(hear(Votes(tuple(others))), "overall").standings[0].points.ci_low is not None
+    found = standings(hear(Votes((*others, *of_one))), "overall")
+    assert found.standings[0].points.value > 1000 and found.standings[0].points.rank is None
+    assert found.standings[0].points.ci_low is None and "nearly all votes are of one voter" in str(found.note)
 
 
 def test_few_voters_are_said():

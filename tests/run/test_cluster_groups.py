@@ -19,14 +19,14 @@ from javisbench.errors import RunError, UsageError, WeightsError
 from javisbench.media import ClipSource, DecodeLimits, sidecar_for
 from javisbench.media.write import write_clip
 from javisbench.metrics.encoders.base import Encoder as ClipEncoder
-from javisbench.metrics.encoders.base import EncoderCard, FeatureSpec
+from javisbench.metrics.encoders.base import EncoderCard, FeatureSpec, Stream
 from javisbench.places import Cache, gather
 from javisbench.reference.wanted import EncoderChoice
 from javisbench.run.cluster.connect import Cluster, connected
-from javisbench.run.cluster.encoding import Encoder, Encoding, Group, _clip_groups, _missing, _pools
+from javisbench.run.cluster.encoding import Encoder, Encoding, Group, _clip_groups, _known, _missing, _pools
 from javisbench.run.encode import BLOCK_CLIPS, ContentIndex, EncodeSession
 from javisbench.run.engine import LocalEngine, Work
-from javisbench.run.features import FeatureStore, MemoryStore
+from javisbench.run.features import FeatureStore, MemoryStore, media_facts_key, stream_content
 from javisbench.run.progress import Silent
 from javisbench.run.scoring_job import ScoringOptions
 from javisbench.weights import Located, WeightStore
@@ -109,6 +109,40 @@ def test_a_group_comes_back_with_the_features_of_one_machine(clips: dict[str, Cl
         assert made.hashes == {0: index.hashes[sources[0]], 1: index.hashes[sources[1]], 2: index.hashes[sources[2]]}
         assert {n: error.kind for n, error in made.errors.items()} == {2: index.errors[sources[2]].kind}
         assert made.errors[2].message == index.errors[sources[2]].message
+
+
+class Colour(Mean):
+    """Mean colours, of the picture alone."""
+
+    card: ClassVar[EncoderCard] = EncoderCard("colour", "mean colours", {"only": None})
+
+    @classmethod
+    def stream(cls, spec: FeatureSpec) -> Stream:
+        return "picture"
+
+
+def test_what_is_stored_of_a_given_picture_is_not_made_again(clips: dict[str, ClipSource]) -> None:
+    """The picture of a clip whose sound is another than when its features were made."""
+    colour = FeatureSpec.of("colour", "all")
+    choices = {**CHOICES, "colour": EncoderChoice("colour", "only", Colour, None)}
+    how = replace(HOW, encoders=choices)
+    source = clips["0"]
+    other = replace(source, sample_id="other", audio=clips["1"].audio)
+    (group,) = _clip_groups({source: frozenset((colour, MEAN))}, 1)
+    stored = sent(how, group)
+    session = EncodeSession(choices, MemoryStore(), "cpu", 1, 1)
+    for key, arrays in stored.made.items():
+        session.store.put(key, arrays)
+    digest = session.store.find(media_facts_key(stored.hashes[0]))["picture"].tobytes().hex()
+    work = Work({other: frozenset((colour, MEAN))}, given={other: stream_content("picture", digest)})
+    (group,) = _clip_groups(work.clips, 1, _known(work, session))
+    made = sent(how, group)
+    of_picture = session.key(stream_content("picture", digest), colour)
+    assert of_picture in stored.made and of_picture not in made.made
+    assert any("mean" in arrays for arrays in made.made.values()), "what looks at both streams is made"
+    # What is not known is made.
+    (group,) = _clip_groups(work.clips, 1)
+    assert of_picture in sent(how, group).made
 
 
 def test_what_is_stored_or_a_copy_is_not_sent(clips: dict[str, ClipSource], tmp_path: Path) -> None:

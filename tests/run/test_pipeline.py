@@ -280,6 +280,8 @@ def test_other_devices_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UsageError, match="--device is cpu, cuda or cuda:N; got 'quantum'"):
         pick_device("quantum")
     assert pick_devices("cpu, cpu") == ("cpu", "cpu")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert pick_devices("cpu") == ("cpu",), "which is known without torch"
 
 
 def test_every_gpu_is_used_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

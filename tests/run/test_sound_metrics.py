@@ -105,6 +105,32 @@ def test_sets_of_sounds_with_and_without_real_ones(
     assert same["fd_panns"]["overall"]["value"] == pytest.approx(0, abs=1e-6)
 
 
+def test_sets_of_sounds_through_other_packages(
+    folders: tuple[Path, Path, Path],
+    sound_packages: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake, real, suite = map(str, folders)
+    (tmp_path / "weights").mkdir()
+    for install in (sound_packages.install_passt, sound_packages.install_vggish):
+        install(monkeypatch, tmp_path / "weights")
+    common = ["--suite", suite, "--weights-dir", str(tmp_path / "weights"), "--workers", "1", "--quiet", "--name", "a"]
+    wanted = ["--metrics", "fad_vggish,fd_passt,kl_passt", "--reference", real]
+    assert cli(["score", fake, *common, *wanted, "--out", str(tmp_path / "run")]) == 0
+    found = summary(tmp_path / "run")["metrics"]
+    assert all(found[name]["overall"]["n"] == N for name in ("fad_vggish", "fd_passt", "kl_passt"))
+    assert all(found[name]["overall"]["value"] > 0 for name in ("fad_vggish", "fd_passt", "kl_passt"))
+    assert found["fad_vggish"]["overall"]["status"] == found["fd_passt"]["overall"]["status"] == "biased"
+    assert found["kl_passt"]["overall"]["ci_low"] < found["kl_passt"]["overall"]["value"]
+    archive = tmp_path / "a.zip"
+    assert cli(["submit", "pack", str(tmp_path / "run"), "--out", str(archive)]) == 0
+    capsys.readouterr()
+    assert cli(["submit", "verify", str(archive)]) == 0
+    assert "[copies]" not in capsys.readouterr().out
+
+
 def test_speech_is_rated_and_what_has_none_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -140,6 +166,16 @@ def test_groups_stand_for_their_metrics(capsys: pytest.CaptureFixture[str]) -> N
     assert cli(["metrics", "list", "--json"]) == 0
     assert {row["id"] for row in json.loads(capsys.readouterr().out)} >= {"audio_pq", "dnsmos_ovrl", "is_panns"}
     assert panns_metrics.KLPANNs.card.group == "sound-sets"
+
+
+def test_each_says_its_weights_licence_and_how_to_get_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["metrics", "list", "--json", "--weights-dir", str(tmp_path)]) == 0
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(rows) >= set(METRICS)
+    for metric_id in ("wer", "lse_c", "audio_pq", "fd_panns", "is_panns_32k", "fad_vggish", "kl_passt", "clap_score"):
+        for encoder in rows[metric_id]["encoder"].values():
+            assert encoder["licence"] and encoder["source"]
+            assert encoder["weights"] != "missing" or encoder["fetch"].startswith("javisbench weights fetch ")
 
 
 def test_a_group_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,14 +9,16 @@ import pickle
 import re
 import shutil
 import struct
+import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
@@ -25,11 +27,13 @@ import javisbench
 from javisbench.api import Result
 from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.registry import create_generator
+from javisbench.cards import card_files
 from javisbench.cli import run as cli
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, MediaError, RunError, SuiteError, UsageError
-from javisbench.media import read_clip, write_clip
+from javisbench.leaderboard.clips import copied_clip
+from javisbench.media import ClipJoiner, read_clip, write_clip
 from javisbench.media.process import Worker
 from javisbench.media.source import DecodeLimits
 from javisbench.metrics.base import Distance, SetMetric, needed_features
@@ -40,6 +44,8 @@ from javisbench.metrics.encoders.onsets import OnsetEncoder
 from javisbench.metrics.fad import FADMetric
 from javisbench.metrics.registry import METRICS, card_of
 from javisbench.protocol import V2, Protocol
+from javisbench.publish.archive import unpack
+from javisbench.publish.verify import Finding, verify_folder
 from javisbench.results.compare import compare
 from javisbench.results.rankability import comparison
 from javisbench.results.run_folder import load_result
@@ -47,6 +53,7 @@ from javisbench.run.generate import GenerateSettings, MadeFiles
 from javisbench.run.given import given_problems
 from javisbench.run.making import Maker, Making
 from javisbench.suite import Suite, load_suite, read_suite
+from javisbench.suite_statement import statement_of
 from javisbench.tasks import ALL_TASKS, BOTH_MADE
 
 SETTING = '[setting]\nwidth = 64\nheight = 48\nduration_s = 1.5\nfps = "16"\nsample_rate = 16000\n'
@@ -188,15 +195,63 @@ def test_two_models_of_sound_over_one_folder_of_pictures(two: Two, pictures: Pat
     assert (first.task, comparison(first) == comparison(second)) == ("v2a", True)
 
 
-def test_archives_and_boards_hold_with_sounds_alone(two: Two, tmp_path: Path) -> None:
+def test_archives_and_boards_hold_with_sounds_alone(two: Two, dubbing: Path, tmp_path: Path) -> None:
     runs = [str(result.folder) for result in (two.true, two.late)]
     assert cli(["submit", "pack", runs[0], "--out", str(tmp_path / "a.zip")]) == 0
     assert cli(["submit", "verify", str(tmp_path / "a.zip")]) == 0
-    assert cli(["leaderboard", "build", *runs, "--out", str(tmp_path / "site"), "--clips", "all"]) == 0
+    assert found_in(tmp_path / "a.zip", tmp_path / "as_packed", lambda table: table) == []
+    # The suite's hash is made anew, with where the given files lie in it.
+    (moved,) = found_in(
+        tmp_path / "a.zip", tmp_path / "moved", lambda t: t.assign(given=t["given"].str.replace("videos", "other"))
+    )
+    assert (moved.kind, moved.refuses, "names of given files" in moved.message) == ("suite", True, True)
+    (older,) = found_in(tmp_path / "a.zip", tmp_path / "older", lambda table: table.drop(columns="given"))
+    assert (older.kind, older.refuses, "was not made anew" in older.message) == ("suite", False, True)
+    site = ["leaderboard", "build", *runs, "--out", str(tmp_path / "site"), "--clips", "all"]
+    assert cli([*site, "--given", str(dubbing)]) == 0
     board = (tmp_path / "site/index.html").read_text()
     assert board.count("The picture is the suite&#39;s (video to sound): the models made the sound alone.") == 1
     assert 'data-metric="av_align"' in board and 'data-metric="fvd"' not in board
-    assert [path.name for path in (tmp_path / "site").rglob("*.wav")].count("c0.wav") == 2
+    # Each sound is shown with the suite's picture.
+    assert not list((tmp_path / "site").rglob("*.wav"))
+    shown = next(path for path in (tmp_path / "site").rglob("c0.mp4") if "true" in path.parts[-3])
+    clip, picture = read_clip(shown), read_clip(dubbing.parent / "videos/c0.mp4")
+    made, rate = soundfile.read(two.true.folder / "clips/c0.wav", dtype="float32")
+    assert np.array_equal(clip.frames, picture.frames)
+    assert clip.audio is not None and clip.sample_rate == rate
+    assert np.abs(clip.audio[0] - made[: clip.audio.shape[1]]).max() < 1e-4, "16 bits"
+
+
+def test_sounds_are_shown_with_the_suites_pictures(
+    two: Two, dubbing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ["votes", "page", str(two.true.folder), str(two.late.folder), "--out", str(tmp_path / "page")]
+    assert cli(page) == 2
+    assert "--given SUITE" in capsys.readouterr().err
+    assert cli([*page, "--given", str(dubbing)]) == 0
+    assert {path.suffix for path in (tmp_path / "page/clips").iterdir()} == {".mp4"}
+    # What cannot be joined is published as the model made it: the suite's own sound is not taken for it.
+    made = two.true.folder / "clips/c0.wav"
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with ClipJoiner() as joiner:
+        whole = {"video": broken, "audio": made}
+        (copy,) = copied_clip(joiner, {"audio": made}, tmp_path / "copies", "c0", whole)
+    assert copy == ("audio", tmp_path / "copies/c0.wav") and copy[1].read_bytes() == made.read_bytes()
+    # Files that are not those that were scored are not shown.
+    shutil.copy(dubbing.parent / "videos/c1.mp4", dubbing.parent / "videos/c0.mp4")
+    assert cli([*page, "--given", str(dubbing)]) == 2
+    assert "other files than the suite dubbing gives now" in capsys.readouterr().err
+    assert cli([*page, "--given", "demo"]) == 2
+    assert "gives no picture or sound of a clip" in capsys.readouterr().err
+
+
+def found_in(archive: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> list[Finding]:
+    """What is found in an archive with other rows of samples."""
+    folder.mkdir()
+    manifest = unpack(archive, folder)
+    change(pd.read_parquet(folder / "samples.parquet")).to_parquet(folder / "samples.parquet")
+    return verify_folder(folder, manifest)
 
 
 def read_clip_sound(path: Path) -> np.ndarray:
@@ -432,6 +487,28 @@ def test_a_hostile_row_is_refused_by_row_and_column(cell: str, reason: str, dubb
     assert re.search(reason, str(problem))
 
 
+def test_a_table_without_the_column_of_its_task_is_one_problem(dubbing: Path) -> None:
+    write_table(dubbing, ("id", "text"), [("a", "x"), ("b", "y")])
+    suite, (problem,) = read_suite(str(dubbing))
+    assert suite is None
+    assert (
+        str(problem) == "dubbing.csv: file, column video: there is no such column, and v2a needs it (it has id, text)"
+    )
+
+
+def test_accents_that_a_file_system_takes_apart_are_the_same_file(dubbing: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "videos/\u00e9.mp4") for form in ("NFC", "NFD"))
+    hashes = []
+    for there, named in ((composed, composed), (apart, composed), (composed, apart), (apart, apart)):
+        shutil.copy(dubbing.parent / "videos/c0.mp4", dubbing.parent / there)
+        write_table(dubbing, ("id", "text", "video"), [("a", "x", named)])
+        suite = load_suite(str(dubbing))
+        assert suite.samples[0].video == dubbing.parent / there
+        hashes.append(suite.hash)
+        (dubbing.parent / there).unlink()
+    assert len(set(hashes)) == 1
+
+
 def test_validate_reads_what_is_given(dubbing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(["suites", "validate", str(dubbing)]) == 0
     assert cli(["suites", "show", str(dubbing)]) == 0
@@ -459,6 +536,12 @@ def test_what_a_suite_says_of_itself_is_checked(text: str, reason: str, dubbing:
     with pytest.raises(SuiteError) as caught:
         load_suite(str(dubbing))
     assert reason in " ".join([caught.value.message, *caught.value.details])
+
+
+def test_a_card_beside_its_table_is_read(dubbing: Path) -> None:
+    for file in card_files("suites").values():
+        shutil.copy(file.path, dubbing.with_suffix(".toml"))
+        assert statement_of(dubbing).task == file.card.get("task", "t2av")
 
 
 def test_a_folder_of_videos_is_a_suite_without_a_table(pictures: Path, tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ NAMES: list[tuple[str, dict[str, int], str]] = [
     ("verse-bench", {"00000002.mp4": 1, "1.mp4": 0, "00003.mp4": 2}, "id"),
     ("verse-bench", {"2.mp4": 1, "00000001.mp4": 0, "0003-1.mp4": 2}, "name"),
     ("verse-bench-t2av", {"set1/002.mp4": 1, "set2/clip_00000004.mp4": 3}, "id"),
+    (
+        "verse-bench",
+        {"set1/00000002_video_A man_step50_seed42.mp4": 1, "set2/clip_00000004_video_x_seed1.mp4": 3},
+        "name",
+    ),
     ("t2av-compass", {"sample_0001.mp4": 0, "sample_0006.mp4": 5}, "id"),
     ("t2av-compass", {"sample_1.mp4": 0, "0002.mp4": 1, "3.mp4": 2, "video_0004.mp4": 3, "video_5.mp4": 4}, "name"),
     ("vabench", {"phrase number 0. and more.mp4": 0, "phrase number 1.mp4": 2}, "name"),

@@ -381,8 +381,8 @@ def test_show_tells_what_the_paper_reports_and_javisbench_lacks(
 ) -> None:
     assert run(["suites", "show", "verse-bench", "--data-root", str(small("verse-bench"))]) == 0
     told = capsys.readouterr().out
-    assert "verse-bench computes: CS (clap_score)" in told
-    assert "javisbench lacks: AS, ID, FD, KL, Overall" in told
+    assert "verse-bench computes: KL (kl_passt), CS (clap_score)" in told
+    assert "javisbench lacks: AS, ID, FD, Overall" in told
     assert "set: set1 3, set2 3, set3 3" in told
     assert run(["suites", "show", "verse-bench", "--data-root", str(small("verse-bench")), "--json"]) == 0
     reports = {report["name"]: report["metric"] for report in json.loads(capsys.readouterr().out)["reports"]}

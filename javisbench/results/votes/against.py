@@ -110,7 +110,7 @@ def agreements(
     columns = [col for col in columns if col.higher_is_better is not None and not (metrics is None and col.is_check)]
     sided = _Sided.of(heard, question, [result.model for result in results])
     frames = [_Scores.of(result) for result in results]
-    order = standings(heard, question, seed=seed).standings
+    order = standings(heard, question).standings
     points = {standing.model: standing.points.value for standing in order}
     return tuple(_agreement(col, question, results, frames, sided, points, seed) for col in columns)
 

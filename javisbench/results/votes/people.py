@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from javisbench.agreement import Concord, alpha, concord
-from javisbench.bradley_terry import A_WINS, B_WINS, ELO, TIE, bootstrap_intervals, strengths
+from javisbench.bradley_terry import A_WINS, B_WINS, ELO, TIE, intervals, strengths
 from javisbench.errors import UsageError
 from javisbench.results.cell import OVERALL, STATUS_NOTE, Cell
 from javisbench.results.table import Column, Row, RowGroup, Table, aspects_of
 from javisbench.results.verdicts import Rank, judge_estimates
-from javisbench.results.votes.imported import Known
+from javisbench.results.votes.known import Known
 from javisbench.results.votes.record import Vote, Votes, votes_of
 from javisbench.stats import FEW_PROMPTS, Estimate
 from javisbench.text import printable
@@ -33,7 +33,7 @@ HOW = (
     "and of two models 400 points apart the better one is preferred ten times as often."
 )
 MIN_VOTERS = 10
-"""Fewer voters are not drawn for intervals: what ten people say, nine of them may say by chance."""
+"""Fewer voters make no intervals: what ten people say, nine of them may say by chance."""
 _OUTCOMES = {"a": A_WINS, "b": B_WINS}
 
 
@@ -151,7 +151,7 @@ class Standings:
     note: str | None = None
 
 
-def standings(heard: Heard, question: str, slice_name: str = OVERALL, *, seed: int = 0) -> Standings:
+def standings(heard: Heard, question: str, slice_name: str = OVERALL) -> Standings:
     """How the models stand by what people said.
 
     Intervals are over voters where at least 10 voted, else over prompts, else there are none; ranks come from
@@ -168,14 +168,12 @@ def standings(heard: Heard, question: str, slice_name: str = OVERALL, *, seed: i
     verdicts = judge_estimates(question, slice_name, points, ELO * found.influences, clusters, note)
     ends = np.full((len(heard.models), 2), np.nan)
     if clusters is not None:
-        ends = MIDDLE + ELO * bootstrap_intervals(
-            coded.first, coded.second, coded.outcomes, clusters, len(heard.models), seed=seed
-        )
+        ends = MIDDLE + ELO * intervals(coded.first, coded.second, coded.outcomes, clusters, len(heard.models))
     ranks = list(verdicts.ranks)
-    if _all_the_same(ends):
-        # Of voters who contradict each other everywhere, say, every draw says the same, which is no certainty.
+    why = _no_interval(ends) if clusters is not None and found.used else None
+    if why is not None:
         ends[:], ranks = np.nan, [None] * len(ranks)
-        note = "; ".join(filter(None, [*notes, "every draw of votes says the same: no intervals"]))
+        note = "; ".join(filter(None, [*notes, why]))
     rows = [
         _standing(coded, place, model, points[place], ends[place], ranks[place], note)
         for place, model in enumerate(heard.models)
@@ -183,10 +181,15 @@ def standings(heard: Heard, question: str, slice_name: str = OVERALL, *, seed: i
     return Standings(question, slice_name, _marked(rows), len(votes), note)
 
 
-def _all_the_same(ends: NDArray[np.float64]) -> bool:
-    """Whether intervals have no width."""
+def _no_interval(ends: NDArray[np.float64]) -> str | None:
+    """Why votes in groups that are enough in number tell no interval; None where they do."""
     known = ends[np.isfinite(ends).all(axis=1)]
-    return bool(len(known) and (known[:, 1] - known[:, 0] < 1e-6).all())
+    if not len(known):
+        return "nearly all votes are of one voter or prompt: no intervals and ranks"
+    if (known[:, 1] - known[:, 0] < 1e-6).all():
+        # As of voters who contradict each other everywhere, which is no certainty.
+        return "whichever voter or prompt is left out, the votes say the same: no intervals and ranks"
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +214,7 @@ class _Coded:
         )
 
     def clusters(self) -> tuple[NDArray[np.intp] | None, str | None]:
-        """What is drawn for intervals, and what must be said of it."""
+        """What is left out for intervals, and what must be said of it."""
         if not len(self.voters):
             return None, None
         known = bool((self.voters != "").all())
@@ -285,13 +288,12 @@ def title_of(question: str, votes: Votes) -> str:
     return "People" if len(votes.asked) < 2 else f"People: {printable(question)}"
 
 
-def people_table(heard: Heard, aspect: str | None = None, *, seed: int = 0) -> Table:
+def people_table(heard: Heard, aspect: str | None = None) -> Table:
     """The models by what people said.
 
     Args:
         heard: of `hear`.
         aspect: id of the aspect whose categories are shown; None for all votes.
-        seed: of the bootstrap.
 
     Returns:
         a table with a row a model, strongest first, and a column a question (with one question, the share of votes won
@@ -308,7 +310,7 @@ def people_table(heard: Heard, aspect: str | None = None, *, seed: int = 0) -> T
     groups: list[RowGroup] = []
     said: dict[str, list[str]] = {}
     for name, title in slices:
-        found = [standings(heard, question, name, seed=seed) for question in asked]
+        found = [standings(heard, question, name) for question in asked]
         if any(one.n for one in found):
             groups.append(RowGroup(name, title, _rows(heard.models, found)))
         for one in found:
@@ -334,7 +336,10 @@ def _marks(groups: Sequence[RowGroup], columns: Sequence[Column]) -> Iterable[st
     """What marks in cells mean, of those that are there."""
     cells = [row.cells[col.id] for group in groups for row in group.rows for col in columns if col.id in row.cells]
     if any(cell.ci_low is not None for cell in cells):
-        yield "Brackets: 95 % intervals, by drawing voters (or prompts, where the notes say so) with all their votes."
+        yield (
+            "Brackets: 95 % intervals, from leaving out voters (or prompts, where the notes say so) one by one with "
+            "all their votes."
+        )
     if any(cell.rank for cell in cells):
         yield (
             "Ranks are intervals: from 1 + models that are significantly better to all but those significantly worse "

@@ -81,6 +81,7 @@ class Group:
         hashes: content by place in `clips`.
         errors: of clips that cannot be read, likewise.
         made: arrays by key.
+        known: keys of what is stored where the job began.
         feature_errors: by key, why there are none.
         broken: encoders of other packages that do not load.
     """
@@ -90,6 +91,7 @@ class Group:
     hashes: dict[int, str] = field(default_factory=dict)
     errors: dict[int, MediaError] = field(default_factory=dict)
     made: dict[str, Arrays] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
     broken: dict[str, PluginError] = field(default_factory=dict)
 
@@ -138,7 +140,7 @@ class Encoder:
             RunError: a clip is not where this machine can see it.
             MediaError: the place of the clips cannot be reached.
         """
-        store = MemoryStore()
+        store = MemoryStore(group.known)
         for key, arrays in group.made.items():
             store.put(key, arrays)
         session = self._session.with_store(store)
@@ -148,7 +150,7 @@ class Encoder:
                     encode_prompts(prompts, chosen, session, Silent())
             clips = {_here(source, place): self._chosen(specs) for source, specs, place in group.clips}
             index = LocalEngine().encode(Work(clips), session, Silent())
-        made = Group(group.clips, group.texts, made=dict(store.held), broken=dict(session.broken))
+        made = Group(group.clips, group.texts, made=dict(store.held), known=group.known, broken=dict(session.broken))
         made.feature_errors = {**group.feature_errors, **session.feature_errors}
         for number, source in enumerate(clips):
             if source in index.hashes:
@@ -246,7 +248,7 @@ class RayEngine:
         if clips or texts:
             with connected(self.address) as cluster:
                 how = self._how(session, cluster)
-                groups = [*_text_groups(texts), *_clip_groups(clips, how.batch_clips)]
+                groups = [*_text_groups(texts), *_clip_groups(clips, how.batch_clips, _known(work, session))]
                 progress.say(
                     f"Ray: {len(clips)} clips and {sum(len(prompts) for _, prompts in texts)} prompts in {len(groups)} "
                     f"groups; machines now: {cluster.machines}, with {cluster.cpus} cores and {cluster.gpus} GPUs"
@@ -323,12 +325,25 @@ def _text_groups(texts: Sequence[tuple[frozenset[FeatureSpec], list[str]]]) -> I
             yield Group(texts=[(specs, prompts[start : start + _GROUP_PROMPTS])])
 
 
-def _clip_groups(clips: Mapping[ClipSource, frozenset[FeatureSpec]], batch_clips: int | None) -> Iterator[Group]:
+def _known(work: Work, session: EncodeSession) -> dict[ClipSource, list[str]]:
+    """Keys of what is stored of the streams that a suite gives, by clip: no machine makes them again."""
+    return {
+        source: [key for spec in work.clips[source] if (key := session.key(content, spec)) in session.store]
+        for source, content in work.given.items()
+    }
+
+
+def _clip_groups(
+    clips: Mapping[ClipSource, frozenset[FeatureSpec]],
+    batch_clips: int | None,
+    known: Mapping[ClipSource, Sequence[str]] | None = None,
+) -> Iterator[Group]:
     """Groups whose batches have the same clips as on one machine, which closes them after so many clips too."""
     size = _GROUP_CLIPS if batch_clips == 1 else BLOCK_CLIPS
     found = [(source, specs, _place(source)) for source, specs in clips.items()]
     for start in range(0, len(found), size):
-        yield Group(found[start : start + size])
+        part = found[start : start + size]
+        yield Group(part, known=frozenset(key for source, *_ in part for key in (known or {}).get(source, ())))
 
 
 def _place(source: ClipSource) -> Place:

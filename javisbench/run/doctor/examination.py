@@ -14,11 +14,12 @@ from javisbench.errors import JavisbenchError, MediaError, RunError
 from javisbench.matching import Matched, match_folder, match_generated, match_paths
 from javisbench.results.cell import NOT_APPLICABLE
 from javisbench.results.run_folder import read_failures, read_manifest
+from javisbench.run.device import memory_available
 from javisbench.run.doctor.bounds import bounds_of_run
 from javisbench.run.doctor.findings import Report
 from javisbench.run.doctor.forecast import Forecast, forecast_generation, forecast_scoring
 from javisbench.run.doctor.judges import check_judges
-from javisbench.run.doctor.machine import check_machine, disk_free, memory_available
+from javisbench.run.doctor.machine import check_machine, disk_free
 from javisbench.run.given import missing_files
 from javisbench.run.own_suite import DEFAULT_SUITE, recorded_source, suite_of_clips
 from javisbench.text import printable

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from javisbench.errors import UsageError
+from javisbench.run.device import memory_available
 from javisbench.run.doctor.colours import check_colours
 from javisbench.run.doctor.findings import Report
 from javisbench.run.manifest import versions
@@ -31,16 +32,6 @@ def check_machine(report: Report, out: Path, device: str | None) -> None:
     _check_disk(report, out)
     _check_disk(report, Path(tempfile.gettempdir()))
     _check_device(report, device)
-
-
-def memory_available() -> int:
-    """Bytes of memory that can be had without swapping; all memory where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        facts = dict(line.split(":", 1) for line in lines)
-        return int(facts["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def disk_free(path: Path) -> int:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.damages import DAMAGES
 from javisbench.damages.base import window_of
 from javisbench.durable import read_json, write_json
-from javisbench.errors import DamageError, JavisbenchError, MediaError, RunError, UsageError
+from javisbench.errors import DamageError, JavisbenchError, MediaError, RunError, SystemFaultError, UsageError
 from javisbench.run.trial.material import kinds_of
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def _recorded(folder: Path, origin: str) -> dict[str, Copy | str] | None:
         return {
             name: entry if isinstance(entry, str) else Copy(**entry) for name, entry in dict(record["copies"]).items()
         }
+    except SystemFaultError:
+        raise
     except (RunError, KeyError, TypeError, ValueError):
         return None
 

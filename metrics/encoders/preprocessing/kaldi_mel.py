@@ -63,13 +63,23 @@ def log_mel(waveforms: Tensor, *, mel_bins: int, sample_rate: int = 16000) -> Te
 
 
 @lru_cache(maxsize=8)
-def mel_banks(mel_bins: int, fft_size: int, sample_rate: int) -> Tensor:
-    """Triangles evaluated at the mel value of the FFT bins below half the rate, shape ``(mel_bins, fft_size // 2)``."""
+def mel_banks(
+    mel_bins: int, fft_size: int, sample_rate: int, low_hz: float = _LOW_HZ, high_hz: float | None = None
+) -> Tensor:
+    """Triangles evaluated at the mel value of the FFT bins below half the rate, shape ``(mel_bins, fft_size // 2)``.
+
+    Args:
+        mel_bins: triangles of equal width in mel.
+        fft_size: samples of the Fourier transform.
+        sample_rate: Hz.
+        low_hz: where the first one begins.
+        high_hz: where the last one ends; None for half the rate.
+    """
     import torch
 
     # What is kept must not be a tensor of inference mode: no gradient could flow past it.
     with torch.inference_mode(False):
-        low, high = _mel(_LOW_HZ), _mel(sample_rate / 2)
+        low, high = _mel(low_hz), _mel(sample_rate / 2 if high_hz is None else high_hz)
         width = (high - low) / (mel_bins + 1)
         bank = torch.arange(mel_bins)[:, None]
         left, centre, right = low + bank * width, low + (bank + 1.0) * width, low + (bank + 2.0) * width

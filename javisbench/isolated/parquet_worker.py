@@ -1,4 +1,4 @@
-"""The process that reads tables: ``python -m javisbench.results.parquet_worker``; see `javisbench.results.parquet`.
+"""The process that reads tables: ``python -m javisbench.isolated.parquet_worker``; see `javisbench.isolated.parquet`.
 
 Standard input is a socket (`javisbench.isolated.wire`). Each message brings an open Parquet file, what its columns must
 be, and limits; the answer is a buffer with the table as an Arrow stream of plain types, or why there is none.
