@@ -6,7 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ from javisbench.private import redacted, shown_address
 
 JSON_BYTES = 8 * 2**20
 FILE_BYTES = 2**30
-_HEAD_BYTES = 16
+_HEAD_BYTES = 512
 _REDIRECTS = 5
 _TIMEOUT_S = 60.0
 
@@ -119,20 +119,14 @@ def _read(pace: Pace, response: Any, status: int, headers: Any, target: Path | N
     kind = headers.get_content_type().lower() if "Content-Type" in headers else ""
     length = headers.get("Content-Length")
     chunks = pace.chunks(response)
-    head = b""
-    while len(head) < _HEAD_BYTES and (chunk := next(chunks, b"")):
-        head += chunk
+    head = _joined(chunks, _HEAD_BYTES)
     if target is not None and status == 200 and _is_file(kind, head):
-        size = _save(chain((head,), chunks), target)
+        size = _save(chain([head], chunks), target)
         if length is not None and length.isdigit() and int(length) != size:
             target.unlink(missing_ok=True)
             return Answer(0, trouble=f"the file broke off after {size} of {length} bytes")
         return Answer(status, saved=True, **told)
-    content = head
-    for chunk in chunks:
-        if len(content) > JSON_BYTES:
-            break
-        content += chunk
+    content = head + _joined(chunks, JSON_BYTES + 1 - len(head))
     if len(content) > JSON_BYTES:
         return Answer(status, None, trouble="the answer is longer than 8 MiB", **told)
     try:
@@ -141,6 +135,14 @@ def _read(pace: Pace, response: Any, status: int, headers: Any, target: Path | N
         text = " ".join(content[:300].decode("utf-8", "replace").split())
         return Answer(status, None, trouble=f"{kind or 'an answer'} and no JSON: {text}", **told)
     return Answer(status, value, **told)
+
+
+def _joined(chunks: Iterator[bytes], least_bytes: int) -> bytes:
+    """What comes, until it is as much, or all."""
+    joined = bytearray()
+    while len(joined) < least_bytes and (chunk := next(chunks, b"")):
+        joined += chunk
+    return bytes(joined)
 
 
 def _is_file(kind: str, head: bytes) -> bool:
