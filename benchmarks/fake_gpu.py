@@ -55,6 +55,7 @@ LEFT_OUT = {
     "audiobox": "its network is the package audiobox-aesthetics'",
     "dnsmos": "runs on the CPU, whatever the device",
     "passt": "its network is the package hear21passt's",
+    "sensevoice": "its network, and how it finds words, are the package funasr's",
     "syncnet": "looks for faces first, and tensors without numbers have none",
     "vggish": "its network is the package torchvggish's",
     "whisper": "its network, and how it finds words, are the package transformers'",

@@ -157,12 +157,15 @@ class SpeechSettings:
         speech_rule: text as error rates compare it: ``basic`` takes punctuation out, ``raw`` counts it.
         vad_threshold: probability from which on Silero VAD hears speech.
         vad_least_ms: shortest speech that counts, in ms.
+        recogniser: who hears the words: ``whisper``, ``sensevoice``, or the name of another one, whose transcripts are
+            given (`javisbench.transcripts`).
     """
 
     dnsmos_windows: Literal["all", "rounded"] = "all"
     speech_rule: Literal["basic", "raw"] = "basic"
     vad_threshold: float = 0.5
     vad_least_ms: int = 100
+    recogniser: str = "whisper"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from javisbench.media.source import GIVEN_SUFFIXES
 from javisbench.own_aspects import slug
 from javisbench.places import Cache, is_url
 from javisbench.suite_rows import MAX_TEXT_LENGTH, Rows, kind_of, no_text
+from javisbench.system_faults import raise_if_system
 from javisbench.tasks import Condition, TaskFacts
 from javisbench.taxonomy import TAXONOMY
 from javisbench.text import printable
@@ -37,7 +38,7 @@ KNOWN_COLUMNS = {"id", *_TEXT_COLUMNS, *_PATH_COLUMNS, *_CATEGORY_COLUMNS}
 _WORDS_SHOWN = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row of a suite.
 
@@ -121,6 +122,7 @@ class SampleReader:
         self._cache = Cache.from_environment()
         self._elsewhere = self._cache.url_of(folder) is not None
         self._lacks_condition = task.condition is not None and task.condition not in rows.columns
+        self._alike: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
         self._missing: dict[str, _Count] = {}
         self._controls: dict[str, _Count] = {}
 
@@ -276,6 +278,7 @@ class SampleReader:
         try:
             path = self._resolved(value)
         except (OSError, RuntimeError, ValueError, UsageError) as error:
+            raise_if_system(error, value[:200])
             self._problem(index, column, f"{value[:200]!r} is no usable path ({error})")
             return None
         if not self._allow_outside and is_url(value):
@@ -295,7 +298,8 @@ class SampleReader:
             path = next((form for form in forms if form.exists()), path)
         return path.resolve()
 
-    def _categories(self, index: int, row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def _categories(self, index: int, row: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        """Aspect to categories; one object for all rows that have the same ones."""
         categories: dict[str, tuple[str, ...]] = {}
         for aspect, column in zip(TAXONOMY, _CATEGORY_COLUMNS, strict=True):
             found: list[str] = []
@@ -313,7 +317,7 @@ class SampleReader:
                     )
             if found:
                 categories[aspect.id] = tuple(dict.fromkeys(found))
-        return categories
+        return self._alike.setdefault(tuple(categories.items()), categories)
 
     @staticmethod
     def _category_cells(value: object) -> list[str]:

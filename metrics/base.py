@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import Features, FeatureSpec
     from javisbench.protocol import Protocol
     from javisbench.suite import Sample
+    from javisbench.transcripts import Heard
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,14 @@ class SampleContext:
         sample: the row of the suite; None outside of a run. Metrics that ask for columns of it name them in
             `SampleMetric.needs_columns`.
         answers: of a judge, for metrics of `javisbench.metrics.judges` alone: question to answer, one entry a repeat.
+        heard: what the user's own recogniser heard in the clip; None where nobody gave that.
     """
 
     protocol: Protocol
     setting: ClipSpec | None = None
     sample: Sample | None = None
     answers: Sequence[Mapping[str, int]] = ()
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,12 @@ class SampleMetric(ABC):
         Raises:
             MetricError: it has none; the message says why.
         """
+
+    def lacking(self, protocol: Protocol) -> str | None:
+        """What it lacks besides features and columns (a package, something to be given), as a sentence; None when
+        nothing.
+        """
+        return None
 
     def traced(self, features: Mapping[str, Mapping[str, Tensor]], context: SampleContext) -> Tensor:
         """The sample's score as `score` has it, of tensors through which a gradient flows.

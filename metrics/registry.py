@@ -54,6 +54,7 @@ METRICS: Registry[type[SampleMetric] | type[SetMetric]] = Registry(
         "audio_cu": "javisbench.metrics.audio_axes:ContentUsefulness",
         "wer": "javisbench.metrics.speech_errors:WER",
         "cer": "javisbench.metrics.speech_errors:CER",
+        "cpcer": "javisbench.metrics.speech_errors:CpCER",
         "dnsmos_sig": "javisbench.metrics.dnsmos:DNSMOSSig",
         "dnsmos_bak": "javisbench.metrics.dnsmos:DNSMOSBak",
         "dnsmos_ovrl": "javisbench.metrics.dnsmos:DNSMOSOvrl",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import runpy
@@ -9,22 +10,25 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import yaml
 
 import javisbench
+import javisbench.cli
 from javisbench.cli import cli
 from javisbench.clip import ClipSpec
 from javisbench.suite import load_suite
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SMALL = ClipSpec(width=128, height=72, duration_s=3.0, fps=Fraction(25), sample_rate=16000)
+SMALL = ClipSpec(width=128, height=72, duration_s=3.0, fps=Fraction(15), sample_rate=16000)
 LATE_S = "0.3"
 COUNT = 10
 
@@ -72,13 +76,22 @@ def test_score_folder(made: Path, started: Callable[..., str]) -> None:
     assert "demo_0003: all metrics: missing_clip" in told
 
 
-def test_score_folder_from_the_shell(made: Path) -> None:
-    """Its commands find the program and the package of this checkout."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(EXAMPLES.parent), "HF_HUB_OFFLINE": "1"}
+def test_score_folder_from_the_shell(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell reads the script; what it calls runs here, one command after the other."""
+    program = made / "bin" / "javisbench"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> "$CALLS"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "CALLS": str(made / "calls")}
     command = ["sh", str(EXAMPLES / "score_folder.sh"), "good", "my.csv", "runs/shell"]
-    done = subprocess.run(command, cwd=made, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    subprocess.run(command, cwd=made, env=environment, check=True, timeout=300)
+    words = (made / "calls").read_text(encoding="utf-8").split("\0")[:-1]
+    monkeypatch.chdir(made)
+    while words:
+        count = 1 + int(words[0])
+        assert javisbench.cli.run(words[1:count]) == 0, words[1:count]
+        del words[:count]
     assert {path.suffix for path in (made / "runs/shell/tables").iterdir()} >= {".md", ".csv", ".tex", ".json"}
 
 
@@ -155,21 +168,53 @@ def test_metric_on_trial(made: Path, started: Callable[..., str]) -> None:
     assert (made / "runs/trial/trial.html").is_file()
 
 
-def test_the_notebook_runs_and_is_kept_without_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import nbclient
+@pytest.fixture
+def cells() -> list[str]:
+    """The notebook's code. One scene says what two would, in half the time."""
     import nbformat
 
     notebook = nbformat.read(EXAMPLES / "first_steps.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code), "strip the outputs"
-    # One scene says what two would, in half the time.
-    for cell in code:
-        cell.source = cell.source.replace("limit=2", "limit=1")
+    return [cell.source.replace("limit=2", "limit=1") for cell in code]
+
+
+def test_the_cells_of_the_notebook_run(cells: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, on small scenes; what a cell ends with is shown as a notebook shows it."""
+    import matplotlib.pyplot as plt
+    from IPython.core.formatters import DisplayFormatter
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scenes = load_suite("sync-scenes")
+    assert scenes.setting is not None
+    names: dict[str, Any] = {"small": replace(scenes, setting=replace(scenes.setting, width=160, height=96))}
+    table = ""
+    plt.switch_backend("agg")
+    for number, cell in enumerate(cells):
+        tree = ast.parse(cell.replace('suite="sync-scenes"', "suite=small"))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, f"cell {number}", "exec"), names)  # noqa: S102 - our own notebook
+        if last is not None:
+            shown = eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)
+            table += DisplayFormatter().format(shown)[0]["text/plain"]
+    assert "av_sync_late" in table and "ok" in table
+    (figure,) = map(plt.figure, plt.get_fignums())
+    figure.savefig(tmp_path / "figure.png")
+    plt.close(figure)
+
+
+@pytest.mark.slow  # Starting a kernel; what the cells do and show is said above.
+def test_the_notebook_runs_in_a_kernel(cells: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    table = "".join(output.get("data", {}).get("text/plain", "") for cell in code for output in cell.outputs)
+    outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.outputs]
+    table = "".join(data.get("text/plain", "") for data in outputs)
     assert "av_sync_late" in table and "ok" in table
-    assert any("image/png" in output.get("data", {}) for output in code[-1].outputs)
+    assert "image/png" in outputs[-1]

@@ -100,6 +100,7 @@ def scoring_options(given: dict[str, Any]) -> Any:
         clip_deadline_s=given["clip_deadline"],
         patience_s=given["patience"],
         slice_by=given["slice_by"],
+        speech_transcripts=options.parse_named_file("--speech-transcripts", given["speech_transcripts"]),
         engine=given.get("engine", "local"),
         engine_address=given.get("engine_address"),
         judge=JudgeOptions(

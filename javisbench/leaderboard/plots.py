@@ -155,7 +155,6 @@ def whisker_plot(table: Table, col: Column, name: str) -> Plot | None:
     Returns:
         None when the table has no value of the metric.
     """
-    alt = _altair()
     panels = []
     for group in table.groups:
         rows: list[dict[str, Any]] = []
@@ -167,26 +166,47 @@ def whisker_plot(table: Table, col: Column, name: str) -> Plot | None:
                 high = cell.value if cell.ci_high is None else cell.ci_high
                 rank = f"#{format_rank(cell.rank)}" if cell.rank else ""
                 rows.append({"model": label, "value": cell.value, "low": low, "high": high, "rank": rank})
-        if not rows:
-            continue
-        order = sorted(rows, key=lambda r: r["value"], reverse=col.higher_is_better is not False)
-        base = alt.Chart(_data(rows)).encode(y=alt.Y("model:N", sort=[r["model"] for r in order], title=None))
-        scale = alt.Scale(zero=False, nice=True)
-        rule = base.mark_rule(color=ACCENT, strokeWidth=2).encode(
-            x=alt.X("low:Q", scale=scale, title=col.heading, axis=alt.Axis(labelOverlap=True, labelSeparation=6)),
-            x2="high:Q",
-        )
-        point = base.mark_circle(color=ACCENT, size=55, opacity=1).encode(x=alt.X("value:Q", scale=scale))
-        layers = [rule, point]
-        if any(r["rank"] for r in rows):
-            layers.append(base.mark_text(align="left", dx=6, fontSize=9).encode(x="high:Q", text="rank:N"))
-        panel = alt.layer(*layers).properties(width=300, height=alt.Step(18))
-        panels.append(panel.properties(title=_short_title(group.title)) if len(table.groups) > 1 else panel)
+        if rows:
+            title = {"title": _short_title(group.title)} if len(table.groups) > 1 else {}
+            panels.append({**_whiskers(rows, col), **title})
     if not panels:
         return None
-    chart = alt.concat(*panels, columns=2).resolve_scale(x="shared" if len(panels) > 1 else "independent")
-    chart = chart.properties(padding=_room(_short(row.label) for row in table.rows))
-    return Plot(name, f"{table.title}: {col.title} with 95 % intervals", chart.to_dict(validate=False))
+    spec = {
+        "concat": panels,
+        "columns": 2,
+        "resolve": {"scale": {"x": "shared" if len(panels) > 1 else "independent"}},
+        "padding": _room(_short(row.label) for row in table.rows),
+    }
+    return Plot(name, f"{table.title}: {col.title} with 95 % intervals", spec)
+
+
+def _whiskers(rows: list[dict[str, Any]], col: Column) -> dict[str, Any]:
+    """One panel, as Vega-Lite. A board has hundreds; Altair takes longer to put one together than it takes to draw."""
+    order = sorted(rows, key=lambda r: r["value"], reverse=col.higher_is_better is not False)
+    scale = {"zero": False, "nice": True}
+    axis = {"labelOverlap": True, "labelSeparation": 6}
+    marks: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (
+            {"type": "rule", "color": ACCENT, "strokeWidth": 2},
+            {"x": _numbers("low", scale=scale, title=col.heading, axis=axis), "x2": {"field": "high"}},
+        ),
+        ({"type": "circle", "color": ACCENT, "size": 55, "opacity": 1}, {"x": _numbers("value", scale=scale)}),
+    ]
+    if any(r["rank"] for r in rows):
+        rank = {"field": "rank", "type": "nominal"}
+        text = {"type": "text", "align": "left", "dx": 6, "fontSize": 9}
+        marks.append((text, {"x": _numbers("high"), "text": rank}))
+    y = {"field": "model", "type": "nominal", "sort": [r["model"] for r in order], "title": None}
+    return {
+        "data": {"values": rows},
+        "layer": [{"mark": mark, "encoding": {**encoding, "y": y}} for mark, encoding in marks],
+        "width": 300,
+        "height": {"step": 18},
+    }
+
+
+def _numbers(field: str, **more: Any) -> dict[str, Any]:
+    return {"field": field, "type": "quantitative", **more}
 
 
 def _short_title(text: str) -> str:

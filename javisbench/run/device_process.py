@@ -121,7 +121,7 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
         keep_back(setup.device, setup.beside_bytes)
     session = EncodeSession(
         {name: EncoderChoice(name, variant, ENCODERS.get(name), w) for name, (variant, w) in setup.encoders.items()},
-        FeatureStore(setup.folder, setup.writer),
+        FeatureStore(setup.folder, setup.writer, patience_s=setup.limits.patience_s),
         setup.device,
         setup.workers,
         setup.batch_clips,

@@ -362,7 +362,7 @@ def _scored(job: GenerationJob, scoring: ScoringOptions) -> ScorePlan:
 
     return make_plan(
         job.suite,
-        resolve_protocols(scoring.protocols, job.suite),
+        resolve_protocols(scoring, job.suite),
         metrics=scoring.metrics,
         variants=scoring.encoders,
         weights=WeightStore(scoring.weights_dirs),

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError, SystemFaultError
@@ -44,6 +45,7 @@ BLOCK_CLIPS = 64
 _WAITING_BYTES = 2 * 2**30
 #: Prompts of a batch where clips fill theirs.
 PROMPTS_AT_ONCE = 256
+_HASHED_AT_ONCE = 256
 _BATCHES_AHEAD = 2
 
 
@@ -400,7 +402,10 @@ def hash_sources(
     index.places.add(file for source in sources for file in source.files)
     patience_s = (limits or DecodeLimits()).patience_s
     with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
-        for source, first in zip(sources, threads.map(_content, sources), strict=True):
+        # What is not begun yet would wait in as many objects as there are clips.
+        parts = (sources[start : start + _HASHED_AT_ONCE] for start in range(0, len(sources), _HASHED_AT_ONCE))
+        found = chain.from_iterable(threads.map(_content, part) for part in parts)
+        for source, first in zip(sources, found, strict=True):
             outcome = first if isinstance(first, str) else _settled(first, source, index, patience_s, len(sources))
             if isinstance(outcome, str):
                 index.hashes[source] = outcome

@@ -244,6 +244,11 @@ def _place(
         note = f"{suite.name} has no column {' or '.join(lacking_columns)}"
         part.unavailable[metric_id] = Cell(status="not_applicable", note=note)
         return
+    with METRICS.guarded(metric_id, "lacking"):
+        lacks = metric.lacking(part.protocol) if isinstance(metric, SampleMetric) else None
+    if lacks is not None:
+        part.unavailable[metric_id] = Cell(status="missing_weights", note=lacks)
+        return
     # Sorted: the order of a set differs from process to process, and summaries list encoders as they come here.
     for name in sorted({spec.encoder for spec in specs}):
         if name not in encoders:

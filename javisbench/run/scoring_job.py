@@ -71,6 +71,8 @@ class ScoringOptions:
             and batches are then those of each of its actors.
         engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
         judge: where judges (``judge:NAME``) are asked, and what that may cost.
+        speech_transcripts: what your own recogniser heard in the clips: its name, which becomes part of the protocol's,
+            and a file as `javisbench.transcripts` reads it.
     """
 
     metrics: Sequence[str] | None = None
@@ -91,6 +93,7 @@ class ScoringOptions:
     engine: EngineName = "local"
     engine_address: str | None = None
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+    speech_transcripts: tuple[str, str | Path] | None = None
 
     def __post_init__(self) -> None:
         # Callers of the library give paths as text or as `Path`, whichever they have.
@@ -201,11 +204,37 @@ class ScoringJob:
                 set_aside_if_damaged(self.run)
             earlier = read_manifest(self.run)
             _check_shard(self.run, earlier, self.shard)
+            if self.matching is None and (told := other_prompts(self.matched, self.suite)):
+                log.warning("%s", told)
             known = earlier.get("model", {})
             title = self.name or known.get("name") or self.origin
             changes: dict[str, Any] = {"model": {"slug": slug(title), **known, "name": title, "clips": self.clips}}
-            update_manifest(self.run, changes if self.matching is None else {**changes, "matching": self.matching})
+            changes = changes if self.matching is None else {**changes, "matching": self.matching}
+            update_manifest(self.run, changes, options.patience_s)
             return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
+
+
+def other_prompts(matched: Matched, suite: Suite) -> str:
+    """A sentence where clips of a run were made for other prompts than the suite has now; else an empty text."""
+    from javisbench.durable import read_json
+
+    found = []
+    clips = [(item.sample, item.source) for item in matched.items if item.source is not None]
+    for sample, source in clips:
+        file = source.video if suite.task_facts.makes_picture else source.audio
+        try:
+            made = {} if file is None else read_json(file.with_suffix(".json"))
+        except RunError:  # not made here, or damaged
+            continue
+        prompts = made.get("prompts") if isinstance(made, dict) else None
+        if isinstance(prompts, dict) and prompts != sample.prompts:
+            found.append(sample.id)
+    if not found:
+        return ""
+    return (
+        f"{len(found):,} of {len(clips):,} clips were made for other prompts than {suite.name} has ({suite.source}), "
+        f"such as that of {found[0]}. Score with the suite that they were made for, or make them anew."
+    )
 
 
 def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:
@@ -263,7 +292,7 @@ def _refuse_early(options: ScoringOptions) -> None:
     """Refuse what cannot be, before a folder is made or a clip is read.
 
     Raises:
-        UsageError: no such device or precision, or impossible limits.
+        UsageError: no such device or precision, impossible limits, or transcripts that cannot be read.
     """
     from javisbench.run.encode import PRECISIONS
 
@@ -278,6 +307,10 @@ def _refuse_early(options: ScoringOptions) -> None:
         if options.compile:
             check_compiler(device)
     _ = options.limits
+    if options.speech_transcripts is not None:
+        from javisbench.transcripts import read_transcripts
+
+        read_transcripts(*options.speech_transcripts)
 
 
 def _engine(options: ScoringOptions) -> Engine:
@@ -290,13 +323,21 @@ def _engine(options: ScoringOptions) -> Engine:
     return LocalEngine()
 
 
-def resolve_protocols(names: Iterable[str], suite: Suite) -> list[Protocol]:
-    """The protocols by name, each once; the suite's own, else the default, when none is named."""
+def resolve_protocols(options: ScoringOptions, suite: Suite) -> list[Protocol]:
+    """The protocols by name, each once; the suite's own, else the default, when none is named. Transcripts that are
+    given make their recogniser that of each protocol.
+
+    Raises:
+        UsageError: no such protocol, or one whose recogniser's transcripts are not those that are given.
+    """
     from javisbench.cards import suite_cards
+    from javisbench.transcripts import check_recogniser
 
     card = suite_cards().get(suite.name)
-    chosen = list(names) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
-    return list({protocol.name: protocol for protocol in map(parse_protocol, chosen)}.values())
+    chosen = list(options.protocols) or [(card.protocol if card else None) or DEFAULT_PROTOCOL]
+    given = None if options.speech_transcripts is None else options.speech_transcripts[0]
+    protocols = [check_recogniser(parse_protocol(name), given) for name in chosen]
+    return list({protocol.name: protocol for protocol in protocols}.values())
 
 
 def plan_scoring(suite: Suite, options: ScoringOptions) -> ScorePlan:
@@ -309,7 +350,7 @@ def _plan(suite: Suite, options: ScoringOptions) -> tuple[ScorePlan, Reference]:
     from javisbench.run.plan import fit_reference, make_plan
     from javisbench.weights import WeightStore
 
-    protocols = resolve_protocols(options.protocols, suite)
+    protocols = resolve_protocols(options, suite)
     named = options.reference or default_reference(suite, protocols[0])
     plan = make_plan(
         suite,
@@ -369,6 +410,7 @@ def score_matched(
 
 def _settings(options: ScoringOptions) -> ScoreSettings:
     from javisbench.run.score import ScoreSettings
+    from javisbench.transcripts import read_transcripts
 
     devices = ("cpu",) if options.engine == "ray" else pick_devices(options.device)
     return ScoreSettings(
@@ -381,6 +423,7 @@ def _settings(options: ScoringOptions) -> ScoreSettings:
         limits=options.limits,
         engine=_engine(options),
         judge=options.judge,
+        transcripts=None if options.speech_transcripts is None else read_transcripts(*options.speech_transcripts),
     )
 
 
@@ -399,6 +442,7 @@ def _begin(run: Path, suite: Suite, plan: ScorePlan, options: ScoringOptions) ->
             "suite": {"name": suite.name, "hash": suite.hash, "source": suite.source, "total": suite.total},
             "scoring": {**manifest.get("scoring", {}), "begun": _requests(plan, suite, options)},
         },
+        options.patience_s,
     )
     return {
         "model": model.get("name"),
@@ -424,6 +468,7 @@ def _end(run: Path, options: ScoringOptions, generations: Mapping[str, str], cir
             },
             "versions": versions(),
         },
+        options.patience_s,
     )
 
 
@@ -436,14 +481,22 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
         "reference": shown(str(options.reference)) if is_url(options.reference) else options.reference,
         "seed": options.seed,
         "precision": options.precision,
+        **_given_transcripts(options),
         **({"compile": True} if options.compile else {}),
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],
     }
-    named = resolve_protocols(options.protocols, suite)
+    named = resolve_protocols(options, suite)
     return {
         part.protocol.name: {"protocol": protocol.name, **asked}
         for part, protocol in zip(plan.parts, named, strict=True)
     }
+
+
+def _given_transcripts(options: ScoringOptions) -> dict[str, list[str]]:
+    if options.speech_transcripts is None:
+        return {}
+    name, path = options.speech_transcripts
+    return {"speech_transcripts": [name, str(Path(path).expanduser().resolve())]}
 
 
 def _told_from_anywhere(metric: str) -> str:

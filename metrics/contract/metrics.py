@@ -20,6 +20,7 @@ from javisbench.metrics.judges.metric import JudgeMetric
 from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS, V1
 from javisbench.suite import Sample
+from javisbench.transcripts import Heard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,6 +106,12 @@ def _judged(metric: JudgeMetric) -> SampleContext:
     return SampleContext(V1, _SETTING, sample, (answers,))
 
 
+def _spoken() -> SampleContext:
+    """As if two speakers had been heard, one of them in part."""
+    sample = Sample("checked", 0, PROMPTS[0], extra={"transcript": "[S1] Hello. [S2] Goodbye."})
+    return SampleContext(V1, _SETTING, sample, heard=Heard((("a", "hello"), ("b", "good"))))
+
+
 class _SampleChecks:
     """Scores of small clips."""
 
@@ -115,6 +122,8 @@ class _SampleChecks:
         self._context = SampleContext(V1, _SETTING)
         if isinstance(metric, JudgeMetric):
             self._context = _judged(metric)
+        elif "transcript" in metric.needs_columns:
+            self._context = _spoken()
 
     def run(self) -> None:
         self._clips: list[Mapping[str, Features]] = []

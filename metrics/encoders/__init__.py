@@ -46,6 +46,7 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "panns_16k": "javisbench.metrics.encoders.panns:PANNs16kEncoder",
         "panns_32k": "javisbench.metrics.encoders.panns:PANNs32kEncoder",
         "passt": "javisbench.metrics.encoders.passt:PaSSTEncoder",
+        "sensevoice": "javisbench.metrics.encoders.sensevoice:SenseVoiceEncoder",
         "vggish": "javisbench.metrics.encoders.vggish:VGGishEncoder",
         "whisper": "javisbench.metrics.encoders.whisper:WhisperEncoder",
         "dnsmos": "javisbench.metrics.encoders.dnsmos:DNSMOSEncoder",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,19 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from javisbench.errors import FeatureError, UsageError, WeightsError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, Features, FeatureSpec, SoundEncoder
+from javisbench.errors import UsageError, WeightsError
+from javisbench.metrics.encoders.base import EncoderCard
 from javisbench.metrics.encoders.checkpoint import first_line
-from javisbench.metrics.encoders.preprocessing.mono import mono
+from javisbench.metrics.encoders.recogniser import SAMPLE_RATE, Recogniser, Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from javisbench.clip import ClipHead
 
-SAMPLE_RATE = 16000
 WINDOW_S = 30
-_LONGEST_S = 3600.0
 _ON_DEVICE = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json")
 
 
@@ -55,14 +51,10 @@ SIZES = {
 }
 
 
-class WhisperEncoder(SoundEncoder):
+class WhisperEncoder(Recogniser):
     """Whisper, its own choice of language, greedy, without memory of the window before.
 
-    Feature ``transcript``: ``text`` and ``language``, uint8, UTF-8; ``speech_s``, float64, shape ``()``, seconds in
-    which Silero VAD hears speech. Where it hears none, the text is empty and Whisper is not asked: on silence and
-    noise it makes words up. Settings: ``vad_threshold``, and ``vad_least_ms``, the shortest speech that counts.
-
-    Sound is the channels' mean at 16 kHz, at most an hour; beyond 30 s Whisper goes on by its own time stamps.
+    Its feature is that of all recognisers (`Recogniser`). Beyond 30 s of sound Whisper goes on by its own time stamps.
 
     Weights: a folder as openai/whisper-large-v3 has it, with model.safetensors, config.json, generation_config.json,
     preprocessor_config.json and tokenizer.json. Silero VAD's come with the package `silero-vad`.
@@ -85,16 +77,7 @@ class WhisperEncoder(SoundEncoder):
         self._model: Any = None
         self._hearing: Any = None
         self._tokenizer: Any = None
-        self._vad: Any = None
         self._device = "cpu"
-
-    @classmethod
-    def lacking(cls) -> str | None:
-        """Silero VAD, or jiwer, which compares what is heard."""
-        for module in ("silero_vad", "jiwer"):
-            if importlib.util.find_spec(module) is None:
-                return f"Whisper needs the module {module}, which is not installed: pip install 'javisbench[speech]'"
-        return None
 
     def load(self, weights: Path | None, device: str) -> None:
         """Read the folder, and move the network to `device`. Nothing is downloaded and nothing of the folder executed.
@@ -111,11 +94,9 @@ class WhisperEncoder(SoundEncoder):
             raise WeightsError(f"{folder} lacks {', '.join(missing)}. Fetch the whole folder of openai/whisper.")
         try:
             import transformers
-            from silero_vad import load_silero_vad
         except ImportError as error:
             raise UsageError(
-                f"Whisper needs transformers and silero-vad ({error}). Install them with: "
-                "pip install 'javisbench[speech]'",
+                f"Whisper needs transformers ({error}). Install it with: pip install 'javisbench[speech]'",
                 kind="missing_extra",
             ) from error
         self._model = self._network(transformers, folder).eval().requires_grad_(False).to(device)
@@ -124,7 +105,7 @@ class WhisperEncoder(SoundEncoder):
             self._tokenizer = transformers.WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # whatever a damaged JSON file makes the library raise
             raise WeightsError(f"{folder} holds no tokenizer or preparation of Whisper: {first_line(error)}") from error
-        self._vad = load_silero_vad(onnx=True)
+        self._load_vad()
         self._device = device
 
     def _network(self, transformers: Any, folder: Path) -> Any:
@@ -154,49 +135,10 @@ class WhisperEncoder(SoundEncoder):
 
     def close(self) -> None:
         """Drop the networks."""
-        self._model = self._hearing = self._tokenizer = self._vad = None
+        super().close()
+        self._model = self._hearing = self._tokenizer = None
 
-    def encode_sounds(self, heads: Sequence[ClipHead], specs: Sequence[FeatureSpec]) -> list[Encoded]:
-        """What is said in each clip."""
-        if self._model is None:
-            raise UsageError("Call WhisperEncoder.load before encode.")
-        for spec in specs:
-            if spec.feature != "transcript" or spec.subject != "clip":
-                raise UsageError(f"The encoder whisper has 'transcript' of clips, not {spec.feature!r}.")
-        results: list[Encoded] = []
-        for head in heads:
-            try:
-                sound = _mono(head)
-                results.append({spec: self._transcript(sound, spec) for spec in specs})
-            except FeatureError as error:
-                results.append(dict.fromkeys(specs, error))
-        return results
-
-    def _transcript(self, sound: NDArray[np.float32], spec: FeatureSpec) -> Features:
-        speech_s = self._speech_s(sound, spec)
-        text, language = self._heard(sound) if speech_s else ("", "")
-        coded = {"text": text, "language": language}
-        return {
-            **{name: np.frombuffer(value.encode("utf-8"), np.uint8).copy() for name, value in coded.items()},
-            "speech_s": np.array(speech_s),
-        }
-
-    def _speech_s(self, sound: NDArray[np.float32], spec: FeatureSpec) -> float:
-        """Seconds in which Silero VAD hears speech."""
-        import torch
-        from silero_vad import get_speech_timestamps
-
-        self._vad.reset_states()
-        spans = get_speech_timestamps(
-            torch.from_numpy(sound),
-            self._vad,
-            threshold=float(spec.settings["vad_threshold"]),
-            min_speech_duration_ms=int(spec.settings["vad_least_ms"]),
-            sampling_rate=SAMPLE_RATE,
-        )
-        return float(sum(span["end"] - span["start"] for span in spans)) / SAMPLE_RATE
-
-    def _heard(self, sound: NDArray[np.float32]) -> tuple[str, str]:
+    def _heard(self, sound: NDArray[np.float32], spans: Sequence[Span]) -> tuple[str, str]:
         """The text, and the code of the language that Whisper took it for."""
         import torch
 
@@ -236,18 +178,3 @@ def _no_bar(transformers: Any) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _mono(clip: ClipHead) -> NDArray[np.float32]:
-    """The channels' mean at 16 kHz.
-
-    Raises:
-        FeatureError: the clip has no sound, values that are not numbers, or more than an hour of it.
-    """
-    import torch
-
-    from javisbench.metrics.encoders.preprocessing.windowed_sinc import resample
-
-    samples, rate = mono(clip, "nothing is said", longest_s=_LONGEST_S)
-    sound: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
-    return sound

@@ -46,7 +46,7 @@ setting = ClipSpec(width=64, height=48, duration_s=1.0, fps=Fraction(8), sample_
 suite = replace(load_suite(sys.argv[1]), setting=setting)
 print("begun", flush=True)
 metrics = ["av_align", "health_*"]
-javisbench.evaluate("python:tiny_noise:Noise", suite=suite, out=sys.argv[2], metrics=metrics, workers=1)
+javisbench.evaluate("python:tiny_noise:Noise", suite=suite, out=sys.argv[2], metrics=metrics, workers=1, device="cpu")
 """
 
 

@@ -37,12 +37,16 @@ SAMPLE_METRICS = {
 # file in --weights-dir: (state-dict list, its member, weight preset)
 WEIGHTS = {
     "imagebind_tiny.pth": ("statedict_imagebind_tiny", "tensors", "imagebind"),
-    "synchformer_small.pth": ("statedict_synchformer_small", "tensors", "synchformer"),
     "i3d_pretrained_400.pt": ("statedict_i3d", "tensors", "i3d"),
     "AudioCLIP-Full-Training.pt": ("statedict_audioclip", "audio", "audioclip"),
     "clap_small.pt": ("statedict_clap_small", "tensors", "clap"),
 }
 CAVP_WEIGHTS = "cavp_epoch66.ckpt"
+SYNCHFORMER_WEIGHTS = "synchformer_small.pth"
+SLOW_WEIGHTS = {
+    CAVP_WEIGHTS: ("statedict_cavp", "tensors", "cavp"),
+    SYNCHFORMER_WEIGHTS: ("statedict_synchformer_small", "tensors", "synchformer"),
+}
 
 
 def write_clip_weights(path: Path, seeded: ModuleType, seed: int) -> None:
@@ -58,7 +62,7 @@ def write_clip_weights(path: Path, seeded: ModuleType, seed: int) -> None:
 def write_weights(folder: Path, golden_json: Callable[[str], Any], seeded: ModuleType, seed: int, *names: str) -> Path:
     import torch
 
-    known = {**WEIGHTS, CAVP_WEIGHTS: ("statedict_cavp", "tensors", "cavp")}
+    known = {**WEIGHTS, **SLOW_WEIGHTS}
     for name in names:
         listing, member, preset = known[name]
         entries = golden_json(listing)[member]
@@ -144,9 +148,10 @@ def score_desync(folder: Path, golden: Path, *more: str) -> dict[str, Any]:
 
 @pytest.mark.slow  # A third of a minute a clip; test_synchformer.py has the numbers by stage.
 def test_desync_of_every_clip_and_slice(
-    scored: tuple[Path, dict[str, Any]], golden: Path, golden_json: Callable[[str], Any]
+    scored: tuple[Path, dict[str, Any]], golden: Path, golden_json: Callable[[str], Any], seeded_weights: ModuleType
 ) -> None:
     folder = scored[0].parent / "desync"
+    write_weights(scored[0].parent / "weights", golden_json, seeded_weights, 0, SYNCHFORMER_WEIGHTS)
     summary = score_desync(folder, golden)
     assert_equal(folder, summary, "desync", golden_json("evaluator_output")["desync"])
 

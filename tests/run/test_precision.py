@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ import javisbench
 from javisbench.api import Result
 from javisbench.errors import UsageError
 from javisbench.matching import Item, Matched
-from javisbench.media import ClipSource
+from javisbench.media import ClipSource, read_clip, write_clip
 from javisbench.metrics.encoders.clip import CLIPEncoder
 from javisbench.metrics.encoders.i3d import I3DEncoder
 from javisbench.metrics.encoders.onsets import OnsetEncoder
@@ -43,15 +44,21 @@ def score(
     golden_json: Callable[[str], Any],
     seeded_weights: ModuleType,
 ) -> Callable[..., Result]:
-    """Score two short golden clips with the stand-in ImageBind, sound beside text; the same way is gone once."""
+    """Score sounds of two short golden clips with the stand-in ImageBind, beside text; the same way is gone once.
+
+    Beside a sixteenth of the pixels, in which motion is found quickly.
+    """
     import torch
 
     folder = tmp_path_factory.mktemp("precision")
     for name in ("clips", "weights"):
         (folder / name).mkdir()
     for row, number in enumerate((4, 9)):
-        for suffix in (".mp4", ".wav"):
-            shutil.copy(clips_fake / f"sample_{number:04d}{suffix}", folder / "clips" / f"sample_{row:04d}{suffix}")
+        clip = read_clip(clips_fake / f"sample_{number:04d}.mp4")
+        frames = np.ascontiguousarray(clip.frames[:, :240:4, :424:4])
+        small = replace(clip, frames=frames, audio=None, sample_rate=None)
+        write_clip(small, folder / "clips" / f"sample_{row:04d}.mp4", sidecar=False)
+        shutil.copy(clips_fake / f"sample_{number:04d}.wav", folder / "clips" / f"sample_{row:04d}.wav")
     (folder / "s.csv").write_text("text\na\nb\n")
     shapes = {name: entry[0] for name, entry in golden_json("statedict_imagebind_tiny")["tensors"].items()}
     state = seeded_weights.seeded_state_dict(shapes, "imagebind", 0)
