@@ -594,22 +594,23 @@ class _Job:
 
     def _fail(self, answer: Failed, stage: Stage, *, of_model: bool = True) -> None:
         request = answer.request
+        message = answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}"
         row = {
             "sample_id": request.sample.id,
             "repeat": request.repeat,
             "stage": "generate",
             "metric": None,
             "kind": answer.kind,
-            "message": answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}",
+            "message": message,
             "seed": request.seed,
         }
-        log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), row["kind"], row["message"])
+        log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), answer.kind, message)
         with self._counting:
             self._patiently(partial(append_jsonl, self.folder / "failures.jsonl", row))
             self.outcome.failed += 1
-            count, first = self.outcome.reasons.get(answer.kind, (0, row["message"]))
+            count, first = self.outcome.reasons.get(answer.kind, (0, message))
             self.outcome.reasons[answer.kind] = count + 1, first
-            self._latest = f"{answer.kind}: {row['message']}"
+            self._latest = f"{answer.kind}: {message}"
             # A prompt that was refused says nothing of the next one.
             self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
