@@ -128,7 +128,7 @@ def run(slow: str, tmp_path: Path, said: Said) -> Callable[..., Path]:
 
 def features(run: Path) -> dict[str, dict[str, Any]]:
     store = FeatureStore(run / "features")
-    return {key: store.get(key) for key in store._shard_of}
+    return {key: store.get(key) for key in store}
 
 
 def same(one: Path, other: Path) -> None:
