@@ -16,6 +16,7 @@ from typing import Any
 from javisbench.clip import ClipSpec
 from javisbench.errors import PluginError, SuiteError, UsageError
 from javisbench.registry import Plugin, Registry
+from javisbench.system_faults import raise_if_system
 from javisbench.tasks import Task, task_named
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def _read(folder: str) -> tuple[dict[str, CardFile], list[str]]:
             try:
                 card = {**tomllib.loads(path.read_text(encoding="utf-8")), "package": plugin.label}
             except (OSError, ValueError) as error:
+                raise_if_system(error, path)
                 problems.append(f"{whose} cannot be read: {error}. Update or uninstall the package.")
                 continue
             name = str(card.get("id", path.stem))

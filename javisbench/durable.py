@@ -14,15 +14,16 @@ import shutil
 import socket
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from javisbench.errors import RunError, SystemFaultError
-from javisbench.system_faults import SYSTEMS
+from javisbench.system_faults import SYSTEMS, errno_of, raise_if_system, waits_s
 from javisbench.text import json_text
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _TEMPORARY = ".tmp-"
 # The second pattern is that of clips, whose temporaries keep their suffix for the encoder.
 _STALE = (f"{_TEMPORARY}*", ".*.tmp.*")
@@ -88,6 +89,31 @@ def disk_trouble(error: BaseException | None, target: Path) -> RunError | None:
     return None
 
 
+def patiently(write: Callable[[], T], patience_s: float) -> T:
+    """Write, and again after waits that grow while the system fails in a way that passes by itself.
+
+    A file system that went stale or a disk that answers with errors is waited for. A full disk or quota, and what may
+    not be written, need somebody: there the first try is the only one.
+
+    Args:
+        write: writes whole or not at all, and can do so again: from what is in memory, beginning with a new file. (To
+            synchronise a file again would not do: after an error, the system may have forgotten what it had to write.)
+        patience_s: seconds to wait in all.
+
+    Raises:
+        SystemFaultError: it did not recover.
+    """
+    for wait_s in waits_s(patience_s):
+        try:
+            return write()
+        except SystemFaultError as error:
+            if error.kind != "system":
+                raise
+            log.warning("%s Tried again in %.3g s.", error.sentence, wait_s)
+        time.sleep(wait_s)
+    return write()
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -144,12 +170,14 @@ def read_json(path: Path) -> Any:
 
     Raises:
         RunError: it is missing or damaged.
+        SystemFaultError: the system cannot read it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing; is {path.parent} a run folder?", kind="not_a_run") from error
     except (OSError, ValueError, RecursionError) as error:
+        raise_if_system(error, path)
         raise RunError(
             f"{path} cannot be read: {error}. Remove it and run the command again.", kind="damaged"
         ) from error
@@ -183,17 +211,30 @@ def write_jsonl(target: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    """Add one line; a torn line before it is closed first, so that it cannot swallow this one."""
+    """Add one line; a torn line before it is closed first, so that it cannot swallow this one.
+
+    Raises:
+        SystemFaultError: the disk is full or cannot be written. Then the line is not there, as far as it can be undone.
+    """
+    line = json_text(row).encode() + b"\n"
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            if file.seek(0, os.SEEK_END) > 0:
+        # Unbuffered: what a full disk refuses must not come back when the file is closed.
+        with path.open("ab+", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            if end > 0:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
-                    file.write(b"\n")
-            file.write(json_text(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+                    line = b"\n" + line
+            try:
+                written = 0
+                while written < len(line):
+                    written += file.write(line[written:])
+                os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(end)
+                raise
 
 
 def sweep_temporaries(folder: Path) -> int:
@@ -291,9 +332,10 @@ def locked(folder: Path) -> Iterator[None]:
             # Unbuffered: what a full disk refuses must not come back when the file is closed.
             file = (folder / ".lock").open("ab+", buffering=0)
     except SystemFaultError as error:
-        if error.kind != "not_writable":
+        worked_here = errno_of(error) == errno.EROFS and (folder / ".lock").exists()
+        if error.kind != "not_writable" or worked_here:
             raise
-        # Before anything was done, it is the choice of the folder that is wrong.
+        # Before anything was ever done here, it is the choice of the folder that is wrong.
         raise RunError(error.sentence, kind=error.kind) from error
     with file:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from javisbench.errors import UsageError
 from javisbench.media.source import GIVEN_SUFFIXES, VIDEO_SUFFIXES
 from javisbench.suite_rows import MAX_ROWS, MAX_SUITE_BYTES, Rows, read_text
+from javisbench.system_faults import raise_if_system
 from javisbench.tasks import Condition
 from javisbench.text import printable
 
@@ -51,6 +52,7 @@ def _listed(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
+        raise_if_system(error, folder)
         raise UsageError(f"{folder} cannot be listed ({error.strerror}).") from error
 
 
@@ -128,6 +130,7 @@ def _prompt(paths: list[Path], folder: Path, found: Rows, *, allow_outside: bool
         if not text:
             raise ValueError("empty; write the clip's prompt into it, or remove it")
     except (OSError, RuntimeError, ValueError) as error:
+        raise_if_system(error, paths[0])
         found.problem(index, "", str(error))
         return ""
     return text

@@ -20,6 +20,7 @@ from typing import Any
 from javisbench.isolated.parquet import RefusedError, TableLimits, read_arrow
 from javisbench.registry import did_you_mean
 from javisbench.strict_json import parse_json
+from javisbench.system_faults import raise_if_system
 from javisbench.text import printable
 
 MAX_SUITE_BYTES = 512 * 2**20
@@ -177,6 +178,7 @@ def read_text(path: Path, most_bytes: int) -> str:
     Raises:
         ValueError: it is no plain file, cannot be read, is larger than `most_bytes`, or no such text; the message says
             which byte, and what to do.
+        SystemFaultError: the system cannot read it.
     """
     try:
         if not path.is_file():
@@ -185,6 +187,7 @@ def read_text(path: Path, most_bytes: int) -> str:
             # Python sets aside at once what is asked for.
             raw = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
+        raise_if_system(error, path)
         raise ValueError(f"cannot be read ({error.strerror})") from error
     if len(raw) > most_bytes:
         shown = f"{most_bytes >> 20} MiB" if most_bytes >= 2**20 else f"{most_bytes >> 10} KiB"
@@ -311,6 +314,7 @@ def _read_parquet(path: Path, needed: str, found: Rows) -> None:
         found.problem(None, "", str(refused))
         return
     except OSError as error:
+        raise_if_system(error, path)
         found.problem(None, "", f"cannot be read ({error.strerror})")
         return
     if needed not in table.column_names:

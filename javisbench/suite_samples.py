@@ -15,6 +15,7 @@ from javisbench.media.source import GIVEN_SUFFIXES
 from javisbench.own_aspects import slug
 from javisbench.places import Cache, is_url
 from javisbench.suite_rows import MAX_TEXT_LENGTH, Rows, kind_of, no_text
+from javisbench.system_faults import raise_if_system
 from javisbench.tasks import Condition, TaskFacts
 from javisbench.taxonomy import TAXONOMY
 from javisbench.text import printable
@@ -277,6 +278,7 @@ class SampleReader:
         try:
             path = self._resolved(value)
         except (OSError, RuntimeError, ValueError, UsageError) as error:
+            raise_if_system(error, value[:200])
             self._problem(index, column, f"{value[:200]!r} is no usable path ({error})")
             return None
         if not self._allow_outside and is_url(value):

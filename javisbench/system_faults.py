@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from javisbench.errors import SystemFaultError
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -60,9 +62,21 @@ def errno_of(error: BaseException | None) -> int | None:
 
     What FFmpeg calls an input/output error is left out: its demuxers say so of damaged files.
     """
+    found = _system_call(error)
+    return None if found is None else found.errno
+
+
+def filename_of(error: BaseException | None) -> str:
+    """The file that the system call behind an error was about; empty where that is not known."""
+    found = _system_call(error)
+    named = "" if found is None else found.filename
+    return "" if named is None or isinstance(named, int) else os.fsdecode(named)
+
+
+def _system_call(error: BaseException | None) -> OSError | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno and not type(error).__module__.startswith("av."):
-            return error.errno
+            return error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
@@ -107,6 +121,23 @@ def fault_of(error: BaseException) -> Fault | None:
             return Fault(str(cause).partition("\n")[0])
         cause = cause.__cause__
     return None
+
+
+def raise_if_system(error: BaseException, path: object) -> None:
+    """Called where a file that cannot be read would be called damaged, or an input wrong: not where the system failed.
+
+    Args:
+        error: what reading it ended with.
+        path: how the message calls it.
+
+    Raises:
+        SystemFaultError: the error number is the system's.
+    """
+    code = errno_of(error)
+    if code is not None and code in SYSTEMS:
+        raise SystemFaultError(
+            f"{path} cannot be read ({os.strerror(code)}). Run the same command again when the system has recovered."
+        ) from error
 
 
 class Places:

@@ -22,14 +22,19 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests import judge_endpoint
+from tests.baselines import misbehaving_service
+
 METRICS = "av_align,health_*"
-SHARES = {"score": 20, "score again": 16, "eval": 20, "merge": 14, "pack": 8, "build": 12, "fetch": 10}
+SHARES = {"score": 20, "score again": 16, "eval": 20, "merge": 14, "pack": 8, "build": 12, "fetch": 10, "generate": 8,
+          "hosted": 8, "judge": 8, "validate": 10, "votes page": 8, "votes import": 8, "reproduce": 10}  # fmt: skip
 MODEL = '''
 import numpy as np
 from fractions import Fraction
@@ -55,6 +60,25 @@ class Tiny(Generator):
             frames = np.stack([np.roll(still, step, 1) for step in np.cumsum(random.integers(0, 5, 8))])
             yield Generated(request, Clip(frames, Fraction(8), audio[None], 8000, "sidecar"), {"seed": request.seed})
 '''
+JUDGE = """
+id = "mine"
+about = "You judge how bright it is."
+[model]
+name = "stand-in/stand-in-7b"
+[sampling]
+temperature = 0.0
+tries = 2
+repeats = 1
+[shows]
+frames = 2
+frame_px = 96
+[[questions]]
+id = "quality"
+text = "How bright is it?"
+answer = "scale"
+"""
+# Servers of this machine that commands ask; they last as long as the process that runs the commands.
+ENDPOINTS = ExitStack()
 WEIGHTS = random.Random(0).randbytes(3_000_000)
 
 
@@ -131,7 +155,10 @@ def attempt(argv: Sequence[str], before: Callable[[], None] = lambda: None) -> i
 
 def kill(child: int) -> None:
     """As the machine's end would: the process and all its children, without a word."""
-    os.killpg(child, signal.SIGKILL)
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # so early that it leads no group yet
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
 
@@ -221,6 +248,39 @@ def run_done(run: Path) -> dict[str, Any]:
     clips = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
     features = FeatureStore(run / "features") if (run / "features").is_dir() else {}
     return {**clips, **dict.fromkeys(features, True)}
+
+
+def clips_state(run: Path) -> dict[str, str] | None:
+    """All clips of a run that was not scored; None while some are missing."""
+    from javisbench.durable import read_jsonl
+
+    if len(list((run / "clips").glob("[!.]*.json"))) < 6:
+        return None
+    made = sorted(p for p in (run / "clips").glob("[!.]*") if p.suffix in (".mp4", ".wav"))
+    return {path.name: digest(path) for path in made} | {"failures": repr(read_jsonl(run / "failures.jsonl"))}
+
+
+def trial_state(folder: Path) -> dict[str, str] | None:
+    """What a trial found; what a clip costs in seconds differs each time."""
+    files = [folder / "trial.json", folder / "trial.parquet"]
+    return {file.name: digest(file) for file in files} if all(file.exists() for file in files) else None
+
+
+def votes_state(place: Path) -> list[Any] | None:
+    """Votes with their voters by number: pseudonyms come of a secret that is drawn anew."""
+    from javisbench.results.votes.record import load_votes
+
+    file = place / "votes.jsonl"
+    if not file.exists():
+        return None
+    numbers: dict[str, int] = {}
+    found = load_votes(file)
+    return [(replace(vote, voter=""), numbers.setdefault(vote.voter, len(numbers))) for vote in found.votes]
+
+
+def merge_done(run: Path) -> dict[str, Any]:
+    """As `run_done`, with sidecars by what they hold: from another disk they are copied, again after a kill."""
+    return run_done(run) | {path.name: digest(path) for path in (run / "clips").glob("[!.]*.json")}
 
 
 def archive_state(place: Path) -> dict[str, str] | None:
@@ -334,6 +394,7 @@ def commands(base: Path, url: str) -> dict[str, Command]:
 
     register(url)
     all_commands = [
+        *_newer_commands(base, made, scored, parts),
         Command("score", lambda p: [*score, "--out", str(p)], run_state, done=run_done),
         Command(
             "score again",
@@ -343,7 +404,7 @@ def commands(base: Path, url: str) -> dict[str, Command]:
             done=run_done,
         ),
         Command("eval", lambda p: [*made, "--out", str(p)], run_state, done=run_done),
-        Command("merge", lambda p: ["merge", *map(str, parts), "-q", "--out", str(p)], run_state, done=run_done),
+        Command("merge", lambda p: ["merge", *map(str, parts), "-q", "--out", str(p)], run_state, done=merge_done),
         Command("pack", lambda p: ["submit", "pack", str(scored), "-q", "--out", str(p / "run.zip")], archive_state),
         Command(
             "build",
@@ -354,6 +415,81 @@ def commands(base: Path, url: str) -> dict[str, Command]:
         Command("fetch", cached, fetched),
     ]
     return {command.name: command for command in all_commands}
+
+
+def _newer_commands(base: Path, made: Sequence[str], scored: Path, parts: Sequence[Path]) -> list[Command]:
+    """Those that make clips without scoring them, ask somebody else, or collect what people say."""
+    clips, suite = base / "clips", base / "suite.csv"
+    generate = ["generate", *made[1 : made.index("--metrics")], "-q"]
+    other, answers, recipe = base / "other", base / "answers.csv", base / "recipe.toml"
+    whole = base / "whole"
+    to_the_end([*made, "--out", str(whole)])
+    to_the_end([*made, "--name", "Other", "--seed", "1", "--out", str(other)])
+    to_the_end(["reproduce", "new", str(scored), "--out", str(recipe)])
+    votes = (f"clip{i % 6},Tiny,Other,{'ab'[i % 2]},person {i % 3}" for i in range(12))
+    answers.write_text("sample_id,model_a,model_b,winner,voter\n" + "".join(f"{vote}\n" for vote in votes))
+    trial = ["validate-metrics", "--clips", str(clips), "--suite", str(clips), "--limit", "3", "--metrics", "av_align"]
+    return [
+        Command("generate", lambda p: [*generate, "--out", str(p)], clips_state, done=run_done),
+        Command(
+            "validate",
+            lambda p: [*trial, "--damages", "shift=320;silent", "--workers", "1", "-q", "--out", str(p)],
+            trial_state,
+        ),
+        Command(
+            "votes page",
+            lambda p: ["votes", "page", str(whole), str(other), "-q", "--out", str(p / "page")],
+            lambda p: {**tree(p / "page"), "key": digest(p / "page-key.json")} if (p / "page").exists() else None,
+        ),
+        Command(
+            "votes import",
+            lambda p: ["votes", "import", str(answers), "-q",
+                       "--salt", str(p / "salt"), "--out", str(p / "votes.jsonl")],
+            votes_state,
+            fresh=lambda p: p.mkdir(parents=True),
+        ),
+        Command(
+            "reproduce",
+            lambda p: ["reproduce", "run", str(recipe), "--clips", str(clips), "--suite", str(clips), "--workers", "1",
+                       "-q", "--out", str(p)],
+            run_state,
+            done=run_done,
+        ),
+        _judge_command(base, clips),
+        _hosted_command(base, suite),
+    ]  # fmt: skip
+
+
+def _judge_command(base: Path, clips: Path) -> Command:
+    questions = base / "mine.toml"
+    questions.write_text(JUDGE)
+    os.environ["JAVISBENCH_JUDGE_KEY"] = judge_endpoint.KEY
+    endpoint = ENDPOINTS.enter_context(judge_endpoint.stand_in())
+    endpoint.wait = lambda: time.sleep(0.1)
+    words = ["score", str(clips), "--metrics", f"judge:{questions},health_*", "--workers", "1", "-q"]
+    words += ["--judge-url", endpoint.url, "--judge-parallel", "1"]
+
+    def kept(place: Path) -> dict[str, Any]:
+        # What is on the disk must not be paid again: a second answer would be a second line.
+        path = place / "answers.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return {json.loads(line)["key"]: line for line in reversed(lines) if line.endswith(b"\n")} | run_done(place)
+
+    return Command("judge", lambda p: [*words, "--out", str(p)], run_state, done=kept)
+
+
+def _hosted_command(base: Path, suite: Path) -> Command:
+    os.environ["TEST_API_KEY"] = misbehaving_service.KEY
+    clip = next(iter(sorted((base / "clips").glob("*.mp4")))).read_bytes()
+    service = misbehaving_service.MisbehavingService(clip)
+    ENDPOINTS.callback(service.close)
+    card = base / "api.toml"
+    card.write_text(
+        f'submit = "{service.url}"\npoll = "{service.url}/{{job}}"\nkey = "TEST_API_KEY"\npoll_s = 0.1\n'
+        'body = { prompt = "{prompt}", seed = "{seed}" }\n'
+    )
+    words = ["generate", "--suite", str(suite), "--model", f"hosted:{card}", "-q"]
+    return Command("hosted", lambda p: [*words, "--out", str(p)], clips_state, done=run_done)
 
 
 def warm() -> None:
@@ -387,7 +523,7 @@ def run_kills(kills: int, seed: int, only: Sequence[str], say: Callable[[str], N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=sum(SHARES.values()))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names of commands, by commas")
     parser.add_argument("--json", type=Path)

@@ -17,12 +17,13 @@ from javisbench.durable import (
     append_jsonl,
     atomic_path,
     locked,
+    patiently,
     read_json,
     read_jsonl,
     sweep_temporaries,
     write_json,
 )
-from javisbench.errors import RunError
+from javisbench.errors import RunError, SystemFaultError
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
@@ -171,3 +172,81 @@ def test_a_second_process_is_refused_with_the_holders_name_until_it_dies(tmp_pat
                 break
         except RunError:
             assert time.monotonic() < deadline
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, code: int, times: int) -> list[str]:
+    """Let bringing files to the disk fail so many times; every try is noted with what was in the file."""
+    tries, fsync = [], os.fsync
+
+    def failed(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        tries.append("" if path.is_dir() else path.read_text())
+        if len(tries) <= times:
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failed)
+    return tries
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
+def test_what_may_pass_is_written_again_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    tries = failing(monkeypatch, code, 2)
+    patiently(lambda: write_json(tmp_path / "a.json", [1]), 0.01)
+    assert read_json(tmp_path / "a.json") == [1]
+    assert tries[:3] == ["[\n 1\n]\n"] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("code", "tries"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EROFS, 1), (errno.EIO, 5)], ids=errno.errorcode.get
+)
+def test_what_needs_somebody_is_not_waited_for_and_nothing_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, tries: int
+) -> None:
+    tried = failing(monkeypatch, code, 1000)
+    with pytest.raises(SystemFaultError):
+        patiently(lambda: write_json(tmp_path / "a.json", [1]), 0.01)
+    assert len(tried) == tries
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_that_was_not_brought_to_the_disk_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = tmp_path / "f.jsonl"
+    append_jsonl(journal, {"n": 0})
+    with journal.open("ab") as file:
+        file.write(b'{"torn')
+    failing(monkeypatch, errno.EIO, 2)
+    patiently(lambda: append_jsonl(journal, {"n": 1}), 0.01)
+    assert journal.read_text() == '{"n": 0}\n{"torn\n{"n": 1}\n'
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM])
+def test_a_file_that_the_system_cannot_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(SystemFaultError, match=f"{os.strerror(code)}.*Run the same command"):
+        read_json(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("worked_here", [False, True])
+def test_a_folder_that_was_once_written_to_and_is_read_only_now_is_the_system_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worked_here: bool
+) -> None:
+    if worked_here:
+        with locked(tmp_path):
+            pass
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(RunError) as raised, locked(tmp_path):
+        pass
+    assert (raised.value.kind, raised.value.exit_code) == ("not_writable", 3 if worked_here else 2)

@@ -54,6 +54,7 @@ ROOMS = (
         "clip",
         "errors",
         "hub",
+        "pace",
         "system_faults",
         "tasks",
         "isolated",

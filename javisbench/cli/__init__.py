@@ -15,7 +15,7 @@ from javisbench.cli import output
 from javisbench.cli.signals import end_in_order, exit_code
 from javisbench.errors import JavisbenchError, SystemFaultError
 from javisbench.registry import did_you_mean
-from javisbench.system_faults import fault_of
+from javisbench.system_faults import SYSTEMS, errno_of, fault_of, filename_of
 
 # Command to its module (whose `command` it is) and its line in the overview.
 COMMANDS = {
@@ -66,6 +66,9 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+# Another process holds a folder, or it was never to be written to: errors of the system that are the user's to mend.
+_OWN_SENTENCE = ("locked", "not_writable")
+
 EPILOG = """\b
 Examples:
   javisbench eval --model procedural --suite demo
@@ -106,15 +109,28 @@ def run(args: Sequence[str] | None = None) -> int:
         how, code = exit_code(error)
         output.line(f"{how}. Run the same command again to go on.", err=True)
         return code
-    except JavisbenchError as error:
-        logging.getLogger(__name__).debug("stopped", exc_info=True)
-        output.error(error)
-        return error.exit_code
     except Exception as error:
-        fault = fault_of(error)
-        if fault is None:
+        told = _told(error)
+        if told is None:
             raise
         logging.getLogger(__name__).debug("stopped", exc_info=True)
-        named = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-        output.error(SystemFaultError(f"Stopped by the system: {fault.reason}{named}. Run the same command again."))
-        return SystemFaultError.exit_code
+        output.error(told)
+        return told.exit_code
+
+
+def _told(error: Exception) -> JavisbenchError | None:
+    """What the user is told of an error; None for a defect.
+
+    Whoever calls a file damaged, or an input wrong, may have met a system that failed.
+    """
+    behind = errno_of(error)
+    if isinstance(error, JavisbenchError):
+        own = error.exit_code != JavisbenchError.exit_code or error.kind in _OWN_SENTENCE
+        if own or behind not in SYSTEMS:
+            return error
+    fault = fault_of(error)
+    if fault is None:
+        return None
+    named = filename_of(error)
+    where = f" ({named})" if named else ""
+    return SystemFaultError(f"Stopped by the system: {fault.reason}{where}. Run the same command again.")

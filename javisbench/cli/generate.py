@@ -69,6 +69,7 @@ generating_options = options.compose(
 @options.allow_outside_option
 @options.cache_options
 @options.engine_options
+@options.patience_option
 @options.strict_option
 @options.verbosity
 def command(**given: Any) -> int:
@@ -163,6 +164,7 @@ def generate_settings(given: dict[str, Any]) -> GenerateSettings:
         dtype=given["dtype"],
         engine=given["engine"],
         engine_address=given["engine_address"],
+        patience_s=given["patience"],
     )
 
 

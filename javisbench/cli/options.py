@@ -45,7 +45,16 @@ def _keep_data_root(ctx: click.Context, param: click.Parameter, value: Path | No
 
 
 def _with_data_root(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return suite_at_data_root(ctx, value)
+
+
+def suite_at_data_root(ctx: click.Context, value: str | None, default: str | None = None) -> str | None:
     """The suite as the library takes it: ``NAME:DIR`` where the folder of its data is given by itself.
+
+    Args:
+        ctx: of the command.
+        value: the suite that was given.
+        default: the one whose data are meant where none was given.
 
     Raises:
         UsageError: the suite is not read from a folder.
@@ -55,6 +64,7 @@ def _with_data_root(ctx: click.Context, param: click.Parameter, value: str | Non
         return value
     from javisbench.suite import published_at, suites_in_folders
 
+    value = value or default
     spec = f"{value}:{folder}"
     if value is None or published_at(spec) is None:
         raise UsageError(
@@ -114,7 +124,7 @@ shown_slices_option = click.option(
     help="Of slices by columns of the suite, those of this one; may be given several times. [default: all]",
 )
 allow_outside_option = click.option(
-    "--allow-outside", is_flag=True, help="Accept paths in the suite that leave its folder."
+    "--allow-outside", is_flag=True, help="Accept paths in the suite, or among pairs, that leave its folder."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
@@ -214,6 +224,15 @@ weights_option = click.option(
     help="Folder with checkpoints; may be given several times.",
 )
 
+patience_option = click.option(
+    "--patience",
+    type=click.FloatRange(min=0, max=86400),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
+)
+
 
 def joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
     """An option whose value is a list, given several times: one list; None where it is not given."""
@@ -259,6 +278,11 @@ scoring_options = compose(
         show_default=True,
         help="Of the networks. Below fp32, 64 clips are tried first; what moves too far changes the protocol's name.",
     ),
+    click.option(
+        "--compile",
+        is_flag=True,
+        help="Run the largest networks as torch.compile makes them: minutes first, then faster. Tried on 64 clips too.",
+    ),
     slice_by_option,
     click.option(
         "--speech-transcripts",
@@ -282,14 +306,7 @@ scoring_options = compose(
         metavar="SECONDS",
         help="Time that reading one clip may take, beside a second for each four million pixels.",
     ),
-    click.option(
-        "--patience",
-        type=click.FloatRange(min=0, max=86400),
-        default=60.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Time that a file system or a shortage of memory has to recover before the run stops (exit code 3).",
-    ),
+    patience_option,
     click.option(
         "--batch-clips", type=click.IntRange(min=1), help="Clips a batch. [default: 1 on a CPU; what fills a GPU]"
     ),

@@ -42,6 +42,7 @@ _NOT_WITH_PAIRS = {"clips": "--clips", "damages": "--damages"}
 )
 @click.option("--pairs", type=click.Path(path_type=Path), help="A table of clips that somebody has compared.")
 @click.option("--av-syncbench", type=click.Path(path_type=Path), help="AV-SyncBench's folder, as it is published.")
+@options.allow_outside_option
 @click.option("--limit", type=click.IntRange(min=2), default=20, show_default=True, help="Only the first N samples.")
 @click.option(
     "--damages",
@@ -121,17 +122,17 @@ def _run(given: dict[str, Any], progress: Progress) -> Finished:
     if len(asked) > 1:
         raise UsageError("--pairs and --av-syncbench are two trials; give one of them.")
     if not asked:
-        suite = load_suite(given["suite"] or "sync-scenes")
+        suite = load_suite(given["suite"] or "sync-scenes", allow_outside=given["allow_outside"])
         suite = (in_step(suite) if given["clips"] is None else suite).limited(given["limit"])
         return damage_trial(suite, given["clips"], _options(given), progress)
     useless = [flag for name, flag in (*_NOT_WITH_PAIRS.items(), ("suite", "--suite")) if given[name] is not None]
     if useless:
         raise UsageError(f"{asked[0]} brings its own clips and damages: leave out {' and '.join(useless)}.")
     if pairs is not None:
-        return pair_trial(read_pairs(pairs), _options(given), progress)
+        return pair_trial(read_pairs(pairs, allow_outside=given["allow_outside"]), _options(given), progress)
     source = click.get_current_context().get_parameter_source("limit")
     limit = None if source is click.core.ParameterSource.DEFAULT else given["limit"]
-    return pair_trial(read_av_syncbench(folder, limit), _options(given), progress)
+    return pair_trial(read_av_syncbench(folder, limit, allow_outside=given["allow_outside"]), _options(given), progress)
 
 
 def _options(given: dict[str, Any]) -> TrialOptions:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import socket
 import threading
 import time
@@ -15,15 +16,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from javisbench.errors import SystemFaultError
 from javisbench.isolated import buffers
 from javisbench.isolated.process import Launched, launch, machine_load
 from javisbench.isolated.wire import receive, send
+from javisbench.system_faults import waits_s
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _MODULE = "javisbench.isolated.parquet_worker"
 _MESSAGE_TIMEOUT_S = 30.0
+# Until its process is killed once too often, as it is where memory is short.
+_PATIENCE_S = 8.0
 # pandas writes an index of its own as such a column.
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
@@ -76,7 +81,9 @@ def read_arrow(path: Path, columns: Mapping[str, str], limits: TableLimits) -> p
 
     Raises:
         RefusedError: too large, damaged, or without one of `columns`, or with cells of another type.
+        SystemFaultError: the process that reads is killed again and again, as where memory is short.
         OSError: it cannot be opened, or no process can be started.
+        SystemFaultError: the process that reads is killed again and again.
     """
     if path.stat().st_size > limits.file_bytes:
         raise RefusedError(f"has {path.stat().st_size:,} bytes; at most {limits.file_bytes:,} are read")
@@ -101,6 +108,7 @@ class Reader:
         Raises:
             RefusedError: it cannot be had.
             OSError: no process can be started.
+            SystemFaultError: it is killed again and again.
         """
         request = {"columns": dict(columns), "limits": asdict(limits)}
         with self._turn:
@@ -112,7 +120,8 @@ class Reader:
     def _ask(
         self, request: dict[str, Any], descriptor: int, limits: TableLimits
     ) -> tuple[dict[str, Any], tuple[int, ...]]:
-        for again in (True, False):
+        waits = waits_s(_PATIENCE_S)
+        while True:
             launched = self._ready()
             try:
                 send(launched.connection, request, [descriptor])
@@ -121,16 +130,23 @@ class Reader:
                 return reply, tuple(found)
             except (EOFError, OSError, ValueError) as failure:
                 how = launched.cause_of_death()
-                left = launched.process.poll() == 0
+                code = launched.process.poll()
                 self._end()
-                # One that has left by itself, after a while without work, has not seen this table.
-                if not (again and left):
+                # One that has left by itself, after a while without work, has not seen this table; and what kills with
+                # this signal is the system, for memory: no table does.
+                if code not in (0, -signal.SIGKILL):
                     raise RefusedError(f"cannot be read: the process that reads tables {how}") from failure
+                wait_s = next(waits, None)
+                if wait_s is None:
+                    raise SystemFaultError(
+                        f"Tables cannot be read: the process that reads them {how}, as when memory is short. Run the "
+                        f"same command again when there is more."
+                    ) from failure
+                time.sleep(wait_s if code else 0.0)
             except BaseException:
                 # What it would answer next is about this table.
                 self._end()
                 raise
-        raise AssertionError
 
     def _ready(self) -> Launched:
         if self._owner != os.getpid():

@@ -29,12 +29,16 @@ KINDS: dict[str, str] = {
     "too_large": "the clip decodes to more bytes than the limit allows",
     "timeout": "reading took longer than the deadline",
     "worker_died": "the decoding process was killed or crashed while it read this clip",
-    "unreachable": "the place where the clip lies cannot be reached, or does not let it be read; nobody can go on then",
+    "unreachable": "the place where the clip lies cannot be reached; the job stops and goes on later",
+    "no_access": "the place where the clip lies does not let it be read with these credentials; the job stops",
     "worker_start": "no decoding process can be started on this machine",
     "cannot_write": "the clip cannot be encoded or stored as asked",
 }
 
-STOPPING = frozenset(("worker_start", "unreachable"))
+OUT_OF_REACH = frozenset(("unreachable", "no_access"))
+"""Kinds of a place that does not answer, or lets nothing be read."""
+
+STOPPING = frozenset(("worker_start", *OUT_OF_REACH))
 """Kinds that say nothing of a clip: the job stops, and goes on with the same command."""
 
 
@@ -76,5 +80,11 @@ def media_error(kind: str, message: str) -> MediaError:
 
 def not_brought(error: PlaceError) -> MediaError:
     """Why a file that lies elsewhere cannot be had, as a `MediaError`."""
-    kind = error.kind if error.kind in ("not_found", "too_large") else "unreachable"
-    return media_error(kind, error.message)
+    own = {
+        "no_permission": "no_access",
+        "refused": "not_found",
+        "not_found": "not_found",
+        "too_large": "too_large",
+        "damaged": "bad_container",
+    }
+    return media_error(own.get(error.kind, "unreachable"), error.message)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from javisbench.clip import Clip, ClipHead, Damage, FrameRun
 from javisbench.errors import JavisbenchError, MediaError, SystemFaultError
-from javisbench.media.errors import MAYBE_PASSED, STOPPING, fault_of_reading, media_error
+from javisbench.media.errors import MAYBE_PASSED, OUT_OF_REACH, STOPPING, fault_of_reading, media_error
 from javisbench.media.process import C, Consumer, DisturbedError, Worker
 from javisbench.media.source import ClipSource, DecodeLimits, MediaInfo, sidecar_for
 from javisbench.system_faults import Fault, Places, can_be_read, tried_again
@@ -338,7 +338,7 @@ class ClipReader:
             pending[0] = self._enqueue(_Job(source, pending[0].open_clip))
             return self._result(pending[0])
 
-        if isinstance(failure, SystemFaultError) or (isinstance(failure, MediaError) and failure.kind == "unreachable"):
+        if isinstance(failure, SystemFaultError) or (isinstance(failure, MediaError) and failure.kind in OUT_OF_REACH):
             raise failure
         if isinstance(failure, MediaError) and failure.kind in MAYBE_PASSED and self._fault(source, failure) is None:
             outcome = again()

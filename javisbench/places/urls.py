@@ -21,6 +21,8 @@ _CLIENT_ERRORS = (
     ("gcsfs.retry", "HttpError"),
     ("fsspec.exceptions", "FSTimeoutError"),
 )
+# Statuses below 500 that say nothing of the next try.
+_FOR_NOW = (408, 425, 429)
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?\S*")
 
 
@@ -70,26 +72,42 @@ def file_system(url: str) -> tuple[Any, str]:
 def explained(url: str, what: str) -> Iterator[None]:
     """Inside, errors of the place become a `PlaceError` that says it in a sentence.
 
+    Its ``kind`` is ``not_found``, ``no_permission`` or ``refused`` where the same request would get the same answer,
+    and ``unreachable`` where there was none, or one that may be another later.
+
     Args:
         url: of what is read or written.
         what: ``read``, ``listed``, ``written``, ... for the message.
     """
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise PlaceError(f"{shown(url)}: there is nothing there.", kind="not_found") from error
-    except PermissionError as error:
-        raise PlaceError(_no_rights(url, what), kind="no_permission") from error
     except _client_errors() as error:
-        if _status(error) in (401, 403) or "credential" in type(error).__name__.lower():
-            raise PlaceError(_no_rights(url, what), kind="no_permission") from error
-        if _status(error) == 404:
-            raise PlaceError(f"{shown(url)}: there is nothing there.", kind="not_found") from error
-        reason = " ".join(shown(str(error) or type(error).__name__).split())[:200]
-        raise PlaceError(
-            f"{shown(url)} cannot be {what}: {reason}. What was done so far is kept: run the same command again.",
-            kind="unreachable",
-        ) from error
+        raise _place_error(url, what, error) from error
+
+
+def _place_error(url: str, what: str, error: Exception) -> PlaceError:
+    status, lost = _status(error), _behind(error)
+    if isinstance(error, PermissionError) or status in (401, 403) or "credential" in type(error).__name__.lower():
+        return PlaceError(_no_rights(url, what), kind="no_permission")
+    # Of a web server, fsspec calls a file missing whatever went wrong when it was asked for.
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError) and status is None and lost is None
+    if missing or status in (404, 410):
+        return PlaceError(f"{shown(url)}: there is nothing there.", kind="not_found")
+    reason = " ".join(shown(str(lost or error) or type(lost or error).__name__).split())[:200]
+    if status is not None and status < 500 and status not in _FOR_NOW:
+        return PlaceError(f"{shown(url)} cannot be {what}: {reason}.", kind="refused")
+    return PlaceError(
+        f"{shown(url)} cannot be {what}: {reason}. What was done so far is kept: run the same command again.",
+        kind="unreachable",
+    )
+
+
+def _behind(error: BaseException) -> BaseException | None:
+    """What a client met, behind an error that says that nothing is there."""
+    cause = error.__cause__
+    while cause is not None and not (isinstance(cause, _client_errors()) and not isinstance(cause, FileNotFoundError)):
+        cause = cause.__cause__
+    return cause
 
 
 def _no_rights(url: str, what: str) -> str:

@@ -12,7 +12,7 @@ import lzma
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from javisbench.results.rankability import refuse_unrankable
 from javisbench.results.run_folder import load_results
 from javisbench.results.seal import check_tables, unsealed
 from javisbench.run.manifest import now_text, versions
+from javisbench.system_faults import raise_if_system
 from javisbench.text import json_text, printable
 from javisbench.weights.hashes import SHA256
 
@@ -149,8 +150,9 @@ def unpack(file: Path, folder: Path) -> dict[str, Any]:
             _check_directory(file, archive)
             manifest = _manifest(file, archive)
             for name, facts in manifest["members"].items():
-                (folder / name).write_bytes(_member(file, archive, name, facts))
+                _unpack_member(file, archive, name, facts, folder / name)
     except _UNREADABLE as error:
+        raise_if_system(error, file)
         raise _refused(file, f"it is no readable zip archive ({error})", "archive") from error
     return manifest
 
@@ -187,7 +189,7 @@ def _check_directory(file: Path, archive: zipfile.ZipFile) -> None:
 
 def _manifest(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
     try:
-        manifest = parse_json(_read(file, archive, MANIFEST, MAX_MANIFEST_BYTES), MANIFEST)
+        manifest = parse_json(b"".join(_chunks(file, archive, MANIFEST, MAX_MANIFEST_BYTES)), MANIFEST)
     except RunError as error:
         raise _refused(file, error.message.rstrip("."), "manifest") from error
     if not isinstance(manifest, dict):
@@ -211,20 +213,25 @@ def _is_member(facts: object) -> bool:
     return type(size) is int and size >= 0 and isinstance(digest, str) and SHA256.fullmatch(digest) is not None
 
 
-def _member(file: Path, archive: zipfile.ZipFile, name: str, facts: Mapping[str, Any]) -> bytes:
-    data = _read(file, archive, name, MEMBERS[name][1])
-    if len(data) != facts["bytes"] or _sha256(data) != facts["sha256"]:
-        raise _refused(file, f"{name} is not what the manifest says (SHA-256 {_sha256(data)[:12]}...)", "wrong_hash")
-    return data
+def _unpack_member(file: Path, archive: zipfile.ZipFile, name: str, facts: Mapping[str, Any], target: Path) -> None:
+    digest, size = hashlib.sha256(), 0
+    # No more than was said, which is known to be within the limit.
+    most = min(MEMBERS[name][1], facts["bytes"])
+    with target.open("wb") as out:
+        for chunk in _chunks(file, archive, name, most):
+            digest.update(chunk)
+            size += out.write(chunk)
+    if size != facts["bytes"] or digest.hexdigest() != facts["sha256"]:
+        told = digest.hexdigest()[:12]
+        raise _refused(file, f"{name} is not what the manifest says (SHA-256 {told}...)", "wrong_hash")
 
 
-def _read(file: Path, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+def _chunks(file: Path, archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
     # The size in the directory may lie; what comes out is counted.
-    parts, size = [], 0
+    size = 0
     with archive.open(name) as member:
         while chunk := member.read(_CHUNK):
             size += len(chunk)
             if size > limit:
                 raise _refused(file, f"{name} unpacks to more than {limit:,} bytes", "oversized")
-            parts.append(chunk)
-    return b"".join(parts)
+            yield chunk

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from javisbench.errors import JavisbenchError, SubmissionError, UsageError
+from javisbench.errors import JavisbenchError, SubmissionError, SystemFaultError, UsageError
 from javisbench.private import Scrubber
 from javisbench.publish.archive import unpack
 from javisbench.publish.public import public_result
@@ -82,7 +82,7 @@ def _load_all(sources: Iterable[Path | str], work: Path, refused: list[Refused] 
             found = [public_result(result) for result in _load(source, work)]
             _check_new(source, found, results)
         except JavisbenchError as error:
-            if refused is None or not _is_archive(source):
+            if refused is None or not _is_archive(source) or isinstance(error, SystemFaultError):
                 raise
             told = map(Scrubber.of_this_machine(work).text, (error.sentence, *error.details))
             refused.append(Refused(source.name, tuple(told)))

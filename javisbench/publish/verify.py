@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.errors import JavisbenchError, RunError, UsageError
+from javisbench.errors import JavisbenchError, RunError, SystemFaultError, UsageError
 from javisbench.matching import Item
 from javisbench.media.source import SIDECAR_SUFFIXES
 from javisbench.results.cell import Cell
@@ -69,6 +69,8 @@ def verify_folder(folder: Path, manifest: Mapping[str, Any]) -> list[Finding]:
         result = load_result(folder, follow_clips=False)
         refuse_unrankable(result)
         tables = _Tables.read(folder)
+    except SystemFaultError:
+        raise
     except JavisbenchError as error:
         return [Finding(error.kind, error.message.replace(f"{folder}/", ""))]
     # Later checks compute with what earlier ones have found to be sane.
@@ -452,10 +454,12 @@ def _close(said: float | None, found: float | None, tolerance: float) -> bool:
 
 def _check_sets(result: StoredResult, folder: Path, suite: Suite) -> Iterator[Finding]:
     from javisbench.metrics.registry import set_metric
-    from javisbench.results.set_features import read_set_features
+    from javisbench.results.set_features import RowBounds, read_set_features
 
     try:
-        stored = read_set_features(folder)
+        stored = read_set_features(folder, RowBounds(len(suite), MAX_WIDTH, MAX_ROWS_A_CLIP))
+    except SystemFaultError:
+        raise
     except JavisbenchError as error:
         yield Finding("set_features", error.message)
         return
@@ -480,14 +484,8 @@ def _check_sets(result: StoredResult, folder: Path, suite: Suite) -> Iterator[Fi
 def _check_features(rows: SetRows) -> Iterator[Finding]:
     import numpy as np
 
-    name, width = rows.name[:80], rows.fake.shape[-1]
-    rows_a_clip = rows.fake.shape[1] if rows.fake.ndim == 3 else 1
-    sides = (rows.fake, rows.real)
-    if any(side.dtype not in (np.float32, np.float64) for side in sides) or not 1 <= width <= MAX_WIDTH:
-        yield Finding("set_features", f"features of {name} must be at most {MAX_WIDTH} float32 values a row")
-    elif not 1 <= rows_a_clip <= MAX_ROWS_A_CLIP:
-        yield Finding("set_features", f"features of {name} must have at most {MAX_ROWS_A_CLIP} rows a clip")
-    elif not all(np.isfinite(side).all() for side in sides):
+    name, sides = rows.name[:80], (rows.fake, rows.real)
+    if not all(np.isfinite(side).all() for side in sides):
         yield Finding("set_features", f"features of {name} hold NaN or infinity")
     elif len(rows.fake) and _compares(rows) and np.array_equal(rows.fake, rows.real):
         yield Finding("copies", f"features of {name} are the same for generated and real clips", refuses=False)

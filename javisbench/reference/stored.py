@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.durable import sweep_earlier, write_bytes
 from javisbench.errors import JavisbenchError, MediaError, ReferenceFeaturesError
 from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.system_faults import raise_if_system
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +82,7 @@ class StoredReference:
                     raise ReferenceFeaturesError(f"{path} was written by a newer javisbench. Update this one.")
                 features = tuple(_feature(entry, file.get_tensor(entry["array"])) for entry in facts["features"])
         except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
+            raise_if_system(error, path)
             raise ReferenceFeaturesError(
                 f"{path} is no statistics file of `javisbench reference build`: {error}."
             ) from error

@@ -12,6 +12,7 @@ from javisbench.durable import read_json
 from javisbench.errors import RunError
 from javisbench.results.cell import OVERALL
 from javisbench.results.checked_json import check_size
+from javisbench.system_faults import raise_if_system
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
@@ -77,7 +78,8 @@ def _plans(result: StoredResult) -> Iterator[Mapping[str, float]]:
             top, _, bottom = str(rate).partition("/")
             fps = float(top) / float(bottom or 1)
             told = {name: float(plan[name]) for name in ("width", "height", "frames", "sample_rate")}
-        except (RunError, OSError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
+        except (RunError, OSError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise_if_system(error, path)
             continue  # a sidecar of another form tells nothing
         if not all(map(math.isfinite, (fps, *told.values()))):
             continue

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from javisbench.errors import RunError
 from javisbench.isolated.parquet import RefusedError, TableLimits, read_arrow
+from javisbench.system_faults import raise_if_system
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ def read_parquet(path: Path, columns: Mapping[str, str], *, advice: str = "Score
 
     Raises:
         RunError: too large, damaged, or without one of `columns`, or with cells of another type.
+        SystemFaultError: the system can read no file, or start no process.
     """
     import pyarrow as pa
 
@@ -44,4 +46,5 @@ def read_parquet(path: Path, columns: Mapping[str, str], *, advice: str = "Score
     except RefusedError as refused:
         raise RunError(f"{path} {refused}. {advice}") from refused
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
+        raise_if_system(error, path)
         raise RunError(f"{path} cannot be read ({error}). {advice}") from error

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import write_bytes
+from javisbench.durable import patiently, write_bytes
 from javisbench.errors import FeatureError, SystemFaultError
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.feature_index import FeatureIndex
@@ -84,12 +84,21 @@ class FeatureStore:
         folder: where shards lie; created with the first one.
         writer: stands in the names of this store's shards where several processes write into one folder.
         clock: monotonic seconds.
+        patience_s: seconds that the file system has to recover before a shard counts as not to be written.
     """
 
-    def __init__(self, folder: Path, writer: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        writer: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        patience_s: float = 0.0,
+    ) -> None:
         self.folder = folder
         self._writer = f"-{writer}" if writer else ""
         self._clock = clock
+        self._patience_s = patience_s
         self._flushed = clock()
         self._index = FeatureIndex()
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
@@ -208,7 +217,8 @@ class FeatureStore:
         flat = {f"{key}/{name}": array for key, arrays in self._pending.items() for name, array in arrays.items()}
         path = self.folder / f"shard-{self._next:06d}{self._writer}.safetensors"
         self._known.add(path)
-        write_bytes(path, save(flat, {name: _checksum(array) for name, array in flat.items()}))
+        shard = save(flat, {name: _checksum(array) for name, array in flat.items()})
+        patiently(lambda: write_bytes(path, shard), self._patience_s)
         self._next += 1
         self._index.add(path, {key: tuple(arrays) for key, arrays in self._pending.items()})
         self._pending.clear()

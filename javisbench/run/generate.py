@@ -9,19 +9,22 @@ import logging
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Answers
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from javisbench.baselines.base import Conditions, Failed, Generated, Generator, Plan, Request
 from javisbench.baselines.fingerprint import Hashes, content, deciding_files, difference, hash_files, unread_bytes
 from javisbench.baselines.registry import models_for, naming_package
-from javisbench.durable import append_jsonl, read_json, write_bytes, write_json, write_jsonl
-from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError
+from javisbench.durable import append_jsonl, patiently, read_json, write_bytes, write_json, write_jsonl
+from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
+from javisbench.media.errors import OUT_OF_REACH
 from javisbench.results.run_folder import read_failures
 from javisbench.run.clean import PROMPTS, STAGING
 from javisbench.run.conform import conform_clip
@@ -48,6 +51,8 @@ Settled: TypeAlias = "Callable[[Sample, int, Fate], None]"
 CONSECUTIVE_FAILURES = 5
 _SLOW_BYTES = 10**9
 FILE_SUFFIXES = (".mp4", ".wav")
+# Of what is told in the end: characters of a reason, kinds of failures, and differences.
+_TOLD, _KINDS, _DIFFERENCES = 300, 6, 3
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class GenerateSettings:
         dtype: ``auto``, ``float32`` or ``bfloat16``.
         engine: ``local``, or ``ray``: clips are made by the machines of a Ray cluster (``javisbench[ray]``).
         engine_address: of the cluster (``HOST:PORT``, ``auto``); None for ``$RAY_ADDRESS``, else one on this machine.
+        patience_s: seconds that the file system has to recover before a clip counts as not to be written, and the job
+            stops.
     """
 
     seed: int = 0
@@ -79,6 +86,7 @@ class GenerateSettings:
     dtype: str = "auto"
     engine: EngineName = "local"
     engine_address: str | None = None
+    patience_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,37 @@ class RemoteMaker(Protocol):
 
 @dataclass
 class GenerateOutcome:
-    """What a generation job did."""
+    """What a generation job did.
+
+    Attributes:
+        made: clips that were made.
+        kept: clips that were there.
+        failed: clips that could not be made.
+        reasons: kind of failure to how many there are and what is said of the first one.
+        odd: of `made`, those that are not quite as asked.
+        differences: in what, and how many of them.
+    """
 
     made: int = 0
     kept: int = 0
     failed: int = 0
+    reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
+    odd: int = 0
+    differences: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> Iterator[str]:
+        """The same in words, for users."""
+        yield f"Clips: {self.made} made, {self.kept} there already, {self.failed} failed"
+        common = sorted(self.reasons.items(), key=lambda reason: -reason[1][0])
+        for kind, (count, message) in common[:_KINDS]:
+            yield f"  {count} x {kind}: {message if len(message) <= _TOLD else f'{message[: _TOLD - 1]}…'}"
+        if len(common) > _KINDS:
+            yield f"  and {len(common) - _KINDS} further kinds, in failures.jsonl"
+        if self.odd:
+            most = [f"{count} x {told}" for told, count in self.differences.most_common(_DIFFERENCES)]
+            others = ["and others"] if len(self.differences) > _DIFFERENCES else []
+            told = "; ".join([*most, *others])
+            yield f"  {self.odd} are not quite as asked (info.differs in their sidecars): {told}"
 
 
 def sample_seed(base_seed: int, suite: str, sample_id: str, repeat: int) -> int:
@@ -259,6 +293,7 @@ class _Job:
     settled: Settled
     outcome: GenerateOutcome = field(default_factory=GenerateOutcome)
     _in_a_row: int = 0
+    _latest: str = ""
     _total: int = 0
     _given: GivenFiles = field(default_factory=GivenFiles)
     _without: list[Failed] = field(default_factory=list)
@@ -323,7 +358,7 @@ class _Job:
             try:
                 self._given.digests(request.conditions)
             except MediaError as error:
-                if error.kind == "unreachable":
+                if error.kind in OUT_OF_REACH:
                     raise
                 self._without.append(Failed(request, "generate", "bad_condition", error.message, retryable=False))
                 continue
@@ -368,6 +403,8 @@ class _Job:
                 return "changed"
             if self.hashes is not None and content(hashes) != content(self.hashes):
                 return difference(hashes, self.hashes)
+        except SystemFaultError:
+            raise
         except (RunError, KeyError, TypeError, AttributeError):
             return "absent"
         for name, digest in files.items():
@@ -475,13 +512,13 @@ class _Job:
         for suffix in FILE_SUFFIXES:
             path = self.clips / f"{name}{suffix}"
             if suffix in made.files:
-                write_bytes(path, made.files[suffix])
+                self._patiently(partial(write_bytes, path, made.files[suffix]))
             else:
                 path.unlink(missing_ok=True)
         files = {f"{name}{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in made.files.items()}
         facts = self._sidecar(made.request, made.info, files, made.how)
-        write_json(self.clips / f"{name}.json", facts)
-        self._count_made(made.request, stage)
+        self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
+        self._count_made(made.request, stage, made.info)
 
     def _store(self, answer: Generated, stage: Stage, made_s: float) -> None:
         request = answer.request
@@ -491,7 +528,13 @@ class _Job:
         try:
             if self.settings.conform == "exact":
                 clip, finished = conform_clip(clip, self.suite.setting_to_make), {}
-            place_clip(clip, finished, self.clips / f"{name}.mp4", self.clips / f"{name}.wav", request.task)
+            mp4, wav = self.clips / f"{name}.mp4", self.clips / f"{name}.wav"
+            place = partial(place_clip, clip, finished, mp4, wav, request.task)
+            # Finished files are moved, and what has been moved cannot be moved again.
+            if finished:
+                place()
+            else:
+                self._patiently(place)
         except JavisbenchError as error:
             if isinstance(error, RunError):
                 raise
@@ -504,12 +547,16 @@ class _Job:
         }
         how = making_facts(answer.clip, made_s, time.monotonic() - started, self.settings.device or "cpu")
         facts = self._sidecar(request, answer.info, files, how)
-        write_json(self.clips / f"{name}.json", facts)
-        self._count_made(request, stage)
+        self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
+        self._count_made(request, stage, answer.info)
 
-    def _count_made(self, request: Request, stage: Stage) -> None:
+    def _count_made(self, request: Request, stage: Stage, info: Mapping[str, Any]) -> None:
+        differs = info.get("differs")
         with self._counting:
             self.outcome.made += 1
+            if isinstance(differs, list) and differs:
+                self.outcome.odd += 1
+                self.outcome.differences.update(map(str, differs))
             self._in_a_row = 0
             stage.advance()
         self.settled(request.sample, request.repeat, "made")
@@ -547,23 +594,30 @@ class _Job:
 
     def _fail(self, answer: Failed, stage: Stage, *, of_model: bool = True) -> None:
         request = answer.request
+        message = answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}"
         row = {
             "sample_id": request.sample.id,
             "repeat": request.repeat,
             "stage": "generate",
             "metric": None,
             "kind": answer.kind,
-            "message": answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}",
+            "message": message,
             "seed": request.seed,
         }
-        log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), row["kind"], row["message"])
+        log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), answer.kind, message)
         with self._counting:
-            append_jsonl(self.folder / "failures.jsonl", row)
+            self._patiently(partial(append_jsonl, self.folder / "failures.jsonl", row))
             self.outcome.failed += 1
+            count, first = self.outcome.reasons.get(answer.kind, (0, message))
+            self.outcome.reasons[answer.kind] = count + 1, first
+            self._latest = f"{answer.kind}: {message}"
             # A prompt that was refused says nothing of the next one.
             self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
         self.settled(request.sample, request.repeat, "failed")
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        patiently(write, self.settings.patience_s)
 
     def _check_limits(self) -> None:
         limit = self.settings.max_failures
@@ -575,8 +629,8 @@ class _Job:
         else:
             return
         raise RunError(
-            f"Stopped: {reason}. What was made is kept; reasons are in {self.folder / 'failures.jsonl'}. Mend the "
-            f"cause and run the same command again.",
+            f"Stopped: {reason}. The last one: {self._latest[:_TOLD].rstrip('.')}. What was made is kept; reasons are "
+            f"in {self.folder / 'failures.jsonl'}. Mend the cause and run the same command again.",
             kind="too_many_failures",
         )
 

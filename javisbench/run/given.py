@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from javisbench.baselines.base import Conditions, Request
 from javisbench.errors import MediaError, SuiteError
+from javisbench.media.errors import OUT_OF_REACH
 from javisbench.media.given import GivenReader, check_there, here_of
 from javisbench.places import Cache
 from javisbench.suite import Suite
@@ -72,7 +73,7 @@ class GivenFiles:
                     check_there(here)
                     found = file_sha256(here)
             except MediaError as error:
-                if error.kind == "unreachable":
+                if error.kind in OUT_OF_REACH:
                     raise
                 found = error
             self._known[path] = found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from javisbench import __version__
-from javisbench.durable import write_json
+from javisbench.durable import patiently, write_json
 from javisbench.errors import RunError
 from javisbench.results.run_folder import MANIFEST_SCHEMA, read_manifest
 from javisbench.results.seal import sealed_manifest
@@ -80,10 +80,10 @@ def hardware(devices: Sequence[str]) -> dict[str, Any]:
     return facts
 
 
-def update_manifest(run: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge `changes` into the run's manifest and write it."""
+def update_manifest(run: Path, changes: Mapping[str, Any], patience_s: float = 0.0) -> dict[str, Any]:
+    """Merge `changes` into the run's manifest and write it; `patience_s` as for `javisbench.durable.patiently`."""
     manifest = sealed_manifest({"schema": MANIFEST_SCHEMA, **read_manifest(run), **changes})
-    write_json(run / "run.json", manifest)
+    patiently(lambda: write_json(run / "run.json", manifest), patience_s)
     return manifest
 
 

@@ -7,10 +7,11 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import write_json, write_jsonl
+from javisbench.durable import patiently, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError, PluginError
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
@@ -68,6 +69,7 @@ class ScoreSettings:
         batch_clips: clips a batch; None for as many as fill the device.
         seed: of the bootstrap.
         precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
+        compiled: whether networks run as ``torch.compile`` makes them; likewise.
         limits: what one clip may cost.
         engine: where features are made.
         judge: how judges are asked.
@@ -79,6 +81,7 @@ class ScoreSettings:
     batch_clips: int | None = 1
     seed: int = 0
     precision: Precision = "fp32"
+    compiled: bool = False
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     engine: Engine = field(default_factory=LocalEngine)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
@@ -145,7 +148,8 @@ def score_clips(
     with arithmetic(settings.precision):
         results = job.run()
     for part, result in zip(plan.parts, results, strict=True):
-        _write(run, part, result, job, dict(facts or {}))
+        write = partial(_write, run, part, result, job, dict(facts or {}))
+        patiently(write, settings.limits.patience_s)
     return results
 
 
@@ -173,12 +177,13 @@ class _Job:
     def run(self) -> list[ProtocolScores]:
         self.session = EncodeSession(
             self.plan.encoders,
-            FeatureStore(self.folder / "features"),
+            FeatureStore(self.folder / "features", patience_s=self.settings.limits.patience_s),
             self.settings.devices[0],
             self.settings.workers,
             self.settings.batch_clips,
             self.settings.limits,
             precision=self.settings.precision,
+            compiled=self.settings.compiled,
             devices=self.settings.devices,
             listed=self.matched.places,
         )

@@ -27,6 +27,7 @@ from javisbench.suite_rows import (
     no_text,
     read_text,
 )
+from javisbench.system_faults import raise_if_system
 
 MAX_ITEM_BYTES = 2**20
 """Of a file that is one row."""
@@ -94,6 +95,7 @@ class Reading:
                 if path.suffix == suffix and not path.name.startswith(".")
             )
         except OSError as error:
+            raise_if_system(error, self.folder / inside)
             self.refuse(inside, f"cannot be listed ({error.strerror})")
             return []
         if len(names) > MAX_ROWS:
@@ -108,7 +110,8 @@ class Reading:
         """
         try:
             found = sorted(path.name for path in (self.folder / inside).iterdir() if path.is_dir())
-        except OSError:
+        except OSError as error:
+            raise_if_system(error, self.folder / inside)
             return []
         return [f"{inside}/{name}" for name in found if not name.startswith(".")]
 
@@ -120,6 +123,7 @@ class Reading:
                 raise ValueError("a link out of the folder; allow it with --allow-outside")
             return read_text(path, most_bytes)
         except (OSError, RuntimeError, ValueError) as error:
+            raise_if_system(error, path)
             self.refuse(file, str(error))
             return None
 

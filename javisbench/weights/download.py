@@ -17,6 +17,7 @@ from javisbench import __version__
 from javisbench.durable import disk_trouble
 from javisbench.errors import WeightsError
 from javisbench.hub import hub_token, is_this_machine, reachable
+from javisbench.pace import Pace, paced
 from javisbench.private import shown_address
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ MAX_UNKNOWN_BYTES = 32 * 2**30
 """Of a file whose size nobody has recorded."""
 
 GOES_ON = "What came so far is kept; the same command goes on there."
-_CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
 _FOR_NOW = (408, 425, 429)
 """Statuses below 500 that say nothing of the next try."""
@@ -143,7 +143,7 @@ def _rest(remote: Remote, part: Path, report: Report | None) -> bool:
         _forget(part)
     start = part.stat().st_size if part.exists() else 0
     try:
-        with _open(remote, start, tag) as response:
+        with paced(_TIMEOUT_S) as pace, _open(remote, start, tag, pace) as response:
             if response.status == 206:
                 if not start or not _continues(response, start, tag, remote):
                     return False
@@ -153,7 +153,7 @@ def _rest(remote: Remote, part: Path, report: Report | None) -> bool:
             told = response.headers.get("ETag", "")
             if told.startswith('"'):  # weak tags say nothing of bytes
                 seen.write_text(told, encoding="latin-1")
-            _copy(response, part, start, remote, report)
+            _copy(pace, response, part, start, remote, report)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not start:
             raise
@@ -164,7 +164,7 @@ def _rest(remote: Remote, part: Path, report: Report | None) -> bool:
     return True
 
 
-def _open(remote: Remote, start: int, tag: str) -> Any:
+def _open(remote: Remote, start: int, tag: str, pace: Pace) -> Any:
     request = urllib.request.Request(remote.url, headers={"User-Agent": f"javisbench/{__version__}"})
     token = hub_token(remote.url)
     if token:
@@ -175,7 +175,9 @@ def _open(remote: Remote, start: int, tag: str) -> Any:
         if tag:
             # The whole file comes instead where it has changed since.
             request.add_header("If-Range", tag)
-    return urllib.request.build_opener(_Redirects(remote)).open(request, timeout=_TIMEOUT_S)
+    opener = urllib.request.build_opener(_Redirects(remote), *pace.handlers())
+    with pace.waiting():
+        return opener.open(request, timeout=_TIMEOUT_S)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -201,14 +203,14 @@ def _continues(response: Any, start: int, tag: str, remote: Remote) -> bool:
     return place is not None and int(place[1]) == start and same
 
 
-def _copy(response: Any, part: Path, start: int, remote: Remote, report: Report | None) -> None:
+def _copy(pace: Pace, response: Any, part: Path, start: int, remote: Remote, report: Report | None) -> None:
     total = None if response.length is None else start + response.length
     if total is not None and (total > remote.most_bytes or (remote.bytes is not None and total != remote.bytes)):
         _forget(part)
         raise _wrong_size(remote, f"has {total:,} bytes")
     done = start
     with part.open("ab" if start else "wb") as file:
-        while chunk := response.read(_CHUNK):
+        for chunk in pace.chunks(response):
             done += len(chunk)
             if done > remote.most_bytes:
                 break

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from javisbench.durable import locked, read_json, sweep_temporaries, write_json
-from javisbench.errors import RunError, UsageError, WeightsError
+from javisbench.errors import RunError, SystemFaultError, UsageError, WeightsError
 from javisbench.weights.download import Remote, Report, download, not_fetched
 from javisbench.weights.hashes import file_sha256
 from javisbench.weights.store import WeightsEntry, WeightsFile, WeightStore, content_files
@@ -174,11 +174,13 @@ def _local_files(entry: WeightsEntry, path: Path) -> list[tuple[WeightsFile, Pat
 def _read_record(folder: Path) -> dict[str, Any]:
     if not (folder / _RECORD).exists():
         return {}
-    with contextlib.suppress(RunError):
+    try:
         record = read_json(folder / _RECORD)
-        if isinstance(record, dict):
-            return record
-    return {}
+    except SystemFaultError:  # the hashes in it are what later files are held against
+        raise
+    except RunError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _is_folder(entry: WeightsEntry) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from javisbench.cli import COMMANDS, run
-from javisbench.errors import SystemFaultError
+from javisbench.errors import RunError, SystemFaultError
 
 HEAVY = ("numpy", "torch", "pandas", "av", "cv2", "scipy", "PIL", "transformers", "datasets", "rich.table")
 
@@ -150,12 +150,21 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         run(["suites", "list"])
 
 
+def because(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
         (OSError(errno.ESTALE, "stale", "/mnt/x"), "Stopped by the system: Stale file handle (/mnt/x). Run the same"),
         (MemoryError(), "Stopped by the system: out of memory"),
         (SystemFaultError("a.mp4 cannot be read: Stale file handle."), "a.mp4 cannot be read"),
+        (
+            because(RunError("/mnt/x is damaged."), OSError(errno.EIO, "bad", "/mnt/x")),
+            "Stopped by the system: Input/output error (/mnt/x). Run the same",
+        ),
     ],
 )
 def test_what_the_system_fails_at_exits_with_3(
@@ -167,6 +176,24 @@ def test_what_the_system_fails_at_exits_with_3(
     monkeypatch.setattr("javisbench.api.score", failing)
     assert run(["score", "clips"]) == 3
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        because(RunError("/mnt/x is in use by another process.", kind="locked"), OSError(errno.EAGAIN, "again")),
+        because(RunError("/mnt/x is damaged."), OSError(errno.ENOENT, "no such file")),
+    ],
+)
+def test_what_the_user_has_to_mend_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("javisbench.api.score", failing)
+    assert run(["score", "clips"]) == 2
+    assert str(error) in capsys.readouterr().err
 
 
 def test_a_defect_is_no_fault_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -434,10 +434,10 @@ def _set_feature_files(folder: Path) -> dict[str, bytes]:
 
 def _read_set_features(folder: Path) -> Read:
     from javisbench.publish.verify import _check_features
-    from javisbench.results.set_features import read_set_features
+    from javisbench.results.set_features import RowBounds, read_set_features
 
     def read(path: Path) -> object:
-        return [list(_check_features(rows)) for rows in read_set_features(path.parent).values()]
+        return [list(_check_features(rows)) for rows in read_set_features(path.parent, RowBounds(3, 64, 4)).values()]
 
     return read
 

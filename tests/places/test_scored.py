@@ -46,7 +46,7 @@ def test_scores_of_a_bucket_are_those_of_the_folder(
     monkeypatch.setattr(type(memory), "_open", fail)
     with pytest.raises(MediaError, match=r"memory://b/clips/a0.mp4 may not be read") as error:
         api.score(url, out="memory://b/run", metrics=METRICS, workers=1)
-    assert error.value.kind == "unreachable"
+    assert (error.value.kind, error.value.exit_code) == ("no_access", 2)
     monkeypatch.setattr(type(memory), "_open", whole)
     assert api.score(url, out="memory://b/run", metrics=METRICS, workers=1).failed_samples == 0
 

@@ -24,12 +24,13 @@ from safetensors.numpy import save
 import javisbench
 from javisbench.cli import run as cli
 from javisbench.clip import ClipSpec
-from javisbench.errors import SubmissionError
+from javisbench.errors import RunError, SubmissionError
 from javisbench.isolated.parquet import TableLimits
 from javisbench.protocol import V1, V2
 from javisbench.publish.archive import MEMBERS, pack, unpack
 from javisbench.publish.sources import loaded_results, unpack_verified
 from javisbench.publish.verify import verify_folder
+from javisbench.results.set_features import RowBounds, read_set_features
 from javisbench.results.table import board_table
 from javisbench.suite import load_suite
 
@@ -197,14 +198,55 @@ def failure(**changes: Any) -> dict[str, Any]:
 
 
 def features(
-    *, metrics: list[str], dtype: str = "float32", width: int = 4, fill: float | None = None, prefix: str = "sample"
+    *,
+    metrics: list[str],
+    dtype: str = "float32",
+    width: int = 4,
+    fill: float | None = None,
+    prefix: str = "sample",
+    rows: int = N,
+    rows_a_clip: int | None = None,
+    extra: dict[str, np.ndarray] | None = None,
 ) -> bytes:
     """A set_features.safetensors of random numbers."""
     rng = np.random.default_rng(0)
-    sides = [rng.normal(size=(N, width)) if fill is None else np.full((N, width), fill) for _ in range(2)]
-    facts = {"metrics": metrics, "sample_ids": [f"{prefix}_{i:04d}" for i in range(N)]}
+    shape = (rows, width) if rows_a_clip is None else (rows, rows_a_clip, width)
+    sides = [rng.normal(size=shape) if fill is None else np.full(shape, fill) for _ in range(2)]
+    facts = {"metrics": metrics, "sample_ids": [f"{prefix}_{i:04d}" for i in range(rows)]}
     arrays = {f"i3d/{name}": side.astype(dtype) for name, side in zip(("fake", "real"), sides, strict=True)}
-    return save(arrays, {"javisbench_set_features": json.dumps({"schema": 1, "encoders": {"i3d": facts}})})
+    named = json.dumps({"schema": 1, "encoders": {"i3d": facts}})
+    return save(arrays | (extra or {}), {"javisbench_set_features": named})
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"rows": N + 1}, rf"at most {N} samples"),
+        ({"width": 5000}, "4,096 values a row"),
+        ({"rows_a_clip": 300}, "256 rows of each"),
+        ({"dtype": "int64"}, "holds I64"),
+        ({"extra": {"more/fake": np.zeros(4, np.float32)}}, "other arrays than it names"),
+    ],
+    ids=["samples", "width", "rows", "type", "unnamed"],
+)
+def test_features_are_refused_by_their_shapes_before_they_are_read(
+    tmp_path: Path, changes: dict[str, Any], match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set_features.safetensors").write_bytes(features(metrics=["fvd"], **changes))
+    monkeypatch.setattr("javisbench.results.set_features.SetRows", None)  # of what was read
+    with pytest.raises(RunError, match=match):
+        read_set_features(tmp_path, RowBounds(N, 4096, 256))
+
+
+def test_features_of_a_size_that_cannot_be_are_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "set_features.safetensors"
+    path.write_bytes(features(metrics=["fvd"], width=64))
+    with pytest.raises(RunError, match="and 1 samples have 8,072 at most"):
+        read_set_features(tmp_path, RowBounds(1, 4, 1, features=1, header_bytes=8000))
+    with path.open("r+b") as file:
+        file.write((2**40).to_bytes(8, "little"))
+    with pytest.raises(RunError, match="its header has 1,099,511,627,776 bytes"):
+        read_set_features(tmp_path, RowBounds(N, 4096, 256))
 
 
 def with_features(**changes: Any) -> Callable[[Members], None]:
@@ -353,6 +395,9 @@ TAMPERED: dict[str, tuple[Callable[[Members], None], str]] = {
     "features as whole numbers": (with_features(dtype="int64"), "set_features"),
     "features of great width": (with_features(width=5000), "set_features"),
     "features that are no numbers": (with_features(fill=np.nan), "set_features"),
+    "features with rows of more samples": (with_features(rows=N + 1), "set_features"),
+    "features that nobody named": (with_features(extra={"more/fake": np.zeros(2**16, np.float32)}), "set_features"),
+    "features with many rows a clip": (with_features(rows_a_clip=300), "set_features"),
     "features of strangers": (with_features(prefix="stranger"), "set_features"),
     "a distance that the features do not have": (with_features(), "aggregate"),
     "a schema that is true": (edit_manifest(schema=True), "schema"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from javisbench.errors import RunError
+from javisbench.errors import RunError, SystemFaultError
 from javisbench.isolated import parquet as reader
 from javisbench.isolated.parquet import TableLimits
 from javisbench.results import parquet
@@ -220,21 +221,70 @@ def test_a_reader_that_has_left_or_died_between_tables_is_replaced(good: Path) -
     assert len(read_parquet(good, SCORES)) == 1
 
 
-def test_a_table_that_brings_its_reader_down_is_refused_and_the_next_is_read(
-    good: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "kind", "match"),
+    [
+        (signal.SIGSEGV, RunError, r"cannot be read: the process that reads tables was killed by signal 11"),
+        (signal.SIGKILL, SystemFaultError, r"was killed by signal 9, as when memory is short\. Run the same command"),
+    ],
+    ids=["crash", "killed for memory"],
+)
+def test_a_table_whose_reader_dies_is_refused_unless_the_system_killed_it(
+    good: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[RunError], match: str
 ) -> None:
     read_parquet(good, SCORES)
+    killed: list[int] = []
 
-    def killed(*_: object) -> None:
+    def kill(*_: object) -> None:
         assert reader.READER._launched is not None
-        os.kill(reader.READER._launched.process.pid, signal.SIGKILL)
+        killed.append(reader.READER._launched.process.pid)
+        os.kill(killed[-1], number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reader, "_await", killed)
+        patch.setattr(reader, "_await", kill)
         patch.setattr(reader, "send", lambda *_: None)
-        with pytest.raises(RunError, match=r"cannot be read: the process that reads tables was killed by signal 9"):
+        patch.setattr(reader, "_PATIENCE_S", 0.01)
+        with pytest.raises(kind, match=match) as raised:
             read_parquet(good, SCORES)
+    assert raised.value.exit_code == (3 if kind is SystemFaultError else 2)
+    assert len(set(killed)) == (5 if kind is SystemFaultError else 1)
     assert len(read_parquet(good, SCORES)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux alone chooses by it")
+def test_the_reader_goes_first_where_memory_is_short(good: Path) -> None:
+    read_parquet(good, SCORES)
+    assert reader.READER._launched is not None
+    assert Path(f"/proc/{reader.READER._launched.process.pid}/oom_score_adj").read_text().strip() == "1000"
+
+
+def test_a_reader_that_is_killed_once_costs_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_parquet(good, SCORES)
+    awaited, left = reader._await, [1]
+
+    def kill_once(*given: object) -> None:
+        if left:
+            left.pop()
+            assert reader.READER._launched is not None
+            reader.READER._launched.process.kill()
+            reader.READER._launched.process.wait()
+        awaited(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reader, "_await", kill_once)
+    monkeypatch.setattr(reader, "_PATIENCE_S", 0.01)
+    assert len(read_parquet(good, SCORES)) == 1 and not left
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_a_table_that_the_system_cannot_read_is_not_called_damaged(
+    good: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(SystemFaultError, match=os.strerror(number)):
+        read_parquet(good, SCORES)
 
 
 def test_a_table_that_takes_too_long_is_refused(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,6 +324,6 @@ def test_nothing_else_reads_parquet() -> None:
     found = [f"{name}: {used[1]}" for name, text in texts.items() for used in direct.finditer(text)]
     assert set(found) == {
         "javisbench/isolated/parquet_worker.py: ParquetFile",
-        "javisbench/places/tables.py: ParquetFile",
+        "javisbench/places/table_worker.py: ParquetFile",
     }
-    assert found.count("javisbench/places/tables.py: ParquetFile") == 1
+    assert found.count("javisbench/places/table_worker.py: ParquetFile") == 1

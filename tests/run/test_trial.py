@@ -21,7 +21,7 @@ import pytest
 from javisbench.cli import run
 from javisbench.clip import Clip, ClipSpec
 from javisbench.damages import DAMAGES, DamageCard, TrialDamage
-from javisbench.errors import UsageError
+from javisbench.errors import SystemFaultError, UsageError
 from javisbench.leaderboard.trial_page import write_trial_page
 from javisbench.media import read_clip, write_clip
 from javisbench.metrics.encoders import ENCODERS
@@ -280,7 +280,7 @@ def test_nothing_is_done_for_what_cannot_be_tested(
 
 def test_a_full_disk_is_foreseen(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match=r"no room for the copies: .* MiB a clip"):
+    with pytest.raises(SystemFaultError, match=r"no room for the copies: .* MiB a clip"):
         damage_trial(suite_of(clips, 3), clips / "clips", options(["av_align"], "silent", out=tmp_path))
 
 
@@ -390,6 +390,33 @@ def test_judged_pairs_with_ties_and_what_cannot_be_used(judged: Path, tmp_path: 
     assert "judged pairs" in found.trial.missing["colours"] or "real clips" in found.trial.missing["colours"]
 
 
+@pytest.mark.parametrize("way", ["above", "absolute", "link", "sound", "sidecar"])
+def test_pairs_lead_out_of_their_folder_where_that_is_allowed(judged: Path, way: str) -> None:
+    folder = judged / "inside"
+    folder.mkdir()
+    for name in ("p0_0.mp4", "p0_100.mp4", "p0_100.wav"):
+        shutil.copy(judged / name, folder)
+    header, first, more = "clip_a,clip_b,better,audio_a", "../p1_0.mp4", ""
+    if way == "absolute":
+        first = str(judged / "p1_0.mp4")
+    elif way == "link":
+        first = "p1_0.mp4"
+        (folder / first).symlink_to(judged / first)
+    elif way == "sound":
+        first, more = "p0_0.mp4", "../p1_0.wav"
+    elif way == "sidecar":
+        first = "p0_0.mp4"
+        (folder / "p0_0.wav").symlink_to(judged / "p0_0.wav")
+    path = write_pairs(folder, header, f"{first},p0_100.mp4,a,{more}", "p0_100.mp4,p0_0.mp4,b,p0_100.wav")
+    left_out = read_pairs(path).left_out if way != "sidecar" else {"row 1": "allow it with --allow-outside"}
+    assert set(left_out) == {"row 1"} and left_out["row 1"].endswith("allow it with --allow-outside")
+    found = read_pairs(path, allow_outside=True)
+    assert not found.left_out and len(found.pairs) == 2
+    if way == "sidecar":
+        with pytest.raises(UsageError, match=r"row 1 'p0_0\.wav' leaves the folder; allow it"):
+            read_pairs(path)
+
+
 def test_pairs_that_cannot_be_read_get_one_sentence(judged: Path) -> None:
     for header, rows, message in (
         ("clip_a,clip_b,beter", ["p0_0.mp4,p0_100.mp4,a"], "no column 'better'. Did you mean 'beter'"),
@@ -425,7 +452,7 @@ def test_av_syncbench_is_read_as_it_is_published(judged: Path, tmp_path: Path) -
     (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pairs = read_av_syncbench(root.parent)
     assert {name: reason.split()[0] for name, reason in pairs.left_out.items()} == {
-        "out": "edited_audio", "both": "it", "gone": "there"
+        "out": "'../p0_100.wav'", "both": "it", "gone": "there"
     }  # fmt: skip
     assert pairs.published == {"time_shifted=100": 0.541}
     assert len(read_av_syncbench(root, limit=2).pairs) == 4

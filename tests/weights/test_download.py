@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from javisbench import pace
 from javisbench.errors import WeightsError
 from javisbench.hub import hub_token, is_this_machine
 from javisbench.weights import WeightsEntry, WeightsFile, WeightStore
@@ -83,6 +86,19 @@ def rest(start: int = HALF, **headers: str) -> Answer:
     body = CONTENT[start:]
     place = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
     return answer(206, body, **{"Content_Length": str(len(body)), "Content_Range": place, **headers})
+
+
+def trickling(beginning: bytes) -> Answer:
+    """One byte after the other behind a beginning, for as long as anybody listens."""
+
+    def send(handler: http.server.BaseHTTPRequestHandler) -> None:
+        with contextlib.suppress(OSError):
+            handler.wfile.write(beginning)
+            while True:
+                handler.wfile.write(b"x")
+                time.sleep(0.01)
+
+    return send
 
 
 def endless(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -342,3 +358,41 @@ def test_hosts_are_compared_whole(url: str, sent: bool, monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
     assert hub_token(url) == (TOKEN if sent else None)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 102400\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        b"HTTP/1.1 200 ",
+        b"",
+    ],
+    ids=["body", "chunk", "header", "status", "nothing"],
+)
+def test_a_server_that_trickles_is_hung_up_on_and_the_same_command_goes_on(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    """One byte a hundredth of a second is a tenth of what may be the least, however fast this machine is."""
+    monkeypatch.setattr(pace, "WINDOW_S", 0.3)
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.3)
+    part = tmp_path / "w.pth.part"
+    part.write_bytes(CONTENT[:HALF])
+    server.answers = [trickling(beginning), rest()]
+    with pytest.raises(WeightsError, match="goes on there") as raised:
+        download(Remote(server.url, len(CONTENT), hash_known=True), part, None)
+    assert (raised.value.kind, raised.value.exit_code) == ("unreachable", 3)
+    part.write_bytes(CONTENT[:HALF])
+    download(Remote(server.url, len(CONTENT), hash_known=True), part, None)
+    assert part.read_bytes() == CONTENT
+
+
+def test_time_in_which_nobody_waits_for_the_server_is_not_counted(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk on which each piece takes as long as the window is."""
+    monkeypatch.setattr(pace, "WINDOW_S", 0.2)
+    part = tmp_path / "w.pth.part"
+    download(Remote(server.url, len(CONTENT), hash_known=True), part, lambda *_: time.sleep(0.3))
+    assert part.read_bytes() == CONTENT

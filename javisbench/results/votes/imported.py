@@ -13,6 +13,7 @@ from javisbench.results.votes.forms import Collected, ImportOptions, VoteReader
 from javisbench.results.votes.known import Known
 from javisbench.results.votes.record import MAX_NAME, Vote, Votes, pair_key
 from javisbench.suite_rows import MAX_SUITE_BYTES
+from javisbench.system_faults import raise_if_system
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def _bytes(file: Path) -> bytes:
             raise UsageError(f"{file} is no file of at most {MAX_SUITE_BYTES >> 20} MiB.")
         return file.read_bytes()
     except OSError as error:
+        raise_if_system(error, file)
         raise UsageError(f"{file} cannot be read ({error.strerror}).") from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from javisbench.durable import write_json
+from javisbench.durable import sweep_earlier, write_json
 from javisbench.errors import RunError
 from javisbench.results.checked_json import Checker
 
@@ -60,6 +60,7 @@ def save_key(key: PageKey, target: Path) -> None:
         for name, pair in key.pairs.items()
     }
     facts = {"page": key.page, "suite": key.suite, "suite_hash": key.suite_hash, "questions": dict(key.questions)}
+    sweep_earlier(target)
     write_json(target, {"kind": KIND, "schema": KEY_SCHEMA, **facts, "pairs": pairs})
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-from javisbench.durable import write_text
+from javisbench.durable import sweep_earlier, write_text
 from javisbench.errors import RunError
 from javisbench.results.checked_json import Checker, check_size, parse_json
 from javisbench.text import json_text, printable
@@ -91,6 +91,7 @@ def save_votes(votes: Votes, target: Path) -> None:
         "votes": len(votes.votes),
     }
     lines = [json_text(head), *(json_text(_row(vote)) for vote in votes.votes)]
+    sweep_earlier(target)
     write_text(target, "\n".join(lines) + "\n")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from javisbench.durable import append_jsonl, read_jsonl, write_jsonl
+from javisbench.durable import append_jsonl, patiently, read_jsonl, write_jsonl
 from javisbench.run.judging.judge import Reply
 
 FILE = "answers.jsonl"
@@ -23,8 +23,9 @@ class Answers:
         run: the run's folder.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, patience_s: float = 0.0) -> None:
         self._path = run / FILE
+        self._patience_s = patience_s
         self._lock = threading.Lock()
         rows = [row for row in read_jsonl(self._path) if isinstance(row.get("key"), str)]
         self._rows: dict[str, dict[str, Any]] = {row["key"]: row for row in rows if _REJECTED not in row}
@@ -54,14 +55,18 @@ class Answers:
         """
         row = {"key": key, **about, **vars(reply)}
         with self._lock:
-            append_jsonl(self._path, row)
+            self._append(row)
             self._rows[key] = row
 
     def reject(self, key: str, reason: str, about: dict[str, Any]) -> None:
         """Note why a request was not taken."""
         with self._lock:
-            append_jsonl(self._path, {"key": key, **about, _REJECTED: reason})
+            self._append({"key": key, **about, _REJECTED: reason})
             self._rejections[key] = reason
+
+    def _append(self, row: dict[str, Any]) -> None:
+        # What is lost here was paid for.
+        patiently(lambda: append_jsonl(self._path, row), self._patience_s)
 
     def rejection(self, key: str) -> str | None:
         """Why a request was not taken; None where it was, or was never made."""

@@ -106,7 +106,7 @@ class Judging:
     _cases: dict[tuple[str, str, str, int], Case | JavisbenchError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._answers = Answers(self.run) if judges_of(self.plan) else None
+        self._answers = Answers(self.run, self.patience_s) if judges_of(self.plan) else None
 
     def add(self, sample: Sample, label: str, clip_repeat: int, content: str) -> None:
         """Put a clip before all judges."""

@@ -3,7 +3,8 @@
 ``pairs.csv`` has the columns ``clip_a``, ``clip_b`` (paths, relative to the file) and ``better`` (``a``, ``b`` or
 ``tie``), and may have ``damage``, ``dose``, ``group`` (what pairs have in common, such as a prompt), ``text`` (the
 prompt) and ``audio_a``, ``audio_b`` (sounds that are not beside or inside the clips). A row that cannot be used is left
-out, and said.
+out, and said; so is one that names files outside the folder, by a path or a link, unless they are allowed, as in
+suites.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from javisbench.media import ClipSource, sidecar_for
 from javisbench.registry import did_you_mean
 from javisbench.results.trial_effects import Case
 from javisbench.suite_rows import read_table
+from javisbench.system_faults import raise_if_system
 
 Better: TypeAlias = Literal["a", "b", "tie"]
 NEEDED = ("clip_a", "clip_b", "better")
@@ -86,8 +88,12 @@ class JudgedPairs:
     published: dict[str, float] = field(default_factory=dict)
 
 
-def read_pairs(path: Path) -> JudgedPairs:
+def read_pairs(path: Path, *, allow_outside: bool = False) -> JudgedPairs:
     """The pairs of a ``pairs.csv``.
+
+    Args:
+        path: the file.
+        allow_outside: accept files that lie outside its folder.
 
     Raises:
         UsageError: no such file, no table, a needed column missing, or not one usable row; rows alone are left out.
@@ -107,7 +113,7 @@ def read_pairs(path: Path) -> JudgedPairs:
         found.notices.append(f"{path.name}: not used: the columns {', '.join(unknown)}")
     for number, row in enumerate(table.rows, start=1):
         try:
-            found.pairs.append(_pair(row, path.resolve().parent))
+            found.pairs.append(_pair(row, path.resolve().parent, allow_outside))
         except ValueError as reason:
             found.left_out[f"row {number}"] = str(reason)
     if not found.pairs:
@@ -116,7 +122,7 @@ def read_pairs(path: Path) -> JudgedPairs:
     return found
 
 
-def _pair(row: Mapping[str, Any], folder: Path) -> Judged:
+def _pair(row: Mapping[str, Any], folder: Path, allow_outside: bool) -> Judged:
     """A row as a pair.
 
     Raises:
@@ -129,7 +135,7 @@ def _pair(row: Mapping[str, Any], folder: Path) -> Judged:
     better = cells["better"].lower()
     if better not in ("a", "b", "tie"):
         raise ValueError(f"better is {cells['better']!r}; it is a, b or tie")
-    a, b = (_source(folder, cells[f"clip_{side}"], cells[f"audio_{side}"]) for side in "ab")
+    a, b = (_source(folder, cells[f"clip_{side}"], cells[f"audio_{side}"], allow_outside) for side in "ab")
     if a == b:
         raise ValueError("both clips are the same")
     return Judged(
@@ -138,20 +144,34 @@ def _pair(row: Mapping[str, Any], folder: Path) -> Judged:
     )  # fmt: skip
 
 
-def _source(folder: Path, video: str, audio: str) -> ClipSource:
+def _source(folder: Path, video: str, audio: str, allow_outside: bool) -> ClipSource:
     paths = []
     for name in filter(None, (video, audio)):
         if "\0" in name:
             raise ValueError("a file's name holds a NUL character")
         paths.append(folder / name)
         try:
+            # First: whether a file is there is not told of files that may not be named.
+            _check_inside(folder, paths[-1], name, allow_outside)
             found = paths[-1].is_file()
         except OSError as error:  # a name that no file system takes
+            raise_if_system(error, paths[-1])
             raise ValueError(f"{name[:80]!r} is no name of a file ({error.strerror})") from error
         if not found:
             raise ValueError(f"there is no file {name}")
     sound = paths[1] if audio else sidecar_for(paths[0])
+    if sound is not None:
+        _check_inside(folder, sound, sound.name, allow_outside)
     return ClipSource(video, paths[0], sound)
+
+
+def _check_inside(folder: Path, path: Path, name: str, allow_outside: bool) -> None:
+    try:
+        inside = allow_outside or path.resolve().is_relative_to(folder.resolve())
+    except RuntimeError as error:  # links in a circle
+        raise ValueError(f"{name[:80]!r} is no name of a file ({error})") from error
+    if not inside:
+        raise ValueError(f"{name[:80]!r} leaves the folder; allow it with --allow-outside")
 
 
 def _number(text: str) -> float | None:
@@ -170,7 +190,7 @@ def _label(source: ClipSource) -> str:
     return f"{source.video}|{source.audio or ''}"
 
 
-def read_av_syncbench(folder: Path, limit: int | None = None) -> JudgedPairs:
+def read_av_syncbench(folder: Path, limit: int | None = None, *, allow_outside: bool = False) -> JudgedPairs:
     """The pairs of AV-SyncBench as it is published: each original against its edited copy.
 
     A score is right where the original's is higher; a tie is wrong (`Effect.accuracy_strict`).
@@ -178,6 +198,7 @@ def read_av_syncbench(folder: Path, limit: int | None = None) -> JudgedPairs:
     Args:
         folder: ``hf_temporal_challenge``, or the folder that holds it.
         limit: only so many original videos.
+        allow_outside: accept files that lie outside the folder.
 
     Raises:
         UsageError: no ``metadata.jsonl`` there, or not one usable row; rows alone are left out.
@@ -194,7 +215,7 @@ def read_av_syncbench(folder: Path, limit: int | None = None) -> JudgedPairs:
             continue
         originals.setdefault(original)
         try:
-            found.pairs.append(_edited(row, root))
+            found.pairs.append(_edited(row, root, allow_outside))
         except ValueError as reason:
             found.left_out[name] = str(reason)
     if not found.pairs:
@@ -211,16 +232,16 @@ def read_av_syncbench(folder: Path, limit: int | None = None) -> JudgedPairs:
     return found
 
 
-def _edited(row: Mapping[str, Any], root: Path) -> Judged:
-    original = _inside(root, row, "original_video")
-    sound = _inside(root, row, "original_audio")
-    video, audio = _inside(root, row, "edited_video"), _inside(root, row, "edited_audio")
+def _edited(row: Mapping[str, Any], root: Path, allow_outside: bool) -> Judged:
+    names = ("original_video", "original_audio", "edited_video", "edited_audio")
+    original, sound, video, audio = (_inside(root, row, name, allow_outside) for name in names)
     if original is None:
         raise ValueError("it names no original_video")
     if (video is None) == (audio is None):
         raise ValueError("it needs exactly one of edited_video and edited_audio")
     name = str(row.get("original_video"))
-    sound = sound or sidecar_for(original)
+    if sound is None and (sound := sidecar_for(original)) is not None:
+        _check_inside(root, sound, sound.name, allow_outside)
     # Under an edited picture the original sound stays: its own file, or the original video's track.
     edited = ClipSource(name, original, audio) if video is None else ClipSource(name, video, sound or original)
     offset = row.get("offset_ms")
@@ -229,17 +250,18 @@ def _edited(row: Mapping[str, Any], root: Path) -> Judged:
     return Judged(ClipSource(name, original, sound), edited, "a", damage, dose, name)
 
 
-def _inside(root: Path, row: Mapping[str, Any], column: str) -> Path | None:
+def _inside(root: Path, row: Mapping[str, Any], column: str, allow_outside: bool) -> Path | None:
     """A file of the folder that a row names; None where it names none.
 
     Raises:
-        ValueError: it leaves the folder, or is not there.
+        ValueError: it leaves the folder and may not, or is not there.
     """
     name = row.get(column)
     if name in (None, ""):
         return None
-    if not isinstance(name, str) or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"{column} is {json.dumps(name)[:80]}, which is no path within the folder")
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(f"{column} is {json.dumps(name)[:80]}, which is no path")
+    _check_inside(root, root / name, name, allow_outside)
     if not (root / name).is_file():
         raise ValueError(f"there is no file {name}")
     return root / name
