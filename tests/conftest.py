@@ -31,7 +31,14 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 # With few workers, a file of minutes that is begun last is waited for.
-LONGEST_FILES = ("run/test_golden_cli.py", "baselines/test_diffusers_pipelines.py", "run/test_merge.py")
+LONGEST_FILES = (
+    "run/test_golden_cli.py",
+    "baselines/test_diffusers_pipelines.py",
+    "run/test_trial.py",
+    "rewards/test_rewards.py",
+    "run/test_durability.py",
+    "test_examples.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -227,12 +234,12 @@ def lip_inputs() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def sound_packages() -> ModuleType:
-    """Small networks in the place of packages for sound (tests/sound_packages.py)."""
-    return _module(Path(__file__).parent / "sound_packages.py")
-
-
-@pytest.fixture(scope="session")
 def tiny_whisper() -> ModuleType:
     """``save_tiny_whisper(folder, seed)`` and its `SIZE` (tests/tiny_whisper.py)."""
     return _module(Path(__file__).parent / "tiny_whisper.py")
+
+
+@pytest.fixture(scope="session")
+def sound_packages() -> ModuleType:
+    """Small networks in the place of packages for sound (tests/sound_packages.py)."""
+    return _module(Path(__file__).parent / "sound_packages.py")

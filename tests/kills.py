@@ -246,7 +246,7 @@ def run_done(run: Path) -> dict[str, Any]:
     from javisbench.run.features import FeatureStore
 
     clips = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
-    features = FeatureStore(run / "features")._shard_of if (run / "features").is_dir() else {}
+    features = FeatureStore(run / "features") if (run / "features").is_dir() else {}
     return {**clips, **dict.fromkeys(features, True)}
 
 

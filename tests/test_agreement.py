@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, mannwhitneyu
-from sklearn.metrics import accuracy_score, roc_auc_score
 
 from javisbench.agreement import (
     alpha,
@@ -32,6 +31,8 @@ PAIRS = st.lists(st.tuples(VALUE, VALUE), min_size=2, max_size=12)
 
 @given(SOME, SOME)
 def test_auroc_is_that_of_scikit_learn_and_of_mann_and_whitney(good: list[float], bad: list[float]) -> None:
+    from sklearn.metrics import roc_auc_score
+
     truth = [1] * len(good) + [0] * len(bad)
     assert auroc(good, bad) == pytest.approx(roc_auc_score(truth, [*good, *bad]), abs=1e-12)
     assert auroc(good, bad) == pytest.approx(mannwhitneyu(good, bad).statistic / len(good) / len(bad), abs=1e-12)
@@ -41,6 +42,8 @@ def test_auroc_is_that_of_scikit_learn_and_of_mann_and_whitney(good: list[float]
 @given(PAIRS)
 @example([(0.0, 0.0), (0.0, 0.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0)])
 def test_pair_accuracy_is_that_of_scikit_learn(pairs: list[tuple[float, float]]) -> None:
+    from sklearn.metrics import accuracy_score
+
     better, worse = zip(*pairs, strict=True)
     found = pair_accuracy(pair_outcomes(better, worse), np.arange(len(pairs)))
     right = [True] * len(pairs)

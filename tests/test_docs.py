@@ -133,7 +133,7 @@ def every_option() -> set[str]:
     waiting: list[click.Command] = [cli]
     while waiting:
         command = waiting.pop()
-        found |= {flag for parameter in command.params for flag in parameter.opts}
+        found |= {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
         if isinstance(command, click.Group):
             context = click.Context(command)
             waiting += [c for name in command.list_commands(context) if (c := command.get_command(context, name))]

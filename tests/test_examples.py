@@ -180,16 +180,18 @@ def cells() -> list[str]:
 
 
 def test_the_cells_of_the_notebook_run(cells: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process; what a cell ends with is shown as a notebook shows it."""
+    """In this process, on small scenes; what a cell ends with is shown as a notebook shows it."""
     import matplotlib.pyplot as plt
     from IPython.core.formatters import DisplayFormatter
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    names: dict[str, Any] = {}
+    scenes = load_suite("sync-scenes")
+    assert scenes.setting is not None
+    names: dict[str, Any] = {"small": replace(scenes, setting=replace(scenes.setting, width=160, height=96))}
     table = ""
     plt.switch_backend("agg")
     for number, cell in enumerate(cells):
-        tree = ast.parse(cell)
+        tree = ast.parse(cell.replace('suite="sync-scenes"', "suite=small"))
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, f"cell {number}", "exec"), names)  # noqa: S102 - our own notebook
         if last is not None:

@@ -83,6 +83,7 @@ def read_arrow(path: Path, columns: Mapping[str, str], limits: TableLimits) -> p
         RefusedError: too large, damaged, or without one of `columns`, or with cells of another type.
         SystemFaultError: the process that reads is killed again and again, as where memory is short.
         OSError: it cannot be opened, or no process can be started.
+        SystemFaultError: the process that reads is killed again and again.
     """
     if path.stat().st_size > limits.file_bytes:
         raise RefusedError(f"has {path.stat().st_size:,} bytes; at most {limits.file_bytes:,} are read")
@@ -107,6 +108,7 @@ class Reader:
         Raises:
             RefusedError: it cannot be had.
             OSError: no process can be started.
+            SystemFaultError: it is killed again and again.
         """
         request = {"columns": dict(columns), "limits": asdict(limits)}
         with self._turn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -70,6 +71,27 @@ def device_kind(name: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(name)
+
+
+def check_compiler(device: str) -> None:
+    """Refuse what ``torch.compile`` cannot do here.
+
+    Raises:
+        UsageError: it has no compiler.
+    """
+    named = os.environ.get("CXX")
+    if not any(map(shutil.which, [named] if named else ["g++", "clang++"])):
+        raise UsageError(
+            f"--compile needs a C++ compiler: {named + ' ($CXX)' if named else 'g++ or clang++'} is not here. Install "
+            f"one, or leave the option out: it changes no number beyond rounding.",
+            kind="no_compiler",
+        )
+    if device.startswith("cuda") and find_spec("triton") is None:
+        raise UsageError(
+            "--compile on a GPU needs triton, which this build of torch came without. Leave the option out: it changes "
+            "no number beyond rounding.",
+            kind="no_compiler",
+        )
 
 
 def memory_available() -> int:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
-from sklearn.metrics.pairwise import polynomial_kernel
 
 from javisbench.errors import MetricError
 from javisbench.metrics import distances
@@ -52,6 +51,8 @@ def by_square_root(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def by_full_kernel(x: np.ndarray, y: np.ndarray) -> float:
+    from sklearn.metrics.pairwise import polynomial_kernel
+
     n, m = len(x), len(y)
     xx, yy, xy = (polynomial_kernel(a, b, degree=3, coef0=1) for a, b in ((x, x), (y, y), (x, y)))
     own = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
@@ -67,6 +68,7 @@ def kernel_slices(x: np.ndarray, y: np.ndarray, slices: dict, centred: bool = Fa
 
 
 def influences(found: distances.Distance) -> tuple[np.ndarray, np.ndarray]:
+
     assert found.influences_fake is not None and found.influences_real is not None
     return found.influences_fake, found.influences_real
 
@@ -222,6 +224,8 @@ class TestKernel:
     @given(SEEDS, SIZES, SIZES, WIDTHS, st.booleans())
     @settings(max_examples=40, deadline=None)
     def test_equals_the_full_kernel(self, seed: int, n: int, m: int, width: int, centred: bool) -> None:
+        from sklearn.metrics.pairwise import polynomial_kernel
+
         x, y = rows(seed, n, width), rows(seed + 1, m, width)
         a, b = (x - x.mean(axis=0), y - y.mean(axis=0)) if centred else (x, y)
         scale = max(polynomial_kernel(a, a).max(), polynomial_kernel(b, b).max())

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import pickle
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -18,8 +19,17 @@ import torch
 import javisbench.metrics
 from javisbench.errors import MetricError
 
-torchmetrics = pytest.importorskip("torchmetrics", reason="pip install 'javisbench[torchmetrics]'")
-for_torchmetrics: Any = pytest.importorskip("javisbench.metrics.for_torchmetrics")
+torchmetrics: Any = None
+for_torchmetrics: Any = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Not where tests are collected: that takes seconds in every process of tests."""
+    global torchmetrics, for_torchmetrics
+    torchmetrics = pytest.importorskip("torchmetrics", reason="pip install 'javisbench[torchmetrics]'")
+    for_torchmetrics = pytest.importorskip("javisbench.metrics.for_torchmetrics")
+
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"FVD": 400, "KVD": 400, "FAD": 30, "FID": 30}
@@ -179,12 +189,14 @@ def test_two_processes_see_the_sum(tmp_path: Path) -> None:
         assert process.returncode == 0, output
 
 
-def test_the_example_logs_distances_that_fall_as_the_model_learns() -> None:
+def test_the_example_logs_distances_that_fall_as_the_model_learns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("pytorch_lightning")
-    script = ROOT / "examples" / "training" / "lightning_validation.py"
-    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=180)
-    assert run.returncode == 0, run.stderr
-    told = json.loads(run.stdout.splitlines()[-1])
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # the example seeds everything: here until its end
+    with torch.random.fork_rng():
+        runpy.run_path(str(ROOT / "examples" / "training" / "lightning_validation.py"), run_name="__main__")
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
     epochs = told["epochs"]
     assert len(epochs) == 4
     assert epochs[-1]["fvd"] < 0.7 * epochs[0]["fvd"] and epochs[-1]["kvd"] < epochs[0]["kvd"]

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import javisbench
+from javisbench.clip import ClipSpec
 from javisbench.errors import UsageError
 from javisbench.publish.trackers import TensorBoardCallback, WandbCallback, scalars, slices
+from javisbench.suite import Suite, load_suite
+
+SMALL = ClipSpec(width=64, height=48, duration_s=1.0)
+
+
+def two() -> Suite:
+    """Prompts of the packaged suite, asking for small clips."""
+    return replace(load_suite("demo").limited(2), setting=SMALL)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return javisbench.generate("procedural", suite="demo", limit=2, out=tmp_path_factory.mktemp("tracked") / "run")
+    return javisbench.generate("procedural", suite=two(), out=tmp_path_factory.mktemp("tracked") / "run")
 
 
 def scored(run: Path, callback: object) -> javisbench.Result:
-    return javisbench.score(run, suite="demo", limit=2, metrics=["av_align", "health_silence"], callbacks=[callback])  # type: ignore[list-item]
+    return javisbench.score(run, suite=two(), metrics=["av_align", "health_silence"], callbacks=[callback])  # type: ignore[list-item]
 
 
 def test_every_value_and_interval_becomes_a_scalar(run: Path) -> None:

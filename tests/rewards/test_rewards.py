@@ -123,7 +123,8 @@ def test_encoders_and_weights_that_are_not_there_are_named(
 
 def test_a_clip_without_a_value_is_nan_and_says_why(scored: Any) -> None:
     silent = [scored.audio[0], torch.zeros_like(scored.audio[1])]
-    made = combine({"av_sync": 1.0, "av_align": 1.0}).detailed(scored.frames, scored.fps, silent, scored.sample_rate)
+    frames = [clip[:, ::4, ::4] for clip in scored.frames]  # motion is found sooner in fewer pixels
+    made = combine({"av_sync": 1.0, "av_align": 1.0}).detailed(frames, scored.fps, silent, scored.sample_rate)
     assert math.isnan(made.values[1]) and made.reasons[1]["av_sync"].kind
     assert not math.isnan(made.scores["av_align"][0])
 

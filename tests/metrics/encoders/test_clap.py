@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import resampy
 import torch
 from safetensors.torch import save_file
 
@@ -105,6 +104,8 @@ def test_waveform_and_mel(
     assert_fingerprint: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    import resampy
+
     stored = golden_json("clap_score")["clips"][index]
     clip = fake_clip(index)
     sound = clap.resampled(clip)

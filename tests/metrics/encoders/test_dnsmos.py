@@ -79,6 +79,7 @@ def test_the_personalized_network_has_its_own_fit(noise_clip: Callable[..., Clip
 def test_speech_is_rated_by_what_spoils_it(encoder: DNSMOSEncoder, noise_clip: Callable[..., Clip]) -> None:
     clean, sample_rate = soundfile.read(PANGRAM, dtype="float32")
     assert sample_rate == 16000
+    clean = np.resize(clean, WINDOW)  # said again until it fills one window
     level = float(np.sqrt(np.square(clean).mean()))
     noise = np.random.default_rng(0).normal(0, level, clean.shape)
     clip = noise_clip(0.1)
@@ -110,6 +111,7 @@ def test_windows_begin_every_second(seconds: float, kept: int, rounded: int) -> 
 
 def test_what_has_no_speech_has_no_number(encoder: DNSMOSEncoder, noise_clip: Callable[..., Clip]) -> None:
     good = noise_clip(0.5, 1)
+    good = dataclasses.replace(good, audio=np.resize(good.audio, (1, WINDOW)))  # one window
     without = {
         "no_audio": [None, np.zeros((1, 0), np.float32)],
         "silent": [np.zeros((2, 32000), np.float32), np.full((1, 32000), 1e-4, np.float32)],

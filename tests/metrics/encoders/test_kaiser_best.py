@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import resampy
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +25,8 @@ def _noise(n: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(("old", "new"), RATES)
 def test_equals_resampy(old: int, new: int) -> None:
+    import resampy
+
     signal = _noise(9001)
     expected = resampy.resample(signal.astype(np.float64), old, new, filter="kaiser_best")
     actual = resample_kaiser_best(signal, old, new)
@@ -38,6 +39,8 @@ def test_equals_resampy(old: int, new: int) -> None:
     old=st.integers(4000, 96000), new=st.integers(4000, 48000), n=st.integers(1, 400), seed=st.integers(0, 2**32 - 1)
 )
 def test_equals_resampy_and_zeros_at_any_rates_and_lengths(old: int, new: int, n: int, seed: int) -> None:
+    import resampy
+
     signal = _noise(n, seed)
     actual = resample_kaiser_best(signal, old, new)
     assert actual.size == -(-n * new // old)  # librosa's rule; it appends zeros

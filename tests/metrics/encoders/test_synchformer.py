@@ -182,9 +182,9 @@ def test_clips_of_a_batch_keep_their_values(tiny: SynchformerEncoder, noise_clip
     assert [found.shape for found in alone] == [(1, 21)] * 3
     for one, other in itertools.combinations(alone, 2):
         assert np.abs(one - other).max() > 1e-3
-    for order in ([0, 1, 2], [2, 0, 1]):
-        for index, found in zip(order, logits(tiny, [clips[i] for i in order], wanted), strict=True):
-            np.testing.assert_allclose(found, alone[index], rtol=0, atol=1e-5)
+    order = [2, 0, 1]
+    for index, found in zip(order, logits(tiny, [clips[i] for i in order], wanted), strict=True):
+        np.testing.assert_allclose(found, alone[index], rtol=0, atol=1e-5)
 
 
 def test_two_settings_at_once_equal_each_alone(tiny: SynchformerEncoder, noise_clip: Callable[..., Clip]) -> None:
