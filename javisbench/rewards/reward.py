@@ -424,7 +424,7 @@ def refusal(metric: str) -> str | None:
     if metric in _OF_FILES:
         return "it tells what is wrong with a file, and tensors are none"
     if metric in _OF_TRANSCRIPTS:
-        return "it compares with what a recogniser of one's own heard in each clip, which is read from a file"
+        return "it needs what a recogniser of your own heard, which tensors do not bring; score a run with it instead"
     if issubclass(cls, JudgeMetric):
         return "a judge answers over a network, at a price a clip; score a run with it instead"
     return None
