@@ -173,7 +173,7 @@ def check_beside(run: Callable[..., Path], said: Said) -> None:
     same(beside, after)
     assert "Clips are encoded while others are made: --overlap" in said.lines
     [ahead] = [line for line in said.lines if AHEAD in line]
-    assert re.fullmatch(rf"Clips: [24] of 8 were {AHEAD}", ahead), ahead
+    assert re.fullmatch(rf"Clips: [246] of 8 were {AHEAD}", ahead), ahead
 
 
 def test_tables_and_features_are_those_of_one_after_the_other(
