@@ -563,7 +563,10 @@ def _failed(request: Request, kind: str, message: str, *, retryable: bool = True
 
 def _info(answer: Mapping[str, Any]) -> Mapping[str, Json]:
     info = answer.get("info") or {}
-    text = redacted(json.dumps(info))
+    try:
+        text = redacted(json.dumps(info, allow_nan=False))
+    except ValueError:
+        raise _RefusedError("bad_answer", "The answer's info holds a number that is none (NaN or infinite).") from None
     if not isinstance(info, dict) or len(text) > _MAX_INFO_BYTES:
         raise _RefusedError("bad_answer", f"The answer's info is an object of at most {_MAX_INFO_BYTES} bytes.")
     cleaned: dict[str, Json] = json.loads(text)
@@ -586,7 +589,7 @@ def _check_claims(answer: Mapping[str, Any], clip: Clip) -> None:
         claimed = answer.get(name)
         if claimed is None:
             continue
-        if not isinstance(claimed, int | float) or abs(claimed - (measured or 0)) > 1e-3 * abs(claimed):
+        if not isinstance(claimed, int | float) or not abs(claimed - (measured or 0)) <= 1e-3 * abs(claimed):
             raise _RefusedError("shape", f"The program said {name} {claimed!r:.40}; the file has {measured}.")
 
 

@@ -269,13 +269,12 @@ def _guard(group: int) -> subprocess.Popen[bytes] | None:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """The answer on a line; None for anything else that programs print (bars, notices)."""
+    """The answer on a line; None for anything else that programs print (bars, notices).
 
-    def no_constants(name: str) -> None:
-        raise ValueError(f"{name} is no JSON")
-
+    NaN, which is no JSON and which Python's `json.dumps` writes, is passed on: whoever reads the answer says so.
+    """
     try:
-        answer = json.loads(line, parse_constant=no_constants)
+        answer = json.loads(line)
     except (ValueError, RecursionError):
         log.debug("not an answer: %.200r", line)
         return None

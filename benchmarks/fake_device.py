@@ -103,6 +103,8 @@ def _patches() -> Iterator[Any]:
     yield mock.patch.object(torch.cuda, "get_device_name", lambda *_: "no device")
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", "max_memory_allocated"):
         yield mock.patch.object(torch.cuda, name, lambda *_: 0)
+    # The real one copies memory, and there is none: it ends the process, here or later.
+    yield mock.patch.object(Tensor, "__deepcopy__", _for_fakes(Tensor.__deepcopy__, _deep_copy))
     for name, instead in _OF_NUMBERS.items():
         yield mock.patch.object(Tensor, name, _for_fakes(getattr(Tensor, name), instead))
 
@@ -154,6 +156,14 @@ def _for_fakes(real: Callable[..., Any], instead: Callable[..., Any]) -> Callabl
         return instead(self, *args, **kwargs) if isinstance(self, FakeTensor) else real(self, *args, **kwargs)
 
     return method
+
+
+def _deep_copy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    if id(tensor) not in memo:
+        made = tensor.detach().clone()
+        memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+    copied: Tensor = memo[id(tensor)]
+    return copied
 
 
 def _zeros(tensor: Tensor) -> np.ndarray:

@@ -73,6 +73,7 @@ class Size:
         measure_s: for which an encoder is measured at least, after a first batch.
         metrics: that are scored.
         batches: of JavisDiT, in clips.
+        steps: of JavisDiT's clips; None for as many as each version takes.
         tiny: whether JavisDiT's networks are tiny.
         limits_s: seconds of each phase.
     """
@@ -99,6 +100,7 @@ class Size:
         "av_align",
     )
     batches: tuple[int, ...] = (1, 2, 4, 8)
+    steps: int | None = None
     tiny: bool = False
     limits_s: Mapping[str, float] = field(
         default_factory=lambda: {"golden": 110.0, "encoders": 110.0, "score": 150.0, "javisdit": 110.0}
@@ -538,7 +540,7 @@ def generated(version: Version, size: Size, device: str, folder: Path) -> dict[s
     for network in networks.values():
         fill(network.bfloat16() if on_gpu(device) else network)
     (folder / "weights").mkdir()
-    generator = JavisDiT(version, params)
+    generator = JavisDiT(version, params if size.steps is None else {**params, "steps": str(size.steps)})
     # Each is taken out when it is read, so that it can be freed.
     given = {name: partial(networks.pop, name) for name in networks}
     with javisdit_without_files(version, given, folder / "weights") as weights:

@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py encode --clips 500 2000 10140 --json FILE     # decoding and encoding, once each
     python benchmarks/scale.py resume --clips 10140 100000 --json FILE       # everything stored: index, scores, summary
-    python benchmarks/scale.py cost --clips-per-s 7 --json FILE              # arithmetic, for clusters
+    python benchmarks/scale.py cost --clips 10140 100000 --clips-per-s 8.4   # arithmetic, for clusters
 
 Few small clips are drawn and linked under as many names as are wanted. Each name counts as a clip of its own: it is
 decoded, encoded and stored, by `javisbench.score` and nothing else. The network is ImageBind's tiny one, for sound; the
@@ -213,7 +213,7 @@ def _spread(made: Path, target: Path, few: Path, clips: Path, count: int) -> Non
         content = content_of(few, number)
         keys.append({name: make(content) for name, make in recorded.items() if make(content) in source})
     assert all(keys), "nothing was stored"
-    prompts = set(source._shard_of) - {key for of in keys for key in of.values()}
+    prompts = set(source) - {key for of in keys for key in of.values()}
     prompts -= {media_facts_key(content_of(few, number)) for number in range(DRAWN)}
     for key in sorted(prompts):
         store.put(key, source.get(key))
@@ -237,20 +237,21 @@ def _timed(times: dict[str, float], step: str, work: Callable[..., Any]) -> Any:
     return lambda *given, **named: timed(times, step, lambda: work(*given, **named))
 
 
-def cost(clips_per_s: float) -> list[dict[str, Any]]:
-    """Wall hours and device hours of the whole benchmark by number of devices, from the pace of one.
+def cost(clips: int, clips_per_s: float) -> list[dict[str, Any]]:
+    """Wall hours and machine hours of so many clips by number of machines (or devices), from the pace of one.
 
-    Fixed costs that do not shrink with devices: ten minutes of start, weights and joining.
+    Fixed costs that do not shrink with machines: ten minutes of start, weights and joining.
     """
-    fixed_h, clips = 1 / 6, 10140
+    fixed_h = 1 / 6
     work_h = clips / clips_per_s / 3600
     return [
         {
-            "devices": devices,
-            "wall_h": round(work_h / devices + fixed_h, 3),
-            "device_h": round(work_h + fixed_h * devices, 3),
+            "clips": clips,
+            "machines": machines,
+            "wall_h": round(work_h / machines + fixed_h, 2),
+            "machine_h": round(work_h + fixed_h * machines, 2),
         }
-        for devices in (1, 2, 4, 8, 16, 32, 64)
+        for machines in (1, 2, 4, 8, 16, 32, 64)
     ]
 
 
@@ -264,7 +265,7 @@ def main() -> None:
     parser.add_argument("phase", choices=["encode", "resume", "cost"])
     parser.add_argument("--clips", type=int, nargs="+", default=[500])
     parser.add_argument("--workers", type=int, default=2, help="decoding processes")
-    parser.add_argument("--clips-per-s", type=float, default=1.0, help="of one device, for cost")
+    parser.add_argument("--clips-per-s", type=float, default=1.0, help="of one machine, for cost")
     parser.add_argument("--alone", action="store_true", help="one size, in this process")
     parser.add_argument("--json", type=Path, help="where results go; those of other phases stay")
     args = parser.parse_args()
@@ -272,7 +273,10 @@ def main() -> None:
         measure = {"encode": encode, "resume": resume}[args.phase]
         print(json.dumps(measure(args.clips[0], args.workers)))
         return
-    rows = cost(args.clips_per_s) if args.phase == "cost" else [_apart(args, count) for count in args.clips]
+    if args.phase == "cost":
+        rows = [row for count in args.clips for row in cost(count, args.clips_per_s)]
+    else:
+        rows = [_apart(args, count) for count in args.clips]
     for row in rows:
         print(row)
     if args.json:

@@ -140,7 +140,8 @@ def measure(scenario: Scenario, repeats: int) -> dict[str, object]:
     for _ in range(repeats):
         first, second, outcomes, groups, truth = draw(scenario, rng)
         ends = intervals(first, second, outcomes, groups, models)
-        held.append((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
+        known = np.isfinite(ends).all(axis=1)
+        held.append(np.where(known, (ends[:, 0] <= truth) & (truth <= ends[:, 1]), np.nan))
         widths.append(ends[:, 1] - ends[:, 0])
         found = strengths(first, second, outcomes, models)
         errors.append(found.values - truth)
@@ -150,10 +151,11 @@ def measure(scenario: Scenario, repeats: int) -> dict[str, object]:
         **asdict(scenario),
         "ties": round(float((outcomes == TIE).mean()), 3),
         "repeats": repeats,
-        "coverage": round(float(np.mean(held)), 4),
-        "least_model": round(float(np.mean(held, axis=0).min()), 4),
-        "most_model": round(float(np.mean(held, axis=0).max()), 4),
-        "width": round(float(np.mean(widths)), 3),
+        "coverage": round(float(np.nanmean(held)), 4),
+        "without_interval": round(float(np.isnan(held).mean()), 4),
+        "least_model": round(float(np.nanmean(held, axis=0).min()), 4),
+        "most_model": round(float(np.nanmean(held, axis=0).max()), 4),
+        "width": round(float(np.nanmean(widths)), 3),
         "bias": round(float(np.abs(np.mean(errors, axis=0)).max()), 4),
         "false_ranks": round(ranked / repeats, 4) if equal else None,
         "seconds": round(time.perf_counter() - begun, 1),

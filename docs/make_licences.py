@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from javisbench.cards import read_cards, suite_cards
-from javisbench.weights import weights_registry
+from javisbench.weights import WeightsEntry, weights_registry
 
 ROOT = Path(__file__).parent.parent
 PAGE = Path(__file__).parent / "licences.md"
@@ -19,6 +19,11 @@ javisbench is [Apache-2.0](../LICENSE). What it is built on, what it brings alon
 licences of their own. The licence of weights is shown before their first download; a licence that forbids commercial
 use is asked about.
 """
+
+WEIGHTS_INTRO = """Fetched by `javisbench weights fetch ID`, or given with `--weights-dir`. *Compared*: the SHA-256 of
+the official file of tensors is known, and another one is refused when fetched, named as other weights when given.
+*Recorded as found*: it is not known here (PANNs, Whisper, most of CLAP and others), so the hash of the file that ran
+stands in every result, and whether it is the official file is for you to see."""
 
 SHIPPED = (
     ("merges of CLIP's tokenizer", "`data_cards/tokenizer`", "MIT, OpenAI"),
@@ -95,6 +100,11 @@ def _name(requirement: str) -> str:
     return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
 
 
+def known_hash(entry: WeightsEntry) -> str:
+    """Whether what is fetched is compared with a known SHA-256."""
+    return "compared" if entry.hashed else "recorded as found"
+
+
 def page() -> str:
     """The whole page."""
     lines = [INTRO, "## In the package", "", "| what | where | licence |", "| --- | --- | --- |"]
@@ -102,14 +112,14 @@ def page() -> str:
     lines += ["", "## Packages", "", "| package | with | licence |", "| --- | --- | --- |"]
     for name, extras in packages():
         lines.append(f"| {name} | {extras and f'`javisbench[{extras}]`'} | {PACKAGES[name]} |")
-    lines += ["", "## Weights", "", "Fetched by `javisbench weights fetch ID`, or given with `--weights-dir`.", ""]
-    lines += ["| id | what | licence | commercial use |", "| --- | --- | --- | --- |"]
+    lines += ["", "## Weights", "", WEIGHTS_INTRO, ""]
+    lines += ["| id | what | licence | commercial use | SHA-256 |", "| --- | --- | --- | --- | --- |"]
     for entry_id, entry in sorted(weights_registry().items()):
         if entry.stand_in:
             continue
         licence = f"[{entry.licence}]({entry.licence_url})" if entry.licence_url else entry.licence
         use = "forbidden" if entry.noncommercial else "by its licence"
-        lines.append(f"| `{entry_id}` | {entry.title} | {licence} | {use} |")
+        lines.append(f"| `{entry_id}` | {entry.title} | {licence} | {use} | {known_hash(entry)} |")
     lines += ["", "## Suites", "", "| suite | what | licence |", "| --- | --- | --- |"]
     for name, suite in sorted(suite_cards().items()):
         lines.append(f"| `{name}` | {suite.title} | {suite.licence or 'as its publisher says'} |")

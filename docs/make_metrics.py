@@ -13,6 +13,7 @@ from javisbench.metrics.registry import METRICS
 from javisbench.protocol import PROTOCOLS, SUITE_PROTOCOLS
 from javisbench.results.trial import recorded_trials
 from javisbench.tasks import TASKS
+from javisbench.weights import weights_registry
 
 PAGE = Path(__file__).parent / "metrics.md"
 
@@ -100,6 +101,9 @@ def section(metric: Any) -> list[str]:
         facts = [encoder.title]
         if encoder.licence:
             facts.append(f"weights under {encoder.licence}")
+        entry = encoder.variants[encoder.default_variant]
+        if entry is not None and not weights_registry()[entry].hashed:
+            facts.append("whose SHA-256 is [recorded as found](licences.md#weights)")
         if encoder.extra:
             facts.append(f"`pip install 'javisbench[{encoder.extra}]'`")
         lines.append(f"* **Encoder** `{name}`: {', '.join(facts)}.")

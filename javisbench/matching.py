@@ -23,7 +23,7 @@ _VIDEO_FOLDER, _SOUND_FOLDER = "video", "audio"
 """Of clips whose pictures and sounds lie apart, each sorted into folders."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One clip to score: a sample's repeat and its files; `source` is None when the clip is missing."""
 

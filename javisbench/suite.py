@@ -40,6 +40,7 @@ from javisbench.text import printable
 
 MAX_NAME_LENGTH = 120
 _NAMES_SHOWN = 10
+_READ_BY_METRICS = ("transcript", "language")
 _TEXT_TABLES = tuple(suffix for suffix in SUITE_SUFFIXES if suffix != ".parquet")
 _SEVERAL = re.compile(r"[-_.]*(?:\{[^}]*\}|\*).*|\.parquet$")
 """What is no name in the pattern of several tables."""
@@ -109,7 +110,7 @@ class Suite:
         Args:
             used: columns that a model reads.
         """
-        unused = tuple(column for column in self.unused_columns if column not in used)
+        unused = tuple(column for column in self.unused_columns if column not in (*used, *_READ_BY_METRICS))
         if not unused:
             return self.warnings
         more = f" and {len(unused) - _NAMES_SHOWN} more" if len(unused) > _NAMES_SHOWN else ""

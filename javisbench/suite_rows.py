@@ -314,6 +314,7 @@ def _read_parquet(path: Path, needed: str, found: Rows) -> None:
         found.problem(None, "", str(refused))
         return
     except OSError as error:
+        raise_if_system(error, path)
         found.problem(None, "", f"cannot be read ({error.strerror})")
         return
     if needed not in table.column_names:

@@ -38,7 +38,7 @@ KNOWN_COLUMNS = {"id", *_TEXT_COLUMNS, *_PATH_COLUMNS, *_CATEGORY_COLUMNS}
 _WORDS_SHOWN = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row of a suite.
 
@@ -122,6 +122,7 @@ class SampleReader:
         self._cache = Cache.from_environment()
         self._elsewhere = self._cache.url_of(folder) is not None
         self._lacks_condition = task.condition is not None and task.condition not in rows.columns
+        self._alike: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
         self._missing: dict[str, _Count] = {}
         self._controls: dict[str, _Count] = {}
 
@@ -297,7 +298,8 @@ class SampleReader:
             path = next((form for form in forms if form.exists()), path)
         return path.resolve()
 
-    def _categories(self, index: int, row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def _categories(self, index: int, row: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        """Aspect to categories; one object for all rows that have the same ones."""
         categories: dict[str, tuple[str, ...]] = {}
         for aspect, column in zip(TAXONOMY, _CATEGORY_COLUMNS, strict=True):
             found: list[str] = []
@@ -315,7 +317,7 @@ class SampleReader:
                     )
             if found:
                 categories[aspect.id] = tuple(dict.fromkeys(found))
-        return categories
+        return self._alike.setdefault(tuple(categories.items()), categories)
 
     @staticmethod
     def _category_cells(value: object) -> list[str]:

@@ -150,6 +150,7 @@ class Places:
     def __init__(self, files: Iterable[Path] = ()) -> None:
         self._folder_of: dict[Path, Path] = {}
         self._known: dict[Path, tuple[int, int] | None] = {}
+        self._folders: dict[Path, Path] = {}
         self.add(files)
 
     def add(self, files: Iterable[Path]) -> None:
@@ -158,7 +159,7 @@ class Places:
             if file not in self._folder_of:
                 # A link may lead elsewhere, and what matters is what lies behind it.
                 folder = Path(os.path.realpath(file)).parent if file.is_symlink() else file.parent
-                self._folder_of[file] = folder
+                self._folder_of[file] = self._folders.setdefault(folder, folder)
                 if folder not in self._known:
                     self._known[folder] = _identity(folder)
 

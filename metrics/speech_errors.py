@@ -76,8 +76,9 @@ class _ErrorRate(SampleMetric):
         settings = protocol.speech
         if settings.recogniser not in OWN_RECOGNISERS:
             return _A_SOUND
-        vad = {"vad_threshold": settings.vad_threshold, "vad_least_ms": settings.vad_least_ms}
-        return {"heard": FeatureSpec.of(settings.recogniser, "transcript", **vad)}
+        threshold, least_ms = settings.vad_threshold, settings.vad_least_ms
+        heard = FeatureSpec.of(settings.recogniser, "transcript", vad_threshold=threshold, vad_least_ms=least_ms)
+        return {"heard": heard}
 
     def lacking(self, protocol: Protocol) -> str | None:
         """The package jiwer."""

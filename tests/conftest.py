@@ -240,12 +240,12 @@ def lip_inputs() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def sound_packages() -> ModuleType:
-    """Small networks in the place of packages for sound (tests/sound_packages.py)."""
-    return _module(Path(__file__).parent / "sound_packages.py")
-
-
-@pytest.fixture(scope="session")
 def tiny_whisper() -> ModuleType:
     """``save_tiny_whisper(folder, seed)`` and its `SIZE` (tests/tiny_whisper.py)."""
     return _module(Path(__file__).parent / "tiny_whisper.py")
+
+
+@pytest.fixture(scope="session")
+def sound_packages() -> ModuleType:
+    """Small networks in the place of packages for sound (tests/sound_packages.py)."""
+    return _module(Path(__file__).parent / "sound_packages.py")

@@ -326,6 +326,95 @@ def processes(base: Path, seed: str) -> Faults:
         yield "no further process (EAGAIN)", threads
 
 
+@dataclass
+class Group:
+    """Processes that together may have so much memory and no more (cgroups, version 1 or 2).
+
+    Attributes:
+        folder: of the group.
+        names: files that hold the limit, the most that was used, and the processes.
+    """
+
+    folder: Path
+    names: tuple[str, str, str]
+
+    @classmethod
+    def made(cls, name: str) -> Group | None:
+        """A new group; None where none may be made."""
+        ways = (
+            (Path("/sys/fs/cgroup/memory"), ("memory.limit_in_bytes", "memory.max_usage_in_bytes", "cgroup.procs")),
+            (Path("/sys/fs/cgroup"), ("memory.max", "memory.peak", "cgroup.procs")),
+        )
+        for root, names in ways:
+            with suppress(OSError):
+                (root / name).mkdir()
+                if (root / name / names[0]).exists():
+                    return cls(root / name, names)
+                (root / name).rmdir()
+        return None
+
+    @property
+    def peak(self) -> int:
+        """Most bytes that were used."""
+        return int((self.folder / self.names[1]).read_text())
+
+    def limit(self, size: int) -> None:
+        """Allow so many bytes."""
+        (self.folder / self.names[0]).write_text(str(size))
+
+    def end(self) -> None:
+        """Kill what is left in it, and remove it."""
+        until = time.monotonic() + 60
+        while self.folder.exists() and time.monotonic() < until:
+            for pid in (self.folder / self.names[2]).read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            with suppress(OSError):
+                self.folder.rmdir()
+            time.sleep(0.01)
+
+    def join(self) -> None:
+        """Put this process, and all that it starts, into the group."""
+        (self.folder / self.names[2]).write_text(str(os.getpid()))
+
+
+def memory(base: Path, seed: str) -> Faults:
+    """Less memory than a job needs: the kernel kills a process of it, a decoding one or the job itself."""
+    name = f"javisbench-faults-{os.getpid()}"
+    group = Group.made(name)
+    if group is None:
+        print("memory: left out, may make no group of processes here", flush=True)
+        return
+
+    def begin(argv: Sequence[str]) -> None:
+        # A process of its own: a fork's memory was charged to its parent, and the kernel goes by all that it has.
+        group.join()
+        os.execv(sys.executable, [sys.executable, "-m", "javisbench", *argv])
+
+    with bench(base, seed) as b:
+        short = Outcome()
+        try:
+            assert ended(attempt([], lambda: begin(b.argv())), 300) == 0
+            peak = group.peak
+        finally:
+            group.end()
+        b.clear()
+        for turn in range(12):
+            group = Group.made(f"{name}-{turn}")
+            assert group is not None
+            try:
+                # Near what it takes, the decoding processes go, and are started again; far below, the job itself does.
+                group.limit(int(b.rng.uniform(*((0.3, 0.7) if turn % 3 == 0 else (0.7, 0.95))) * peak))
+                # A process that the kernel killed has no exit code.
+                b.try_once(
+                    short, lambda _: None, before=partial(begin, b.argv("--patience", "2")), mend=group.end,
+                    codes=(0, STOPPED_BY_SYSTEM, -signal.SIGKILL),
+                )  # fmt: skip
+            finally:
+                group.end()
+        yield "memory is short (a limit of cgroups; the kernel kills)", short
+
+
 # A decoding process whose reads of clips fail, from a random one on, for a number of times.
 FAILING = """
 import os
@@ -429,6 +518,7 @@ GROUPS: dict[str, Callable[[Path, str], Faults]] = {
     "mounts": mounts,
     "stops": stops,
     "processes": processes,
+    "memory": memory,
     "errors": errors,
     "rot": rot,
 }

@@ -7,6 +7,9 @@ that is full or turned read-only, or on a file system that went stale; one numbe
 end well with the right result, or stop with exit code 3; then the same command runs undisturbed, and must end as it
 does without the fault, with nothing set aside. Operations are seen through Python's audit events, so that nothing has
 to be preloaded, and commands need not know.
+
+Where mounts are allowed (root), each command also writes to a real file system that is too small for what it makes, by
+different amounts; the same command goes on when the file system has been enlarged.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -26,9 +30,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from faults import may_mount, mount, unmount
 from kills import Command, attempt, commands, ended, kill, leftovers, server, to_the_end, warm
 
-STOPPED_BY_SYSTEM = 3
+BAD_USAGE, STOPPED_BY_SYSTEM = 2, 3
+KINDS = ("writing", "reading", "full")
 WRITING = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "ENOTCONN")
 READING = ("EIO", "ESTALE", "ENOTCONN", "EMFILE")
 # Removing something needs no space.
@@ -146,9 +152,34 @@ class Trial:
     most: int
     rng: random.Random
 
+    @property
+    def _place(self) -> Path:
+        return self.work / "disk/place"
+
+    def run_full(self) -> Outcome:
+        """Let a file system be too small."""
+        command, place, outcome, disk = self.command, self._place, Outcome(), self._place.parent
+        mount(disk)
+        try:
+            self._fresh()
+            before = command.state(place)
+            fresh_bytes = _used(disk)
+            to_the_end(command.argv(place))
+            expected, whole_bytes = command.state(place), _used(disk)
+            for turn in range(self.most):
+                self._fresh()
+                share = (turn + self.rng.random()) / self.most
+                size = _used(disk) + int(share * max(2**14, whole_bytes - fresh_bytes))
+                _resize(disk, size)
+                told = f"{share:.0%} of {whole_bytes - fresh_bytes:,} bytes"
+                self._once(outcome, lambda: None, told, before, expected, mend=lambda: _resize(disk, 2**26))
+        finally:
+            unmount(disk)
+        return outcome
+
     def run(self, *, writing: bool) -> Outcome:
         """Let operations fail, one job each."""
-        command, place, outcome = self.command, self.work / "place", Outcome()
+        command, place, outcome = self.command, self._place, Outcome()
         below, counter = (place if writing else self.reads), self.work / "counter"
         self._fresh()
         before = command.state(place)
@@ -161,19 +192,29 @@ class Trial:
         for turn, first in enumerate(spread(outcome.operations, self.most, self.rng)):
             name = names[turn % len(names)]
             failing = Failing(below, writing=writing, code=getattr(errno, name), first=first, counter=counter)
+            self._fresh()
             self._once(outcome, failing.install, f"{name} at operation {first}", before, expected)
         return outcome
 
     def _fresh(self) -> None:
-        place = self.work / "place"
+        place = self._place
+        place.parent.mkdir(exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)
         for beside in leftovers(place):
             shutil.rmtree(beside) if beside.is_dir() else beside.unlink()
         self.command.fresh(place)
 
-    def _once(self, outcome: Outcome, before: Callable[[], None], told: str, earlier: Any, expected: Any) -> None:
-        command, place = self.command, self.work / "place"
-        self._fresh()
+    def _once(
+        self,
+        outcome: Outcome,
+        before: Callable[[], None],
+        told: str,
+        earlier: Any,
+        expected: Any,
+        mend: Callable[[], None] = lambda: None,
+    ) -> None:
+        """One fault in a fresh place."""
+        command, place = self.command, self._place
         said = self.work / "said"
 
         def disturbed() -> None:
@@ -190,11 +231,14 @@ class Trial:
         outcome.codes[code] += 1
         wrong = []
         found = command.state(place)
-        if code not in (0, STOPPED_BY_SYSTEM):
+        # Of a folder that was never written to, being read-only is no fault of the system.
+        another = code == BAD_USAGE and "choose another with --out" in said.read_text(errors="replace")
+        if code not in (0, STOPPED_BY_SYSTEM) and not another:
             wrong.append(f"exit code {code}: {' '.join(said.read_text(errors='replace').split())[-400:]}")
         if found not in ((expected,) if code == 0 else (None, earlier, expected)):
             wrong.append("a result that is none")
         done = command.done(place)
+        mend()
         to_the_end(command.argv(place))
         after = command.done(place)
         outcome.lost += sum(after.get(name) != value for name, value in done.items())
@@ -207,21 +251,34 @@ class Trial:
         outcome.told += [f"{told}: {what}" for what in wrong]
 
 
+def _used(disk: Path) -> int:
+    found = os.statvfs(disk)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+
+def _resize(disk: Path, size: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={max(size, 4096)}", str(disk)], check=True, capture_output=True)
+
+
 def run_file_faults(
-    most: int, seed: int, only: Sequence[str], say: Callable[[str], None]
+    most: int, seed: int, only: Sequence[str], say: Callable[[str], None], kinds: Sequence[str] = KINDS
 ) -> Iterator[tuple[str, Outcome]]:
-    """Faults of writing and of reading, of all commands or of those of `only`."""
+    """Faults of some kinds, of all commands or of those of `only`."""
     warm()
     with tempfile.TemporaryDirectory(prefix="javisbench-file-faults-") as folder, server() as url:
         base = Path(folder).resolve()
+        if "full" in kinds and not may_mount(base):
+            say("full: left out, may not mount here")
+            kinds = [kind for kind in kinds if kind != "full"]
         for name, command in commands(base, url).items():
             if only and name not in only:
                 continue
-            for kind in ("writing", "reading"):
+            for kind in kinds:
                 work = base / f"work-{kind}" / name.replace(" ", "-")
                 work.mkdir(parents=True)
                 rng = random.Random(f"{seed} {name} {kind}")
-                outcome = Trial(command, work, base, most, rng).run(writing=kind == "writing")
+                trial = Trial(command, work, base, most, rng)
+                outcome = trial.run_full() if kind == "full" else trial.run(writing=kind == "writing")
                 say(f"{name}, {kind}: {outcome}")
                 yield f"{name}, {kind}", outcome
 
@@ -231,10 +288,13 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=8, help="operations that fail, for each command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names of commands, by commas")
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     only = [name for name in args.only.split(",") if name]
-    found = dict(run_file_faults(args.most, args.seed, only, lambda line: print(line, flush=True)))
+    found = dict(
+        run_file_faults(args.most, args.seed, only, lambda line: print(line, flush=True), args.kinds.split(","))
+    )
     if args.json:
         args.json.write_text(json.dumps({name: vars(outcome) for name, outcome in found.items()}, indent=1) + "\n")
     sys.exit(any(outcome.lost or outcome.wrong for outcome in found.values()))

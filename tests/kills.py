@@ -246,7 +246,7 @@ def run_done(run: Path) -> dict[str, Any]:
     from javisbench.run.features import FeatureStore
 
     clips = {path.name: path.stat().st_mtime_ns for path in (run / "clips").glob("[!.]*.json")}
-    features = FeatureStore(run / "features")._shard_of if (run / "features").is_dir() else {}
+    features = FeatureStore(run / "features") if (run / "features").is_dir() else {}
     return {**clips, **dict.fromkeys(features, True)}
 
 
@@ -276,6 +276,11 @@ def votes_state(place: Path) -> list[Any] | None:
     numbers: dict[str, int] = {}
     found = load_votes(file)
     return [(replace(vote, voter=""), numbers.setdefault(vote.voter, len(numbers))) for vote in found.votes]
+
+
+def merge_done(run: Path) -> dict[str, Any]:
+    """As `run_done`, with sidecars by what they hold: from another disk they are copied, again after a kill."""
+    return run_done(run) | {path.name: digest(path) for path in (run / "clips").glob("[!.]*.json")}
 
 
 def archive_state(place: Path) -> dict[str, str] | None:
@@ -399,7 +404,7 @@ def commands(base: Path, url: str) -> dict[str, Command]:
             done=run_done,
         ),
         Command("eval", lambda p: [*made, "--out", str(p)], run_state, done=run_done),
-        Command("merge", lambda p: ["merge", *map(str, parts), "-q", "--out", str(p)], run_state, done=run_done),
+        Command("merge", lambda p: ["merge", *map(str, parts), "-q", "--out", str(p)], run_state, done=merge_done),
         Command("pack", lambda p: ["submit", "pack", str(scored), "-q", "--out", str(p / "run.zip")], archive_state),
         Command(
             "build",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -182,3 +185,23 @@ def test_an_interval_needs_two_clusters_of_some_weight():
         intervals([0], [1], [A_WINS], [0, 1], 2)
     with pytest.raises(ValueError, match="level"):
         intervals([0], [1], [B_WINS], [0], 2, level=1.0)
+
+
+def test_recorded_coverage_is_what_the_page_says():
+    root = Path(__file__).parents[1]
+    rows = json.loads((root / "benchmarks/results/votes.json").read_text())["rows"]
+    page = (root / "docs/votes.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| ") and " to " in line and "%" in line]
+    assert len(lines) == len(rows) and {row["repeats"] for row in rows} == {1000}
+    for row, line in zip(rows, lines, strict=True):
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        assert cells[4] == f"{100 * row['coverage']:.1f} %"
+        assert cells[5] == f"{100 * row['least_model']:.1f} to {100 * row['most_model']:.1f} %"
+        assert cells[6] == ("" if row["false_ranks"] is None else f"{100 * row['false_ranks']:.1f} %")
+        assert 0.93 <= row["coverage"] <= 0.97 and row["without_interval"] < 0.005
+    held = [100 * row["coverage"] for row in rows]
+    statistics = " ".join((root / "docs/statistics.md").read_text(encoding="utf-8").split())
+    assert (
+        f"the truth in {min(held):.1f} to {max(held):.1f} % of 1,000 simulated polls of each of {len(rows)} kinds"
+        in statistics
+    )

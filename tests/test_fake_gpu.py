@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Iterator
@@ -167,3 +168,25 @@ def test_attention_keeps_no_matrix_of_scores(fake_gpu: Any, device: Any, dtype: 
     assert counted().peak_bytes - before < 4 * out.nbytes
     with pytest.raises(RuntimeError, match="one dtype"):
         nn.functional.scaled_dot_product_attention(query, key.half() if masked else key.double(), value)
+
+
+@pytest.mark.slow
+def test_copies_of_parameters_are_parameters_and_copied_once(device: Any) -> None:
+    layer = nn.Linear(3, 2, device="cuda")
+    layer.tied = layer.weight
+    copied = copy.deepcopy(layer)
+    assert copied.weight is copied.tied and copied.weight is not layer.weight
+    assert isinstance(copied.weight, nn.Parameter) and copied.weight.requires_grad
+    assert copied.weight.device.type == "cuda" and copied.weight.shape == (2, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["v1.0", "v0.1"])
+def test_the_benchmark_of_javisdit_runs_at_official_size(version: str, device: Any, tmp_path: Path) -> None:
+    """As `make gpu` does it, all but the numbers; and it fits on a card of 80 GB."""
+    import gpu
+
+    found = gpu.generated(version, gpu.Size(steps=2, batches=(1, 8)), "cuda", tmp_path)
+    assert set(found["seconds"]) == {"encode_batch", "denoise", "decode"}
+    assert [step["clips"] for step in found["steps"]] == [1, 8] and not any("error" in step for step in found["steps"])
+    assert device.peak < 70e9

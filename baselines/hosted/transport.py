@@ -6,8 +6,9 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
@@ -19,6 +20,7 @@ from javisbench.private import redacted, shown_address
 
 JSON_BYTES = 8 * 2**20
 FILE_BYTES = 2**30
+_HEAD_BYTES = 512
 _REDIRECTS = 5
 _TIMEOUT_S = 60.0
 
@@ -99,7 +101,7 @@ def exchange(
                         url = urljoin(url, onward)
     except (OSError, http.client.HTTPException, ValueError) as error:
         told = shown_address(redacted(str(error))) or type(error).__name__
-        return Answer(0, trouble=f"no whole answer from {first}: {told}")
+        return Answer(0, trouble=f"no whole answer from {first or 'there'}: {told}")
     return Answer(310, trouble=f"{first} sends from one address to the next")
 
 
@@ -109,24 +111,22 @@ def _encrypted(url: str) -> str:
         return url
     if parts.scheme == "http":
         return parts._replace(scheme="https").geturl()
-    raise ValueError(f"{parts.scheme or 'no scheme'} is not followed")
+    raise ValueError(f"an address of the kind {parts.scheme or 'none'!r} is not followed, https is")
 
 
 def _read(pace: Pace, response: Any, status: int, headers: Any, target: Path | None) -> Answer:
     told: dict[str, Any] = {"retry_after_s": retry_after_s(headers.get("Retry-After"))}
-    kind = (headers.get_content_type() or "").lower()
+    kind = headers.get_content_type().lower() if "Content-Type" in headers else ""
     length = headers.get("Content-Length")
-    if target is not None and status == 200 and not kind.endswith("json") and not kind.startswith("text/"):
-        size = _save(pace, response, target)
+    chunks = pace.chunks(response)
+    head = _joined(chunks, _HEAD_BYTES)
+    if target is not None and status == 200 and _is_file(kind, head):
+        size = _save(chain([head], chunks), target)
         if length is not None and length.isdigit() and int(length) != size:
             target.unlink(missing_ok=True)
             return Answer(0, trouble=f"the file broke off after {size} of {length} bytes")
         return Answer(status, saved=True, **told)
-    content = b""
-    for chunk in pace.chunks(response):
-        content += chunk
-        if len(content) > JSON_BYTES:
-            break
+    content = head + _joined(chunks, JSON_BYTES + 1 - len(head))
     if len(content) > JSON_BYTES:
         return Answer(status, None, trouble="the answer is longer than 8 MiB", **told)
     try:
@@ -137,11 +137,28 @@ def _read(pace: Pace, response: Any, status: int, headers: Any, target: Path | N
     return Answer(status, value, **told)
 
 
-def _save(pace: Pace, response: Any, target: Path) -> int:
+def _joined(chunks: Iterator[bytes], least_bytes: int) -> bytes:
+    """What comes, until it is as much, or all."""
+    joined = bytearray()
+    while len(joined) < least_bytes and (chunk := next(chunks, b"")):
+        joined += chunk
+    return bytes(joined)
+
+
+def _is_file(kind: str, head: bytes) -> bool:
+    """Whether an answer is a file, and no JSON or text: by its kind, which servers leave out or take from a name."""
+    if b"\0" in head:
+        return True
+    if not kind:
+        return not head.lstrip().startswith((b"{", b"["))
+    return not kind.endswith("json") and not kind.startswith("text/")
+
+
+def _save(chunks: Iterable[bytes], target: Path) -> int:
     size = 0
     try:
         with target.open("wb") as file:
-            for chunk in pace.chunks(response):
+            for chunk in chunks:
                 size += len(chunk)
                 if size > FILE_BYTES:
                     raise ValueError("the file is larger than 1 GiB")

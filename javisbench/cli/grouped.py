@@ -23,7 +23,17 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         "allow_outside",
     ),
     "Clips to make": ("conform", "overwrite", "max_failures", "batch", "dtype", "dry_run"),
-    "Scores": ("metrics", "protocols", "protocol", "encoders", "reference", "speech_transcripts", "precision", "seed"),
+    "Scores": (
+        "metrics",
+        "protocols",
+        "protocol",
+        "encoders",
+        "reference",
+        "speech_transcripts",
+        "precision",
+        "compile",
+        "seed",
+    ),
     "Judges": (
         "judge_url",
         "judge_alias",

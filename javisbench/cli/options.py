@@ -45,7 +45,16 @@ def _keep_data_root(ctx: click.Context, param: click.Parameter, value: Path | No
 
 
 def _with_data_root(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return suite_at_data_root(ctx, value)
+
+
+def suite_at_data_root(ctx: click.Context, value: str | None, default: str | None = None) -> str | None:
     """The suite as the library takes it: ``NAME:DIR`` where the folder of its data is given by itself.
+
+    Args:
+        ctx: of the command.
+        value: the suite that was given.
+        default: the one whose data are meant where none was given.
 
     Raises:
         UsageError: the suite is not read from a folder.
@@ -55,6 +64,7 @@ def _with_data_root(ctx: click.Context, param: click.Parameter, value: str | Non
         return value
     from javisbench.suite import published_at, suites_in_folders
 
+    value = value or default
     spec = f"{value}:{folder}"
     if value is None or published_at(spec) is None:
         raise UsageError(
@@ -267,6 +277,11 @@ scoring_options = compose(
         default="fp32",
         show_default=True,
         help="Of the networks. Below fp32, 64 clips are tried first; what moves too far changes the protocol's name.",
+    ),
+    click.option(
+        "--compile",
+        is_flag=True,
+        help="Run the largest networks as torch.compile makes them: minutes first, then faster. Tried on 64 clips too.",
     ),
     slice_by_option,
     click.option(

@@ -157,6 +157,7 @@ def _section(heading: str, lines: Iterable[str]) -> None:
     metavar="FILE|NAME:DIR",
     help="The suite's file, or where its data lie (vggsound:DIR). [default: the recipe's suite, by name]",
 )
+@options.data_root_option
 @options.out_option
 @options.limit_option
 @click.option("--reference", metavar="DIR|suite|FILE", help="Real side of the set metrics. [default: the suite's own]")
@@ -181,7 +182,9 @@ def run(recipe: str, dry_run: bool, **given: Any) -> int:
 
     options.setup_logging(given["quiet"], given["verbose"])
     wanted = ("clips", "suite", "out", "limit", "reference", "weights_dirs", "device", "workers")
-    job = RecipeJob.of(load_recipe(recipe), **{name: given[name] for name in wanted})
+    found = load_recipe(recipe)
+    given["suite"] = options.suite_at_data_root(click.get_current_context(), given["suite"], found.suite)
+    job = RecipeJob.of(found, **{name: given[name] for name in wanted})
     if dry_run:
         if given["as_json"]:
             output.json_document({"recipe": job.recipe.id, "command": ["javisbench", *job.arguments()]})

@@ -95,6 +95,7 @@ def scoring_options(given: dict[str, Any]) -> Any:
         batch_clips=given["batch_clips"],
         seed=given["seed"],
         precision=given["precision"],
+        compile=given["compile"],
         clip_memory_mib=given["clip_memory"],
         clip_deadline_s=given["clip_deadline"],
         patience_s=given["patience"],

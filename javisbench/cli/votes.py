@@ -150,8 +150,7 @@ def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verb
     from javisbench.results.votes.record import save_votes
 
     options.setup_logging(quiet, verbose)
-    if not given["overwrite"] and given["salt"] is None:
-        _check_replaced(out, files)
+    _check_replaced(out, files, again=given["overwrite"] or given["salt"] is not None)
     read = ImportOptions(
         columns=options.parse_pairs("--column", given["columns"]),
         answers=options.parse_pairs("--answer", given["answers"]),
@@ -177,15 +176,22 @@ def import_(files: tuple[Path, ...], out: Path, as_json: bool, quiet: bool, verb
     return 0
 
 
-def _check_replaced(out: Path, files: Sequence[Path]) -> None:
+def _check_replaced(out: Path, files: Sequence[Path], *, again: bool) -> None:
     """Refuse to lose votes: without the secret of their pseudonyms the same file cannot be made again.
 
     Raises:
-        UsageError: `out` is there, and its votes are not read first.
+        UsageError: `out` is there, and is something else than a file of votes; or its votes are not read first, and
+            nobody said that they may go (`again`).
     """
     from javisbench.errors import UsageError
+    from javisbench.results.votes.record import is_votes_file
 
-    if out.exists() and not any(file.exists() and out.samefile(file) for file in files):
+    if out.exists() and out.stat().st_size and not is_votes_file(out):
+        raise UsageError(
+            f"{out} is there already, and is no file of votes that javisbench wrote: it is not replaced. Name another "
+            f"--out."
+        )
+    if not again and out.exists() and not any(file.exists() and out.samefile(file) for file in files):
         raise UsageError(
             f"{out} is there already, and its pseudonyms cannot be made again once their secret is forgotten. To add "
             f"to its votes, name it among FILES; to replace it, give --overwrite, or --salt with its secret; else name "

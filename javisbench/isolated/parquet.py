@@ -81,6 +81,7 @@ def read_arrow(path: Path, columns: Mapping[str, str], limits: TableLimits) -> p
 
     Raises:
         RefusedError: too large, damaged, or without one of `columns`, or with cells of another type.
+        SystemFaultError: the process that reads is killed again and again, as where memory is short.
         OSError: it cannot be opened, or no process can be started.
         SystemFaultError: the process that reads is killed again and again.
     """

@@ -202,7 +202,10 @@ class _Site:
         self.models = self._models()
         self.checks = {result.key: checks_of(result) for result in self.results}
         self.record = published_results()
-        shutil.copytree(HERE / "assets", self.out / "assets")
+        (self.out / "assets").mkdir()
+        # One by one: `copytree` gathers the system's errors and keeps their numbers from whoever handles them.
+        for asset in sorted((HERE / "assets").iterdir()):
+            shutil.copyfile(asset, self.out / "assets" / asset.name)
         (self.out / MARKER).write_text("Made by javisbench leaderboard build; replaced as a whole.\n", encoding="utf-8")
         given = given_media(self.options.given, self.results)
         with ClipPublisher(self.out / "data", self.options.clips, self.results, given) as publisher:

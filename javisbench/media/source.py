@@ -95,7 +95,7 @@ class DecodeLimits:
         return self.deadline_s + pixels / _PIXELS_PER_S
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipSource:
     """Where one clip comes from.
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from javisbench.metrics.base import SetMetric
     from javisbench.protocol import Protocol
     from javisbench.results.set_features import SetRows
+    from javisbench.results.summary import DetailsOf
     from javisbench.weights import WeightsEntry
 
 log = logging.getLogger(__name__)
@@ -409,9 +410,7 @@ def _check_means(result: StoredResult, tables: _Tables, suite: Suite, items: lis
         yield Finding("scores", f"scores of {', '.join(missing)} are not in the summary")
 
 
-def _details_of(
-    metric_id: str, tables: _Tables, items: Sequence[Item]
-) -> dict[int, dict[str, tuple[float, ...]]] | None:
+def _details_of(metric_id: str, tables: _Tables, items: Sequence[Item]) -> DetailsOf | None:
     """Details of a metric by the position of their item; None where there are none at all."""
     if tables.details is None:
         return None
@@ -422,7 +421,7 @@ def _details_of(
         *(rows[column] for column in ("sample_id", "repeat", "name", "values")), strict=True
     ):
         found.setdefault(place[sample_id, repeat], {})[str(name)] = tuple(map(float, values))
-    return found
+    return lambda position: found.get(position, {})
 
 
 def _differences(

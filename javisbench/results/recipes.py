@@ -86,8 +86,11 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as TOML that `read_recipe` reads back as the same recipe.
 
     Raises:
+        UsageError: the file is not called ``.toml``.
         RecipeError: there is a file already, or a suite of the same name beside it, whose card it would be taken for.
     """
+    if path.suffix != ".toml":
+        raise UsageError(f"A recipe is a TOML file; {path} is not called so. Give --out {path.with_suffix('.toml')}.")
     if path.exists():
         raise RecipeError(f"{path} is there already. Give another name with --out.")
     for suffix in SUITE_SUFFIXES:  # beside which a file of the same name is their card

@@ -84,7 +84,7 @@ class Row:
     @property
     def not_asked(self) -> bool:
         """Whether a metric of ours would compute the value, and was not run."""
-        return self.cell is None and bool(self.expected.metric) and self.expected.slice == OVERALL
+        return self.cell is None and self.expected.slice == OVERALL and _is_ours(self.expected.metric)
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
@@ -222,9 +222,18 @@ def _why_no_value(result: StoredResult, value: Expected) -> str:
         return value.note
     cell = _cell_of(result, value)
     if cell is None:
+        if not _is_ours(value.metric):
+            return f"no metric of javisbench or of an installed package is called {value.metric}"
         where = "" if value.slice == OVERALL else f" for {value.slice}"
         return f"not computed in this run{where}: javisbench score RUN --metrics {value.metric}"
     return cell.note or STATUS_REASON.get(cell.status, cell.status)
+
+
+def _is_ours(metric: str) -> bool:
+    """Whether javisbench or an installed package has such a metric; a judge may be one of a file."""
+    from javisbench.metrics.registry import METRICS
+
+    return bool(metric) and (metric in METRICS or METRICS.has_parameter(metric))
 
 
 # Verdicts

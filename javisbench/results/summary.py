@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from javisbench.results.cell import OVERALL, Cell, slice_name
 from javisbench.stats import slice_means
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from javisbench.matching import Item
     from javisbench.metrics.base import SampleMetric
     from javisbench.suite import Suite
+
+DetailsOf = Callable[[int], Mapping[str, Sequence[float]]]
+"""From the position of an item to what a metric told of its clip besides the score; empty for nothing."""
 
 
 def positions(suite: Suite, items: Sequence[Item]) -> dict[str, NDArray[np.int64]]:
@@ -45,7 +48,7 @@ def sample_cells(
     *,
     metric: SampleMetric | None = None,
     not_applicable: Collection[int] = (),
-    details: Mapping[int, Mapping[str, Sequence[float]]] | None = None,
+    details: DetailsOf | None = None,
 ) -> dict[str, Cell]:
     """Cells of a per-sample metric.
 
@@ -58,7 +61,7 @@ def sample_cells(
         seed: of the bootstrap.
         metric: what the scores are of, where it says how they are averaged.
         not_applicable: positions of items that the metric does not apply to.
-        details: of each position with a score; None where the metric's facts are not asked for.
+        details: of a position with a score; None where the metric's facts are not asked for.
     """
     import numpy as np
 
@@ -82,9 +85,31 @@ def sample_cells(
             note = f"none of {rows.size} clips has a value; see failures"
             cells[name] = Cell(status="failed", note=note, not_applicable=beside)
     if metric is not None and details is not None and present:
-        facts = metric.facts(values[present], [details.get(i, {}) for i in present], clusters, seed)
+        facts = metric.facts(values[present], _LookedUp(details, present), clusters, seed)
         cells[OVERALL] = replace(cells[OVERALL], facts=facts)
     return cells
+
+
+class _LookedUp(Sequence[Mapping[str, Sequence[float]]]):
+    """Details of chosen positions, each made when it is looked at: those of all clips take much memory at once."""
+
+    def __init__(self, details: DetailsOf, chosen: Sequence[int]) -> None:
+        self._details = details
+        self._chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Sequence[float]]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> _LookedUp: ...
+
+    def __getitem__(self, index: int | slice) -> Mapping[str, Sequence[float]] | _LookedUp:
+        if isinstance(index, slice):
+            return _LookedUp(self._details, self._chosen[index])
+        return self._details(self._chosen[index])
 
 
 def cells_without_value(reason: Cell, suite: Suite) -> dict[str, Cell]:

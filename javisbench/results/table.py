@@ -443,10 +443,10 @@ def _precision_note(result: StoredResult) -> str:
     record = records.get(result.protocol) if isinstance(records, dict) else None
     if not isinstance(record, dict) or record.get("precision", "fp32") == "fp32" or not record.get("within_tolerance"):
         return ""
-    precision, clips, tolerance = (str(record.get(key))[:9] for key in ("precision", "clips_tried", "tolerance"))
+    way, clips, tolerance = (str(record.get(key))[:16] for key in ("precision", "clips_tried", "tolerance"))
+    how = way if way == "compiled" else f"in {way}"
     return printable(
-        f"{result.model}: networks in {precision}. On the first {clips} clips nothing moved by more than {tolerance} "
-        f"from fp32."
+        f"{result.model}: networks {how}. On the first {clips} clips nothing moved by more than {tolerance} from fp32."
     )
 
 

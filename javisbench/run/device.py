@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -63,6 +64,13 @@ def pick_devices(name: str | None) -> tuple[str, ...]:
     return devices
 
 
+def gpu_index(device: str) -> int:
+    """The number of a GPU, which some of torch's functions insist on; that of ``cuda`` is 0."""
+    import torch
+
+    return torch.device(device).index or 0
+
+
 def device_kind(name: str) -> str:
     """What a torch device is: ``cpu``, or the name of the GPU. Clips of two kinds may differ by rounding."""
     if not name.startswith("cuda"):
@@ -70,6 +78,27 @@ def device_kind(name: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(name)
+
+
+def check_compiler(device: str) -> None:
+    """Refuse what ``torch.compile`` cannot do here.
+
+    Raises:
+        UsageError: it has no compiler.
+    """
+    named = os.environ.get("CXX")
+    if not any(map(shutil.which, [named] if named else ["g++", "clang++"])):
+        raise UsageError(
+            f"--compile needs a C++ compiler: {named + ' ($CXX)' if named else 'g++ or clang++'} is not here. Install "
+            f"one, or leave the option out: it changes no number beyond rounding.",
+            kind="no_compiler",
+        )
+    if device.startswith("cuda") and find_spec("triton") is None:
+        raise UsageError(
+            "--compile on a GPU needs triton, which this build of torch came without. Leave the option out: it changes "
+            "no number beyond rounding.",
+            kind="no_compiler",
+        )
 
 
 def memory_available() -> int:
@@ -94,7 +123,7 @@ def keep_back(device: str, most_bytes: int) -> None:
         import torch
 
         free, total = torch.cuda.mem_get_info(device)
-        torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total), gpu_index(device))
     if free < most_bytes:
         raise RunError(
             f"{free / 1e9:.1f} GB of {device} are free beside the model, and the networks may take "

@@ -34,6 +34,7 @@ class Setup:
         batch_clips: as `EncodeSession` has it.
         limits: of decoding.
         precision: as `EncodeSession` has it.
+        compiled: likewise.
         log_level: of messages that are worth sending.
         listed: where the clips were listed.
         beside_bytes: for a process that works beside the model which makes the clips: memory that must be free before
@@ -49,6 +50,7 @@ class Setup:
     batch_clips: int | None
     limits: DecodeLimits
     precision: Precision
+    compiled: bool
     log_level: int
     listed: Places
     beside_bytes: int | None = None
@@ -88,9 +90,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Block:
-    """Some clips: content hash, and the features that are wanted of it."""
+    """Some clips, or some prompts.
+
+    Attributes:
+        clips: content hash, and the features that are wanted of it.
+        texts: features, and the prompts that they are wanted of.
+    """
 
     clips: Mapping[ClipSource, tuple[str, Sequence[FeatureSpec]]]
+    texts: tuple[Sequence[FeatureSpec], Sequence[str]] = ((), ())
 
 
 @dataclass(frozen=True)

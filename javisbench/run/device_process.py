@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from javisbench.errors import JavisbenchError
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.reference.wanted import EncoderChoice
-from javisbench.run.device import keep_back
+from javisbench.run.device import gpu_index, keep_back
 from javisbench.run.device_messages import Advance, Answer, Failed, LogLine, MakingSetup, Outcome, Ready
-from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips
+from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips, encode_prompts
 from javisbench.run.features import FeatureStore
-from javisbench.run.progress import Stage, Step
+from javisbench.run.progress import Silent, Stage, Step
 
 if TYPE_CHECKING:
     from javisbench.baselines.base import Failed as NotMade
@@ -115,7 +115,7 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
 
     torch.set_num_threads(setup.threads)
     if setup.device != "cpu":
-        torch.cuda.set_device(setup.device)
+        torch.cuda.set_device(gpu_index(setup.device))
     if setup.beside_bytes is not None:
         os.nice(_NICE)
         keep_back(setup.device, setup.beside_bytes)
@@ -127,6 +127,7 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
         setup.batch_clips,
         setup.limits,
         setup.precision,
+        setup.compiled,
         listed=setup.listed,
     )
     with arithmetic(setup.precision):
@@ -134,9 +135,11 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
             block: Block = connection.recv()
             index = ContentIndex({source: content for source, (content, _) in block.clips.items()})
             wanted = {source: specs for source, (_, specs) in block.clips.items()}
+            specs, prompts = block.texts
+            encode_prompts(prompts, specs, session, Silent())
             encode_clips(wanted, index, session, _Sent(line))
             line.send(Outcome(index.errors, dict(session.feature_errors), session.broken))
-            session.feature_errors.clear()  # no other block holds these clips
+            session.feature_errors.clear()  # no other block holds these clips or prompts
 
 
 def _make(how: Making, connection: Connection, line: _Line) -> None:

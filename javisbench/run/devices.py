@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING
 
 from javisbench.run.device_messages import Advance, Block, Failed, LogLine, Outcome, Setup
 from javisbench.run.device_worker import DeviceWorker
-from javisbench.run.encode import BLOCK_CLIPS, encode_clips, missing_of_clips, spread_errors
+from javisbench.run.encode import (
+    BLOCK_CLIPS,
+    PROMPTS_AT_ONCE,
+    encode_clips,
+    encode_prompts,
+    missing_of_clips,
+    prompt_hash,
+    spread_errors,
+)
 from javisbench.run.progress import ENCODING
 
 if TYPE_CHECKING:
@@ -33,18 +41,25 @@ def encode_on_devices(
     index: ContentIndex,
     session: EncodeSession,
     progress: Progress,
+    texts: Sequence[tuple[Collection[FeatureSpec], Sequence[str]]] = (),
 ) -> None:
-    """Make the clip features that are not stored yet, on all of the session's devices; as `encode_clips` on one."""
-    if len(session.devices) == 1:
-        encode_clips(wanted, index, session, progress)
+    """Make the features of prompts and clips that are not stored yet, on all of the session's devices.
+
+    As `encode_prompts` and `encode_clips` do on one; prompts, too, are spread over the devices.
+    """
+    several = len(session.devices) > 1
+    missing = missing_of_clips(wanted, index, session) if several else {}
+    if not missing:
+        for specs, prompts in texts:
+            encode_prompts(prompts, specs, session, progress)
+        if not several:
+            encode_clips(wanted, index, session, progress)
         return
-    missing = missing_of_clips(wanted, index, session)
     todo = {s: (index.hashes[s], [spec for specs in found.values() for spec in specs]) for s, found in missing.items()}
-    if not todo:
-        return
     sources = list(todo)
     parts = (sources[start : start + BLOCK_CLIPS] for start in range(0, len(sources), BLOCK_CLIPS))
-    tasks = deque(_Task(Block({source: todo[source] for source in part})) for part in parts)
+    tasks = deque(map(_Task, _text_blocks(texts, session)))
+    tasks.extend(_Task(Block({source: todo[source] for source in part})) for part in parts)
     session.leave_device()  # which the processes need for themselves
     session.store.flush()  # or they would not find what is pending
     with progress.stage(ENCODING, len(todo)) as stage, ExitStack() as stack:
@@ -56,6 +71,18 @@ def encode_on_devices(
         _run(tasks, workers, index, session, stage)
     session.store.refresh()
     spread_errors(wanted, index)
+
+
+def _text_blocks(
+    texts: Iterable[tuple[Collection[FeatureSpec], Sequence[str]]], session: EncodeSession
+) -> Iterator[Block]:
+    """Missing prompts in whole batches of one device."""
+    size = session.batch_clips or PROMPTS_AT_ONCE
+    size *= -(-PROMPTS_AT_ONCE // size)
+    for specs, prompts in texts:
+        lacking = [text for text in dict.fromkeys(prompts) if session.missing(prompt_hash(text), specs)]
+        for start in range(0, len(lacking), size):
+            yield Block({}, (tuple(specs), tuple(lacking[start : start + size])))
 
 
 class _Task:
@@ -96,7 +123,7 @@ def _run(
                 if isinstance(message, Outcome):
                     _take(message, task, index, session, stage)
                 else:
-                    worker.lost(task.tries, len(task.block.clips), "encoded")
+                    worker.lost(task.tries, len(task.block.clips) or len(task.block.texts[1]), "encoded")
                     tasks.appendleft(task)
 
 
@@ -122,6 +149,7 @@ def worker_setup(session: EncodeSession, device: str) -> Setup:
         batch_clips=session.batch_clips,
         limits=session.limits,
         precision=session.precision,
+        compiled=session.compiled,
         log_level=logging.getLogger("javisbench").getEffectiveLevel(),
         listed=session.listed,
     )

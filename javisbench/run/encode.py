@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, PluginError, SystemFaultError
@@ -36,12 +37,15 @@ Encoded = dict["FeatureSpec", Any]
 T = TypeVar("T")
 Precision: TypeAlias = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+COMPILED = "compiled"
 #: Clips after which every batch is closed, full or not: which clips share a batch does not depend on how many devices
 #: share the work, each of which takes so many clips at a time.
 BLOCK_CLIPS = 64
 #: What clips may hold, prepared, while they wait for their batches to fill.
 _WAITING_BYTES = 2 * 2**30
-_PROMPTS_AT_ONCE = 256
+#: Prompts of a batch where clips fill theirs.
+PROMPTS_AT_ONCE = 256
+_HASHED_AT_ONCE = 256
 _BATCHES_AHEAD = 2
 
 
@@ -88,6 +92,7 @@ class EncodeSession:
         device: torch device of the networks in this process.
         workers: decoding processes, each with a thread in which frames are prepared and encoders without a network run.
         precision: what is faster than ``fp32`` is for the networks whose card allows it.
+        compiled: whether networks whose encoder says so run as ``torch.compile`` makes them.
         batch_clips: clips or prompts that make a batch; None for as many as fill the device (`Encoder.full_batch`). On
             a CPU 1, so that results do not depend on sharding or resuming.
         limits: of decoding.
@@ -104,6 +109,7 @@ class EncodeSession:
     batch_clips: int | None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     precision: Precision = "fp32"
+    compiled: bool = False
     feature_errors: dict[str, JavisbenchError] = field(default_factory=dict)
     broken: dict[str, PluginError] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu",)
@@ -123,7 +129,8 @@ class EncodeSession:
     def key(self, content: str, spec: FeatureSpec) -> str:
         """The store's key of one feature of one clip or prompt."""
         choice = self.encoders[spec.encoder]
-        label = f"{choice.label}@{self.precision}" if self.reduces(choice.cls.card) else choice.label
+        ways = ways_of(choice.cls, self.precision, compiled=self.compiled)
+        label = f"{choice.label}@{ways}" if ways else choice.label
         return feature_key(content, label, choice.cls.card.revision, choice.weights_hash, spec)
 
     def keys(self, content: str, spec: FeatureSpec) -> list[str]:
@@ -284,7 +291,10 @@ class EncodeSession:
         if name not in self._loaded:
             choice = self.encoders[name]
             with ENCODERS.guarded(name, "load"):
-                self._loaded[name] = choice.load(self.device)
+                encoder = choice.load(self.device)
+                if self.compiled:
+                    encoder.compile()
+                self._loaded[name] = encoder
         return self._loaded[name]
 
     def load(self, names: Iterable[str]) -> None:
@@ -340,6 +350,12 @@ class EncodeSession:
         self.leave_device()
 
 
+def ways_of(encoder: type[Encoder], precision: Precision, *, compiled: bool) -> str:
+    """How an encoder computes where that is not in fp32 and step by step: ``bf16``, ``compiled``, ``bf16+compiled``."""
+    reduced = [precision] if precision != "fp32" and encoder.card.reduced_precision else []
+    return "+".join([*reduced, *([COMPILED] if compiled and encoder.compiled_parts else [])])
+
+
 def prompt_hash(prompt: str) -> str:
     """Content hash of a prompt."""
     return hashlib.sha256(b"prompt\0" + prompt.encode("utf-8", "surrogatepass")).hexdigest()
@@ -386,7 +402,10 @@ def hash_sources(
     index.places.add(file for source in sources for file in source.files)
     patience_s = (limits or DecodeLimits()).patience_s
     with ThreadPoolExecutor(workers) as threads, progress.stage(READING, len(sources)) as stage:
-        for source, first in zip(sources, threads.map(_content, sources), strict=True):
+        # What is not begun yet would wait in as many objects as there are clips.
+        parts = (sources[start : start + _HASHED_AT_ONCE] for start in range(0, len(sources), _HASHED_AT_ONCE))
+        found = chain.from_iterable(threads.map(_content, part) for part in parts)
+        for source, first in zip(sources, found, strict=True):
             outcome = first if isinstance(first, str) else _settled(first, source, index, patience_s, len(sources))
             if isinstance(outcome, str):
                 index.hashes[source] = outcome
@@ -441,7 +460,7 @@ def encode_prompts(
     if not todo:
         return
     with progress.stage("encoding prompts", len(todo), "prompts") as stage:
-        size = session.batch_clips or _PROMPTS_AT_ONCE
+        size = session.batch_clips or PROMPTS_AT_ONCE
         for start in range(0, len(todo), size):
             batch = todo[start : start + size]
             groups: dict[tuple[str, tuple[FeatureSpec, ...]], list[str]] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.run.devices import encode_on_devices
-from javisbench.run.encode import ContentIndex, EncodeSession, encode_prompts, hash_sources
+from javisbench.run.encode import ContentIndex, EncodeSession, hash_sources
 from javisbench.run.features import FeatureStore, feature_key
 
 if TYPE_CHECKING:
@@ -70,10 +70,11 @@ class LocalEngine:
             )
             index.hashes |= found.hashes
             index.errors |= found.errors
-            for specs, prompts in part.texts:
-                known = [prompt for source, prompt in prompts.items() if source in index.hashes]
-                encode_prompts(known, specs, session, progress)
-            encode_on_devices(part.clips, index, session, progress)
+            texts = [
+                (specs, [prompt for source, prompt in prompts.items() if source in index.hashes])
+                for specs, prompts in part.texts
+            ]
+            encode_on_devices(part.clips, index, session, progress, texts)
         return index
 
 

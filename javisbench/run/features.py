@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from javisbench.durable import patiently, write_bytes
 from javisbench.errors import FeatureError, SystemFaultError
 from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.run.feature_index import FeatureIndex
 from javisbench.system_faults import fault_of
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class FeatureStore:
         self._clock = clock
         self._patience_s = patience_s
         self._flushed = clock()
-        self._shard_of: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        self._index = FeatureIndex()
         self._pending: dict[str, dict[str, NDArray[np.generic]]] = {}
         self._pending_bytes = 0
         self._next = 0
@@ -114,16 +115,20 @@ class FeatureStore:
         for path in sorted(self.folder.glob("shard-*.safetensors")):
             if path not in self._known:
                 self._known.add(path)
-                self._index(path, rotten)
+                self._take_in(path, rotten)
                 number = path.stem.removeprefix("shard-")
                 if number.isdecimal():
                     self._next = max(self._next, int(number) + 1)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._pending or key in self._shard_of
+        return key in self._pending or key in self._index
 
     def __len__(self) -> int:
-        return len(self._pending) + len(self._shard_of)
+        return len(self._pending) + len(self._index)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._pending
+        yield from self._index
 
     def get(self, key: str) -> dict[str, NDArray[np.generic]]:
         """The arrays stored under `key`.
@@ -136,7 +141,10 @@ class FeatureStore:
             return self._pending[key]
         from safetensors import SafetensorError
 
-        path, names = self._shard_of[key]
+        place = self._index.find(key)
+        if place is None:
+            raise KeyError(key)
+        path, names = place
         try:
             shard, sums = self._opened(path)
             arrays = {name: shard.get_tensor(f"{key}/{name}") for name in names}
@@ -162,7 +170,7 @@ class FeatureStore:
 
     def _forget(self, key: str, path: Path) -> FeatureError:
         """From now on, and in later jobs, these arrays count as not made."""
-        self._shard_of.pop(key, None)
+        self._index.discard(key)
         self._forgotten += 1
         # What cannot be noted is found again.
         with contextlib.suppress(OSError), (self.folder / _ROTTEN).open("a", encoding="ascii") as file:
@@ -212,12 +220,11 @@ class FeatureStore:
         shard = save(flat, {name: _checksum(array) for name, array in flat.items()})
         patiently(lambda: write_bytes(path, shard), self._patience_s)
         self._next += 1
-        for key, arrays in self._pending.items():
-            self._shard_of[key] = (path, tuple(arrays))
+        self._index.add(path, {key: tuple(arrays) for key, arrays in self._pending.items()})
         self._pending.clear()
         self._pending_bytes = 0
 
-    def _index(self, path: Path, rotten: Collection[tuple[str, str]]) -> None:
+    def _take_in(self, path: Path, rotten: Collection[tuple[str, str]]) -> None:
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -232,9 +239,8 @@ class FeatureStore:
                 raise SystemFaultError(f"{path} cannot be read: {error}. Run the same command again.") from error
             log.warning("The feature shard %s is damaged (%s); its features are made again.", path, error)
             return
-        for key, members in names.items():
-            if (path.name, key) not in rotten:
-                self._shard_of[key] = (path, tuple(members))
+        sound = ((key, tuple(members)) for key, members in names.items() if (path.name, key) not in rotten)
+        self._index.add(path, dict(sound))
 
 
 class MemoryStore(FeatureStore):

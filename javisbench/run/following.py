@@ -167,6 +167,7 @@ class _Follower:
             settings.batch_clips,
             replace(settings.limits, patience_s=0.0),
             precision=settings.precision,
+            compiled=settings.compiled,
             devices=settings.devices,
         )
         self._block_clips = _SINGLE_CLIPS if settings.batch_clips == 1 else BLOCK_CLIPS

@@ -9,6 +9,7 @@ import logging
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Answers
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,6 +51,8 @@ Settled: TypeAlias = "Callable[[Sample, int, Fate], None]"
 CONSECUTIVE_FAILURES = 5
 _SLOW_BYTES = 10**9
 FILE_SUFFIXES = (".mp4", ".wav")
+# Of what is told in the end: characters of a reason, kinds of failures, and differences.
+_TOLD, _KINDS, _DIFFERENCES = 300, 6, 3
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,37 @@ class RemoteMaker(Protocol):
 
 @dataclass
 class GenerateOutcome:
-    """What a generation job did."""
+    """What a generation job did.
+
+    Attributes:
+        made: clips that were made.
+        kept: clips that were there.
+        failed: clips that could not be made.
+        reasons: kind of failure to how many there are and what is said of the first one.
+        odd: of `made`, those that are not quite as asked.
+        differences: in what, and how many of them.
+    """
 
     made: int = 0
     kept: int = 0
     failed: int = 0
+    reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
+    odd: int = 0
+    differences: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> Iterator[str]:
+        """The same in words, for users."""
+        yield f"Clips: {self.made} made, {self.kept} there already, {self.failed} failed"
+        common = sorted(self.reasons.items(), key=lambda reason: -reason[1][0])
+        for kind, (count, message) in common[:_KINDS]:
+            yield f"  {count} x {kind}: {message if len(message) <= _TOLD else f'{message[: _TOLD - 1]}…'}"
+        if len(common) > _KINDS:
+            yield f"  and {len(common) - _KINDS} further kinds, in failures.jsonl"
+        if self.odd:
+            most = [f"{count} x {told}" for told, count in self.differences.most_common(_DIFFERENCES)]
+            others = ["and others"] if len(self.differences) > _DIFFERENCES else []
+            told = "; ".join([*most, *others])
+            yield f"  {self.odd} are not quite as asked (info.differs in their sidecars): {told}"
 
 
 def sample_seed(base_seed: int, suite: str, sample_id: str, repeat: int) -> int:
@@ -216,13 +245,13 @@ def generate_clips(
         raise absent
     accepted(hashes)
     job.fail_without()
+    # Of a process that was killed; the caller holds the lock.
+    shutil.rmtree(run / STAGING, ignore_errors=True)
     if not todo:
         job.sort_failures()
         if absent is not None:
             progress.say("The model's files are not here: the clips were not compared with their weights.")
         return job.outcome
-    # Of a process that was killed; the caller holds the lock.
-    shutil.rmtree(run / STAGING, ignore_errors=True)
     try:
         if remote is not None:
             job.forget(todo)
@@ -264,6 +293,7 @@ class _Job:
     settled: Settled
     outcome: GenerateOutcome = field(default_factory=GenerateOutcome)
     _in_a_row: int = 0
+    _latest: str = ""
     _total: int = 0
     _given: GivenFiles = field(default_factory=GivenFiles)
     _without: list[Failed] = field(default_factory=list)
@@ -488,7 +518,7 @@ class _Job:
         files = {f"{name}{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in made.files.items()}
         facts = self._sidecar(made.request, made.info, files, made.how)
         self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
-        self._count_made(made.request, stage)
+        self._count_made(made.request, stage, made.info)
 
     def _store(self, answer: Generated, stage: Stage, made_s: float) -> None:
         request = answer.request
@@ -518,11 +548,15 @@ class _Job:
         how = making_facts(answer.clip, made_s, time.monotonic() - started, self.settings.device or "cpu")
         facts = self._sidecar(request, answer.info, files, how)
         self._patiently(partial(write_json, self.clips / f"{name}.json", facts))
-        self._count_made(request, stage)
+        self._count_made(request, stage, answer.info)
 
-    def _count_made(self, request: Request, stage: Stage) -> None:
+    def _count_made(self, request: Request, stage: Stage, info: Mapping[str, Any]) -> None:
+        differs = info.get("differs")
         with self._counting:
             self.outcome.made += 1
+            if isinstance(differs, list) and differs:
+                self.outcome.odd += 1
+                self.outcome.differences.update(map(str, differs))
             self._in_a_row = 0
             stage.advance()
         self.settled(request.sample, request.repeat, "made")
@@ -560,19 +594,23 @@ class _Job:
 
     def _fail(self, answer: Failed, stage: Stage, *, of_model: bool = True) -> None:
         request = answer.request
+        message = answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}"
         row = {
             "sample_id": request.sample.id,
             "repeat": request.repeat,
             "stage": "generate",
             "metric": None,
             "kind": answer.kind,
-            "message": answer.message if answer.stage == "generate" else f"{answer.stage}: {answer.message}",
+            "message": message,
             "seed": request.seed,
         }
-        log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), row["kind"], row["message"])
+        log.info("%s failed: %s: %s", clip_name(request.sample.id, request.repeat), answer.kind, message)
         with self._counting:
             self._patiently(partial(append_jsonl, self.folder / "failures.jsonl", row))
             self.outcome.failed += 1
+            count, first = self.outcome.reasons.get(answer.kind, (0, message))
+            self.outcome.reasons[answer.kind] = count + 1, first
+            self._latest = f"{answer.kind}: {message}"
             # A prompt that was refused says nothing of the next one.
             self._in_a_row += of_model and answer.kind != "refused_prompt"
             stage.advance(failed=clip_name(request.sample.id, request.repeat))
@@ -591,8 +629,8 @@ class _Job:
         else:
             return
         raise RunError(
-            f"Stopped: {reason}. What was made is kept; reasons are in {self.folder / 'failures.jsonl'}. Mend the "
-            f"cause and run the same command again.",
+            f"Stopped: {reason}. The last one: {self._latest[:_TOLD].rstrip('.')}. What was made is kept; reasons are "
+            f"in {self.folder / 'failures.jsonl'}. Mend the cause and run the same command again.",
             kind="too_many_failures",
         )
 

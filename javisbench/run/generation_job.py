@@ -128,7 +128,8 @@ class GenerationJob:
             remote=self._remote(devices, weights.dirs),
             settled=settled,
         )
-        progress.say(f"Clips: {outcome.made} made, {outcome.kept} there already, {outcome.failed} failed")
+        for line in outcome.lines():
+            progress.say(line)
 
     def each(self, plan: Plan) -> str:
         """What is made of each sample, in words."""

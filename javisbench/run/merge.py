@@ -507,6 +507,7 @@ def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> Scori
         seed=asked["seed"],
         precision=asked.get("precision", "fp32"),
         speech_transcripts=tuple(given) if (given := asked.get("speech_transcripts")) else None,
+        compile=bool(asked.get("compile", False)),
         device=options.device,
         workers=options.workers,
         # The parts have asked; whoever joins them needs no endpoint.

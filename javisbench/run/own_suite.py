@@ -11,7 +11,7 @@ from typing import Any
 from javisbench.cards import CARDS
 from javisbench.errors import UsageError
 from javisbench.matching import clips_of
-from javisbench.places import named
+from javisbench.places import PlaceError, is_url, named
 from javisbench.results.run_folder import read_manifest
 from javisbench.suite import Suite, known_suites, load_suite, published_at
 from javisbench.suite_folder import holds_prompts
@@ -69,10 +69,19 @@ def recorded_suite(facts: Mapping[str, Any]) -> Suite:
     """The whole suite that a run's manifest names.
 
     Raises:
-        SuiteError: it is not there any more, or not readable.
-        UsageError: it has changed since.
+        SuiteError: it is not readable.
+        UsageError: it is not where it was, seen from the current folder, or has changed since.
     """
-    suite = load_suite(recorded_source(facts), allow_outside=True)
+    source = recorded_source(facts)
+    try:
+        suite = load_suite(source, allow_outside=True)
+    except (UsageError, PlaceError) as error:
+        if is_url(source) or Path(source).exists():
+            raise
+        raise UsageError(
+            f"The suite of the run, {facts['name']} ({source}), is not there, seen from this folder. Run the command "
+            f"in the folder that the run was made from, or give the suite: --suite FILE."
+        ) from error
     if suite.hash != facts["hash"]:
         raise UsageError(
             f"The suite {facts['name']} ({facts['source']}) has other prompts now than when the run was made. Give the "

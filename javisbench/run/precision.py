@@ -1,4 +1,5 @@
-"""Faster precision, on trial: it keeps the protocol's name only when the run's own clips show no difference.
+"""Faster precision and compiled networks, on trial: a protocol keeps its name only when the run's own clips show no
+difference.
 
 Scores of single clips are compared as they are. Set metrics have no value of 64 clips that says anything, so their
 features are compared, clip by clip: |a - b| / |b|, b the row in fp32.
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import FeatureError
 from javisbench.matching import Matched
-from javisbench.run.encode import EncodeSession, hash_sources
+from javisbench.run.encode import COMPILED, EncodeSession, hash_sources, ways_of
 from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.progress import Silent
@@ -32,7 +33,7 @@ TRIAL_CLIPS = 64
 def try_precision(
     run: Path, suite: Suite, matched: Matched, plan: ScorePlan, settings: ScoreSettings, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Score the first 64 clips in fp32 and in the faster precision; rename protocols where something moved too far.
+    """Score the first 64 clips in fp32 step by step and as asked for; rename protocols where something moved too far.
 
     Both sets of features stay in the run's store, so the trial costs the fp32 pass over those clips alone.
 
@@ -40,18 +41,20 @@ def try_precision(
         run: the run's folder, locked by the caller.
         suite: the prompts.
         matched: the clips.
-        plan: its protocols get derived names (``+tf32``, ``+bf16``, ``+fp16``) where a deviation exceeds tolerance.
-        settings: with the faster precision.
+        plan: its protocols get derived names (``+tf32``, ``+bf16``, ``+fp16``, ``+compiled``) where a deviation exceeds
+            tolerance.
+        settings: with the faster precision, or compiled networks.
         progress: shown to the user.
 
     Returns:
         one record a protocol: precision, clips tried, tolerance, and the largest deviation of each metric.
     """
     tried = Matched(tuple(item for item in matched.items if item.source is not None)[:TRIAL_CLIPS], (), matched.how)
-    parts = [_affected(part, plan) for part in plan.parts]
+    parts = [_affected(part, plan, settings) for part in plan.parts]
     trial = ScorePlan(parts, plan.encoders)
-    progress.say(f"Trying {settings.precision} against fp32 on {len(tried.items)} clips")
-    slow = score_values(run, suite, tried, trial, replace(settings, precision="fp32"), progress)
+    ways = [*([settings.precision] if settings.precision != "fp32" else []), *([COMPILED] if settings.compiled else [])]
+    progress.say(f"Trying {' and '.join(ways)} against fp32 on {len(tried.items)} clips")
+    slow = score_values(run, suite, tried, trial, replace(settings, precision="fp32", compiled=False), progress)
     fast = score_values(run, suite, tried, trial, settings, progress)
     rows = _Rows(run, tried, plan, settings)
     records = []
@@ -64,10 +67,11 @@ def try_precision(
         tolerance = part.protocol.precision_tolerance
         within = all(value <= tolerance for value in deviations.values())
         if not within:
-            part.protocol = part.protocol.derived(settings.precision)
+            for way in ways:
+                part.protocol = part.protocol.derived(way)
         records.append(
             {
-                "precision": settings.precision,
+                "precision": "+".join(ways),
                 "clips_tried": len(tried.items),
                 "tolerance": tolerance,
                 "largest_deviation": deviations,
@@ -77,11 +81,12 @@ def try_precision(
     return records
 
 
-def _affected(part: ProtocolPlan, plan: ScorePlan) -> ProtocolPlan:
-    """The metrics of encoders that compute in the faster precision."""
+def _affected(part: ProtocolPlan, plan: ScorePlan, settings: ScoreSettings) -> ProtocolPlan:
+    """The metrics of encoders that compute in another way than without these settings."""
 
     def affected(metric_id: str) -> bool:
-        return any(plan.encoders[s.encoder].cls.card.reduced_precision for s in part.specs(metric_id).values())
+        encoders = (plan.encoders[spec.encoder].cls for spec in part.specs(metric_id).values())
+        return any(ways_of(encoder, settings.precision, compiled=settings.compiled) for encoder in encoders)
 
     return ProtocolPlan(
         part.protocol,
@@ -91,16 +96,14 @@ def _affected(part: ProtocolPlan, plan: ScorePlan) -> ProtocolPlan:
 
 
 class _Rows:
-    """Stored features of the clips on trial, in both precisions."""
+    """Stored features of the clips on trial, made both ways."""
 
     def __init__(self, run: Path, tried: Matched, plan: ScorePlan, settings: ScoreSettings) -> None:
         store = FeatureStore(run / "features")
         sources = [item.source for item in tried.items if item.source is not None]
         self._contents = hash_sources(sources, settings.workers, Silent()).hashes.values()
-        self._slow, self._fast = (
-            EncodeSession(plan.encoders, store, "cpu", 1, 1, precision=precision)
-            for precision in ("fp32", settings.precision)
-        )
+        self._slow = EncodeSession(plan.encoders, store, "cpu", 1, 1)
+        self._fast = replace(self._slow, precision=settings.precision, compiled=settings.compiled)
 
     def largest_deviation(self, spec: FeatureSpec) -> float:
         """Largest |a - b| / |b| of any clip; a clip with a feature in one precision alone counts as 1."""

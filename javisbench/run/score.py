@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from javisbench.durable import atomic_path, patiently, write_json, write_jsonl
+from javisbench.durable import patiently, write_json, write_jsonl
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, MetricError, PluginError
 from javisbench.matching import Item, Matched
 from javisbench.media import DecodeLimits
@@ -21,7 +21,7 @@ from javisbench.metrics.registry import METRICS, card_of
 from javisbench.own_aspects import own_facts
 from javisbench.reference.real_side import NoReference, Reference
 from javisbench.reference.wanted import Wanted
-from javisbench.results.cell import NOT_APPLICABLE, NOT_COUNTED, Cell, slice_name
+from javisbench.results.cell import NOT_APPLICABLE, NOT_COUNTED, Cell
 from javisbench.results.run_folder import SUMMARY_SCHEMA, protocol_folder, read_failures
 from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
@@ -43,11 +43,10 @@ from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.judging.stage import JUDGING, Judging, served_otherwise
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
-from javisbench.text import encodable
+from javisbench.run.tables import PROMPTS, Details, details_tables, samples_table, scores_table, write_table
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
     from javisbench.media import ClipSource
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
     from javisbench.transcripts import Heard, Transcripts
 
 log = logging.getLogger(__name__)
-PROMPTS: tuple[str, ...] = ("text", "audio_text", "video_text")
 Failure = dict[str, Any]
 
 
@@ -71,6 +69,7 @@ class ScoreSettings:
         batch_clips: clips a batch; None for as many as fill the device.
         seed: of the bootstrap.
         precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; see `javisbench.run.precision`.
+        compiled: whether networks run as ``torch.compile`` makes them; likewise.
         limits: what one clip may cost.
         engine: where features are made.
         judge: how judges are asked.
@@ -82,6 +81,7 @@ class ScoreSettings:
     batch_clips: int | None = 1
     seed: int = 0
     precision: Precision = "fp32"
+    compiled: bool = False
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     engine: Engine = field(default_factory=LocalEngine)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
@@ -95,10 +95,9 @@ class ProtocolScores:
     Attributes:
         name: the protocol's.
         values: metric id to float64 array, one entry an item, NaN where there is none.
-        details: rows of ``details.parquet``.
         failures: rows of ``failures.jsonl``, those of clips that a metric does not apply to included.
         not_applicable: metric id to positions of items that it does not apply to.
-        detailed: metric id to position to details.
+        detailed: metric id to what it told besides scores.
         cells: metric id to flat slice name to cell.
         set_rows: name to the paired rows of the set metrics.
         generation: of the files that were written (`javisbench.results.seal`); empty before.
@@ -106,10 +105,9 @@ class ProtocolScores:
 
     name: str
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    details: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     not_applicable: dict[str, set[int]] = field(default_factory=dict)
-    detailed: dict[str, dict[int, Mapping[str, tuple[float, ...]]]] = field(default_factory=dict)
+    detailed: dict[str, Details] = field(default_factory=dict)
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     set_rows: dict[str, SetRows] = field(default_factory=dict)
     generation: str = ""
@@ -185,6 +183,7 @@ class _Job:
             self.settings.batch_clips,
             self.settings.limits,
             precision=self.settings.precision,
+            compiled=self.settings.compiled,
             devices=self.settings.devices,
             listed=self.matched.places,
         )
@@ -267,13 +266,14 @@ class _Job:
         """A defect of another package costs the metric its column."""
         result.cells[metric_id] = cells_without_value(failed(error), self.suite)
         result.values.pop(metric_id, None)
-        result.details = [row for row in result.details if row["metric"] != metric_id]
+        result.detailed.pop(metric_id, None)
 
     def _score_samples(self, part: ProtocolPlan, result: ProtocolScores) -> None:
         import numpy as np
 
         scored = [metric_id for metric_id in part.sample_metrics if metric_id not in result.cells]
         result.values = {metric_id: np.full(len(self.items), np.nan) for metric_id in scored}
+        result.detailed = {metric_id: Details() for metric_id in scored}
         specs = {metric_id: part.specs(metric_id) for metric_id in scored}
         context = SampleContext(part.protocol, self.suite.setting)
         with self.progress.stage(SCORING + part.protocol.name, len(self.items)) as stage:
@@ -300,7 +300,7 @@ class _Job:
             self.settings.seed,
             metric=metric,
             not_applicable=result.not_applicable.get(metric_id, set()),
-            details=result.detailed.get(metric_id, {}),
+            details=result.detailed[metric_id].of,
         )
 
     def _unreadable(self, item: Item) -> Failure | None:
@@ -339,11 +339,7 @@ class _Job:
                 result.failures.append(_failure(item, stage, metric_id, error))
             else:
                 result.values[metric_id][position] = score.value
-                result.detailed.setdefault(metric_id, {})[position] = score.details
-                result.details += [
-                    {"sample_id": item.sample.id, "repeat": item.repeat, "metric": metric_id, "name": n, "values": v}
-                    for n, v in score.details.items()
-                ]
+                result.detailed[metric_id].add(position, score.details)
 
     def _heard(self, item: Item) -> Heard | None:
         given = self.settings.transcripts
@@ -555,9 +551,9 @@ def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, fac
     present = {(item.sample.id, item.repeat) for item in job.items if item.source is not None}
     generation = [row for row in generation if (row["sample_id"], row.get("repeat", 0)) not in present]
     failures = [*generation, *own]
-    _write_parquet(folder / "scores.parquet", scores_frame(job.items, result.values))
-    _write_parquet(folder / "details.parquet", details_frame(result.details))
-    _write_parquet(folder / "samples.parquet", samples_frame(job.items))
+    write_table(folder / "scores.parquet", [scores_table(job.items, result.values)])
+    write_table(folder / "details.parquet", details_tables(job.items, result.detailed))
+    write_table(folder / "samples.parquet", [samples_table(job.items)])
     write_set_features(folder, result.set_rows)
     write_jsonl(folder / "failures.jsonl", failures)
     summary = sealed_summary(_summary(part, result, failures, job, facts), folder)
@@ -615,78 +611,3 @@ def _plugins(part: ProtocolPlan, metrics: Iterable[str]) -> dict[str, dict[str, 
             package = "" if plugin is None else plugin.label
             found[metric_id] = {"package": package, **{name: getattr(card, name) for name in names}}
     return found
-
-
-def scores_frame(items: Sequence[Item], values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
-    """One row an item: ``sample_id``, ``repeat``, one float64 column a metric (null where there is no value)."""
-    import pandas as pd
-
-    frame = pd.DataFrame({"sample_id": [item.sample.id for item in items], "repeat": [item.repeat for item in items]})
-    for metric_id, column in values.items():
-        frame[metric_id] = column
-    return frame
-
-
-def details_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Long format: ``sample_id``, ``repeat``, ``metric``, ``name``, ``values`` (list of float64)."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        [{**row, "name": encodable(row["name"]), "values": [float(v) for v in row["values"]]} for row in rows],
-        columns=["sample_id", "repeat", "metric", "name", "values"],
-    )
-
-
-def samples_frame(items: Sequence[Item]) -> pd.DataFrame:
-    """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``, ``given``.
-
-    Categories are lists of ``aspect/category``; ``given`` is `Sample.given`, and only there where something is given.
-    """
-    import pandas as pd
-
-    samples = list({item.sample.id: item.sample for item in items}.values())
-    return pd.DataFrame(
-        {
-            "sample_id": [sample.id for sample in samples],
-            "index": [sample.index for sample in samples],
-            **{name: [_encodable(getattr(sample, name)) for sample in samples] for name in PROMPTS},
-            "categories": [
-                [
-                    encodable(slice_name(aspect, category))
-                    for aspect, found in sample.categories.items()
-                    for category in found
-                ]
-                for sample in samples
-            ],
-            **({"given": [encodable(sample.given) for sample in samples]} if any(s.given for s in samples) else {}),
-        }
-    )
-
-
-def _encodable(text: str | None) -> str | None:
-    return None if text is None else encodable(text)
-
-
-def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    text, number = pa.string(), pa.int64()
-    # Columns without a single value would otherwise get a type of their own.
-    types = {
-        "sample_id": text,
-        "repeat": number,
-        "metric": text,
-        "name": text,
-        "values": pa.list_(pa.float64()),
-        "index": number,
-        "text": text,
-        "audio_text": text,
-        "video_text": text,
-        "categories": pa.list_(text),
-        "given": text,
-    }
-    schema = pa.schema([(name, types.get(name, pa.float64())) for name in frame.columns])
-    # An open file, since Arrow takes no path that is not UTF-8.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), file)

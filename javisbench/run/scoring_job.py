@@ -15,7 +15,7 @@ from javisbench.places.urls import shown
 from javisbench.protocol import DEFAULT_PROTOCOL, Protocol, parse_protocol
 from javisbench.results.missing import missing_lines
 from javisbench.results.run_folder import StoredResult, load_protocol, read_manifest
-from javisbench.run.device import EngineName, check_engine, pick_device, pick_devices
+from javisbench.run.device import EngineName, check_compiler, check_engine, pick_device, pick_devices
 from javisbench.run.held import held
 from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.manifest import (
@@ -61,6 +61,7 @@ class ScoringOptions:
         seed: of the bootstrap.
         precision: ``fp32``, or ``tf32``, ``bf16`` or ``fp16`` for the networks: the first 64 clips are then scored both
             ways, and the protocol keeps its name only when nothing moved by more than its tolerance.
+        compile: run the largest networks as ``torch.compile`` makes them, checked in the same way.
         slice_by: columns of the suite's own whose values become slices, besides the taxonomy's categories.
         clip_memory_mib: MiB that one clip may take while it is read (`DecodeLimits.memory_bytes`), 64 at least.
         clip_deadline_s: seconds that reading one clip may take, beside what its pixels allow (`DecodeLimits`).
@@ -84,6 +85,7 @@ class ScoringOptions:
     batch_clips: int | None = None
     seed: int = 0
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
     slice_by: Sequence[str] = ()
     clip_memory_mib: int = 1024
     clip_deadline_s: float = 60.0
@@ -202,12 +204,37 @@ class ScoringJob:
                 set_aside_if_damaged(self.run)
             earlier = read_manifest(self.run)
             _check_shard(self.run, earlier, self.shard)
+            if self.matching is None and (told := other_prompts(self.matched, self.suite)):
+                log.warning("%s", told)
             known = earlier.get("model", {})
             title = self.name or known.get("name") or self.origin
             changes: dict[str, Any] = {"model": {"slug": slug(title), **known, "name": title, "clips": self.clips}}
             changes = changes if self.matching is None else {**changes, "matching": self.matching}
             update_manifest(self.run, changes, options.patience_s)
             return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
+
+
+def other_prompts(matched: Matched, suite: Suite) -> str:
+    """A sentence where clips of a run were made for other prompts than the suite has now; else an empty text."""
+    from javisbench.durable import read_json
+
+    found = []
+    clips = [(item.sample, item.source) for item in matched.items if item.source is not None]
+    for sample, source in clips:
+        file = source.video if suite.task_facts.makes_picture else source.audio
+        try:
+            made = {} if file is None else read_json(file.with_suffix(".json"))
+        except RunError:  # not made here, or damaged
+            continue
+        prompts = made.get("prompts") if isinstance(made, dict) else None
+        if isinstance(prompts, dict) and prompts != sample.prompts:
+            found.append(sample.id)
+    if not found:
+        return ""
+    return (
+        f"{len(found):,} of {len(clips):,} clips were made for other prompts than {suite.name} has ({suite.source}), "
+        f"such as that of {found[0]}. Score with the suite that they were made for, or make them anew."
+    )
 
 
 def _check_shard(run: Path, manifest: Mapping[str, Any], shard: tuple[int, int]) -> None:
@@ -276,7 +303,9 @@ def _refuse_early(options: ScoringOptions) -> None:
     if options.engine != "ray":
         if options.precision == "tf32" and pick_device(options.device) == "cpu":
             raise UsageError("tf32 is a mode of NVIDIA's GPUs; on a CPU it would be fp32. Choose another --precision.")
-        pick_device(options.device)
+        device = pick_device(options.device)
+        if options.compile:
+            check_compiler(device)
     _ = options.limits
     if options.speech_transcripts is not None:
         from javisbench.transcripts import read_transcripts
@@ -364,7 +393,7 @@ def score_matched(
     steps = scoring_steps(plan, len(matched.items))
     progress.expect(steps)
     precisions: list[dict[str, Any]] = [{"precision": "fp32"}] * len(plan.parts)
-    if settings.precision != "fp32":
+    if settings.precision != "fp32" or settings.compiled:
         from javisbench.run.precision import TRIAL_CLIPS, try_precision
 
         tried = scoring_steps(plan, min(TRIAL_CLIPS, len(matched.items)))
@@ -390,6 +419,7 @@ def _settings(options: ScoringOptions) -> ScoreSettings:
         batch_clips=options.batch_clips or (1 if devices[0] == "cpu" else None),
         seed=options.seed,
         precision=options.precision,
+        compiled=options.compile,
         limits=options.limits,
         engine=_engine(options),
         judge=options.judge,
@@ -452,6 +482,7 @@ def _requests(plan: ScorePlan, suite: Suite, options: ScoringOptions) -> dict[st
         "seed": options.seed,
         "precision": options.precision,
         **_given_transcripts(options),
+        **({"compile": True} if options.compile else {}),
         "slice_by": [aspect.title for aspect in suite.own_aspects if aspect.title in suite.columns],
     }
     named = resolve_protocols(options, suite)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from javisbench.clip import Clip
 
 _FULL_BYTES = 2**20
+_HEAD_BYTES = 4096
+_PEAK_TIME = 12  # behind the chunk's name, its size and its version
 
 
 def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path, task: Task = "t2av") -> None:
@@ -47,13 +50,11 @@ def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path, t
             _move(Path(files["audio"]), audio)
             return
     if "video" not in files:
-        try:
+        with storing(video):
             if facts.makes_picture:
                 write_clip(clip, video, audio)
             else:
                 write_sound(clip, audio)
-        except MediaError as error:
-            raise _disk_trouble(error, video) or error from error.__cause__
         return
     if "audio" in files:
         _move(Path(files["audio"]), audio)
@@ -65,7 +66,32 @@ def place_clip(clip: Clip, files: Mapping[str, str], video: Path, audio: Path, t
         with atomic_path(audio) as temporary:
             # Floats, because the decoded track is none of 16 bits.
             soundfile.write(os.fsencode(temporary), clip.audio.T, clip.sample_rate, subtype="FLOAT", format="WAV")
+            _forget_time(temporary)
     _move(Path(files["video"]), video)
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Inside, a clip that cannot be stored because of the disk is not called one that cannot be stored.
+
+    Raises:
+        RunError: full disk, or a folder that may not be written.
+        MediaError: the clip is at fault.
+    """
+    try:
+        yield
+    except MediaError as error:
+        raise _disk_trouble(error, path) or error from error.__cause__
+
+
+def _forget_time(wav: Path) -> None:
+    """Set the moment to nothing that libsndfile notes beside the peaks of floats: equal sounds are equal files."""
+    with wav.open("r+b") as file:
+        head = file.read(_HEAD_BYTES)
+        peaks = head.find(b"PEAK")
+        if 0 <= peaks < head.find(b"data"):
+            file.seek(peaks + _PEAK_TIME)
+            file.write(bytes(4))
 
 
 def _disk_trouble(error: MediaError, video: Path) -> RunError | None:

@@ -162,6 +162,7 @@ class Encoder(ABC):
     and `SoundEncoder` are for those that need not keep every frame.
 
     Attributes:
+        compiled_parts: modules of its networks that `compile` is for; none where it does nothing.
         settings: for an encoder of another package: a frozen dataclass of what changes its features, which
             ``protocol.mounted(name, MySettings)`` gives with the values of the protocol; None for none. Whoever writes
             a `FeatureSpec` of this encoder puts them into its ``prep``.
@@ -171,6 +172,7 @@ class Encoder(ABC):
     """
 
     card: ClassVar[EncoderCard]
+    compiled_parts: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[type | None] = None
 
     def __init__(self, variant: str | None = None) -> None:
@@ -194,6 +196,9 @@ class Encoder(ABC):
         Raises:
             WeightsError: the file does not hold this network; every missing and unexpected name is listed.
         """
+
+    def compile(self) -> None:  # noqa: B027 - few are worth it
+        """From the next call on, run `compiled_parts` as ``torch.compile`` makes them (`--compile`); after `load`."""
 
     @abstractmethod
     def encode(self, items: Sequence[Clip] | Sequence[str], specs: Sequence[FeatureSpec]) -> list[Encoded]:

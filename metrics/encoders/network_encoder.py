@@ -97,6 +97,11 @@ class NetworkEncoder(DeviceEncoder, Generic[Network]):
         self._network = network.eval().requires_grad_(False).to(device)
         self._move(device)
 
+    def compile(self) -> None:
+        """Compile the network's `compiled_parts`, each when it first runs, and again for inputs of another size."""
+        for name in self.compiled_parts:
+            self._loaded().get_submodule(name).compile()
+
     def close(self) -> None:
         """Drop the network."""
         self._network = None

@@ -70,8 +70,8 @@ class SenseVoiceEncoder(Recogniser):
         # The package fills what a file lacks with numbers drawn by chance, and goes on.
         state = load_checkpoint(folder / "model.pt")
         model = _opened(folder, device)
-        network = getattr(model, "model", None)
-        if type(network).__name__ != "SenseVoiceSmall":
+        network: Any = getattr(model, "model", None)
+        if network is None or type(network).__name__ != "SenseVoiceSmall":
             raise WeightsError(f"{folder} holds a {type(network).__name__}, not a SenseVoiceSmall. Fetch it again.")
         load_strict(network, state, what="SenseVoiceSmall", path=folder / "model.pt")
         self._load_vad()

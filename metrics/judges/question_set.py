@@ -204,6 +204,10 @@ def read_file(path: Path) -> QuestionSet:
     return parse(card, str(path))
 
 
+def _counted(problems: int) -> str:
+    return "1 thing is" if problems == 1 else f"{problems} things are"
+
+
 def parse(card: Mapping[str, Any], where: str) -> QuestionSet:
     """The question set that a card describes.
 
@@ -246,7 +250,7 @@ def parse(card: Mapping[str, Any], where: str) -> QuestionSet:
         problems.append(f"model, sampling or shows: {error}")
     if problems:
         raise UsageError(
-            f"{where} is no question set; {len(problems)} things are wrong (docs/judges.md has the format):",
+            f"{where} is no question set; {_counted(len(problems))} wrong (docs/judges.md has the format):",
             details=problems,
         )
     return QuestionSet(

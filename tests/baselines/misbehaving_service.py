@@ -27,6 +27,7 @@ class MisbehavingService:
         self.made: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.polls_until_done = 2
+        self.kind_of_files = "video/mp4"
         self.refuses: Callable[[str], bool] = lambda prompt: False
         self.keys_at_files: list[str | None] = []
         self._lock = threading.Lock()
@@ -86,7 +87,7 @@ class MisbehavingService:
             if way == "file":
                 self.keys_at_files.append(handler.headers["Authorization"])
                 content = self.clip[: len(self.clip) // 2] if wrong == "short" else self.clip
-                self._send(handler, 200, "video/mp4", content, {"Content-Length": str(len(self.clip))})
+                self._send(handler, 200, self.kind_of_files, content, {"Content-Length": str(len(self.clip))})
                 return
             job = next((job for job in self.jobs.values() if handler.path.endswith(job["id"])), None)
             if job is None:
@@ -123,7 +124,8 @@ class MisbehavingService:
         self, handler: BaseHTTPRequestHandler, status: int, kind: str, content: bytes, headers: dict[str, str]
     ) -> None:
         handler.send_response(status)
-        handler.send_header("Content-Type", kind)
+        if kind:
+            handler.send_header("Content-Type", kind)
         for name, text in {"Content-Length": str(len(content)), **headers}.items():
             handler.send_header(name, text)
         handler.end_headers()

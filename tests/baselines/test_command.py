@@ -27,6 +27,7 @@ from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, RunError, UsageError
 from javisbench.media import read_clip, write_clip
 from javisbench.run.generate import GenerateSettings
+from javisbench.run.progress import Silent
 from javisbench.suite import Suite, load_suite
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "generators"
@@ -84,7 +85,9 @@ for line in sys.stdin:
         os.symlink(os.path.dirname(ready), request["output"])
         answer(request, video=request["output"] + "/" + os.path.basename(ready)); continue
     if how == "nan" and bad:
-        make(request); print('{"id": "%s", "status": "ok", "info": {"loss": NaN}}' % request["id"], flush=True)
+        make(request); answer(request, info={"loss": float("nan")}); continue
+    if how == "nan-claim" and bad:
+        make(request); answer(request, fps=float("nan")); continue
     if how == "leak":
         print("key is", os.environ["MY_API_KEY"], file=sys.stderr, flush=True)
         answer(request, status="failed", message="401 for " + os.environ["MY_API_KEY"]); continue
@@ -191,6 +194,8 @@ def test_another_revision_makes_the_clips_again(run: Run) -> None:
         ("no-file", "no_file", "no file"),
         ("nonsense", "bad_answer", "status"),
         ("lie", "shape", "said width 64; the file has 32"),
+        ("nan", "bad_answer", "info holds a number that is none"),
+        ("nan-claim", "shape", "said fps nan; the file has 8"),
         ("garbage", "unsupported_format", "text"),
         ("outside", "outside", "outside its folder"),
         ("dots", "outside", "outside its folder"),
@@ -306,12 +311,6 @@ def test_floods_neither_block_nor_fill_the_disk(run: Run, monkeypatch: pytest.Mo
     assert clips(folder) == EVERY
     assert 0 < (folder / "command.log").stat().st_size < 400_000
     assert (folder / "command.log").read_text().count("it is not kept") == 1
-
-
-def test_facts_that_are_no_json_are_no_answer(run: Run) -> None:
-    folder, failures = run("nan", timeout_s="3")
-    assert failures == []
-    assert clips(folder) == EVERY
 
 
 def test_secrets_are_recorded_nowhere(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,6 +474,16 @@ for line in sys.stdin:
 """
 
 
+class Said(Silent):
+    """What a user is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
 def test_clips_that_are_not_as_asked_are_told_or_with_exact_refused(tmp_path: Path, ready: Path) -> None:
     shutil.copy(ready, tmp_path / "good.mp4")
     for name, clip in NOT_AS_ASKED.items():
@@ -483,8 +492,15 @@ def test_clips_that_are_not_as_asked_are_told_or_with_exact_refused(tmp_path: Pa
     suite = replace(load_suite(str(tmp_path / "s.csv")), setting=TINY)
     (tmp_path / "copies.py").write_text(COPIES)
     model = f"command:{shlex.join([sys.executable, str(tmp_path / 'copies.py'), str(tmp_path)])}"
-    kept = javisbench.generate(model, suite=suite, out=tmp_path / "kept", settings=GenerateSettings(max_failures=9))
+    settings, said = GenerateSettings(max_failures=9), Said()
+    kept = javisbench.generate(model, suite=suite, out=tmp_path / "kept", settings=settings, progress=said)
     assert [(r["sample_id"], r["kind"]) for r in read_jsonl(kept / "failures.jsonl")] == [("sample_0005", "no_file")]
+    assert said.lines[-3:] == [
+        "Clips: 5 made, 0 there already, 1 failed",
+        f"  1 x no_file: {read_jsonl(kept / 'failures.jsonl')[0]['message']}",
+        "  4 are not quite as asked (info.differs in their sidecars): 1 x sound -> none; 1 x sound -> silence; 1 x "
+        "frames 4 -> 2; and others",
+    ]
     told = [read_json(kept / f"clips/sample_000{n}.json")["info"]["differs"] for n in range(5)]
     assert told == [
         [],

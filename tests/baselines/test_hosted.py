@@ -136,6 +136,19 @@ def test_a_file_that_breaks_off_is_fetched_again(server: MisbehavingService, tmp
     assert server.asked["file"] == 3
 
 
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/json"])
+def test_a_file_of_no_kind_or_a_wrong_one_is_known_by_its_bytes(
+    server: MisbehavingService, tmp_path: Path, kind: str
+) -> None:
+    server.kind_of_files = kind
+    assert [outcome.kind for outcome in work(server, tmp_path, ("rain",))] == [""]
+    assert (tmp_path / "rain.mp4").read_bytes() == server.clip
+    server.clip = b"<html>sign in</html>"
+    kinds = [outcome.kind for outcome in work(server, tmp_path, ("wind",))]
+    # Without a kind it is kept as it came, and whoever decodes it says what it is.
+    assert kinds == ([""] if not kind else ["bad_answer"])
+
+
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_a_link_that_expired_is_asked_for_anew(server: MisbehavingService, tmp_path: Path, status: int) -> None:
     server.wrong["file"] = [status, status]

@@ -139,13 +139,15 @@ def test_files_of_a_run_hold_hostile_names(scored: Path) -> None:
 
 def test_prompts_that_are_no_text_are_stored_as_escapes() -> None:
     from javisbench.matching import Item
-    from javisbench.run.score import details_frame, samples_frame
+    from javisbench.run.tables import Details, details_tables, samples_table
     from javisbench.suite import Sample
 
-    frame = samples_frame([Item(Sample("one", 0, "a \udce9", audio_text="\ud800"), 0, None)])
-    assert (frame["text"][0], frame["audio_text"][0], frame["video_text"][0]) == (r"a \udce9", r"\ud800", None)
-    row = {"sample_id": "one", "repeat": 0, "metric": "m", "name": "\udce9", "values": [1]}
-    assert details_frame([row])["name"][0] == r"\udce9"
+    items = [Item(Sample("one", 0, "a \udce9", audio_text="\ud800"), 0, None)]
+    row = samples_table(items).to_pylist()[0]
+    assert (row["text"], row["audio_text"], row["video_text"]) == (r"a \udce9", r"\ud800", None)
+    details = Details()
+    details.add(0, {"\udce9": (1.0,)})
+    assert next(details_tables(items, {"m": details}))["name"].to_pylist() == [r"\udce9"]
 
 
 @pytest.mark.parametrize("env", [POOR, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1:strict"}])

@@ -478,7 +478,7 @@ def _read_shard(folder: Path) -> Read:
 
     def read(path: Path) -> object:
         store = FeatureStore(path.parent)
-        return [store.find(key) for key in list(store._shard_of)]
+        return [store.find(key) for key in list(store)]
 
     return read
 

@@ -120,7 +120,7 @@ def test_shards_of_strangers_are_passed_over(tmp_path: Path) -> None:
     odd["half/x"] = torch.ones(2).bfloat16()
     save_file(odd, tmp_path / "shard-first.safetensors")
     store = FeatureStore(tmp_path)
-    assert list(store._shard_of) == ["half"] and store.find("half") == {}
+    assert list(store) == ["half"] and store.find("half") == {}
     store.put("mine", {"rows": torch.ones(2).numpy()})
     store.flush()
     assert (tmp_path / "shard-000000.safetensors").exists()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from javisbench.errors import SystemFaultError
+from javisbench.isolated.process import Launched
 from javisbench.places import tables
-from javisbench.places.tables import cells
+from javisbench.places.remote import Remote
+from javisbench.places.tables import bring_row_group, cells
 from javisbench.places.urls import PlaceError
 
 
@@ -59,3 +65,84 @@ def test_a_column_twice_and_damage_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(PlaceError, match="is no Parquet table") as error:
         list(cells(f"file://{tmp_path}/t.parquet", prompts=True))
     assert error.value.kind == "damaged"
+
+
+@pytest.mark.slow
+def test_a_clip_that_unpacks_to_more_than_may_be_is_refused_and_takes_nothing_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """700 MB of one byte, which a few kilobytes hold, in a process that may have 600."""
+    value = pa.array([{"bytes": bytes(700 * 2**20), "path": "a.mp4"}])
+    pq.write_table(pa.table({"video": value}), tmp_path / "t.parquet", compression="zstd", use_dictionary=False)
+    del value
+    assert (tmp_path / "t.parquet").stat().st_size < 2**17
+    monkeypatch.setattr(tables, "MAX_MEMORY_BYTES", 600 * 2**20)
+    written: list[Remote] = []
+
+    @contextmanager
+    def place(remote: Remote) -> Iterator[Path]:
+        written.append(remote)
+        yield tmp_path / "a.mp4"
+
+    remote = Remote(f"file://{tmp_path}/t.parquet", None, "", None, "a.mp4", (0, 0, "video"))
+    with pytest.raises(PlaceError, match=r"t\.parquet takes more than 0\.6 GiB of memory to read\.") as error:
+        bring_row_group(remote, place)
+    assert error.value.kind == "too_large" and error.value.exit_code == 2
+    assert not written
+
+
+def test_the_reader_may_have_so_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than it has already: whatever it does next ends it, with a sentence of its own or without."""
+    monkeypatch.setattr(tables, "MAX_MEMORY_BYTES", 2**20)
+    with pytest.raises(PlaceError, match=r"t\.parquet (takes more than 0\.0 GiB|.*memory|cannot be read)") as error:
+        listed(tmp_path, pa.table({"video": clips(5000)}))
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"), [(signal.SIGSEGV, PlaceError, 2), (signal.SIGKILL, SystemFaultError, 3)]
+)
+def test_a_table_whose_reader_dies_is_refused_unless_the_system_killed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], code: int
+) -> None:
+    launch = tables.launch
+
+    def killed(module: str) -> Launched:
+        launched = launch(module)
+        launched.process.send_signal(number)
+        launched.process.wait()
+        return launched
+
+    monkeypatch.setattr(tables, "launch", killed)
+    with pytest.raises(kind, match=rf"t\.parquet cannot be read: .* was killed by signal {number}") as error:
+        listed(tmp_path, pa.table({"video": clips(1)}))
+    assert error.value.exit_code == code  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = tables.launch
+
+    def stopped(module: str) -> Launched:
+        launched = launch(module)
+        launched.process.send_signal(signal.SIGSTOP)
+        return launched
+
+    monkeypatch.setattr(tables, "launch", stopped)
+    monkeypatch.setattr(tables, "DEADLINE_S", 0.0)
+    with pytest.raises(PlaceError, match="was not read within"):
+        listed(tmp_path, pa.table({"video": clips(1)}))
+
+
+def test_who_stops_listing_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch, started = tables.launch, []
+
+    def noted(module: str) -> Launched:
+        started.append(launch(module))
+        return started[-1]
+
+    monkeypatch.setattr(tables, "launch", noted)
+    pq.write_table(pa.table({"video": clips(500)}), tmp_path / "t.parquet")
+    entries = cells(f"file://{tmp_path}/t.parquet", prompts=True)
+    assert next(entries).name == "0.mp4"
+    entries.close()  # type: ignore[attr-defined]
+    assert started[0].process.poll() is not None

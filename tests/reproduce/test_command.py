@@ -56,6 +56,9 @@ def test_a_dry_run_prints_a_command_and_does_nothing(
     out = told(capsys, "run", "synchformer-av-syncbench", "--clips", "there", "--dry-run")
     assert "validate-metrics --av-syncbench there" in out
     assert not list(tmp_path.iterdir())
+    out = told(capsys, "run", "mmaudio-small-16k-vggsound", "--dry-run", "--data-root", str(tmp_path))
+    assert f"--suite vggsound:{tmp_path} " in out
+    assert "goes with one of" in told(capsys, "run", "javisdit-v0.1", "--data-root", str(tmp_path), code=2)
     assert "checked only" in told(capsys, "run", "universe-1", code=2)
 
 
@@ -172,6 +175,18 @@ def test_known_changes_of_made_runs_are_named_first(tmp_path: Path) -> None:
         recipe, expected=tuple(replace(v, tolerance=0.0, ci_low=v.value, ci_high=v.value) for v in recipe.expected)
     )
     assert check(load_protocol(base, "javisbench-v2"), none).verdict == "differs"
+
+
+def test_a_metric_that_nobody_has_is_not_asked_for(
+    write_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, recipe = write_run("Alpha", metrics=("tv_ib",)), tmp_path / "paper.toml"
+    told(capsys, "new", str(run), "--out", str(recipe))
+    recipe.write_text(recipe.read_text().replace('metric = "tv_ib"', 'metric = "tv_id"'))
+    out = told(capsys, "check", str(run), str(recipe))
+    assert "no metric of javisbench or of an installed package is called tv_id" in out and "javisbench score" not in out
+    assert "Give --out" in told(capsys, "new", str(run), "--out", str(tmp_path / "paper.csv"), code=2)
+    assert not (tmp_path / "paper.csv").exists()
 
 
 def test_what_was_not_computed_is_one_command(write_run: Any, capsys: pytest.CaptureFixture[str]) -> None:

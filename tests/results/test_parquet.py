@@ -251,6 +251,13 @@ def test_a_table_whose_reader_dies_is_refused_unless_the_system_killed_it(
     assert len(read_parquet(good, SCORES)) == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux alone chooses by it")
+def test_the_reader_goes_first_where_memory_is_short(good: Path) -> None:
+    read_parquet(good, SCORES)
+    assert reader.READER._launched is not None
+    assert Path(f"/proc/{reader.READER._launched.process.pid}/oom_score_adj").read_text().strip() == "1000"
+
+
 def test_a_reader_that_is_killed_once_costs_nothing(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_parquet(good, SCORES)
     awaited, left = reader._await, [1]
@@ -317,6 +324,6 @@ def test_nothing_else_reads_parquet() -> None:
     found = [f"{name}: {used[1]}" for name, text in texts.items() for used in direct.finditer(text)]
     assert set(found) == {
         "javisbench/isolated/parquet_worker.py: ParquetFile",
-        "javisbench/places/tables.py: ParquetFile",
+        "javisbench/places/table_worker.py: ParquetFile",
     }
-    assert found.count("javisbench/places/tables.py: ParquetFile") == 1
+    assert found.count("javisbench/places/table_worker.py: ParquetFile") == 1

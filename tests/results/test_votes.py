@@ -385,6 +385,9 @@ def test_few_voters_are_said():
     found = standings(heard, "overall")
     assert "2 voters: intervals are over 12 prompts" in str(found.note)
     assert "X won every vote that was no tie, Y lost every vote" in str(found.note)
+    x, y = (one.points for one in found.standings)
+    assert x.value > 1200 and x.ci_low is None, "an interval would be that of the votes that were added"
+    assert (x.rank, y.rank) == ((1, 1), (2, 2))
     few = standings(hear(votes_of_two(("a", "b"), prompts=4)), "overall")
     assert "too few for intervals and ranks" in str(few.note)
     assert all(one.points.ci_low is None and one.points.rank is None for one in few.standings)
@@ -487,6 +490,11 @@ def test_wrong_use_is_told(tmp_path, runs, capsys):
     assert run([*base, out]) == 0
     assert [vote.answer for vote in load_votes(Path(out)).votes] == ["a", "b"]
     assert run(base) == 2
+    table = (tmp_path / "votes.csv").read_bytes()
+    for more in ([], ["--overwrite"], ["--salt", str(tmp_path / "salt")]):
+        assert run(["votes", "import", str(tmp_path / "votes.csv"), "--out", str(tmp_path / "votes.csv"), *more]) == 2
+        assert "is no file of votes" in capsys.readouterr().err
+        assert (tmp_path / "votes.csv").read_bytes() == table, "what people said is not written over"
     Path(out).unlink()
     assert run(base) == 0
     capsys.readouterr()

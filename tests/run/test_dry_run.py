@@ -84,6 +84,15 @@ def test_the_code_of_a_checkout_is_not_its_checkpoints(tmp_path: Path) -> None:
     assert (file.here, file.size_bytes) == (str(tmp_path / "repo/ckpts"), 2000)
 
 
+def test_eval_tells_whether_clips_are_encoded_while_others_are_made() -> None:
+    given = ("--model", "procedural", "--device", "cpu", "--metrics", "health_silence")
+    text = told(evaluate, *given)
+    assert "scoring: Clips are encoded after all are made: model and networks would share the cores" in text
+    assert "scoring: Clips are encoded while others are made: --overlap" in told(evaluate, *given, "--overlap")
+    document = json.loads(told(evaluate, *given, "--no-overlap", "--json"))
+    assert document["overlap"] == "Clips are encoded after all are made: --no-overlap"
+
+
 def test_a_run_that_has_begun_is_the_measure(tmp_path: Path) -> None:
     javisbench.generate("procedural", suite="my.csv", limit=2, out="run")
     sizes = [path.stat().st_size for path in (tmp_path / "run/clips").iterdir() if path.suffix != ".json"]

@@ -260,7 +260,10 @@ def test_without_endpoint_or_key_nothing_is_begun(
     assert nobody.value.exit_code == 2 and not (tmp_path / "run").exists()
     with pytest.raises(UsageError, match="No judge answers at"):
         score(tmp_path, given, None, judge=JudgeOptions(url="http://127.0.0.1:9/v1"))
-    for url in ("ftp://x/v1", "localhost:8000", "http://me:secret@localhost/v1", "http://localhost/v1?key=secret"):
+    odd = ("http://[::1/v1", "http://a\nb/v1", "http://me:secret@[/v1", "http://localhost:99999/v1")
+    for url in (
+        *("ftp://x/v1", "localhost:8000", "http://me:secret@localhost/v1", "http://localhost/v1?key=secret"), *odd
+    ):  # fmt: skip
         with pytest.raises(UsageError) as wrong:
             score(tmp_path, given, None, judge=JudgeOptions(url=url))
         assert "secret" not in wrong.value.message
@@ -272,6 +275,12 @@ def test_without_endpoint_or_key_nothing_is_begun(
     monkeypatch.setenv("JAVISBENCH_JUDGE_KEY", KEY)
     endpoint.fail = 404, "no such model"
     with pytest.raises(UsageError, match="404: no such model"):
+        score(tmp_path, given, endpoint)
+    endpoint.fail = 307, "moved"
+    with pytest.raises(UsageError, match=r"answers 307 and sends elsewhere.*not followed"):
+        score(tmp_path, given, endpoint)
+    endpoint.fail = 402, "no credit left"
+    with pytest.raises(UsageError, match=r"answers 402 to the key.*no credit left"):
         score(tmp_path, given, endpoint)
     endpoint.fail = 400, f"input_audio is not supported, {KEY}"
     with pytest.raises(UsageError, match="input_audio is not supported, <JAVISBENCH_JUDGE_KEY>"):
@@ -485,6 +494,24 @@ def test_what_an_endpoint_sends_is_bounded_and_an_open_line_is_told(
         with pytest.raises(AskAgainError, match=r"no answer in 0\.2 s"):
             module.Endpoint(found.url, JudgeOptions(timeout_s=0.2)).ask(inquiry)
         stuck.open.set()
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": [{"type": "text", "text": '{"a": '}, {"type": "text", "text": "1}"}]}, '{"a": 1}'),
+        ({"content": None, "tool_calls": [1]}, '{"content": null, "tool_calls": [1]}'),
+        ({"content": [{"type": "image"}]}, '{"content": [{"type": "image"}]}'),
+        ({"content": {"a": 1}}, '{"content": {"a": 1}}'),
+        ({"content": None, "refusal": "no"}, ""),
+    ],
+)
+def test_words_in_parts_are_read_and_what_has_none_is_kept(message: dict[str, Any], text: str) -> None:
+    from javisbench.run.judging.endpoint import Endpoint
+
+    body = {"choices": [{"message": message}], "usage": {"prompt_tokens": 7}}
+    reply = Endpoint("http://localhost/v1", JudgeOptions())._reply(json.dumps(body).encode())
+    assert reply.text == text and reply.input_tokens == 7
 
 
 def test_requests_are_spread_over_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

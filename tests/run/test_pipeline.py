@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +31,7 @@ from javisbench.run.encode import EncodeSession, encode_clips, hash_sources
 from javisbench.run.features import FeatureStore
 from javisbench.run.progress import Silent
 
-METRICS = ["av_ib", "javis_score", "av_align"]
+METRICS = ["av_ib", "ta_ib", "javis_score", "av_align"]
 RATE = 16000
 CLIPS = 5
 
@@ -228,6 +228,16 @@ def test_a_batch_that_does_not_fit_is_halved(
     monkeypatch.setattr(Listener, "longest", 1)
     listened()
     assert Listener.batches == [2, 1, 1, 3, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(None, [256, 44]), (1, [256, 44]), (100, [300])])
+def test_prompts_are_spread_over_devices_in_batches_of_one(batch: int | None, sizes: list[int]) -> None:
+    known = encode.prompt_hash("known")
+    session: Any = SimpleNamespace(batch_clips=batch, missing=lambda content, _: {} if content == known else {"x": []})
+    spec = FeatureSpec("x", "embedding", subject="text")
+    blocks = list(devices._text_blocks([([spec], ["known", *(f"{number}" for number in range(300)), "7"])], session))
+    assert [len(block.texts[1]) for block in blocks] == sizes
+    assert all(block.texts[0] == (spec,) and not block.clips for block in blocks)
 
 
 @pytest.mark.parametrize(("ahead", "most"), [(0, 1), (2, 3)])

@@ -19,13 +19,16 @@ from javisbench.api import Result
 from javisbench.errors import UsageError
 from javisbench.matching import Item, Matched
 from javisbench.media import ClipSource, read_clip, write_clip
+from javisbench.metrics.encoders.clip import CLIPEncoder
 from javisbench.metrics.encoders.i3d import I3DEncoder
+from javisbench.metrics.encoders.onsets import OnsetEncoder
 from javisbench.metrics.fvd import FVDMetric
 from javisbench.protocol import V1
 from javisbench.reference.wanted import EncoderChoice
 from javisbench.results.run_folder import load_results
 from javisbench.results.table import run_table
-from javisbench.run.encode import EncodeSession, Precision, hash_sources
+from javisbench.run.device import check_compiler
+from javisbench.run.encode import EncodeSession, Precision, hash_sources, ways_of
 from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ScorePlan
 from javisbench.run.precision import _Rows
@@ -62,12 +65,13 @@ def score(
     torch.save({n: torch.from_numpy(a) for n, a in state.items()}, folder / "weights/imagebind_tiny.pth")
 
     @cache
-    def run(precision: str, tolerance: float | None = None) -> Result:
+    def run(precision: str, tolerance: float | None = None, *, compile: bool = False) -> Result:
         protocol = V1.name if tolerance is None else f"{V1.name}+precision_tolerance={tolerance}"
+        out = folder / f"{precision}{f'-compiled-{tolerance}' if compile else ''}"
         return javisbench.score(
-            folder / "clips", suite=str(folder / "s.csv"), out=folder / precision, metrics=["ta_ib", "av_align"],
+            folder / "clips", suite=str(folder / "s.csv"), out=out, metrics=["ta_ib", "av_align"],
             encoders={"imagebind": "tiny"}, weights_dirs=[folder / "weights"], workers=1, precision=precision,
-            protocol=protocol,
+            protocol=protocol, compile=compile,
         )  # fmt: skip
 
     return run
@@ -105,6 +109,49 @@ def test_a_wide_tolerance_keeps_the_name_and_a_narrow_one_does_not(score: Callab
 def test_tf32_is_no_mode_of_a_cpu(score: Callable[..., Result]) -> None:
     with pytest.raises(UsageError, match="tf32 is a mode of NVIDIA's GPUs"):
         score("tf32")
+
+
+def test_compiled_networks_are_tried_and_kept_apart(
+    score: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def bent(module: torch.nn.Module) -> None:
+        """As a compiler would that moves numbers; what it bends is bent in the same way at each call."""
+        module.register_forward_hook(lambda _, __, out: out + 0.05 * torch.linspace(-1, 1, out.shape[-1]))
+
+    monkeypatch.setattr(torch.nn.Module, "compile", bent)
+    slow, fast = score("fp32"), score("fp32", tolerance=1.0, compile=True)
+    record = fast.summary["run"]["precision"][fast.protocol]
+    moved = (slow.scores["ta_ib"] - fast.scores["ta_ib"]).abs().max()
+    assert moved > 1e-4, "the bent networks must really have been used"
+    assert record["precision"] == "compiled"
+    assert record["largest_deviation"] == {"ta_ib": pytest.approx(moved, abs=1e-12)}
+    assert slow.scores["av_align"].equals(fast.scores["av_align"])
+    assert "networks compiled. On the first 2 clips" in " ".join(run_table(load_results(fast.folder)[0]).notes)
+
+
+@pytest.mark.slow  # 60 s of compiling
+def test_compiled_networks_give_the_same_values(score: Callable[..., Result]) -> None:
+    slow, fast = score("fp32"), score("fp32", compile=True)
+    assert fast.protocol == slow.protocol
+    np.testing.assert_allclose(fast.scores["ta_ib"], slow.scores["ta_ib"], rtol=0, atol=1e-5)
+
+
+def test_ways_are_part_of_a_features_key_where_they_matter() -> None:
+    ways = [ways_of(cls, "bf16", compiled=True) for cls in (I3DEncoder, OnsetEncoder, CLIPEncoder)]
+    assert ways == ["bf16+compiled", "", "bf16"]
+    assert ways_of(I3DEncoder, "fp32", compiled=False) == ""
+
+
+def test_without_a_compiler_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UsageError, match="--compile needs a C\\+\\+ compiler: g\\+\\+ or clang"):
+        check_compiler("cpu")
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    with pytest.raises(UsageError, match=r"/no/such/compiler \(\$CXX\) is not here"):
+        check_compiler("cpu")
 
 
 def test_features_of_set_metrics_are_compared_clip_by_clip(tmp_path: Path, clips_fake: Path) -> None:

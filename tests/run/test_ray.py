@@ -87,6 +87,14 @@ def same(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
+def same_clips(one: Path, other: Path) -> None:
+    made = sorted(path.name for path in (one / "clips").iterdir())
+    assert made == sorted(path.name for path in (other / "clips").iterdir())
+    for name in made:
+        if not name.endswith(".json"):
+            assert (one / "clips" / name).read_bytes() == (other / "clips" / name).read_bytes()
+
+
 def actors() -> list[int]:
     """Processes of this machine's cluster that encode."""
     found = []
@@ -158,13 +166,85 @@ def test_eval_makes_the_same_clips_and_scores(tmp_path: Path) -> None:
     done(*command, "--out", str(tmp_path / "ray"), "--engine", "ray")
     for name in RESULTS:
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes(), name
-    made = sorted(path.name for path in (tmp_path / "here/clips").iterdir())
-    assert made == sorted(path.name for path in (tmp_path / "ray/clips").iterdir())
-    for name in made:
-        if not name.endswith(".json"):
-            assert (tmp_path / "here/clips" / name).read_bytes() == (tmp_path / "ray/clips" / name).read_bytes()
+    same_clips(tmp_path / "here", tmp_path / "ray")
     # A run of the cluster goes on without one.
     assert "0 made, 3 there already" in done(*command, "--out", str(tmp_path / "ray"))
+
+
+STAGES = """
+from fractions import Fraction
+
+import numpy as np
+
+from javisbench.baselines.base import Generated, Generator, Plan
+from javisbench.clip import Clip
+
+
+class Prepared(Generator):
+    \"\"\"Follows what it has encoded of all prompts before its first clip, and nothing else.\"\"\"
+
+    card_id = "prepared"
+    max_batch = 2
+    samples = 8000
+
+    def plan(self, spec):
+        return Plan(64, 48, 8, Fraction(8), self.samples, 8000)
+
+    def prepare(self, requests):
+        self.prompt_folder.mkdir(parents=True, exist_ok=True)
+        for request in requests:
+            (self.prompt_folder / request.sample.id).write_text(request.prompts["text"])
+
+    def generate(self, batch):
+        for request in batch:
+            level = len((self.prompt_folder / request.sample.id).read_text())
+            random = np.random.default_rng(request.seed)
+            frames = np.clip(random.integers(0, 99, (8, 48, 64, 3)) + level, 0, 255).astype(np.uint8)
+            sound = random.uniform(-0.1, 0.1, (1, self.samples)).astype(np.float32) if self.samples else None
+            yield Generated(request, Clip(frames, Fraction(8), sound, 8000 if self.samples else None))
+
+
+class Picture(Prepared):
+    family = "t2v"
+    samples = 0
+
+
+class Sound(Generator):
+    \"\"\"As loud as the picture is bright.\"\"\"
+
+    card_id = "sound"
+    family = "v2a"
+    max_batch = 2
+
+    def plan(self, spec):
+        return Plan(0, 0, 0, Fraction(8), 8000, 8000)
+
+    def generate(self, batch):
+        for request in batch:
+            level = request.conditions.clip.frames.mean() / 1000
+            sound = level * np.random.default_rng(request.seed).uniform(-1, 1, (1, 8000))
+            empty = np.zeros((0, 0, 0, 3), np.uint8)
+            yield Generated(request, Clip(empty, Fraction(8), sound.astype(np.float32), 8000))
+"""
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["python:ray_stages:Prepared", "cascade:t2v=python:ray_stages:Picture,v2a=python:ray_stages:Sound"],
+)
+def test_prompts_are_encoded_in_actors_and_cascades_run_there(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ray_stages.py").write_text(STAGES)
+    (tmp_path / "suite.csv").write_text("text\n" + "".join(f"{'long ' * number}prompt\n" for number in range(5)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    command = ("eval", "--model", model, "--suite", str(tmp_path / "suite.csv"), "--metrics", "health_*")
+    done(*command, "--out", str(tmp_path / "here"))
+    done(*command, "--out", str(tmp_path / "ray"), "--engine", "ray")
+    assert (tmp_path / "here/failures.jsonl").read_bytes() == b""
+    for name in RESULTS:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes(), name
+    same_clips(tmp_path / "here", tmp_path / "ray")
 
 
 def test_what_is_wrong_with_a_cluster_is_one_sentence(clips: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 from javisbench.cli import run
 from javisbench.clip import Clip, ClipSpec
 from javisbench.damages import DAMAGES, DamageCard, TrialDamage
-from javisbench.errors import UsageError
+from javisbench.errors import SystemFaultError, UsageError
 from javisbench.leaderboard.trial_page import write_trial_page
 from javisbench.media import read_clip, write_clip
 from javisbench.metrics.encoders import ENCODERS
@@ -280,7 +280,7 @@ def test_nothing_is_done_for_what_cannot_be_tested(
 
 def test_a_full_disk_is_foreseen(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match=r"no room for the copies: .* MiB a clip"):
+    with pytest.raises(SystemFaultError, match=r"no room for the copies: .* MiB a clip"):
         damage_trial(suite_of(clips, 3), clips / "clips", options(["av_align"], "silent", out=tmp_path))
 
 

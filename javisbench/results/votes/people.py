@@ -170,7 +170,10 @@ def standings(heard: Heard, question: str, slice_name: str = OVERALL) -> Standin
     if clusters is not None:
         ends = MIDDLE + ELO * intervals(coded.first, coded.second, coded.outcomes, clusters, len(heard.models))
     ranks = list(verdicts.ranks)
-    why = _no_interval(ends) if clusters is not None and found.used else None
+    if not found.bounded:
+        # Their width would be that of the votes that were added.
+        ends[:] = np.nan
+    why = _no_interval(ends) if clusters is not None and found.used and found.bounded else None
     if why is not None:
         ends[:], ranks = np.nan, [None] * len(ranks)
         note = "; ".join(filter(None, [*notes, why]))
@@ -244,7 +247,8 @@ def _unbounded(coded: _Coded, models: Sequence[str]) -> str:
         if bool(won[place]) != bool(lost[place])
     ]
     told = ", ".join(extreme[:5]) or "some models won every vote against others"
-    return f"{told}: no finite strength fits best, so half a vote each way was added to every pair"
+    added = "half a vote each way was added to every pair, and there are no intervals"
+    return f"{told}: no finite strength fits best, so {added}"
 
 
 def _standing(

@@ -59,6 +59,7 @@ class Encoding:
         precision: of the networks that may be in less than fp32.
         threads: of a forward pass on a CPU, so that all machines compute alike.
         networks: whether this pool runs encoders with a network; None for all encoders.
+        compiled: whether networks run as ``torch.compile`` makes them.
     """
 
     encoders: Mapping[str, EncoderChoice]
@@ -69,6 +70,7 @@ class Encoding:
     precision: Precision
     threads: int
     networks: bool | None = None
+    compiled: bool = False
 
 
 @dataclass
@@ -119,6 +121,7 @@ class Encoder:
             how.batch_clips,
             how.limits,
             precision=how.precision,
+            compiled=how.compiled,
         )
 
     @property
@@ -276,6 +279,7 @@ class RayEngine:
             session.limits,
             session.precision,
             torch.get_num_threads(),
+            compiled=session.compiled,
         )
 
 

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from javisbench.errors import UsageError
 from javisbench.hub import is_this_machine, retry_after_s
@@ -32,7 +32,7 @@ MAX_REPLY_BYTES = 4 * 2**20
 _MAX_WORDS = 300
 _CONNECT_S = 10.0
 _BUSY = frozenset((408, 409, 425, 429))
-_NOT_LET_IN = frozenset((401, 403))
+_NOT_LET_IN = frozenset((401, 402, 403))
 _HIDDEN_KEY = f"<{KEY_VARIABLE}>"
 
 
@@ -55,11 +55,10 @@ class Endpoint:
                 f"Judges at an endpoint need httpx ({error}). Install it with: pip install 'javisbench[judge]'",
                 kind="missing_extra",
             ) from error
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(
-                f"The judge's URL is http(s)://HOST/v1 or transformers:FOLDER; got {shown_address(url)!r}."
-            )
+        parts = _split(url)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            told = shown_address(printable(url))
+            raise UsageError(f"The judge's URL is http(s)://HOST/v1 or transformers:FOLDER; got {told!r:.200}.")
         if parts.username or parts.password or parts.query:
             raise UsageError(
                 f"The judge's URL holds a user, a password or a query. Give the URL alone, and the key in "
@@ -97,7 +96,7 @@ class Endpoint:
             UsageError: nobody answers there, or not to this key.
         """
         try:
-            status, _, _ = self._send("GET", "/models", None, {})
+            status, said, _ = self._send("GET", "/models", None, {})
         except AskAgainError as error:
             raise UsageError(
                 f"No judge answers at {self._where}: {error.reason}. Start it, or give another URL (--judge-url, "
@@ -105,6 +104,7 @@ class Endpoint:
                 kind="no_endpoint",
             ) from error
         self._refuse_key(status, "")
+        self._refuse_redirect(status, said)
 
     def ask(self, inquiry: Inquiry) -> Reply:
         """Send one inquiry."""
@@ -113,6 +113,7 @@ class Endpoint:
         status, said, answered = self._send("POST", "/chat/completions", body, headers)
         words = self._words(answered)
         self._refuse_key(status, words)
+        self._refuse_redirect(status, said)
         if status in _BUSY or status >= 500:
             raise AskAgainError(f"{self._where} answers {status}{words}", retry_after_s(said.get("retry-after")))
         if status == 404:
@@ -156,6 +157,15 @@ class Endpoint:
             told = f"the key in ${KEY_VARIABLE}" if self._key else f"a request without a key: set ${KEY_VARIABLE}"
             raise UsageError(f"{self._where} answers {status} to {told}{words}.", kind="wrong_key")
 
+    def _refuse_redirect(self, status: int, said: Mapping[str, str]) -> None:
+        if 300 <= status < 400:
+            to = self._clean(said.get("location", ""))[:_MAX_WORDS]
+            raise UsageError(
+                f"{self._where} answers {status} and sends elsewhere{f', to {to}' if to else ''}. Redirects are not "
+                f"followed, so that nobody else gets the key: give the URL that is meant.",
+                kind="no_endpoint",
+            )
+
     def _words(self, answered: bytes) -> str:
         """What an endpoint says of an error, after a colon."""
         text = answered[:20_000].decode("utf-8", "replace")
@@ -182,20 +192,40 @@ class Endpoint:
             found = json.loads(text)
             choice = found["choices"][0]
             message = choice["message"]
-            content = message.get("content")
+            content = _text_of(message.get("content"))
         except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
             return Reply(text[:20_000], finish="no_completion")
         usage = found.get("usage")
         counts = usage if isinstance(usage, dict) else {}
         refusal = message.get("refusal")
+        if content is None:  # what there is instead is kept, as it came
+            content = "" if isinstance(refusal, str) else json.dumps(message)[:20_000]
         return Reply(
-            text=content if isinstance(content, str) else "",
+            text=content,
             refusal=refusal if isinstance(refusal, str) else "",
             finish=str(choice.get("finish_reason") or "stop")[:40],
             model=str(found.get("model") or "")[:200],
             input_tokens=_count(counts.get("prompt_tokens")),
             output_tokens=_count(counts.get("completion_tokens")),
         )
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL; None for what cannot be one."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if url.isprintable() and " " not in url.strip() else None
+
+
+def _text_of(content: Any) -> str | None:
+    """The words of a message, which some endpoints send in parts; None where there are none."""
+    if isinstance(content, list) and content and all(isinstance(part, dict) for part in content):
+        texts = [part.get("text") for part in content]
+        content = "".join(texts) if all(isinstance(text, str) for text in texts) else None
+    return content if isinstance(content, str) else None
 
 
 def _count(value: Any) -> int:

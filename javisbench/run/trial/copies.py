@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from javisbench.damages import DAMAGES
 from javisbench.damages.base import window_of
 from javisbench.durable import read_json, write_json
-from javisbench.errors import DamageError, JavisbenchError, MediaError, RunError, SystemFaultError, UsageError
+from javisbench.errors import DamageError, JavisbenchError, MediaError, RunError, SystemFaultError
+from javisbench.run.store_clip import storing
 from javisbench.run.trial.material import kinds_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def make_copies(
         progress: shown to the user.
 
     Raises:
-        UsageError: the disk has too little room for all of them.
+        SystemFaultError: the disk has too little room for all of them.
         MediaError: a copy cannot be stored.
     """
     found = Copies(folder, left_out=material.missing())
@@ -180,10 +181,12 @@ class _Maker:
             if margin_s is not None:
                 margins[good] = margin_s
             jobs.append((case, good))
-        write_sound(clip, folder / f"{GOOD}.wav")
+        with storing(folder):
+            write_sound(clip, folder / f"{GOOD}.wav")
         pictures = {GOOD: clip, **{name: window_of(clip, margin_s) for name, margin_s in margins.items()}}
         for name, window in pictures.items():
-            write_sound(window, folder / f"{name}.wav")
+            with storing(folder):
+                write_sound(window, folder / f"{name}.wav")
         list(self.each(lambda item: _write_picture(item[1], folder / f"{item[0]}.mp4"), pictures.items()))
         outcomes = self.each(lambda job: self._one(sample, clip, job[0], job[1], None), jobs)
         return made | {case.name: outcome for (case, _), outcome in zip(jobs, outcomes, strict=True)}
@@ -207,7 +210,8 @@ class _Maker:
             _write_picture(damaged, folder / f"{case.name}.mp4")
         if card.stream in ("sound", "both"):
             try:
-                write_sound(damaged, folder / f"{case.name}.wav")
+                with storing(folder):
+                    write_sound(damaged, folder / f"{case.name}.wav")
             except MediaError as error:
                 return error.message
         return Copy(
@@ -265,7 +269,7 @@ class _Maker:
         """After the first clip: how large all copies will be.
 
         Raises:
-            UsageError: the disk has too little room for them.
+            SystemFaultError: the disk has too little room for them.
         """
         if self.told:
             return
@@ -275,8 +279,10 @@ class _Maker:
         sizes = f"{one / _MIB:.1f} MiB a clip, about {wanted / _MIB:.0f} MiB in all; {free / _MIB:.0f} MiB are free"
         self.progress.say(f"Copies in {self.found.folder}: {sizes}")
         if wanted > free:
-            raise UsageError(
-                f"{self.found.folder} has no room for the copies: {sizes}. Name fewer damages, or --limit."
+            raise SystemFaultError(
+                f"{self.found.folder} has no room for the copies: {sizes}. Free space and run the same command again; "
+                f"fewer damages, or --limit, need less.",
+                kind="no_space",
             )
 
 
@@ -292,7 +298,8 @@ def _on_grid(clip: Clip) -> Clip:
 def _write_picture(clip: Clip, path: Path) -> None:
     from javisbench.media import write_clip
 
-    write_clip(replace(clip, audio=None, sample_rate=None, audio_source="none"), path, sidecar=False)
+    with storing(path.parent):
+        write_clip(replace(clip, audio=None, sample_rate=None, audio_source="none"), path, sidecar=False)
 
 
 def _stored_sound(path: Path) -> Clip:

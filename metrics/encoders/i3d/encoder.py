@@ -46,6 +46,7 @@ class I3DEncoder(NetworkEncoder["I3D"], StartingEncoder):
         source="Carreira and Zisserman, CVPR 2017",
         reduced_precision=True,
     )
+    compiled_parts = ("",)
 
     cpu_batch = 8  # clips, as in the reference evaluation
     input_bytes = 131_100_000  # 24 frames

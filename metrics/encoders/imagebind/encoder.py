@@ -71,6 +71,7 @@ class ImageBindEncoder(NetworkEncoder["ImageBindNetwork"], StartingEncoder):
         source="Girdhar et al., ImageBind: One Embedding Space To Bind Them All, CVPR 2023",
         reduced_precision=True,
     )
+    compiled_parts = ("modality_trunks.vision", "modality_trunks.audio", "modality_trunks.text")
     cpu_batch = 16  # frames that stay in a CPU's cache
     input_bytes = 18_400_000  # two-frame crops; stills take 17.3 MB, sounds 9.3, prompts 4.1
 

@@ -44,6 +44,7 @@ class SynchformerEncoder(NetworkEncoder["Synchformer"], StartingEncoder):
         source="Iashin et al., Synchformer: Efficient Synchronization from Sparse Cues, ICASSP 2024",
         reduced_precision=True,
     )
+    compiled_parts = ("vfeat_extractor", "afeat_extractor", "transformer")
     cpu_batch = 16  # segments
     input_bytes = 53_100_000
 
