@@ -153,7 +153,7 @@ def test_options_and_protocols_that_are_mentioned_exist() -> None:
                 kept = [part for part in overrides if part.split("=")[0] in setting_names() or ".window_s=" in part]
                 for part in set(overrides) - set(kept):
                     encoder, _, variant = part.partition("=")
-                    known = part in ("tf32", "bf16", "fp16", "imported", "...") or encoder == "weights"
+                    known = part in ("tf32", "bf16", "fp16", "compiled", "imported", "...") or encoder == "weights"
                     assert known or variant in ENCODERS.get(encoder).card.variants, f"{page.name}: {name}"
                 parse_protocol("+".join([name.split("+")[0], *kept]))
 

@@ -127,7 +127,8 @@ def test_what_has_no_number_has_a_reason() -> None:
     assert set(CpCER.not_applicable) == {"no_speakers", "no_transcript"}
 
 
-def test_a_table_of_one_s_own_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def spoken(tmp_path: Path) -> tuple[list[str], list[str], Path]:
+    """A command that scores four clips, what gives it transcripts, and their file."""
     clips = tmp_path / "clips"
     clips.mkdir()
     for name in ("two", "one", "gone", "mute"):
@@ -146,8 +147,12 @@ def test_a_table_of_one_s_own_from_the_command_line(tmp_path: Path, capsys: pyte
     heard = write(tmp_path / "heard.csv", "id,text,speaker\ntwo,bye,Ann\ntwo,hello,Bob\none,你好时间,\nmute,hi,\n")
     common = ["score", str(clips), "--suite", str(tmp_path / "suite.csv"), "--metrics", "wer,cer,cpcer"]
     common += ["--workers", "1", "--quiet"]
-    given = ["--speech-transcripts", f"mine={heard}", "--out", str(tmp_path / "run")]
-    assert cli([*common, *given]) == 0
+    return common, ["--speech-transcripts", f"mine={heard}"], heard
+
+
+def test_a_table_of_one_s_own_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common, given, heard = spoken(tmp_path)
+    assert cli([*common, *given, "--out", str(tmp_path / "run")]) == 0
     assert "over all units together" in capsys.readouterr().out
     scores = pd.read_parquet(tmp_path / "run/scores.parquet").set_index("sample_id")
     assert scores.loc["two", ["wer", "cpcer"]].tolist() == [1.0, 0.0]
@@ -163,14 +168,6 @@ def test_a_table_of_one_s_own_from_the_command_line(tmp_path: Path, capsys: pyte
     assert cli(["report", str(tmp_path / "run")]) == 0
     assert "cpCER" in capsys.readouterr().out
 
-    # Shards of it, joined, are the same run.
-    for shard in (0, 1):
-        out = ["--shard", f"{shard}/2", "--out", str(tmp_path / f"part{shard}")]
-        assert cli([*common, *given[:2], *out]) == 0
-    parts = [str(tmp_path / f"part{shard}") for shard in (0, 1)]
-    assert cli(["merge", *parts, "--out", str(tmp_path / "whole"), "--quiet"]) == 0
-    assert (tmp_path / "whole/scores.parquet").read_bytes() == (tmp_path / "run/scores.parquet").read_bytes()
-
     # Without them, by Whisper: nothing says who speaks, and the way out is named.
     capsys.readouterr()
     assert cli([*common, "--metrics", "cpcer", "--out", str(tmp_path / "plain")]) == 0
@@ -179,3 +176,15 @@ def test_a_table_of_one_s_own_from_the_command_line(tmp_path: Path, capsys: pyte
     assert cli([*common, "--protocol", "javisbench-v2+recogniser=mine", "--out", str(tmp_path / "x")]) == 2
     assert cli([*common, "--speech-transcripts", f"mine={tmp_path / 'suite.csv'}2", "--out", str(tmp_path / "x")]) == 2
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_shards_that_are_joined_are_the_whole_run(tmp_path: Path) -> None:
+    common, given, _ = spoken(tmp_path)
+    parts = [str(tmp_path / f"part{shard}") for shard in (0, 1)]
+    for shard, part in enumerate(parts):
+        assert cli([*common, *given, "--shard", f"{shard}/2", "--out", part]) == 0
+    assert cli([*common, *given, "--out", str(tmp_path / "run")]) == 0
+    assert cli(["merge", *parts, "--out", str(tmp_path / "whole"), "--quiet"]) == 0
+    for name in ("scores.parquet", "summary.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()

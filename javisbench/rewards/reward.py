@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from javisbench.suite import Sample
 
 _OF_FILES = ("health_timing", "health_damaged")
+_OF_TRANSCRIPTS = ("cpcer",)
 
 
 @dataclass(frozen=True)
@@ -422,6 +423,8 @@ def refusal(metric: str) -> str | None:
         return "neither direction of it is better"
     if metric in _OF_FILES:
         return "it tells what is wrong with a file, and tensors are none"
+    if metric in _OF_TRANSCRIPTS:
+        return "it needs what a recogniser of your own heard, which tensors do not bring; score a run with it instead"
     if issubclass(cls, JudgeMetric):
         return "a judge answers over a network, at a price a clip; score a run with it instead"
     return None

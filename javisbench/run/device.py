@@ -64,6 +64,13 @@ def pick_devices(name: str | None) -> tuple[str, ...]:
     return devices
 
 
+def gpu_index(device: str) -> int:
+    """The number of a GPU, which some of torch's functions insist on; that of ``cuda`` is 0."""
+    import torch
+
+    return torch.device(device).index or 0
+
+
 def device_kind(name: str) -> str:
     """What a torch device is: ``cpu``, or the name of the GPU. Clips of two kinds may differ by rounding."""
     if not name.startswith("cuda"):
@@ -116,7 +123,7 @@ def keep_back(device: str, most_bytes: int) -> None:
         import torch
 
         free, total = torch.cuda.mem_get_info(device)
-        torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total), gpu_index(device))
     if free < most_bytes:
         raise RunError(
             f"{free / 1e9:.1f} GB of {device} are free beside the model, and the networks may take "

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from javisbench.errors import JavisbenchError
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.reference.wanted import EncoderChoice
-from javisbench.run.device import keep_back
+from javisbench.run.device import gpu_index, keep_back
 from javisbench.run.device_messages import Advance, Answer, Failed, LogLine, MakingSetup, Outcome, Ready
 from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips, encode_prompts
 from javisbench.run.features import FeatureStore
@@ -115,7 +115,7 @@ def _encode(setup: Setup, connection: Connection, line: _Line) -> None:
 
     torch.set_num_threads(setup.threads)
     if setup.device != "cpu":
-        torch.cuda.set_device(setup.device)
+        torch.cuda.set_device(gpu_index(setup.device))
     if setup.beside_bytes is not None:
         os.nice(_NICE)
         keep_back(setup.device, setup.beside_bytes)

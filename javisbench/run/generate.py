@@ -245,13 +245,13 @@ def generate_clips(
         raise absent
     accepted(hashes)
     job.fail_without()
+    # Of a process that was killed; the caller holds the lock.
+    shutil.rmtree(run / STAGING, ignore_errors=True)
     if not todo:
         job.sort_failures()
         if absent is not None:
             progress.say("The model's files are not here: the clips were not compared with their weights.")
         return job.outcome
-    # Of a process that was killed; the caller holds the lock.
-    shutil.rmtree(run / STAGING, ignore_errors=True)
     try:
         if remote is not None:
             job.forget(todo)

@@ -33,6 +33,8 @@ _SETTING = ClipSpec(width=WIDTH, height=HEIGHT, duration_s=FRAMES / 12, sample_r
 _SET_N, _SET_WIDTH = 40, 6
 # Another order of the rows changes the rounding of sums, and a decomposition's last digits.
 _SET_TOLERANCE = 1e-6
+# A network's batches differ where a gradient is kept, in float32.
+_TRACED_TOLERANCE = 1e-5
 
 
 def needed(metric_id: str, protocol: Protocol) -> list[FeatureSpec]:
@@ -140,6 +142,8 @@ class _SampleChecks:
             notes += self._nan()
         with row("odd clips") as notes:
             notes += self._odd()
+        with row("gradient") as notes:
+            notes.append(self._gradient())
 
     def _have(self) -> list[Mapping[str, Features]]:
         if not self._clips:
@@ -244,6 +248,38 @@ class _SampleChecks:
                 without.append(name)
         if without:
             yield f"no value {', '.join(without)}"
+
+    def _gradient(self) -> str:
+        """A traced score is the score, and a gradient reaches what the card says and nothing else."""
+        import torch
+
+        claimed = self._metric.card.differentiable
+        if not claimed:
+            raise NotApplicableError("the card claims none")
+        known, clip = self._have()[0], next(iter(ordinary_clips().values()))
+        pixels = (torch.from_numpy(clip.frames).float() / 255).requires_grad_()
+        sound = torch.from_numpy(np.array(clip.audio)).requires_grad_()
+        roles = {}
+        for role, spec in self._metric.needs(V1).items():
+            made = None
+            if spec.subject == "clip":
+                encoder = loaded(spec.encoder, self._weights)
+                made = encoder.traced(clip, spec, pixels, sound)
+                encoder.close()
+            roles[role] = made or {name: torch.from_numpy(array.copy()) for name, array in known[role].items()}
+        traced, value = self._metric.traced(roles, self._context), self._value(known)
+        if not abs(float(traced.detach()) - value) <= _TRACED_TOLERANCE * max(1.0, abs(value)):
+            raise BrokenError(f"with a gradient the score is {float(traced.detach()):.6g}, without {value:.6g}")
+        if traced.requires_grad:
+            traced.backward()  # type: ignore[no-untyped-call]
+        asked = {"picture": pixels.grad, "sound": sound.grad}
+        for name, grad in asked.items():
+            if (grad is not None) != (name in claimed):
+                told = "which the card claims" if name in claimed else "which the card does not claim"
+                raise BrokenError(f"{'no' if grad is None else 'a'} gradient in the {name}, {told}")
+            if grad is not None and not (torch.isfinite(grad).all() and grad.abs().max() > 0):
+                raise BrokenError(f"the gradient in the {name} is 0 everywhere, or not finite")
+        return f"in {' and '.join(sorted(claimed))}"
 
 
 class _SetChecks:

@@ -10,8 +10,9 @@ from javisbench.metrics.contract.metrics import check_metric, needed
 from javisbench.metrics.contract.report import Report
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.metrics.registry import METRICS, card_of
-from javisbench.protocol import PROTOCOLS
+from javisbench.protocol import PROTOCOLS, V1, parse_protocol
 from javisbench.registry import did_you_mean
+from javisbench.transcripts import OWN_RECOGNISERS
 
 if TYPE_CHECKING:
     from javisbench.metrics.encoders.base import FeatureSpec
@@ -63,14 +64,17 @@ def check(kind: Kind, name: str, weights: WeightStore) -> Report:
 
 
 def _asked_of(encoder: str) -> list[FeatureSpec]:
-    """What installed metrics ask of an encoder, under all protocols, in a fixed order; broken metrics ask nothing."""
+    """What installed metrics ask of an encoder, under all protocols and with every recogniser, in a fixed order; broken
+    metrics ask nothing.
+    """
+    hearing = [parse_protocol(f"{V1.name}+recogniser={name}") for name in OWN_RECOGNISERS]
     found: set[FeatureSpec] = set()
     for metric_id in METRICS:
         if card_of(metric_id) is None:
             continue
         try:
             with METRICS.guarded(metric_id, "needs"):
-                for protocol in PROTOCOLS.values():
+                for protocol in (*PROTOCOLS.values(), *hearing):
                     found |= {spec for spec in needed(metric_id, protocol) if spec.encoder == encoder}
         except UsageError:
             continue

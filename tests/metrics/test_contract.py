@@ -140,6 +140,10 @@ BY_RUNS = "def take(self, run):\n        self.levels[int(run.indices[0])] = floa
 STREAM = "= _Levels\n\n    @classmethod\n    def stream(cls, spec):\n        return 'picture'"
 NAN_SOUND = "sound = self.head.audio\n        int(sound.sum())"
 SETS = "def distances(self, fake, *more):\n        fake[0] = 0\n        return super().distances(fake, *more)\n\n"
+CARD = '"all else", "a test")\n\n    def needs(self, protocol):\n        return {'
+CLAIMED = CARD.replace('"a test"', '"a test", differentiable=frozenset({"sound"})')
+MEAN = f"def traced(self, features, context):\n        return {LEVELS}.mean()\n\n    "
+TRACED = CLAIMED.replace("def needs", f"{MEAN}def needs")
 # Of whom; what is replaced by what; the check that fails, and how.
 BROKEN: dict[str, tuple[str, str, str, str, str]] = {
     "no module": ("mean_level", "import numpy as np", "import nump", "import", "needs the module nump"),
@@ -161,6 +165,9 @@ BROKEN: dict[str, tuple[str, str, str, str, str]] = {
     "drifts": ("mean_level", SCORE, SCORE + f"({ANOTHER}) + ", "determinism", "another value"),
     "spoils": ("mean_level", SCORE, f"{LEVELS}[0] = 0; {SCORE}", "pure", "changes the features level/levels"),
     "breaks on NaN": ("mean_level", SCORE, f"int({LEVELS}[0]); {SCORE}", "NaN in features", "cannot convert float NaN"),
+    "no gradient": ("mean_level", CARD, CLAIMED, "gradient", "has no `traced`"),
+    "dead gradient": ("mean_level", CARD, TRACED, "gradient", "no gradient in the sound, which the card claims"),
+    "other traced": ("mean_level", CARD, TRACED.replace("mean()", "max()"), "gradient", "with a gradient the score is"),
     "breaks on odd": ("mean_level", SCORE, f"{LEVELS}[1]; {SCORE}", "odd clips", "IndexError"),
     "order": (
         "gap",

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import javisbench
 from javisbench.baselines.registry import create_generator
@@ -127,7 +128,7 @@ def run(slow: str, tmp_path: Path, said: Said) -> Callable[..., Path]:
 
 def features(run: Path) -> dict[str, dict[str, Any]]:
     store = FeatureStore(run / "features")
-    return {key: store.get(key) for key in store._shard_of}
+    return {key: store.get(key) for key in store}
 
 
 def same(one: Path, other: Path) -> None:
@@ -173,7 +174,7 @@ def check_beside(run: Callable[..., Path], said: Said) -> None:
     same(beside, after)
     assert "Clips are encoded while others are made: --overlap" in said.lines
     [ahead] = [line for line in said.lines if AHEAD in line]
-    assert re.fullmatch(rf"Clips: [24] of 8 were {AHEAD}", ahead), ahead
+    assert re.fullmatch(rf"Clips: [246] of 8 were {AHEAD}", ahead), ahead
 
 
 def test_tables_and_features_are_those_of_one_after_the_other(
@@ -260,6 +261,17 @@ def test_weights_count_twice_and_must_be_free(plan: ScorePlan, tmp_path: Path) -
     keep_back("cpu", 1)
     with pytest.raises(RunError, match=r"GB of cpu are free beside the model, and the networks may take"):
         keep_back("cpu", 2**60)
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:1", 1)])
+def test_a_gpu_gives_no_more_than_the_model_leaves(device: str, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    capped: list[tuple[float, Any]] = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (30, 80))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: capped.append(given))
+    keep_back(device, 20)
+    assert capped == [(0.25, index)]
+    with pytest.raises(RunError, match=rf"of {device} are free beside the model"):
+        keep_back(device, 40)
 
 
 def children(module: str) -> list[int]:

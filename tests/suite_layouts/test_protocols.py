@@ -17,7 +17,7 @@ from javisbench.metrics.registry import METRICS, card_of
 from javisbench.protocol import PROTOCOLS, SUITE_PROTOCOLS, V2, Counted, Protocol, parse_protocol
 from javisbench.run.plan import select_metrics
 from javisbench.run.score import _prompt
-from javisbench.run.scoring_job import resolve_protocols
+from javisbench.run.scoring_job import ScoringOptions, resolve_protocols
 from javisbench.suite import SUITES, Sample, load_suite, suite_notices, suites_in_folders
 
 
@@ -25,7 +25,7 @@ from javisbench.suite import SUITES, Sample, load_suite, suite_notices, suites_i
 def test_a_card_and_its_protocol_name_the_same_metrics(published_suites: Any, name: str, tmp_path: Path) -> None:
     card = suite_cards()[name]
     published_suites.BUILDERS[name](tmp_path, False)
-    (protocol,) = resolve_protocols([], load_suite(f"{name}:{tmp_path}"))
+    (protocol,) = resolve_protocols(ScoringOptions(), load_suite(f"{name}:{tmp_path}"))
     assert protocol.name == card.protocol and protocol in SUITE_PROTOCOLS
     reported = {report.metric for report in card.reports if report.metric}
     assert reported <= set(protocol.metrics) <= set(METRICS)

@@ -212,7 +212,7 @@ def test_v2_hears_16_bit_scale_at_44_khz(sound: Callable[..., Clip]) -> None:
 
 
 def test_v2_does_not_depend_on_batch_size_or_threads(encoder: AudioCLIPEncoder, sound: Callable[..., Clip]) -> None:
-    clips = [sound(3), sound(0), sound(9)]  # silent, with silence, padded with silence
+    clips = [sound(3), sound(9)]  # silent, padded with silence
     together = embeddings(encoder, clips, V2_SPEC)
     alone = np.concatenate([embeddings(encoder, [clip], V2_SPEC) for clip in clips])
     threads = torch.get_num_threads()
@@ -221,7 +221,7 @@ def test_v2_does_not_depend_on_batch_size_or_threads(encoder: AudioCLIPEncoder, 
         (threaded,) = embeddings(encoder, clips[1:2], V2_SPEC)
     finally:
         torch.set_num_threads(threads)
-    for row in range(3):
+    for row in range(2):
         assert relative(alone[row], together[row]) < 1e-5
     assert relative(threaded, together[1]) < 1e-5
 
