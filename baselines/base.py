@@ -287,6 +287,13 @@ class Generator(ABC):
         """
         return {}
 
+    def lacks(self) -> str:
+        """What is not here that `load` needs besides weights (a program, a checkout, a key), in a sentence, or nothing.
+
+        For those who only look: cheap, and nothing is started.
+        """
+        return ""
+
     def key_name(self, spec: str) -> str:
         """The model specification as a clip's key holds it: `spec`, without the places of `files`."""
         return spec

@@ -128,6 +128,14 @@ class Checkout(ExternalCommand):
         self._check_program()
         self._device = device
 
+    def lacks(self) -> str:
+        """The checkout, where none is given or the folder is none; the interpreter is looked at when it is to run."""
+        try:
+            self._repo()
+        except UsageError as error:
+            return error.message
+        return ""
+
     def _check_program(self) -> None:
         try:
             super()._check_program()

@@ -141,6 +141,14 @@ class ExternalCommand(Generator):
         self._check_program()
         self._device = device
 
+    def lacks(self) -> str:
+        """The program, where it is not there or may not be executed."""
+        try:
+            self._check_program()
+        except GenerationError as error:
+            return error.message
+        return ""
+
     def _check_program(self) -> None:
         if shutil.which(self._argv[0]) is None:
             why = "may not be executed (chmod +x)" if Path(self._argv[0]).is_file() else "does not exist"

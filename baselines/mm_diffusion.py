@@ -112,6 +112,20 @@ class MMDiffusion(ExternalCommand):
 
     def _find(self, weights: WeightStore) -> tuple[Path, Path, Path]:
         """Checkout, base model and larger model."""
+        repo = self._repo()
+        places = [*weights.dirs, repo, repo / "models"]
+        base = self._checkpoint(self.settings.base, self.settings.checkpoint, places)
+        return repo, base, self._checkpoint(self.settings.large, f"{self.settings.checkpoint}_sr", places)
+
+    def lacks(self) -> str:
+        """The checkout, where none is given or the folder is none."""
+        try:
+            self._repo()
+        except UsageError as error:
+            return error.message
+        return ""
+
+    def _repo(self) -> Path:
         repo = Path(self.settings.repo).expanduser()
         if not self.settings.repo or not (repo / PACKAGE).is_dir():
             wrong = f"{repo} is no checkout: it has no folder {PACKAGE}. " if self.settings.repo else ""
@@ -119,9 +133,7 @@ class MMDiffusion(ExternalCommand):
                 f"{wrong}mm-diffusion runs in your checkout of github.com/researchmm/MM-Diffusion: give its folder "
                 "with -M repo=FOLDER, and the interpreter that has its requirements with -M python=PATH."
             )
-        places = [*weights.dirs, repo, repo / "models"]
-        base = self._checkpoint(self.settings.base, self.settings.checkpoint, places)
-        return repo, base, self._checkpoint(self.settings.large, f"{self.settings.checkpoint}_sr", places)
+        return repo
 
     def _checkpoint(self, given: str, stem: str, places: list[Path]) -> Path:
         if given:

@@ -85,6 +85,14 @@ class Hosted(Generator):
         self._jobs: Jobs | None = None
         self._staging: _Staging | None = None
 
+    def lacks(self) -> str:
+        """The key, where its variable is not set."""
+        try:
+            self.service.authorization()
+        except GenerationError as error:
+            return error.message
+        return ""
+
     def plan(self, spec: ClipSpec) -> Plan:
         """What is asked of the service: the suite's setting as far as it is on offer; what it makes may differ."""
         from fractions import Fraction

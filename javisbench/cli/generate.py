@@ -114,6 +114,7 @@ def _dry_run_lines(found: DryRun) -> Iterator[str]:
     if found.each is not None:
         yield f"each: {found.each}"
     yield from (f"  {note}" for note in found.notes)
+    yield from (f"needed to make them: {told}" for told in found.lacks)
     yield f"to fetch: {found.to_fetch.told}"
     for file in found.downloads:
         where = f"here: {file.here}" if file.here else f"not here: {file.fetch}" if file.fetch else "not here"

@@ -182,4 +182,4 @@ def _print(facts: Any, indent: int = 0) -> None:
                 text = "; ".join(f"{k}: {v}" for k, v in entry.items()) if isinstance(entry, dict) else str(entry)
                 output.line(f"{pad}  - {text}")
         else:
-            output.line(f"{pad}{key}: {value}")
+            output.line(f"{pad}{key}: {str(value).rstrip()}")  # texts of several lines end with one

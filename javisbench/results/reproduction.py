@@ -414,7 +414,10 @@ def recipe_of(result: StoredResult, recipe_id: str, *, title: str = "", source: 
     facts = facts_of(result)
     values = tuple(_own_values(result, facts.get("prompts", result.samples)))
     if not values:
-        raise RunError(f"{result.path} has no value that a recipe could expect.")
+        raise RunError(
+            f"{result.path} has no value that a recipe could expect: checks of clips (health_*) are none. Score it with "
+            "other metrics first (--metrics)."
+        )
     told = result.manifest.get("model", {})
     spec = told.get("spec") if isinstance(told.get("spec"), str) else ""
     generation = result.manifest.get("generation") or {}

@@ -89,6 +89,7 @@ class DryRun:
         free_disk_bytes: where the run folder would lie.
         scoring: metrics that would be missing, each with the reason and the command that mends it.
         judges: what asking judges about all clips would cost, a line each.
+        lacks: what the model needs besides weights and is not here (a checkout, a program, a key), a sentence each.
         overlap: whether clips would be encoded while others are made, and why; empty where none would be scored.
     """
 
@@ -109,6 +110,7 @@ class DryRun:
     judges: Sequence[str] = ()
     overlap: str = ""
     elsewhere: Sequence[str] = ()
+    lacks: Sequence[str] = ()
 
     @property
     def to_fetch(self) -> Estimate:
@@ -173,6 +175,7 @@ def look_ahead(
         notes=notes,
         downloads=downloads(job.generator, store),
         elsewhere=[_told_elsewhere(card) for card in cards if "recipe" in card and not card.get("files")],
+        lacks=[told for part in _parts(job.generator) if (told := part.lacks())],
         memory=[_memory(card, job) for card in cards],
         time=_time(made, cards, open_clips),
         disk=_disk(made, plan, job, open_clips),

@@ -178,6 +178,7 @@ def test_show_plans_what_a_card_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "97 at 24 fps" in show(monkeypatch, "show", "ltx-2")
     assert "without prompts alone" in show(monkeypatch, "show", "mm-diffusion")
     assert "how_to_run: --model ovi -M repo=FOLDER" in show(monkeypatch, "show", "ovi")
+    assert not re.search(r"\\n$", show(monkeypatch, "show", "ovi"), re.MULTILINE)
     assert "sound 0.5" not in show(monkeypatch, "show", "veo-3.1")
     assert "size: 1280x720" in show(monkeypatch, "show", "veo-3.1")
     assert "published no code" in show(monkeypatch, "show", "syncflow")

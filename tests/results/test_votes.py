@@ -147,6 +147,13 @@ def test_files_without_any_vote_are_refused(tmp_path, name, text, why):
     assert str(refused.value).split(" (first: ")[0].count(name) == 1, "the file is named once"
 
 
+def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
+    with pytest.raises(UsageError, match=r"gone\.csv is not there"):
+        import_votes([tmp_path / "gone.csv"], ImportOptions(), None)
+    with pytest.raises(UsageError, match="is no plain file"):
+        import_votes([tmp_path], ImportOptions(), None)
+
+
 def test_ratings_of_one_person_become_pairs(tmp_path):
     text = (
         "sample,model,rating,voter\n"

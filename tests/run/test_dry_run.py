@@ -73,6 +73,23 @@ def test_checkpoints_that_no_card_lists_are_not_nothing() -> None:
     assert re.search(r"^\S.* GB.*; not known: which checkpoints FoleyCrafter needs", found.to_fetch.told)
 
 
+def test_a_model_that_could_not_begin_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    wanted = {
+        "veo-3.1": "set GEMINI_API_KEY",
+        "ovi": "give its folder with -M repo=FOLDER",
+        "command:./not-there": "./not-there of --model command:... does not exist",
+        "cascade:t2v=procedural,v2a=foleycrafter": "give its folder with -M repo=FOLDER",
+    }
+    for model, what in wanted.items():
+        [lacks] = look_ahead(model, suite="my.csv").lacks
+        assert what in lacks
+    [lacks] = look_ahead("mm-diffusion", suite="landscape", params={"repo": str(tmp_path)}).lacks
+    assert "is no checkout" in lacks
+    assert "\nneeded to make them: ovi runs in your checkout" in told(generate, "--model", "ovi", "--device", "cpu")
+    assert "needed to make them" not in told(generate, "--model", "procedural", "--device", "cpu")
+
+
 def test_the_code_of_a_checkout_is_not_its_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "repo/ckpts").mkdir(parents=True)
     for name in ("extract_latents.py", "predict.py"):

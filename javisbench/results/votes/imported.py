@@ -87,8 +87,10 @@ def import_votes(files: Sequence[Path], options: ImportOptions, known: Known | N
 
 def _bytes(file: Path) -> bytes:
     try:
-        if not file.is_file() or file.stat().st_size > MAX_SUITE_BYTES:
-            raise UsageError(f"{file} is no file of at most {MAX_SUITE_BYTES >> 20} MiB.")
+        if not file.is_file():
+            raise UsageError(f"{file} {'is no plain file' if file.exists() else 'is not there'}.")
+        if file.stat().st_size > MAX_SUITE_BYTES:
+            raise UsageError(f"{file} is larger than {MAX_SUITE_BYTES >> 20} MiB: give its votes in several files.")
         return file.read_bytes()
     except OSError as error:
         raise_if_system(error, file)
