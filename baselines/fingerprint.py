@@ -20,8 +20,11 @@ _READ_BY_LIBRARIES = (".safetensors", ".bin", ".pt", ".pth", ".json", ".model", 
 def library_files(folder: Path) -> tuple[Path, ...]:
     """The files that diffusers or transformers may read in a component's folder: weights, settings and vocabularies.
 
-    What a download leaves beside them (licences, pictures, records in hidden folders) is not among them.
+    What a download leaves beside them (licences, pictures, records in hidden folders) is not among them. Empty where
+    there is no such folder: what needs it says so when it is read.
     """
+    if not folder.is_dir():
+        return ()
     found = (path for path in folder.iterdir() if path.suffix in _READ_BY_LIBRARIES and not path.name.startswith("."))
     return tuple(sorted(path for path in found if path.is_file()))
 

@@ -337,6 +337,8 @@ def locked(folder: Path) -> Iterator[None]:
             raise
         # Before anything was ever done here, it is the choice of the folder that is wrong.
         raise RunError(error.sentence, kind=error.kind) from error
+    except OSError as error:
+        raise RunError(f"{folder} cannot be a folder to write to ({error.strerror}). Choose another.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

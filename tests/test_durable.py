@@ -123,6 +123,15 @@ def test_a_lock_on_a_full_disk_is_an_error_to_act_on(tmp_path: Path, monkeypatch
     assert caught.value.kind == "no_space"
 
 
+@pytest.mark.parametrize("within", ["file/run", "n" * 300, "loop/run"])
+def test_what_cannot_be_a_folder_is_an_error_to_act_on(tmp_path: Path, within: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(RunError, match="cannot be a folder to write to") as raised, locked(tmp_path / within):
+        pass
+    assert raised.value.exit_code == 2
+
+
 def test_without_locks_on_the_file_system_work_goes_on_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

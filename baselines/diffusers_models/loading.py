@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # The first that was tried; some before it ignore the argument `dtype`.
 MIN_DIFFUSERS = (0, 42)
+_SHOWN = 5
 
 
 def load_pipeline(rules: Rules, folder: Path, types: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
@@ -50,7 +51,50 @@ def load_pipeline(rules: Rules, folder: Path, types: Mapping[str, Any], given: M
         if "torchvision" in str(error):
             raise _import_trouble(error) from error
         raise WeightsError(f"The pipeline in {folder} cannot be read: {error}") from error
+    _check_whole(pipeline, folder)
     return pipeline
+
+
+def _check_whole(pipeline: Any, folder: Path) -> None:
+    """Refuse components that were made from too few tensors: the libraries warn, and fill what lacks with noise.
+
+    diffusers leaves what lacks without values. transformers draws it: there a file is refused when not one of its names
+    ends like one of the network's; what stands before may be called otherwise by another version.
+
+    Raises:
+        WeightsError: the first such component, with names.
+    """
+    import torch
+
+    for name, part in pipeline.components.items():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        lacking = [key for key, tensor in part.named_parameters() if tensor.is_meta]
+        stored = _stored(folder / name)
+        if not lacking and stored and not {_ending(key) for key in part.state_dict()} & set(map(_ending, stored)):
+            lacking = list(part.state_dict())
+        if lacking:
+            more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+            raise WeightsError(
+                f"{folder / name} does not hold the weights of a {type(part).__name__}: it lacks "
+                f"{', '.join(lacking[:_SHOWN])}{more}. Fetch it again; if it is of another model, put the right one "
+                f"there."
+            )
+
+
+def _stored(folder: Path) -> set[str]:
+    """Names of the tensors in a folder's files, as far as they are safetensors."""
+    from safetensors import safe_open
+
+    names: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            names |= set(file.keys())
+    return names
+
+
+def _ending(name: str) -> str:
+    return ".".join(name.split(".")[-2:])
 
 
 def _pipeline_type(name: str) -> Any:

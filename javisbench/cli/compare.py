@@ -32,7 +32,7 @@ Examples:
 @click.option("--protocol", help="Which protocol of both runs. [default: the first that both have]")
 @click.option("--explain", is_flag=True, help="List every difference in how the two were made.")
 @click.option("--all", "show_all", is_flag=True, help="Every category, not only the significant ones.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the differences (.png or .svg).")
+@click.option("--plot", type=options.Target(dir_okay=False), help="Draw the differences (.png or .svg).")
 @click.option(
     "--detect",
     type=float,

@@ -26,8 +26,8 @@ Without --audio, a wav of the same name beside the clip is its sound, else its o
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option("--audio", type=click.Path(path_type=Path), help="The clip's sound.")
 @click.option("--text", "prompt", default="", help="The prompt; without one, metrics of the prompt are left out.")
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the timeline.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with timeline and numbers.")
+@click.option("--png", type=options.Target(dir_okay=False), help="Draw the timeline.")
+@click.option("--html", type=options.Target(dir_okay=False), help="Write a page with timeline and numbers.")
 @click.option(
     "--metrics",
     multiple=True,

@@ -28,7 +28,9 @@ def command() -> None:
 
 @command.command("build")
 @SOURCES
-@click.option("--out", required=True, type=options.Place(), help="Folder of the site, or its URL; replaced as a whole.")
+@click.option(
+    "--out", required=True, type=options.Target(urls=True), help="Folder of the site, or its URL; replaced as a whole."
+)
 @click.option("--title", default="JavisBench leaderboard", show_default=True, help="Title of every page.")
 @click.option(
     "--intro",
@@ -136,7 +138,7 @@ def push(sources: tuple[Path, ...], target: str, title: str, private: bool, quie
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--name", required=True, help="How the model is called.")
 @click.option("--suite", required=True, metavar="NAME", help="Suite that was evaluated.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+@click.option("--out", required=True, type=options.Target(), help="Run folder to make.")
 def import_(file: Path, name: str, suite: str, out: Path) -> int:
     """Make a run folder of a result FILE of the reference evaluation.
 
@@ -150,7 +152,7 @@ def import_(file: Path, name: str, suite: str, out: Path) -> int:
 
 @command.command("export")
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write.")
+@click.option("--out", required=True, type=options.Target(dir_okay=False), help="JSON file to write.")
 def export(run: Path, out: Path) -> int:
     """Write a RUN in the form of the reference evaluation's result file (ib_tv, lists by category)."""
     from javisbench.publish.reference_json import write_reference

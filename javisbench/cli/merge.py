@@ -23,7 +23,7 @@ Examples:
 )
 @click.option(
     "--out",
-    type=options.Place(),
+    type=options.Target(urls=True),
     help="Folder of the merged run, or its URL. [default: the parts' name without .shard-I-of-N]",
 )
 @click.option("--allow-missing", is_flag=True, help="Merge although clips are in no part; they count as missing.")

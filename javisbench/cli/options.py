@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +157,48 @@ class Place(click.Path):
         return fetched(value, media=self._media)
 
 
+class Target(Place):
+    """A path to write to, or a URL: one that cannot be made is refused before any work.
+
+    Args:
+        urls: whether it may be a URL.
+        kinds: as for `click.Path`.
+    """
+
+    def __init__(self, *, urls: bool = False, **kinds: Any) -> None:
+        super().__init__(**kinds)
+        self._urls = urls
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As `Place`."""
+        from javisbench.places import is_url
+
+        if is_url(value) and self._urls:
+            return value
+        path: Path = click.Path.convert(self, value, param, ctx)
+        trouble = _cannot_be_made(path)
+        if trouble:
+            self.fail(f"{str(path)!r} cannot be written: {trouble}. Choose another.", param, ctx)
+        return path
+
+
+def _cannot_be_made(path: Path) -> str | None:
+    """Why there can never be such a file or folder; None where there can."""
+    for part in (path, *path.parents):
+        try:
+            if part == path:
+                part.lstat()
+                return None
+            kind = part.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            # Whether the system is at fault is found when it is written to.
+            return error.strerror if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else None
+        return None if stat.S_ISDIR(kind) else f"{str(part)!r} is no folder"
+    return None
+
+
 def _into_environment(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     """What the library reads from the environment."""
 
@@ -198,7 +242,9 @@ cache_options = compose(
         help="Most room for clips there; those not read for longest go first. [default: 20]",
     ),
 )
-out_option = click.option("--out", type=Place(), help="Run folder, or its URL. [default: runs/<model>-<hash>/<suite>]")
+out_option = click.option(
+    "--out", type=Target(urls=True), help="Run folder, or its URL. [default: runs/<model>-<hash>/<suite>]"
+)
 limit_option = click.option("--limit", type=click.IntRange(min=1), help="Only the suite's first N samples.")
 repeats_option = click.option(
     "--repeats", type=click.IntRange(min=1, max=10000), default=None, help="Clips a prompt. [default: 1, or as found]"

@@ -35,7 +35,7 @@ _clips_option = click.option(
 @command.command("build")
 @options.suite_option
 @_clips_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .safetensors file.")
+@click.option("--out", type=options.Target(dir_okay=False), required=True, help="A .safetensors file.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="[default: the suite's]")
 @click.option(
     "--metrics",

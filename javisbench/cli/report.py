@@ -30,7 +30,7 @@ FORMATS = {"markdown": ".md", "csv": ".csv", "latex": ".tex", "json": ".json"}
 @click.option("--aspect", help="For several runs: the categories of this aspect instead of all samples.")
 @options.shown_slices_option
 @click.option("--checks", is_flag=True, help="The checks of clips (health_*) as columns, not folded into a line.")
-@click.option("--write", type=click.Path(path_type=Path, file_okay=False), help="Write every format into this folder.")
+@click.option("--write", type=options.Target(file_okay=False), help="Write every format into this folder.")
 @options.json_option
 @options.verbosity
 def command(

@@ -238,7 +238,7 @@ def _chosen(results: list[StoredResult], run: Path, protocol: str | None, recipe
 
 @command.command("new")
 @click.argument("result", metavar="RUN", type=options.Place(fetch=True, exists=True))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The recipe. [default: on stdout]")
+@click.option("--out", type=options.Target(dir_okay=False), help="The recipe. [default: on stdout]")
 @click.option("--name", help="The recipe's id. [default: from model and suite]")
 @click.option("--title", default="", help="One line on it. [default: model and suite]")
 @click.option("--source", default="", help="Where the values are published: paper, table. [default: this run]")

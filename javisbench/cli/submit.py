@@ -28,9 +28,7 @@ def command() -> None:
 
 @command.command("pack")
 @click.argument("run", type=options.Place(fetch=True, exists=True, file_okay=False))
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: <model>-<suite>-<protocol>.zip]"
-)
+@click.option("--out", type=options.Target(dir_okay=False), help="[default: <model>-<suite>-<protocol>.zip]")
 @click.option("--protocol", help="Which of the run's protocols. [default: its first]")
 @click.option("--show", is_flag=True, help="List what would go into the archive and what would not, and write nothing.")
 @options.verbosity

@@ -76,8 +76,8 @@ _NOT_WITH_PAIRS = {"clips": "--clips", "damages": "--damages"}
     help="Another variant of an encoder.",
 )
 @options.weights_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the trial. [default: below runs/]")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with curves and a matrix.")
+@click.option("--out", type=options.Target(), help="Folder of the trial. [default: below runs/]")
+@click.option("--html", type=options.Target(dir_okay=False), help="Write a page with curves and a matrix.")
 @click.option("--drop-clips", is_flag=True, help="Remove the damaged copies at the end.")
 @click.option("--effects", is_flag=True, help="Print every damage and dose, not one line a metric alone.")
 @options.workers_option

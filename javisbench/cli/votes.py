@@ -53,7 +53,7 @@ format_option = click.option(
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.Target(file_okay=False),
     help="Folder of the page; its key lies beside.",
 )
 @click.option(
@@ -109,7 +109,7 @@ def page(
 
 @command.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File of votes to write.")
+@click.option("--out", required=True, type=options.Target(dir_okay=False), help="File of votes to write.")
 @click.option(
     "--run",
     "runs",

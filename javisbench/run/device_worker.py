@@ -99,8 +99,9 @@ class DeviceWorker:
 
     def kill(self) -> None:
         """Kill the process from any thread; whoever waits for its messages hears of it."""
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def end(self) -> None:
         """End the process."""

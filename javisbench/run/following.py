@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from javisbench.durable import sweep_temporaries
 from javisbench.errors import JavisbenchError, UsageError
 from javisbench.matching import generated_item
 from javisbench.metrics.encoders.batching import ACTIVATION_BYTES
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from javisbench.suite import Sample, Suite
 
 log = logging.getLogger(__name__)
-# Where each clip is a batch, which clips share a block changes nothing: small ones are waited for less.
+# Where each clip is a batch, which clips share a block changes nothing: it may be small, and is not waited for.
 _SINGLE_CLIPS = 8
 # Files may hold numbers of 16 bits, which take 32 in memory.
 _WIDER = 2
@@ -123,7 +124,7 @@ def following(
     settings: ScoreSettings,
     progress: Progress,
 ) -> AbstractContextManager[Settled]:
-    """Inside, clips that the function is told of are encoded, if that is to be; at the end what is begun is finished.
+    """Inside, clips that the function is told of are encoded, if that is to be.
 
     Args:
         overlap: whether.
@@ -170,7 +171,8 @@ class _Follower:
             compiled=settings.compiled,
             devices=settings.devices,
         )
-        self._block_clips = _SINGLE_CLIPS if settings.batch_clips == 1 else BLOCK_CLIPS
+        self._single = settings.batch_clips == 1
+        self._block_clips = _SINGLE_CLIPS if self._single else BLOCK_CLIPS
         self._workers = [DeviceWorker(device, partial(self._setup, device)) for device in settings.devices]
         self._threads = [
             threading.Thread(target=self._serve, args=(worker,), name="javisbench-follower", daemon=True)
@@ -200,10 +202,13 @@ class _Follower:
     ) -> None:
         try:
             self._end()
-            if kind is None:
+            if kind is None and not self._single:
                 self._finish()
         finally:
             self._abort()
+        if kind is None:
+            told = f"at least {self._encoded} of {len(self._clips)}"
+            self._progress.say(f"Clips: {told} were encoded while others were made")
         for reason in self._reasons if kind is None else ():
             log.warning(
                 "No more clips were encoded while others were made: %s. All that is left is encoded now", reason
@@ -222,12 +227,11 @@ class _Follower:
             self._changed.notify_all()
 
     def _finish(self) -> None:
-        """Wait for the blocks at hand."""
+        """Wait for the blocks at hand, whose batches would be others if they were broken off."""
         if self._at_work:
             self._progress.say(f"Waiting for {self._at_work} clips that are being encoded")
         for thread in self._threads:
             thread.join()
-        self._progress.say(f"Clips: {self._encoded} of {len(self._clips)} were encoded while others were made")
 
     def _abort(self) -> None:
         """End the processes, whatever they do."""
@@ -236,6 +240,7 @@ class _Follower:
             worker.kill()
         for thread in self._threads:
             thread.join()
+        sweep_temporaries(self._session.store.folder)  # nobody else writes there now
 
     def _serve(self, worker: DeviceWorker) -> None:
         try:

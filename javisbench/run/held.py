@@ -40,7 +40,7 @@ def held(run: Path, progress: Progress | None) -> Iterator[Progress]:
 
 def _take_back(run: Path, made: list[Path]) -> None:
     """Remove the folders of a start that failed before anything was in them; an earlier run's stay."""
-    if run not in made or not {entry.name for entry in run.iterdir()} <= _OF_A_START:
+    if run not in made or not run.is_dir() or not {entry.name for entry in run.iterdir()} <= _OF_A_START:
         return
     with contextlib.suppress(OSError):
         for name in _OF_A_START:

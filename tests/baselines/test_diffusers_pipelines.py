@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -382,6 +383,24 @@ def test_a_component_that_is_not_here_is_named(tiny_pipeline: Callable[..., Path
     (folder / "vae").rename(folder / "other")
     with pytest.raises(MissingWeightsError, match="lacks the folders vae of its components"):
         DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
+
+
+def test_weights_that_are_not_whole_make_no_clip(tiny_pipeline: Callable[..., Path]) -> None:
+    """The library fills what lacks with nothing; each clip would fail with a sentence on meta tensors."""
+    folder = tiny_pipeline("WanPipeline")
+    weights = folder / "transformer/diffusion_pytorch_model.safetensors"
+    shutil.copy(folder / "vae" / weights.name, weights)
+    with pytest.raises(WeightsError, match=r"transformer does not hold the weights of a Wan.*it lacks .*more"):
+        DiffusersPipeline(str(folder)).load("cpu", "auto", WeightStore())
+    whole = tiny_pipeline("WanPipeline", into="whole")
+    shutil.copy(folder / "vae" / weights.name, whole / "text_encoder/model.safetensors")
+    with pytest.raises(WeightsError, match=r"text_encoder does not hold the weights of a UMT5"):
+        DiffusersPipeline(str(whole)).load("cpu", "auto", WeightStore())
+    shutil.rmtree(weights.parent)
+    model = DiffusersPipeline(str(folder))
+    assert "transformer" not in model.files(WeightStore())
+    with pytest.raises(WeightsError, match=r"cannot be read: .*config\.json"):
+        model.load("cpu", "auto", WeightStore())
 
 
 def test_unreadable_weights_are_told(tiny_pipeline: Callable[..., Path]) -> None:

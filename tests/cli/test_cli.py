@@ -6,11 +6,14 @@ import errno
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from javisbench.cli import COMMANDS, run
+from javisbench.cli import COMMANDS, cli, run
+from javisbench.cli.options import Target
 from javisbench.errors import RunError, SystemFaultError
 
 HEAVY = ("numpy", "torch", "pandas", "av", "cv2", "scipy", "PIL", "transformers", "datasets", "rich.table")
@@ -94,6 +97,31 @@ def test_mistakes_exit_with_2_and_say_what_to_do(
     assert "Traceback" not in shown.err
     assert any(part in shown.err for part in message.split("|")), shown.err
     assert shown.out == ""
+
+
+def _commands(group: click.Group) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        yield from _commands(found) if isinstance(found, click.Group) else (found,)
+
+
+WRITTEN = {"--out", "--html", "--png", "--plot", "--write"}
+
+
+def test_where_every_command_writes_is_looked_at_before_it_works() -> None:
+    places = [param for one in _commands(cli) for param in one.params if WRITTEN & set(param.opts)]
+    assert len(places) > 15 and all(isinstance(param.type, Target) for param in places)
+
+
+@pytest.mark.parametrize("within", ["file/site", "file", "n" * 300 + "/site"])
+def test_a_place_that_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, within: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run(["votes", "page", str(tmp_path), "--out", str(tmp_path / within)]) == 2
+    assert "--out" in capsys.readouterr().err and [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_mistake_ends_the_process_with_2(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_every_metric_is_a_reward_or_says_why_it_is_none() -> None:
                 reward(name)
         else:
             assert issubclass(METRICS.get(name), SampleMetric) and METRICS.get(name).card.higher_is_better is not None
+    assert "recogniser" in str(refusal("cpcer"))
     assert "sets" in str(refusal("fvd")) and "direction" in str(refusal("health_loudness"))
     with pytest.raises(UsageError, match="Did you mean"):
         reward("desink")

@@ -34,7 +34,8 @@ steps = st.lists(
 def test_it_does_as_a_dictionary(steps: list[tuple[Path, dict[str, tuple[str, ...]]] | str], loose: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feature_index, "_LOOSE", loose)
-        index, expected = FeatureIndex(), {}
+        index = FeatureIndex()
+        expected: dict[str, feature_index.Place] = {}
         for step in steps:
             if isinstance(step, str):
                 index.discard(step)

@@ -28,7 +28,7 @@ def test_details_are_found_by_position_and_stand_by_clip_then_by_metric(
     rows_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "_ROWS_AT_ONCE", rows_at_once)
-    told = {0: {"x": (1.0, 2.0), "y": ()}, 3: {"y": (4.5,)}}
+    told: dict[int, dict[str, tuple[float, ...]]] = {0: {"x": (1.0, 2.0), "y": ()}, 3: {"y": (4.5,)}}
     first, second = details(told), details({0: {"z": (7.0,)}, 1: {"z": (8.0,)}})
     assert [first.of(position) for position in range(4)] == [told[0], {}, {}, told[3]]
     write_table(tmp_path / "details.parquet", details_tables(ITEMS, {"m": first, "n": second, "none": Details()}))

@@ -39,7 +39,7 @@ SIGMA = 1.2
 #: Sides, in pixels, from which on `Farneback.of_frames` does as OpenCV, which weighs smaller pictures otherwise.
 LEAST_SIDE = 10
 _LEAST_LEVEL = 32
-_RUN = 8
+_RUN, _SHORT_RUN = 8, 4
 _EDGE = (0.14, 0.14, 0.4472, 0.4472, 0.4472)
 _MORE_DETERMINANT = 1e-3
 
@@ -119,7 +119,8 @@ def _levels(height: int, width: int) -> int:
 def _smoothed(pictures: Tensor, level: int) -> Tensor:
     """``(N, 1, H, W)`` under the Gaussian of a level, in OpenCV's order.
 
-    Products are added unrounded, but for the columns that are left over from runs of eight.
+    Products are added unrounded, but for the columns that are left over from runs of eight: from top to bottom in the
+    next four, if there are as many, and in both directions in the rest.
     """
     import torch
 
@@ -129,11 +130,14 @@ def _smoothed(pictures: Tensor, level: int) -> Tensor:
         before, centre, behind = _around(pictures, -1, radius)
         across = torch.add((before[0] + behind[0]) * half[1], centre, alpha=half[0])
         return _smoothed_down(across, half, fused=True)
-    smooth = _smoothed_down(_smoothed_across(pictures, half, fused=True), half, fused=True)
+    across = _smoothed_across(pictures, half, fused=True)
+    smooth = _smoothed_down(across, half, fused=True)
     if rest:
-        last = pictures[..., -(rest + 2 * radius) :]
+        smooth[..., -rest:] = _smoothed_down(across[..., -rest:], half, fused=False)
+    if single := rest % _SHORT_RUN:
+        last = pictures[..., -(single + 2 * radius) :]
         plain = _smoothed_down(_smoothed_across(last, half, fused=False), half, fused=False)
-        smooth[..., -rest:] = plain[..., -rest:]
+        smooth[..., -single:] = plain[..., -single:]
     return smooth
 
 
