@@ -77,8 +77,25 @@ def test_cells_of_other_kinds_are_refused(tmp_path: Path, row: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_transcripts("mine", write(tmp_path / "t.jsonl", row + "\n"))
     assert "is no text" in "\n".join(caught.value.details)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         read_transcripts("mine", tmp_path / "none.csv")
+    assert "there is no such file" in "\n".join(caught.value.details)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ('{"id": "a"}', "column text: is missing"),
+        ('{"id": "a", "text": null}', "column text: is missing"),
+        (r'{"id": "a", "text": "\ud800"}', "half of a surrogate pair"),
+        (r'{"id": "a", "text": "b", "speaker": "\u0000"}', "column speaker: a NUL character"),
+    ],
+)
+def test_a_gap_is_not_silence_and_what_is_no_text_is_refused(tmp_path: Path, row: str, told: str) -> None:
+    lines = '{"id": "b", "text": ""}\n' + row + "\n"
+    with pytest.raises(UsageError) as caught:
+        read_transcripts("mine", write(tmp_path / "t.jsonl", lines))
+    assert told in "\n".join(caught.value.details) and "row 1" not in "\n".join(caught.value.details)
 
 
 def test_the_recogniser_is_part_of_the_protocol() -> None:
