@@ -196,7 +196,7 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
         self._check(specs, "audio")
         if self._is_microsofts:
             self._check_loaded()
-            return PreparedSounds(head, specs, partial(_mels_of_windows, filters=self._filters))
+            return PreparedSounds(head, specs, partial(_mels_of_windows, filters=cast("Tensor", self._filters)))
         return PreparedSounds(head, specs, partial(_mel, htk=VARIANTS[self.variant].fused))
 
     def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
@@ -255,7 +255,7 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
                 lambda batch: normalize(self._network.embed_sounds(batch), dim=-1),
                 self._transfer.up(torch.cat(list(mels))),
             )
-            means = [own.mean(dim=0) for own in of_windows.split([len(mel) for mel in mels])]
+            means = [own.mean(dim=0) for own in torch.split(of_windows, [len(mel) for mel in mels])]
             return self._transfer.down(normalize(torch.stack(means), dim=-1))
 
         def embed(batch: Tensor) -> Tensor:

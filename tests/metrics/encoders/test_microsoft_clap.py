@@ -43,6 +43,7 @@ def save_tokenizer(path: Path, words: int) -> None:
     """GPT-2's letters and numbers for bytes ("!" is 0) without its merges; the last of `words` ends a text."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: number for number, letter in enumerate(letters)} | {"<|endoftext|>": words - 1}
+    vocabulary |= {f"<{number}>": number for number in range(256, words - 1)}  # never made, for want of merges
     tokenizer = Tokenizer(models.BPE(vocabulary, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens(["<|endoftext|>"])
@@ -231,6 +232,7 @@ def test_it_is_the_network_of_the_package(
     import transformers
 
     package = the_package(monkeypatch)
+    monkeypatch.setitem(microsoft_clap.VARIANTS, "msclap-2023", MicrosoftCLAPConfig())
     from msclap.models import clap as their
 
     monkeypatch.setattr(
@@ -242,7 +244,9 @@ def test_it_is_the_network_of_the_package(
     theirs.args = theirs.read_config_as_args(theirs.config_as_str, is_config_str=True)
     theirs.token_keys, theirs.use_cuda = ["input_ids", "attention_mask"], False
     theirs.np_str_obj_array_pattern = None
-    theirs.tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    theirs.tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(tmp_path / "tokenizer.json"), model_input_names=["input_ids", "attention_mask"]
+    )  # as GPT-2's own class
     theirs.tokenizer.add_special_tokens({"pad_token": "!"})
     if not hasattr(theirs.tokenizer, "encode_plus"):  # transformers 5 has none
         monkeypatch.setattr(type(theirs.tokenizer), "encode_plus", lambda self, **kw: self(**kw), raising=False)
