@@ -207,6 +207,7 @@ def test_shards_that_are_joined_are_the_whole_run(tmp_path: Path) -> None:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_transcripts_are_joined_by_what_they_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common, _, heard = spoken(tmp_path)
     copy = write(tmp_path / "copy.csv", heard.read_text(encoding="utf-8"))
