@@ -182,7 +182,7 @@ def read_text(path: Path, most_bytes: int) -> str:
     """
     try:
         if not path.is_file():
-            raise ValueError("not a plain file")
+            raise ValueError("not a plain file" if path.exists() else "there is no such file")
         with path.open("rb") as file:
             # Python sets aside at once what is asked for.
             raw = file.read(min(most_bytes, os.fstat(file.fileno()).st_size) + 1)
@@ -308,7 +308,7 @@ def _read_parquet(path: Path, needed: str, found: Rows) -> None:
     """As JSON lines: a cell that is null, or no number (NaN), is absent."""
     try:
         if not path.is_file():
-            raise RefusedError("is not a plain file")
+            raise RefusedError("is not a plain file" if path.exists() else "there is no such file")
         table = read_arrow(path, {}, _PARQUET)
     except RefusedError as refused:
         found.problem(None, "", str(refused))

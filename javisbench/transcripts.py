@@ -18,7 +18,7 @@ from typing import Any
 from javisbench.errors import UsageError
 from javisbench.protocol import Protocol, parse_protocol
 from javisbench.settings import WORD
-from javisbench.suite_rows import MAX_TEXT_LENGTH, Problem, Rows, read_loose_table
+from javisbench.suite_rows import MAX_TEXT_LENGTH, Problem, Rows, no_text, read_loose_table
 
 OWN_RECOGNISERS = ("whisper", "sensevoice")
 """Those that javisbench runs, by the encoder's name."""
@@ -136,6 +136,9 @@ def _turns(table: Rows) -> dict[tuple[str, int], list[_Turn]]:
         repeat, start_s = _repeat(table, index, row), _start(table, index, row)
         if not sample_id:
             table.problem(index, "id", "is empty")
+        if row.get("text") is None:
+            # A gap is no finding: as an empty text it would count every word as missed.
+            table.problem(index, "text", 'is missing; "" says that nothing was heard')
         if speaker and _TAG.search(text):
             table.problem(index, "text", "has tags such as [S1], and the row has a speaker: one of both")
         clip = (sample_id, repeat)
@@ -155,7 +158,10 @@ def _text(table: Rows, index: int, row: Mapping[str, Any], name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         table.problem(index, name, "is no text")
         return ""
-    return str(value).strip()
+    text = str(value).strip()
+    if (found := no_text(text)) is not None:
+        table.problem(index, name, found)
+    return text
 
 
 def _repeat(table: Rows, index: int, row: Mapping[str, Any]) -> int:

@@ -97,11 +97,13 @@ def test_weights_are_one_line_with_one_command():
     assert line.endswith("javisbench weights fetch i3d clip_vit_b_32")
 
 
-def test_packages_are_one_line_and_a_single_reason_is_told():
-    one, two = cell("Needs: pip install 'javisbench[clip]'"), cell("Set COMMAND to a command.")
+def test_packages_are_one_line_with_one_command_and_other_reasons_are_told():
+    one, two = cell("Needs: pip install 'javisbench[clip]'"), cell("VGGish: pip install 'javisbench[vggish]'")
+    program, same = cell("Set COMMAND to a command."), cell("CLAP needs: pip install 'javisbench[clip]'")
     assert missing_lines([("a", one)]) == ["a: Needs: pip install 'javisbench[clip]'"]
-    assert missing_lines([("a", one), ("b", two)]) == [
-        "Packages or programs lack for a, b. Which ones: javisbench doctor"
+    assert missing_lines([("a", one), ("b", program), ("c", two), ("d", same)]) == [
+        "Packages lack for a, c, d: pip install 'javisbench[clip,vggish]'",
+        "b: Set COMMAND to a command.",
     ]
 
 

@@ -9,10 +9,11 @@ from javisbench.results.cell import Cell
 from javisbench.text import printable
 
 _FETCH = re.compile(r"javisbench weights fetch ([\w.+-]+)")
+_EXTRA = re.compile(r"pip install 'javisbench\[([\w-]+)\]'")
 
 
 def missing_lines(cells: Iterable[tuple[str, Cell]]) -> list[str]:
-    """A line for all that weights would give, with one command; one for packages; one for each other reason.
+    """A line for all that weights would give, with one command; likewise for packages; one for each other reason.
 
     Args:
         cells: names of metrics and cells without a value; several cells of a metric count once.
@@ -36,8 +37,9 @@ def missing_lines(cells: Iterable[tuple[str, Cell]]) -> list[str]:
         lines.append(
             f"No weights here for {', '.join(fetched)}. Licences are shown first: javisbench weights fetch {entries}"
         )
-    if len(lacking) > 1:
-        names = dict.fromkeys(name for group in lacking.values() for name in group)
-        lines.append(f"Packages or programs lack for {', '.join(names)}. Which ones: javisbench doctor")
-        lacking = {}
+    extras = {reason: entry[1] for reason in lacking if (entry := _EXTRA.search(reason)) is not None}
+    if len(extras) > 1:
+        names = dict.fromkeys(name for reason in extras for name in lacking.pop(reason))
+        together = ",".join(dict.fromkeys(extras.values()))
+        lines.append(f"Packages lack for {', '.join(names)}: pip install 'javisbench[{together}]'")
     return [*lines, *(f"{', '.join(names)}: {reason}" for reason, names in (lacking | others).items())]

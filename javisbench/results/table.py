@@ -444,6 +444,9 @@ def _precision_note(result: StoredResult) -> str:
     record = records.get(result.protocol) if isinstance(records, dict) else None
     if not isinstance(record, dict) or record.get("precision", "fp32") == "fp32" or not record.get("within_tolerance"):
         return ""
+    if not record.get("largest_deviation"):
+        # No network took part, or none of its metrics was compared.
+        return ""
     way, clips, tolerance = (str(record.get(key))[:16] for key in ("precision", "clips_tried", "tolerance"))
     how = way if way == "compiled" else f"in {way}"
     return printable(

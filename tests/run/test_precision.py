@@ -106,6 +106,16 @@ def test_a_wide_tolerance_keeps_the_name_and_a_narrow_one_does_not(score: Callab
     assert "bf16" not in notes[narrow.protocol]
 
 
+def test_nothing_is_said_of_networks_where_none_took_part(score: Callable[..., Result]) -> None:
+    wide = score("bf16", tolerance=1.0)
+    (stored,) = [result for result in load_results(wide.folder) if result.protocol == wide.protocol]
+    record = {**stored.run["precision"][wide.protocol], "largest_deviation": {}}
+    run = {**stored.run, "precision": {wide.protocol: record}}
+    without = replace(stored, document={**stored.document, "run": run})
+    assert "networks" in " ".join(run_table(stored).notes)
+    assert "networks" not in " ".join(run_table(without).notes)
+
+
 def test_tf32_is_no_mode_of_a_cpu(score: Callable[..., Result]) -> None:
     with pytest.raises(UsageError, match="tf32 is a mode of NVIDIA's GPUs"):
         score("tf32")
