@@ -415,8 +415,8 @@ def recipe_of(result: StoredResult, recipe_id: str, *, title: str = "", source: 
     values = tuple(_own_values(result, facts.get("prompts", result.samples)))
     if not values:
         raise RunError(
-            f"{result.path} has no value that a recipe could expect: checks of clips (health_*) are none. Score it with "
-            "other metrics first (--metrics)."
+            f"{result.path} has no value that a recipe could expect: checks of clips (health_*) are none. Score it "
+            "with other metrics first (--metrics)."
         )
     told = result.manifest.get("model", {})
     spec = told.get("spec") if isinstance(told.get("spec"), str) else ""
