@@ -46,6 +46,8 @@ _SCRIPT_SUFFIXES = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".lua", ".jl", "
 _MAX_INFO_BYTES = 64 * 2**10
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _CONDITIONS = {"{image}", "{video}", "{audio}"}
+_STRAYS = 1000
+"""Answers to nothing that are passed over while some are waited for."""
 _OF_SOUND = ("no_sound", "silent", "sound_s", "sample_rate")
 # Samples in a packet of AAC.
 _ENCODER_FRAME = 1024
@@ -183,13 +185,19 @@ class ExternalCommand(Generator):
         out.mkdir(exist_ok=True)
         for name in waiting:
             _remove_leftovers(out, name)
-        started = time.monotonic()
+        started, strays = time.monotonic(), 0
         try:
             payload = _lines(batch, out)
             for answer in self._running().exchange(payload, self._options.timeout_s, self._options.start_timeout_s):
                 request = waiting.pop(str(answer.get("id")), None)
                 if request is None:
                     log.warning("the program answered %.80r, which was answered or never asked", answer.get("id"))
+                    strays += 1
+                    if strays > _STRAYS:
+                        message = (
+                            f"The program gave {strays} answers to what was answered or never asked, and was ended."
+                        )
+                        raise ProgramError("bad_answer", message)
                     continue
                 yield self._outcome(request, answer, out, time.monotonic() - started)
                 if not waiting:

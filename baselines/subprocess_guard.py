@@ -31,6 +31,10 @@ _STEP_S = 0.5
 _GUARD = "import os, signal, sys; os.read(0, 1) or os.killpg(int(sys.argv[1]), signal.SIGKILL)"
 
 
+_PASSED_OVER = 1000
+"""Lines on stdout that are no answers, and are logged."""
+
+
 class ProgramError(Exception):
     """The program ended (``crash``) or did not answer in time (``timeout``)."""
 
@@ -104,6 +108,7 @@ class Program:
         self._tail = b""
         self._partial = b""
         self._answered = False
+        self._passed_over = 0
         printed = self._process.stderr if talks else self._process.stdout
         assert printed is not None
         self._drain = threading.Thread(target=self._empty, args=(printed,), daemon=True)
@@ -155,7 +160,11 @@ class Program:
                     if not payload:
                         selector.unregister(self._process.stdin)
                 if self._process.stdout in ready:
-                    for answer in self._read():
+                    begun = time.monotonic()
+                    answers = self._read()
+                    # A flood of other lines is always ready: going through it is time without an answer, too.
+                    spent_s += min(time.monotonic() - begun, _STEP_S)
+                    for answer in answers:
                         self._answered = True
                         yield answer
                         # The time that the caller took is not the program's.
@@ -187,7 +196,16 @@ class Program:
         if len(self._partial) > LINE_BYTES:
             log.warning("the program printed a line of more than %d bytes to stdout; it is dropped", LINE_BYTES)
             self._partial = b""
-        return [answer for line in lines if (answer := _parsed(line)) is not None]
+        answers = []
+        for line in lines:
+            answer = _parsed(line)
+            if answer is not None:
+                answers.append(answer)
+            elif self._passed_over <= _PASSED_OVER:
+                self._passed_over += 1
+                told = "further lines that are no answers are not logged"
+                log.debug("%s", f"not an answer: {line[:200]!r}" if self._passed_over <= _PASSED_OVER else told)
+        return answers
 
     def wait(self, timeout_s: float) -> None:
         """Wait for its end.
@@ -276,6 +294,5 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
-        log.debug("not an answer: %.200r", line)
         return None
     return answer if isinstance(answer, dict) and "id" in answer else None

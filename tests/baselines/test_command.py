@@ -443,6 +443,21 @@ def test_the_bash_example_runs(suite: Suite, ready: Path, tmp_path: Path, monkey
     assert calls[0][4:8] == ["--size", "32x24", "--seconds", "0.5"]
 
 
+@pytest.mark.parametrize(
+    ("line", "kind"), [("y" * 50, "timeout"), (json.dumps({"id": "nobody"}), "bad_answer")], ids=["lines", "answers"]
+)
+def test_a_flood_on_stdout_ends_with_the_time_that_a_clip_has(
+    suite: Suite, tmp_path: Path, line: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "flood.py").write_text(f"while True:\n    print({line!r})\n")
+    command = shlex.join([sys.executable, str(tmp_path / "flood.py")])
+    caplog.set_level("DEBUG", "javisbench")
+    limits = {"timeout_s": "0.3", "start_timeout_s": "0.3"} if kind == "timeout" else {}
+    folder = javisbench.generate(f"command:{command}", suite=suite.limited(1), params=limits, out=tmp_path / "run")
+    assert [row["kind"] for row in read_jsonl(folder / "failures.jsonl")] == [kind]
+    assert len(caplog.records) < 3000
+
+
 def test_conform_exact_brings_clips_to_the_setting(run: Run, suite: Suite, tmp_path: Path, ready: Path) -> None:
     command = shlex.join([sys.executable, str(tmp_path / "program.py"), "well", str(ready), str(tmp_path / "scratch")])
     larger = replace(suite, setting=replace(TINY, width=48, duration_s=1.0))
