@@ -205,3 +205,29 @@ def test_shards_that_are_joined_are_the_whole_run(tmp_path: Path) -> None:
     assert cli(["merge", *parts, "--out", str(tmp_path / "whole"), "--quiet"]) == 0
     for name in ("scores.parquet", "summary.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_transcripts_are_joined_by_what_they_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common, _, heard = spoken(tmp_path)
+    copy = write(tmp_path / "copy.csv", heard.read_text(encoding="utf-8"))
+    parts = [str(tmp_path / f"part{shard}") for shard in (0, 1)]
+    for shard, file in enumerate((heard, copy)):
+        given = ["--speech-transcripts", f"mine={file}", "--shard", f"{shard}/2", "--out", parts[shard]]
+        assert cli([*common, *given]) == 0
+    merge = ["merge", *parts, "--out", str(tmp_path / "whole"), "--quiet"]
+    heard.unlink()
+    assert cli(merge) == 2
+    assert "--speech-transcripts mine=FILE" in capsys.readouterr().err
+    write(heard, "id,text\ntwo,other\n")
+    assert cli(merge) == 2 and "is not what the parts were scored by" in capsys.readouterr().err
+    assert cli([*merge, "--speech-transcripts", f"mine={copy}"]) == 0
+    assert pd.read_parquet(tmp_path / "whole/scores.parquet").set_index("sample_id").loc["two", "wer"] == 1.0
+
+    # The same command over another file is another scoring of that part.
+    again = ["--speech-transcripts", f"mine={heard}", "--shard", "0/2", "--out", parts[0]]
+    assert cli([*common, *again]) == 0
+    capsys.readouterr()
+    assert cli(merge) == 2
+    told = capsys.readouterr().err
+    assert "what a recogniser heard (--speech-transcripts) differs" in told and "sha256" in told

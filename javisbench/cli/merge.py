@@ -30,6 +30,11 @@ Examples:
 @click.option("--allow-versions", is_flag=True, help="Merge although different versions of javisbench made the parts.")
 @click.option("--suite", metavar="NAME|FILE", help="Where the suite lies now. [default: as recorded]")
 @click.option("--reference", metavar="DIR|suite|FILE", help="Real side of the set metrics. [default: as recorded]")
+@click.option(
+    "--speech-transcripts",
+    metavar="NAME=FILE",
+    help="Where what your own recogniser heard lies now. [default: as recorded]",
+)
 @options.weights_option
 @options.workers_option
 @options.device_option
@@ -56,6 +61,7 @@ def command(runs: tuple[Path, ...], **given: Any) -> int:
         allow_versions=given["allow_versions"],
         weights_dirs=given["weights_dirs"],
         reference=given["reference"],
+        speech_transcripts=options.parse_named_file("--speech-transcripts", given["speech_transcripts"]),
         device=given["device"],
         workers=given["workers"],
     )

@@ -26,9 +26,11 @@ from javisbench.run.judging.answers import join_answers
 from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.log import run_log
 from javisbench.run.manifest import now_text, set_aside_if_damaged, update_manifest, versions
+from javisbench.run.not_as_asked import list_not_as_asked
 from javisbench.run.progress import Progress, Silent
 from javisbench.run.provenance import Differences, differences, made_with, told
 from javisbench.run.scoring_job import ScoringOptions, score_matched
+from javisbench.transcripts import read_transcripts
 
 if TYPE_CHECKING:
     from javisbench.results.run_folder import StoredResult
@@ -50,6 +52,7 @@ class MergeOptions:
         allow_versions: merge although different versions of javisbench made the parts.
         weights_dirs: folders with checkpoints.
         reference: of the set metrics.
+        speech_transcripts: where what the user's own recogniser heard lies now, as in `ScoringOptions`.
         device: torch device; only used for features that no part could make.
         workers: decoding processes, likewise.
     """
@@ -59,6 +62,7 @@ class MergeOptions:
     allow_versions: bool = False
     weights_dirs: Sequence[Path] = ()
     reference: str | None = None
+    speech_transcripts: tuple[str, str | Path] | None = None
     device: str | None = None
     workers: int | None = None
 
@@ -177,7 +181,8 @@ def merge_runs(
         the scored run; None when the parts were generated but not scored.
 
     Raises:
-        UsageError: a folder is no generated or scored run, or there is no name for the new one.
+        UsageError: a folder is no generated or scored run, there is no name for the new one, or transcripts are not
+            those that the parts were scored by.
         RunError: the parts do not fit together, overlap, or miss clips; or one is still in use.
     """
     options = options or MergeOptions()
@@ -190,6 +195,7 @@ def merge_runs(
         parts = sorted((_Part.read(run) for run in runs), key=lambda part: part.made["shard"])
         _check_alike(parts)
         unlike = _unlike(parts, allow_versions=options.allow_versions)
+        _check_transcripts(parts[0], options)
         suite = _suite(parts[0], options)
         chosen = _choose(parts, suite, allow_missing=options.allow_missing)
         stack.enter_context(locked(target))
@@ -237,9 +243,10 @@ def _check_alike(parts: Sequence[_Part]) -> None:
             )
         for what, one, other in zip(_FACTS, _facts(first), _facts(part), strict=True):
             if one != other:
+                here, there = _differing(one, other)
                 raise RunError(
-                    f"{first.folder} and {part.folder} do not fit together: {what} differs ({_short(one)} and "
-                    f"{_short(other)}). Only shards of the same job can be merged.",
+                    f"{first.folder} and {part.folder} do not fit together: {what} differs ({_short(here)} and "
+                    f"{_short(there)}). Only shards of the same job can be merged.",
                     kind="parts_differ",
                 )
         if part.shard == first.shard:
@@ -248,11 +255,12 @@ def _check_alike(parts: Sequence[_Part]) -> None:
 
 _FACTS = ("the model", "the suite", "the folder of clips", "--manifest", "the seed", "the number of repeats",
           "--conform", "--limit", "--dtype", "shards", "what was scored and how",
-          "encoders and their weights")  # fmt: skip
+          "encoders and their weights", "what a recogniser heard (--speech-transcripts)")  # fmt: skip
 
 
 def _facts(part: _Part) -> list[Any]:
-    unlike = ("weights_dirs",)
+    # Places that may differ by machine: what lies there is compared.
+    unlike = ("weights_dirs", "speech_transcripts")
     asked = {name: {k: v for k, v in request.items() if k not in unlike} for name, request in part.requests.items()}
     keys = ("clips", "manifest", "seed", "repeats", "conform", "limit", "dtype")
     return [
@@ -261,8 +269,18 @@ def _facts(part: _Part) -> list[Any]:
         *(part.made.get(key) for key in keys),
         part.made["shard"][1],
         asked,
-        _encoders(part),
+        _told(part, "encoders"),
+        _told(part, "speech_transcripts"),
     ]
+
+
+def _differing(one: Any, other: Any) -> tuple[Any, Any]:
+    """Both without the members in which they agree."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return one, other
+    pairs = {name: _differing(one.get(name), other.get(name)) for name in {**one, **other}}
+    unlike = {name: pair for name, pair in pairs.items() if one.get(name) != other.get(name)}
+    return {name: here for name, (here, _) in unlike.items()}, {name: there for name, (_, there) in unlike.items()}
 
 
 def _unlike(parts: Sequence[_Part], *, allow_versions: bool) -> Differences:
@@ -283,15 +301,39 @@ def _unlike(parts: Sequence[_Part], *, allow_versions: bool) -> Differences:
     return unlike
 
 
-def _encoders(part: _Part) -> dict[str, Any]:
+def _told(part: _Part, member: str) -> dict[str, Any]:
+    """Protocol to what the part's result says of how it was scored."""
     found = {}
     first = part.manifest.get("first_protocol")
     for name in part.requests:
         path = protocol_folder(part.folder, name, first)
         if not (path / "summary.json").is_file():
             raise _not_scored(part.folder)
-        found[name] = load_result(path).run.get("encoders")
+        found[name] = load_result(path).run.get(member)
     return found
+
+
+def _check_transcripts(part: _Part, options: MergeOptions) -> None:
+    """Refuse transcripts that are not those by which the part, and so all parts, were scored."""
+    given = options.speech_transcripts
+    recorded = _told(part, "speech_transcripts")
+    if given is not None and not any(recorded.values()):
+        raise UsageError("The parts were scored without transcripts: leave --speech-transcripts out.")
+    for name, asked in part.requests.items():
+        if not recorded[name]:
+            continue
+        recogniser, path = given or asked["speech_transcripts"]
+        if given is None and not Path(path).exists():
+            raise UsageError(
+                f"The transcripts that the parts were scored by are no longer at {path}. Say where they lie now: "
+                f"--speech-transcripts {recogniser}=FILE."
+            )
+        found = read_transcripts(recogniser, path).facts
+        if found != recorded[name]:
+            raise UsageError(
+                f"{path} is not what the parts were scored by ({_short(_differing(recorded[name], found)[0])}). Give "
+                f"that file with --speech-transcripts, or score the parts again."
+            )
 
 
 def _not_scored(folder: Path) -> RunError:
@@ -432,6 +474,7 @@ def _copy(target: Path, parts: Sequence[_Part], chosen: Mapping[Place, _Part], p
     join_answers([part.folder for part in parts], target)
     rows = [part.failures[place] for place, part in chosen.items() if place in part.failures]
     write_jsonl(target / "failures.jsonl", rows)
+    list_not_as_asked(target)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -498,6 +541,7 @@ def _groups(requests: Mapping[str, Mapping[str, Any]], first: str) -> list[list[
 def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> ScoringOptions:
     asked = group[0]
     recorded = [Path(folder) for folder in asked["weights_dirs"] if Path(folder).is_dir()]
+    heard = asked.get("speech_transcripts")
     return ScoringOptions(
         metrics=asked["metrics"],
         protocols=[request["protocol"] for request in group],
@@ -506,7 +550,7 @@ def _scoring(group: Sequence[Mapping[str, Any]], options: MergeOptions) -> Scori
         reference=options.reference or asked["reference"],
         seed=asked["seed"],
         precision=asked.get("precision", "fp32"),
-        speech_transcripts=tuple(given) if (given := asked.get("speech_transcripts")) else None,
+        speech_transcripts=(options.speech_transcripts or tuple(heard)) if heard else None,
         compile=bool(asked.get("compile", False)),
         device=options.device,
         workers=options.workers,
