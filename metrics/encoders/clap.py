@@ -170,6 +170,7 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
 
     def _read_microsofts(self, weights: Path) -> nn.Module:
         from javisbench.metrics.encoders.clip import weights_file
+        from javisbench.weights.store import default_cache
 
         config = microsoft_clap.VARIANTS[self.variant]
         network: nn.Module = microsoft_clap.build(config, _transformers())
@@ -178,7 +179,7 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
         self._tokenizer = load_tokenizer(
             path,
             microsoft_clap.LONGEST_PROMPT,
-            fetched="../gpt2_tokenizer/gpt2_tokenizer.json",
+            fetched=default_cache() / "gpt2_tokenizer" / "gpt2_tokenizer.json",
             advice="It is GPT-2's: javisbench weights fetch gpt2_tokenizer, or put tokenizer.json of "
             "openai-community/gpt2 there.",
         )
@@ -349,7 +350,7 @@ def load_tokenizer(
     weights: Path,
     longest: int,
     *,
-    fetched: str | None = None,
+    fetched: Path | None = None,
     advice: str = "Fetch tokenizer.json from where the weights came from.",
 ) -> Any:
     """The tokenizer whose file lies beside `weights`, cutting prompts to `longest` tokens.
@@ -357,7 +358,7 @@ def load_tokenizer(
     Args:
         weights: the file.
         longest: tokens of a prompt.
-        fetched: where else it may lie, from the folder of `weights`.
+        fetched: where it lies when it was fetched by itself.
         advice: for the message that it is missing.
 
     Raises:
@@ -366,7 +367,7 @@ def load_tokenizer(
     from tokenizers import Tokenizer
 
     names = (f"{weights.stem}.tokenizer.json", "tokenizer.json")
-    places = [weights.with_name(name) for name in names] + ([weights.parent / fetched] if fetched else [])
+    places = [weights.with_name(name) for name in names] + ([fetched] if fetched else [])
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise WeightsError(

@@ -22,6 +22,7 @@ from javisbench.metrics.encoders.base import FeatureSpec
 from javisbench.metrics.encoders.clap import CLAPEncoder
 from javisbench.metrics.encoders.microsoft_clap import MicrosoftCLAPConfig
 from javisbench.metrics.encoders.preprocessing.mel_filters import slaney_mel_filters
+from javisbench.weights import WeightStore
 
 PROMPT = FeatureSpec.of("clap", "text", subject="audio_text")
 PAD = FeatureSpec.of("clap", "audio", clap_padding="pad", clap_resampler="kaiser_best")
@@ -184,7 +185,11 @@ def test_prompts_end_with_end_of_text_also_where_they_are_cut(encoder: CLAPEncod
     assert np.abs(np.asarray(together[0]) - np.asarray(together[1])).max() > 1e-3
 
 
-def test_what_does_not_fit_is_refused(weights: Path, tmp_path: Path, save_stand_in_tokenizer: Any) -> None:
+def test_what_does_not_fit_is_refused(
+    weights: Path, tmp_path: Path, save_stand_in_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
     def refused(named: dict[str, torch.Tensor], match: str) -> None:
         torch.save({"model": named}, tmp_path / "CLAP_weights_2023.pth")
         with pytest.raises(WeightsError, match=match):
@@ -199,12 +204,11 @@ def test_what_does_not_fit_is_refused(weights: Path, tmp_path: Path, save_stand_
     save_stand_in_tokenizer(tmp_path / "tokenizer.json")
     refused(state, "is not GPT-2's")
     (tmp_path / "tokenizer.json").unlink()
-    other = tmp_path / "cache" / "clap_msclap_2023"
-    other.mkdir(parents=True)
-    (tmp_path / "CLAP_weights_2023.pth").rename(other / "CLAP_weights_2023.pth")
-    (tmp_path / "cache" / "gpt2_tokenizer").mkdir()
-    save_tokenizer(tmp_path / "cache" / "gpt2_tokenizer" / "gpt2_tokenizer.json", SMALL.vocabulary)
-    loaded(other / "CLAP_weights_2023.pth")
+    fetched = WeightStore().cache / "gpt2_tokenizer"
+    fetched.mkdir(parents=True)
+    save_tokenizer(fetched / "gpt2_tokenizer.json", SMALL.vocabulary)
+    assert WeightStore().find("gpt2_tokenizer").parent == fetched
+    loaded(tmp_path)
     with pytest.raises(UsageError, match="load"):
         CLAPEncoder("msclap-2023").encode(["a"], [PROMPT])
 
