@@ -14,6 +14,7 @@ Change the fields to what your API wants; what must be computed (signatures, say
 """
 
 import os
+import sys
 
 from javisbench.baselines.hosted import Service, serve
 
@@ -23,7 +24,9 @@ class MyApi(Service):
         return {"Authorization": f"Bearer {os.environ['MY_API_KEY']}"} if "MY_API_KEY" in os.environ else {}
 
 
-url = os.environ["MY_API_URL"]
+url = os.environ.get("MY_API_URL", "")
+if not url:
+    sys.exit("Say where the API is: MY_API_URL=https://..., and its key in MY_API_KEY.")
 serve(
     MyApi(
         name="my-api",

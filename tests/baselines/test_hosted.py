@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import runpy
 import subprocess
 import sys
 import time
@@ -583,6 +584,12 @@ def test_a_service_that_takes_pictures_is_sent_the_suites(server: MisbehavingSer
     sent = next(iter(server.jobs.values()))["asked"]
     assert base64.b64decode(sent["inline"]["data"]) == picture
     assert sent["image"] == f"data:image/png;base64,{sent['inline']['data']}"
+
+
+def test_the_example_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_API_URL", raising=False)
+    with pytest.raises(SystemExit, match="MY_API_URL=https"):
+        runpy.run_path(str(Path(__file__).parents[2] / "examples/generators/http_api.py"))
 
 
 def test_a_program_serves_with_the_same_care(
