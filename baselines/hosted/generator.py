@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from javisbench.media import ClipReader
     from javisbench.weights import WeightStore
 
+_LEAST = 1e-6
+"""Of a limit: 0 would read as "spend nothing", and `Limits` takes it for "no limit"."""
 _PARSERS: Mapping[str, Parser] = {
     "in_flight": number(int, 1, 256, "a number of jobs"),
-    "per_minute": number(float, 0, 6000, "a number of submissions"),
+    "per_minute": number(float, _LEAST, 6000, "a number of submissions"),
     "retries": number(int, 0, 100, "a number of tries"),
     "timeout_s": number(float, 1, 7 * 86400, "seconds"),
     "max_clips": number(int, 1, 10**9, "a number of clips"),
-    "max_cost": number(float, 0, 10**9, "an amount of money"),
+    "max_cost": number(float, _LEAST, 10**9, "an amount of money"),
     "price": number(float, 0, 10**6, "the price of a clip"),
     "price_per_s": number(float, 0, 10**6, "the price of a second"),
 }
@@ -181,7 +183,8 @@ class Hosted(Generator):
         _, clip = next(iter(reader.read([ClipSource(request.sample.id, target)])))
         if isinstance(clip, MediaError):
             # The same job is asked for the file once more.
-            message = clip.message.replace(str(target), f"the file of job {outcome.job}")
+            whose = f"the file of job {outcome.job}" if outcome.job else f"what {self.service.name} answered"
+            message = clip.message.replace(str(target), whose)
             return Failed(request, "generate", clip.kind, message)
         facts = {"job": outcome.job, "service": self.service.name, "seconds_asked": outcome.order.seconds}
         differs = list(differences(request.plan, clip).values())

@@ -15,7 +15,7 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -150,9 +150,10 @@ class Service:
                 raise UsageError(
                     f"{where} has an unknown key {key!r}.{did_you_mean(key, known)} Known: {', '.join(sorted(known))}."
                 )
-            wanted = _types(str(known[key].type))
-            if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-                raise UsageError(f"{where}: {key} is {known[key].type}, not {type(value).__name__}.")
+            wanted, fits = _FORMS[str(known[key].type)]
+            wanted, fits = _NARROWER.get(key, (wanted, fits))
+            if not fits(value):
+                raise UsageError(f"{where}: {key} is {wanted}; got {value!r:.80}.")
         lacking = [key for key in ("submit", "body") if key not in table]
         if lacking:
             raise UsageError(
@@ -277,12 +278,51 @@ def aspect(width: int, height: int) -> str:
     )
 
 
-def _types(annotation: str) -> tuple[type, ...]:
-    if annotation.startswith("Mapping"):
-        return (dict,)
-    if annotation.startswith("tuple"):
-        return (list,)
-    return {"str": (str,), "bool": (bool,), "int": (int,)}.get(annotation, (int, float))
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _all(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list | tuple) and all(map(fits, value))
+
+
+_FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a text", _is_text),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", _is_whole),
+    "float": ("a number", _is_number),
+    "tuple[str, ...]": ("a list of texts", lambda value: _all(value, _is_text)),
+    "tuple[float, ...]": ("a list of numbers", lambda value: _all(value, _is_number)),
+    "Mapping[str, str]": (
+        "a table of texts",
+        lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),
+    ),
+    "Mapping[str, Any]": ("a table", lambda value: isinstance(value, Mapping)),
+}
+"""What a description may hold, by the type of the field: in words, and whether a value is that."""
+_SIZE = re.compile(r"(?i)[1-9]\d{0,4}x[1-9]\d{0,4}")
+_NARROWER: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "seconds": (
+        "a list of numbers above 0",
+        lambda value: _all(value, lambda length: _is_number(length) and length > 0),
+    ),
+    "sizes": (
+        "a list of sizes such as '1280x720'",
+        lambda value: _all(value, lambda size: _is_text(size) and _SIZE.fullmatch(size) is not None),
+    ),
+    "seed_below": ("a whole number above 0", lambda value: _is_whole(value) and value > 0),
+    "fps": ("a number of frames per second from 0 to 1000", lambda value: _is_number(value) and 0 <= value <= 1000),
+    "poll_s": ("a number of seconds from 0", lambda value: _is_number(value) and value >= 0),
+}
+"""Fields of which not every value of their type makes sense."""
 
 
 def _texts(value: Any) -> list[str]:

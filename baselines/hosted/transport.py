@@ -22,6 +22,8 @@ JSON_BYTES = 8 * 2**20
 FILE_BYTES = 2**30
 _HEAD_BYTES = 512
 _REDIRECTS = 5
+_NO_WAY = 310
+"""Status of an address that leads nowhere, however often it is asked."""
 _TIMEOUT_S = 60.0
 
 
@@ -99,10 +101,16 @@ def exchange(
                         if onward is None:
                             return _read(pace, error, error.code, error.headers, None)
                         url = urljoin(url, onward)
+    except _NotFollowedError as error:
+        return Answer(_NO_WAY, trouble=f"{first or 'the service'} gave {error}")
     except (OSError, http.client.HTTPException, ValueError) as error:
         told = shown_address(redacted(str(error))) or type(error).__name__
         return Answer(0, trouble=f"no whole answer from {first or 'there'}: {told}")
-    return Answer(310, trouble=f"{first} sends from one address to the next")
+    return Answer(_NO_WAY, trouble=f"{first} sends from one address to the next")
+
+
+class _NotFollowedError(ValueError):
+    """An address that is never asked, so that asking again would change nothing."""
 
 
 def _encrypted(url: str) -> str:
@@ -111,7 +119,7 @@ def _encrypted(url: str) -> str:
         return url
     if parts.scheme == "http":
         return parts._replace(scheme="https").geturl()
-    raise ValueError(f"an address of the kind {parts.scheme or 'none'!r} is not followed, https is")
+    raise _NotFollowedError(f"an address of the kind {parts.scheme or 'none'!r}; https alone is followed")
 
 
 def _read(pace: Pace, response: Any, status: int, headers: Any, target: Path | None) -> Answer:

@@ -191,7 +191,8 @@ class NativeModel(Generator):
                 yield Failed(request, "generate", error.kind, error.message, retryable=False)
                 continue
             cost = encoding | made.cost
-            info = {**made.info, "seconds": cost.seconds, "peak_bytes": cost.peak_bytes}
+            compiled = {"compiled": True} if self.options.compile else {}
+            info = {**made.info, **compiled, "seconds": cost.seconds, "peak_bytes": cost.peak_bytes}
             yield Generated(request, _clip(made, plan), info)
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ class Options:
         dtype: of the network and the text encoder, instead of what the runner chooses.
         config: TOML file that replaces numbers of the networks.
         weights: folder looked in for every checkpoint before all others.
+        compile: ``torch.compile`` makes the denoising network faster; clips differ in rounding alone.
         schedule: precision in which sampling times are computed; the reference rounds to bfloat16.
         transform_scale: further factor on the time shift; the reference's 5 acts in training alone.
         fix_noise_seed: this seed's noise for every sample.
@@ -61,6 +62,7 @@ class Options:
     dtype: str | None = None
     config: Path | None = None
     weights: Path | None = None
+    compile: bool = False
     schedule: str = "bfloat16"
     transform_scale: float = 1.0
     fix_noise_seed: int | None = None
@@ -84,11 +86,11 @@ def parse_options(version: Version, params: Mapping[str, str]) -> Options:
 
 def options_in_force(version: Version, options: Options) -> dict[str, Any]:
     """The parameters of a version that change clips, as JSON values."""
-    places = ("config", "weights")
+    left_out = ("config", "weights", "compile")
     return {
         f.name: str(value) if isinstance(value := getattr(options, f.name), Fraction) else value
         for f in fields(options)
-        if version in f.metadata.get("versions", (version,)) and f.name not in places
+        if version in f.metadata.get("versions", (version,)) and f.name not in left_out
     }
 
 
@@ -102,6 +104,7 @@ _PARSERS: Mapping[str, Parser] = {
     "dtype": choice("float32", "bfloat16"),
     "config": existing("file"),
     "weights": existing("folder"),
+    "compile": lambda text: choice("true", "false")(text) == "true",
     "schedule": choice("bfloat16", "float32"),
     "transform_scale": number(float, 0.01, 100, "a factor"),
     "fix_noise_seed": number(int, 0, 2**63 - 1, "a seed"),

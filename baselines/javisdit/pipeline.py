@@ -117,6 +117,8 @@ class Pipeline(ABC, Generic[Config]):
         self.options, self.paths, self.device, self.dtype = options, paths, device, dtype
         self._states = store([self.text_encoder, config.network.text_length, str(dtype)])
         self.network = self._load_network()
+        if options.compile:
+            self.network.compile()
         self._load_decoders()
 
     @abstractmethod

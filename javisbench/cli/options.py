@@ -9,7 +9,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -175,7 +175,7 @@ class Target(Place):
 
         if is_url(value) and self._urls:
             return value
-        path: Path = click.Path.convert(self, value, param, ctx)
+        path = cast(Path, click.Path.convert(self, value, param, ctx))
         trouble = _cannot_be_made(path)
         if trouble:
             self.fail(f"{str(path)!r} cannot be written: {trouble}. Choose another.", param, ctx)

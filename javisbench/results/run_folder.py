@@ -35,6 +35,8 @@ SUMMARY_SCHEMA = 1
 MANIFEST_SCHEMA = 1
 MAX_FAILURES_BYTES = 2**30
 MAX_FAILURES = 1_000_000
+NOT_AS_ASKED = "not_as_asked.jsonl"
+"""File of a run folder: a line a clip that is not as the model was asked."""
 MAX_TEXT = 4000
 MAX_NAME = 200
 MAX_METRICS = 200
@@ -305,6 +307,19 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     rows = read_jsonl(path, MAX_FAILURES + 1)
     _failures(Checker(str(path)), rows)
     return rows
+
+
+def count_not_as_asked(run: Path) -> int:
+    """Clips that the run's ``not_as_asked.jsonl`` lists.
+
+    Raises:
+        RunError: the file is too large.
+    """
+    path = run / NOT_AS_ASKED
+    if not path.exists():
+        return 0
+    check_size(path, MAX_FAILURES_BYTES)
+    return len(read_jsonl(path, MAX_FAILURES))
 
 
 def protocol_folder(run: Path, name: str | None, first: str | None) -> Path:

@@ -17,6 +17,7 @@ from javisbench.results.cell import EMPTY, NOT_COUNTED, OVERALL, STATUS_NOTE, ST
 from javisbench.results.checks import checks_of
 from javisbench.results.missing import missing_lines
 from javisbench.results.rankability import MIN_N_TO_RANK, Comparison, comparison, rankable, weights_behind
+from javisbench.results.run_folder import NOT_AS_ASKED, count_not_as_asked
 from javisbench.tasks import TASKS
 from javisbench.taxonomy import ASPECTS, TAXONOMY, Aspect
 from javisbench.text import printable
@@ -545,6 +546,18 @@ def _caveats(metrics: Collection[str], results: Sequence[StoredResult]) -> list[
     return notes
 
 
+def _not_as_asked(results: Sequence[StoredResult]) -> list[str]:
+    """How many clips of each run are not what its model was asked for: they count all the same."""
+    notes = []
+    for result in results:
+        count = 0 if result.clips is None else count_not_as_asked(result.clips.parent)
+        if count:
+            whose = f"{result.model}: " if len(results) > 1 else ""
+            were = "clip was" if count == 1 else "clips were"
+            notes.append(f"{whose}{count:,} {were} not made as asked; {NOT_AS_ASKED} in the run folder says how.")
+    return notes
+
+
 def _notes(table: Table, results: Sequence[StoredResult]) -> tuple[str, ...]:
     cells = [(col, row.cells.get(col.id, EMPTY)) for col in table.columns for row in table.rows]
     notes = []
@@ -579,4 +592,5 @@ def _notes(table: Table, results: Sequence[StoredResult]) -> tuple[str, ...]:
     failures = sum(result.failed_samples for result in results)
     if failures:
         notes.append(f"{failures:,} sample{'s' * (failures != 1)} with a failure; each metric has its own n.")
+    notes += _not_as_asked(results)
     return tuple(dict.fromkeys(notes))

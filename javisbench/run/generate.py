@@ -25,13 +25,14 @@ from javisbench.durable import append_jsonl, patiently, read_json, write_bytes, 
 from javisbench.errors import GenerationError, JavisbenchError, MediaError, RunError, SystemFaultError
 from javisbench.matching import clip_name
 from javisbench.media.errors import OUT_OF_REACH
-from javisbench.results.run_folder import read_failures
+from javisbench.results.run_folder import NOT_AS_ASKED, read_failures
 from javisbench.run.clean import PROMPTS, STAGING
 from javisbench.run.conform import conform_clip
 from javisbench.run.device import EngineName, device_kind
 from javisbench.run.given import GivenFiles
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.model_answers import answers, prepare
+from javisbench.run.not_as_asked import list_not_as_asked
 from javisbench.run.progress import GENERATING
 from javisbench.run.store_clip import place_clip
 from javisbench.tasks import TASKS
@@ -145,7 +146,7 @@ class GenerateOutcome:
             most = [f"{count} x {told}" for told, count in self.differences.most_common(_DIFFERENCES)]
             others = ["and others"] if len(self.differences) > _DIFFERENCES else []
             told = "; ".join([*most, *others])
-            yield f"  {self.odd} are not quite as asked (info.differs in their sidecars): {told}"
+            yield f"  {self.odd} are not quite as asked (by sample in {NOT_AS_ASKED}): {told}"
 
 
 def sample_seed(base_seed: int, suite: str, sample_id: str, repeat: int) -> int:
@@ -249,6 +250,7 @@ def generate_clips(
     shutil.rmtree(run / STAGING, ignore_errors=True)
     if not todo:
         job.sort_failures()
+        list_not_as_asked(run)
         if absent is not None:
             progress.say("The model's files are not here: the clips were not compared with their weights.")
         return job.outcome
@@ -259,6 +261,7 @@ def generate_clips(
         else:
             job.run_here(todo, weights)
         job.sort_failures()
+        list_not_as_asked(run)
         if not job.outcome.failed:
             shutil.rmtree(run / PROMPTS, ignore_errors=True)
     finally:

@@ -26,6 +26,7 @@ from javisbench.run.judging.answers import join_answers
 from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.log import run_log
 from javisbench.run.manifest import now_text, set_aside_if_damaged, update_manifest, versions
+from javisbench.run.not_as_asked import list_not_as_asked
 from javisbench.run.progress import Progress, Silent
 from javisbench.run.provenance import Differences, differences, made_with, told
 from javisbench.run.scoring_job import ScoringOptions, score_matched
@@ -473,6 +474,7 @@ def _copy(target: Path, parts: Sequence[_Part], chosen: Mapping[Place, _Part], p
     join_answers([part.folder for part in parts], target)
     rows = [part.failures[place] for place, part in chosen.items() if place in part.failures]
     write_jsonl(target / "failures.jsonl", rows)
+    list_not_as_asked(target)
 
 
 def _link(source: Path, target: Path) -> None:

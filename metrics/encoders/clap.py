@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from javisbench.errors import FeatureError, UsageError, WeightsError
+from javisbench.metrics.encoders import microsoft_clap
 from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, Intake, Stream
 from javisbench.metrics.encoders.intakes import PreparedSounds
 from javisbench.metrics.encoders.network_encoder import DeviceEncoder, StartingEncoder
@@ -87,7 +88,7 @@ VARIANTS = {
 
 class CLAPEncoder(DeviceEncoder, StartingEncoder):
     """CLAP with the HTSAT audio network: the unfused one of the reference evaluation, LAION's 630k-audioset-fusion,
-    and the larger one for music and speech.
+    the larger one for music and speech, and Microsoft's of 2023.
 
     Feature ``audio`` (of a clip): ``embedding``, float32, shape ``(512,)``, L2-normalised, of the channels' mean at
     48 kHz, first 10 s. Settings: ``clap_padding`` (``pad`` fills shorter sound with zeros, ``repeatpad`` repeats it)
@@ -95,11 +96,17 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
 
     Feature ``text`` (of a prompt): ``embedding`` of the same shape; prompts are cut to 512 tokens.
 
+    ``msclap-2023`` gives shape ``(1024,)``. It hears the same 10 s at 44.1 kHz, 7 s at a time: the first 7 s, and of
+    longer sound the last 7 s too; the mean of the two L2-normalised embeddings is L2-normalised again. ``repeatpad``
+    repeats shorter sound up to 7 s. Prompts are cut to 77 tokens.
+
     Weights: a folder with ``pytorch_model.bin`` and ``tokenizer.json``, as laion/clap-htsat-unfused has them (and
     laion/clap-htsat-fused, laion/larger_clap_music_and_speech: LAION's files under transformers' names); or one file
-    with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``.
+    with transformers' tensor names, beside which lies ``<its stem>.tokenizer.json`` or ``tokenizer.json``. Those of
+    ``msclap-2023`` are ``CLAP_weights_2023.pth`` of microsoft/msclap, with GPT-2's tokenizer beside it.
 
-    Source: Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023.
+    Source: Wu et al., Large-Scale Contrastive Language-Audio Pretraining, ICASSP 2023; of ``msclap-2023`` Elizalde et
+    al., Natural Language Supervision for General-Purpose Audio Representations, ICASSP 2024 (arXiv:2309.05767).
     """
 
     card: ClassVar[EncoderCard] = EncoderCard(
@@ -109,6 +116,7 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
             "htsat-unfused": "clap_htsat_unfused",
             "630k-audioset-fusion": "clap_htsat_fused",
             "music-speech": "clap_music_speech",
+            "msclap-2023": "clap_msclap_2023",
             "small": "clap_small",
         },
         licence="Apache-2.0",
@@ -125,6 +133,11 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
         super().__init__(variant)
         self._network: Any = None
         self._tokenizer: Any = None
+        self._filters: Tensor | None = None
+
+    @property
+    def _is_microsofts(self) -> bool:
+        return self.variant in microsoft_clap.VARIANTS
 
     def load(self, weights: Path | None, device: str) -> None:
         """Read `weights` and the tokenizer beside them, and move the network to `device`.
@@ -133,11 +146,16 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
             UsageError: transformers is not installed.
             WeightsError: no file was given, it does not hold this network, or its tokenizer is missing.
         """
+        if weights is None:
+            raise WeightsError("CLAP needs its weights; give the path of their folder.")
+        network = self._read_microsofts(weights) if self._is_microsofts else self._read(weights)
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._move(device)
+
+    def _read(self, weights: Path) -> nn.Module:
         from javisbench.metrics.encoders.checkpoint import load_checkpoint, load_strict
         from javisbench.metrics.encoders.clip import weights_file
 
-        if weights is None:
-            raise WeightsError("CLAP needs its weights; give the path of their folder.")
         config = VARIANTS[self.variant]
         network = build_clap(config)
         # The file whose SHA-256 is known comes first: what is compared is what is read.
@@ -148,8 +166,26 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
         state = tables | load_checkpoint(path)
         load_strict(network, state, what=f"CLAP ({self.variant})", path=path, ignore=ignored)
         self._tokenizer = load_tokenizer(path, config.longest_prompt)
-        self._network = network.eval().requires_grad_(False).to(device)
-        self._move(device)
+        return network
+
+    def _read_microsofts(self, weights: Path) -> nn.Module:
+        from javisbench.metrics.encoders.clip import weights_file
+        from javisbench.weights.store import default_cache
+
+        config = microsoft_clap.VARIANTS[self.variant]
+        network: nn.Module = microsoft_clap.build(config, _transformers())
+        path = weights_file(weights, ("CLAP_weights_2023.pth",))
+        microsoft_clap.load(network, path, what=f"CLAP ({self.variant})")
+        self._tokenizer = load_tokenizer(
+            path,
+            microsoft_clap.LONGEST_PROMPT,
+            fetched=default_cache() / "gpt2_tokenizer" / "gpt2_tokenizer.json",
+            advice="It is GPT-2's: javisbench weights fetch gpt2_tokenizer, or put tokenizer.json of "
+            "openai-community/gpt2 there.",
+        )
+        microsoft_clap.check_tokenizer(self._tokenizer, config.vocabulary, path)
+        self._filters = network.get_buffer("mel_filters").cpu()
+        return network
 
     @classmethod
     def stream(cls, spec: FeatureSpec) -> Stream:
@@ -159,6 +195,9 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
     def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
         """The log-mel of the sound."""
         self._check(specs, "audio")
+        if self._is_microsofts:
+            self._check_loaded()
+            return PreparedSounds(head, specs, partial(_mels_of_windows, filters=cast("Tensor", self._filters)))
         return PreparedSounds(head, specs, partial(_mel, htk=VARIANTS[self.variant].fused))
 
     def start(self, intakes: Sequence[Intake]) -> Callable[[], list[Encoded]]:
@@ -205,12 +244,20 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
 
     def close(self) -> None:
         """Drop the network."""
-        self._network = self._tokenizer = None
+        self._network = self._tokenizer = self._filters = None
 
     def _embed_sounds(self, mels: Sequence[Tensor]) -> Returned:
-        """Log-mels ``(1, 1001, 64)`` to ``(n, 512)``."""
+        """Log-mels ``(1, 1001, 64)`` to ``(n, 512)``; those of `microsoft_clap.log_mel` to ``(n, 1024)``."""
         import torch
         from torch.nn.functional import normalize
+
+        if self._is_microsofts:
+            of_windows = self._batches(
+                lambda batch: normalize(self._network.embed_sounds(batch), dim=-1),
+                self._transfer.up(torch.cat(list(mels))),
+            )
+            means = [own.mean(dim=0) for own in torch.split(of_windows, [len(mel) for mel in mels])]
+            return self._transfer.down(normalize(torch.stack(means), dim=-1))
 
         def embed(batch: Tensor) -> Tensor:
             if VARIANTS[self.variant].fused:  # the whole four times, and no sound that goes on
@@ -230,12 +277,17 @@ class CLAPEncoder(DeviceEncoder, StartingEncoder):
 
         def embed(batch: Tensor) -> Tensor:
             ids, mask = batch.unbind(dim=1)
+            if self._is_microsofts:
+                return normalize(self._network.embed_prompts(ids, mask), dim=-1)
             pooled = self._network.text_model(input_ids=ids, attention_mask=mask).pooler_output
             return normalize(self._network.text_projection(pooled), dim=-1)
 
-        ids = [self._tokenizer.encode(prompt).ids for prompt in prompts]
+        if self._is_microsofts:
+            ids, padding = [microsoft_clap.tokens(self._tokenizer, prompt) for prompt in prompts], 0
+        else:
+            ids, padding = [self._tokenizer.encode(prompt).ids for prompt in prompts], PAD_TOKEN
         longest = max(len(row) for row in ids)
-        rows = [[row + [PAD_TOKEN] * (longest - len(row)), [1] * len(row) + [0] * (longest - len(row))] for row in ids]
+        rows = [[row + [padding] * (longest - len(row)), [1] * len(row) + [0] * (longest - len(row))] for row in ids]
         made = self._batches(embed, self._transfer.up(torch.tensor(rows)), at_most=_PROMPTS_AT_ONCE)
         return self._transfer.down(made).array()
 
@@ -244,8 +296,14 @@ def _mel(head: ClipHead, spec: FeatureSpec, *, htk: bool) -> Tensor:
     return log_mel(ten_seconds(resampled(head), repeat=spec.settings["clap_padding"] == "repeatpad"), htk=htk)
 
 
-def resampled(clip: ClipHead) -> NDArray[np.float32]:
-    """The channels' mean at 48 kHz, first 10 s, of the length that librosa gives it.
+def _mels_of_windows(head: ClipHead, spec: FeatureSpec, *, filters: Tensor) -> Tensor:
+    heard = resampled(head, microsoft_clap.SAMPLE_RATE)
+    repeat = spec.settings["clap_padding"] == "repeatpad"
+    return microsoft_clap.log_mel(microsoft_clap.windows(heard, repeat=repeat), filters)
+
+
+def resampled(clip: ClipHead, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """The channels' mean at `sample_rate` (Hz), first 10 s, of the length that librosa gives it.
 
     Raises:
         FeatureError: the clip has no sound.
@@ -254,9 +312,10 @@ def resampled(clip: ClipHead) -> NDArray[np.float32]:
 
     if clip.audio is None or not clip.sample_rate or clip.audio.shape[1] == 0:
         raise FeatureError(f"{clip.name} has no sound, so CLAP has nothing to embed.", kind="no_audio")
-    sound = resample_kaiser_best(np.mean(clip.audio, axis=0), clip.sample_rate, SAMPLE_RATE, max_samples=SAMPLES)
+    most = 10 * sample_rate
+    sound = resample_kaiser_best(np.mean(clip.audio, axis=0), clip.sample_rate, sample_rate, max_samples=most)
     # librosa multiplies by a rounded ratio: 176400 samples at 44.1 kHz become 192001, the last one 0.
-    length = min(math.ceil(clip.audio.shape[1] * (SAMPLE_RATE / clip.sample_rate)), SAMPLES)
+    length = min(math.ceil(clip.audio.shape[1] * (sample_rate / clip.sample_rate)), most)
     return np.pad(sound, (0, max(0, length - len(sound))))
 
 
@@ -287,8 +346,20 @@ def log_mel(samples: NDArray[np.float32], *, htk: bool = False) -> Tensor:
     return (10 * torch.log10(mel.clamp(min=1e-10))).T.float()[None]
 
 
-def load_tokenizer(weights: Path, longest: int) -> Any:
+def load_tokenizer(
+    weights: Path,
+    longest: int,
+    *,
+    fetched: Path | None = None,
+    advice: str = "Fetch tokenizer.json from where the weights came from.",
+) -> Any:
     """The tokenizer whose file lies beside `weights`, cutting prompts to `longest` tokens.
+
+    Args:
+        weights: the file.
+        longest: tokens of a prompt.
+        fetched: where it lies when it was fetched by itself.
+        advice: for the message that it is missing.
 
     Raises:
         WeightsError: there is no such file, or it is damaged.
@@ -296,11 +367,11 @@ def load_tokenizer(weights: Path, longest: int) -> Any:
     from tokenizers import Tokenizer
 
     names = (f"{weights.stem}.tokenizer.json", "tokenizer.json")
-    path = next((weights.with_name(name) for name in names if weights.with_name(name).is_file()), None)
+    places = [weights.with_name(name) for name in names] + ([fetched] if fetched else [])
+    path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise WeightsError(
-            f"CLAP's tokenizer is missing: neither {names[0]} nor {names[1]} lies beside {weights}. "
-            "Fetch tokenizer.json from where the weights came from."
+            f"CLAP's tokenizer is missing: neither {names[0]} nor {names[1]} lies beside {weights}. {advice}"
         )
     try:
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
@@ -320,12 +391,7 @@ def build_clap(config: CLAPConfig) -> nn.Module:
     """
     import torch
 
-    try:
-        import transformers
-    except ImportError as error:
-        raise UsageError(
-            "CLAP needs the package transformers. Install it with: pip install 'javisbench[clap]'", kind="missing_extra"
-        ) from error
+    transformers = _transformers()
     text = {
         "vocab_size": config.vocabulary,
         "hidden_size": config.text_width,
@@ -345,3 +411,18 @@ def build_clap(config: CLAPConfig) -> nn.Module:
     both = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=config.embed_dim)
     with torch.random.fork_rng(devices=[]):  # construction draws weights that are replaced at once
         return cast("nn.Module", transformers.ClapModel(both))
+
+
+def _transformers() -> Any:
+    """The package.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise UsageError(
+            "CLAP needs the package transformers. Install it with: pip install 'javisbench[clap]'", kind="missing_extra"
+        ) from error
+    return transformers

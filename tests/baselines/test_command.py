@@ -26,6 +26,8 @@ from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, RunError, UsageError
 from javisbench.media import read_clip, write_clip
+from javisbench.results.run_folder import load_result
+from javisbench.results.table import run_table
 from javisbench.run.generate import GenerateSettings
 from javisbench.run.progress import Silent
 from javisbench.suite import Suite, load_suite
@@ -498,7 +500,7 @@ def test_clips_that_are_not_as_asked_are_told_or_with_exact_refused(tmp_path: Pa
     assert said.lines[-3:] == [
         "Clips: 5 made, 0 there already, 1 failed",
         f"  1 x no_file: {read_jsonl(kept / 'failures.jsonl')[0]['message']}",
-        "  4 are not quite as asked (info.differs in their sidecars): 1 x sound -> none; 1 x sound -> silence; 1 x "
+        "  4 are not quite as asked (by sample in not_as_asked.jsonl): 1 x sound -> none; 1 x sound -> silence; 1 x "
         "frames 4 -> 2; and others",
     ]
     told = [read_json(kept / f"clips/sample_000{n}.json")["info"]["differs"] for n in range(5)]
@@ -509,6 +511,12 @@ def test_clips_that_are_not_as_asked_are_told_or_with_exact_refused(tmp_path: Pa
         ["frames 4 -> 2", "sound 0.5 s -> 0.25 s"],
         ["width 32 -> 64", "height 24 -> 48"],
     ]
+    listed = [{"sample_id": f"sample_000{n}", "repeat": 0, "differs": told[n]} for n in range(1, 5)]
+    assert read_jsonl(kept / "not_as_asked.jsonl") == listed
+    javisbench.score(kept, suite=suite, metrics=["health_silence"])
+    notes = run_table(load_result(kept)).notes
+    assert "4 clips were not made as asked; not_as_asked.jsonl in the run folder says how." in notes
+    assert not {row["sample_id"] for row in read_jsonl(kept / "failures.jsonl")} & {"sample_0003", "sample_0004"}
     exact = javisbench.generate(
         model, suite=suite.limited(5), params={"exact": "true"}, out=tmp_path / "exact", settings=GenerateSettings()
     )
@@ -521,6 +529,13 @@ def test_clips_that_are_not_as_asked_are_told_or_with_exact_refused(tmp_path: Pa
     ]
     assert rows[2]["message"] == "Not as asked: frames 4 -> 2; sound 0.5 s -> 0.25 s."
     assert clips(exact) == {"sample_0000"}
+    # A clip that is made again leaves no line behind, and a job with nothing to make lists what is there.
+    write_clip(read_clip(ready), tmp_path / "silent.mp4", tmp_path / "silent.wav")
+    (kept / "clips/sample_0002.json").unlink()
+    for again in (suite, suite.limited(5)):
+        (kept / "not_as_asked.jsonl").unlink()
+        javisbench.generate(model, suite=again, out=kept, settings=settings)
+        assert read_jsonl(kept / "not_as_asked.jsonl") == [listed[0], *listed[2:]]
 
 
 def test_a_program_may_be_asked_with_its_arguments_once_a_clip(tmp_path: Path, ready: Path) -> None:

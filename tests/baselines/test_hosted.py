@@ -25,6 +25,7 @@ from javisbench.baselines.hosted import jobs as jobs_module
 from javisbench.baselines.hosted.jobs import BudgetError, Clock, Jobs, Limits, Order, Outcome, usable
 from javisbench.baselines.hosted.ledger import Ledger
 from javisbench.baselines.hosted.service import aspect, check_address, lookup
+from javisbench.baselines.hosted.transport import exchange
 from javisbench.clip import Clip, ClipSpec
 from javisbench.durable import read_json, read_jsonl
 from javisbench.errors import GenerationError, RunError, SystemFaultError, UsageError
@@ -166,6 +167,12 @@ def test_links_that_never_work_are_a_failure(server: MisbehavingService, tmp_pat
     server.wrong["file"] = []
     assert [outcome.kind for outcome in work(server, tmp_path, ("rain",))] == [""]
     assert server.made == {"rain": 1}
+
+
+def test_an_address_that_is_never_asked_is_not_tried_again() -> None:
+    answer = exchange("file:///etc/passwd")
+    assert not answer.passing
+    assert "an address of the kind 'file'; https alone is followed" in answer.trouble
 
 
 def test_a_busy_service_is_left_alone_as_long_as_it_asks(server: MisbehavingService, tmp_path: Path) -> None:
@@ -375,7 +382,16 @@ def test_a_description_is_a_file_of_toml(server: MisbehavingService, tmp_path: P
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("submit = 3", "submit is str, not int"),
+        ("submit = 3", "submit is a text; got 3"),
+        ('sizes = ["wide"]', r"sizes is a list of sizes such as '1280x720'; got \['wide'\]"),
+        ("sizes = [1]", "sizes is a list of sizes"),
+        ('seconds = ["4"]', "seconds is a list of numbers above 0"),
+        ("seconds = [0]", "seconds is a list of numbers above 0"),
+        ("refused = [1]", "refused is a list of texts"),
+        ("headers = { a = 1 }", "headers is a table of texts"),
+        ("poll_s = nan", "poll_s is a number of seconds from 0"),
+        ("seed_below = 0", "seed_below is a whole number above 0"),
+        ("fps = true", "fps is a number of frames per second"),
         ('submt = "https://a.org"', "Did you mean 'submit'"),
         ('body = { a = "b" }', "lacks submit"),
         ('submit = "http://a.org"\nbody = { }', "no https address"),
@@ -395,6 +411,9 @@ def test_bad_descriptions_are_named(tmp_path: Path, text: str, told: str) -> Non
     ("params", "told"),
     [
         ({"max_cost": "3"}, "what a clip costs"),
+        # Nobody who says 0 means "as much as you like".
+        ({"max_cost": "0", "price": "1"}, "max_cost is an amount of money between"),
+        ({"per_minute": "0"}, "per_minute is a number of submissions between"),
         ({"max_clip": "3"}, "Did you mean 'max_clips'"),
         ({"in_flight": "0"}, "between 1 and 256"),
         ({"sound": "perhaps"}, r"mine.toml: sound is true or false; got 'perhaps'"),

@@ -121,7 +121,7 @@ def encoders_of(metric: str) -> frozenset[str]:
     return frozenset(spec.encoder for spec in METRICS.get(metric)().needs(V1).values())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def scored(
     tmp_path_factory: pytest.TempPathFactory,
     golden_json: Callable[[str], Any],

@@ -100,6 +100,27 @@ def test_short_suites_are_refused_only_where_too_short():
         JavisDiT("v1.0").plan(ClipSpec(duration_s=0.5))
 
 
+def test_the_denoising_network_is_compiled_on_request(generator, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    assert generator("v1.0", compile="true").resolved() == generator("v1.0").resolved()
+    assert compiled == ["JointDiT"]
+    [answer] = generator("v1.0", compile="true").generate(requests(generator("v1.0"), PROMPTS[:1]))
+    assert answer.info["compiled"] is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_compiled_network_makes_the_clip_of_one_that_is_not(generator, version):
+    plain, compiled = (
+        clips(generator(version, **params), requests(generator(version), PROMPTS[:1]))[0]
+        for params in ({}, {"compile": "true"})
+    )
+    # Fused kernels round otherwise.
+    assert np.abs(plain.frames.astype(int) - compiled.frames).max() <= 1
+    np.testing.assert_allclose(compiled.audio, plain.audio, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("variant", "params", "words"),
     [
