@@ -59,7 +59,7 @@ def cells(url: str, *, prompts: bool) -> Iterator[Entry]:
     system, path = file_system(url)
     with explained(url, "read"):
         version = version_of(system.info(path))
-    column, group, row = "", -1, 0
+    column, group, row, read = "", -1, 0, 0
     with closing(_asked(url, {"group": None, "prompts": prompts})) as answers:
         for message, data in answers:
             if "column" in message:
@@ -68,7 +68,8 @@ def cells(url: str, *, prompts: bool) -> Iterator[Entry]:
             if message["group"] != group:
                 group, row = int(message["group"]), 0
             for given, told, text in json.loads(bytes(data)):
-                name = _name(given, told, f"{shown(url)}, row {row}")
+                read += 1
+                name = _name(given, told, f"{shown(url)}, row {read}")
                 remote = Remote(url, None, version, None, name, (group, row, column))
                 row += 1
                 yield Entry(name, remote)

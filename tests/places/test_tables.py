@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from javisbench.errors import SystemFaultError
+from javisbench.errors import SystemFaultError, UsageError
 from javisbench.isolated.process import Launched
 from javisbench.places import tables
 from javisbench.places.remote import Remote
@@ -53,6 +53,12 @@ def test_what_is_too_large_is_refused(
     with pytest.raises(PlaceError, match=words) as error:
         listed(tmp_path, table, row_group_size=5)
     assert error.value.kind == "too_large"
+
+
+def test_a_wrong_id_is_named_by_its_row_in_the_table_from_1(tmp_path: Path) -> None:
+    table = pa.table({"id": ["a", "b", "c", "../d"], "video": clips(4)})
+    with pytest.raises(UsageError, match=r"row 4: '\.\./d' is no id"):
+        listed(tmp_path, table, row_group_size=2)
 
 
 def test_a_column_twice_and_damage_are_sentences(tmp_path: Path) -> None:

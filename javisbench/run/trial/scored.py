@@ -79,7 +79,8 @@ def check_plan(suite: Suite, options: ScoringOptions) -> ScorePlan:
     testable = [m for m, metric in part.sample_metrics.items() if metric.card.higher_is_better is not None]
     if not testable and not part.set_metrics:
         reasons = sorted({cell.note or cell.status for cell in part.unavailable.values()})
-        raise UsageError(f"None of these metrics can be tested: {'; '.join(reasons) or NO_DIRECTION}.")
+        told = "; ".join(reasons) or NO_DIRECTION
+        raise UsageError(f"None of these metrics can be tested: {told.rstrip('.')}.")
     return plan
 
 
