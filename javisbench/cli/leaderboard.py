@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from javisbench.cli import names, options, output
+from javisbench.cli import options, output
 
 EPILOG = """\b
 Examples:
@@ -45,14 +45,7 @@ def command() -> None:
     show_default=True,
     help="Clips to publish: none, the best and worst of every metric and twelve prompts of all models, or all.",
 )
-@click.option(
-    "--given",
-    multiple=True,
-    metavar="SUITE",
-    shell_complete=names.completer(names.suites, files=True),
-    help="A suite whose videos (or sounds) are published with the sounds (or pictures) that models made for them; mind "
-    "their licence. May be given several times. [default: what the models made alone]",
-)
+@options.given_option
 @click.option(
     "--votes", type=click.Path(path_type=Path, dir_okay=False), help="File of votes (votes import): people's view."
 )

@@ -128,6 +128,14 @@ shown_slices_option = click.option(
 allow_outside_option = click.option(
     "--allow-outside", is_flag=True, help="Accept paths in the suite, or among pairs, that leave its folder."
 )
+given_option = click.option(
+    "--given",
+    multiple=True,
+    metavar="SUITE",
+    shell_complete=names.completer(names.suites, files=True),
+    help="A suite whose videos (or sounds) are shown with the sounds (or pictures) that models made for them; mind "
+    "their licence. May be given several times. [default: what the models made alone]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
 

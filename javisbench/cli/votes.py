@@ -66,14 +66,7 @@ format_option = click.option(
     metavar="ID=TEXT",
     help="What is asked about every pair; may be given several times. [default: overall, which clip is better]",
 )
-@click.option(
-    "--given",
-    multiple=True,
-    metavar="SUITE",
-    shell_complete=names.completer(names.suites, files=True),
-    help="A suite whose videos (or sounds) are shown with the sounds (or pictures) that models made for them; mind "
-    "their licence. [default: what the models made alone]",
-)
+@options.given_option
 @click.option("--title", default="Which clip is better?", show_default=True, help="Title of the page.")
 @options.seed_option
 @options.verbosity

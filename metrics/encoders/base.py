@@ -31,6 +31,15 @@ Stream: TypeAlias = Literal["picture", "sound", "both"]
 Features: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
 
+def what_lacks(importing: Callable[[], object]) -> str | None:
+    """The sentence with which an import is refused; None where it succeeds. For `Encoder.lacking`."""
+    try:
+        importing()
+    except UsageError as error:
+        return error.message
+    return None
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """What a metric asks of an encoder for one clip or prompt.

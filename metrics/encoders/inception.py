@@ -15,6 +15,7 @@ from javisbench.metrics.encoders.base import (
     Intake,
     Stream,
     timeline_for,
+    what_lacks,
 )
 from javisbench.metrics.encoders.batching import one_thread
 from javisbench.metrics.encoders.checkpoint import without_values
@@ -68,11 +69,7 @@ class InceptionEncoder(NetworkEncoder["nn.Module"], StartingEncoder):
     @classmethod
     def lacking(cls) -> str | None:
         """The sentence for a pytorch-fid or torchvision that cannot be imported."""
-        try:
-            _blocks()
-        except UsageError as error:
-            return error.message
-        return None
+        return what_lacks(_blocks)
 
     def _build(self) -> nn.Module:
         return inception_network()

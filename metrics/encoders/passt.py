@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from javisbench.errors import FeatureError, UsageError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder, what_lacks
 from javisbench.metrics.encoders.checkpoint import first_line
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.mono import mono
@@ -64,11 +64,7 @@ class PaSSTEncoder(NetworkEncoder["nn.Module"], SoundEncoder):
     @classmethod
     def lacking(cls) -> str | None:
         """The sentence for a hear21passt that cannot be imported."""
-        try:
-            _package()
-        except UsageError as error:
-            return error.message
-        return None
+        return what_lacks(_package)
 
     def _build(self) -> nn.Module:
         import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from javisbench.errors import FeatureError, UsageError
-from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder
+from javisbench.metrics.encoders.base import Encoded, EncoderCard, FeatureSpec, SoundEncoder, what_lacks
 from javisbench.metrics.encoders.network_encoder import NetworkEncoder
 from javisbench.metrics.encoders.preprocessing.mono import mono
 
@@ -47,11 +47,7 @@ class VGGishEncoder(NetworkEncoder["nn.Module"], SoundEncoder):
     @classmethod
     def lacking(cls) -> str | None:
         """The sentence for a torchvggish that cannot be imported."""
-        try:
-            _package()
-        except UsageError as error:
-            return error.message
-        return None
+        return what_lacks(_package)
 
     def _build(self) -> nn.Module:
         package = _package()
