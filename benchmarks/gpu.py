@@ -303,7 +303,7 @@ def inference(precision: Any, device: str) -> Iterator[None]:
     """As a run computes in a precision."""
     import torch
 
-    from javisbench.run.encode import arithmetic
+    from javisbench.run.encode_session import arithmetic
 
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     cast: AbstractContextManager[Any] = torch.autocast(device.partition(":")[0], half) if half else nullcontext()

@@ -39,15 +39,9 @@ from javisbench.metrics.ta_ib import TAIB
 from javisbench.metrics.tv_ib import TVIB
 from javisbench.protocol import V1
 from javisbench.reference.wanted import EncoderChoice
-from javisbench.run.encode import (
-    PRECISIONS,
-    ContentIndex,
-    EncodeSession,
-    _ClipLoop,
-    arithmetic,
-    encode_prompts,
-    prompt_hash,
-)
+from javisbench.run.content_index import ContentIndex
+from javisbench.run.encode import _ClipLoop, encode_prompts
+from javisbench.run.encode_session import PRECISIONS, EncodeSession, arithmetic, prompt_hash
 from javisbench.run.features import FeatureStore
 from javisbench.run.progress import Silent
 

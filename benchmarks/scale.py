@@ -53,7 +53,7 @@ def link_clips(folder: Path, drawn: list[Path], count: int) -> None:
     for number in range(count):
         source = drawn[number % len(drawn)]
         for suffix in (".mp4", ".wav"):
-            (folder / f"sample_{number:04d}{suffix}").symlink_to(source.with_suffix(suffix))
+            (folder / f"sample_{number:04d}{suffix}").hardlink_to(source.with_suffix(suffix))
     rows = (f"prompt {number % 1000},{number % 2}" for number in range(count))
     (folder / "s.csv").write_text("\n".join(["text,cat0_ind", *rows]) + "\n", encoding="utf-8")
 
@@ -61,16 +61,16 @@ def link_clips(folder: Path, drawn: list[Path], count: int) -> None:
 @contextmanager
 def every_name_is_a_clip() -> Iterator[None]:
     """Content goes by the name; what two clips share is not looked for."""
-    from javisbench.run import encode
+    from javisbench.run import content_index, encode, encode_session
 
-    before = encode.content_hash, encode.contents, encode._Claims._take
-    encode.content_hash = lambda source: hashlib.sha256(str(source.video).encode()).hexdigest()  # type: ignore[assignment]
-    encode.contents = lambda store, content, stream: iter([content])  # type: ignore[assignment]
+    before = content_index.content_hash, encode_session.contents, encode._Claims._take
+    content_index.content_hash = lambda source: hashlib.sha256(str(source.video).encode()).hexdigest()  # type: ignore[assignment]
+    encode_session.contents = lambda store, content, stream: iter([content])  # type: ignore[assignment]
     encode._Claims._take = lambda *_: True  # type: ignore[method-assign]
     try:
         yield
     finally:
-        encode.content_hash, encode.contents, encode._Claims._take = before  # type: ignore[method-assign]
+        content_index.content_hash, encode_session.contents, encode._Claims._take = before  # type: ignore[method-assign]
 
 
 class Peak:
@@ -187,12 +187,12 @@ def resume(count: int, workers: int) -> dict[str, Any]:
 
 def _spread(made: Path, target: Path, few: Path, clips: Path, count: int) -> None:
     """Copy the features of few clips, in an order of their own, to every clip's keys; and those of prompts."""
-    from javisbench.run import encode
+    from javisbench.run import encode_session
     from javisbench.run.features import FeatureStore, media_facts_key
 
     source, store = FeatureStore(made), FeatureStore(target)
     keys: list[dict[str, str]] = []
-    original = encode.feature_key
+    original = encode_session.feature_key
 
     def content_of(folder: Path, number: int) -> str:
         return hashlib.sha256(str(folder / f"sample_{number:04d}.mp4").encode()).hexdigest()
@@ -204,11 +204,11 @@ def _spread(made: Path, target: Path, few: Path, clips: Path, count: int) -> Non
         recorded.setdefault(repr(rest), lambda other: original(other, *rest))
         return key
 
-    encode.feature_key = recording  # type: ignore[assignment]
+    encode_session.feature_key = recording  # type: ignore[assignment]
     try:
         score(few, made.parent, made.parent.parent, 1)  # all stored: tells which keys there are
     finally:
-        encode.feature_key = original
+        encode_session.feature_key = original
     for number in range(DRAWN):
         content = content_of(few, number)
         keys.append({name: make(content) for name, make in recorded.items() if make(content) in source})

@@ -148,7 +148,8 @@ class Places:
     """
 
     def __init__(self, files: Iterable[Path] = ()) -> None:
-        self._folder_of: dict[Path, Path] = {}
+        # Of links alone, by their paths as text: most files are none, and there may be a hundred thousand.
+        self._behind: dict[str, Path] = {}
         self._known: dict[Path, tuple[int, int] | None] = {}
         self._folders: dict[Path, Path] = {}
         self.add(files)
@@ -156,16 +157,19 @@ class Places:
     def add(self, files: Iterable[Path]) -> None:
         """Note further files; those that are known stay as they were."""
         for file in files:
-            if file not in self._folder_of:
+            folder = file.parent
+            if str(file) in self._behind:
+                continue
+            if os.path.islink(file):  # noqa: PTH114 - no error where the file cannot be reached: reading it tells
                 # A link may lead elsewhere, and what matters is what lies behind it.
-                folder = Path(os.path.realpath(file)).parent if file.is_symlink() else file.parent
-                self._folder_of[file] = self._folders.setdefault(folder, folder)
-                if folder not in self._known:
-                    self._known[folder] = _identity(folder)
+                folder = Path(os.path.realpath(file)).parent
+                self._behind[str(file)] = self._folders.setdefault(folder, folder)
+            if folder not in self._known:
+                self._known[folder] = _identity(folder)
 
     def folder(self, file: Path) -> Path:
         """The folder that a file lies in, links followed as they were when it was noted."""
-        return self._folder_of.get(file, file.parent)
+        return self._behind.get(str(file), file.parent)
 
     def lost(self, file: Path) -> Fault | None:
         """Why a file's folder is not there as it was; None while it is, or when it never was."""

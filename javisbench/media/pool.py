@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -279,30 +280,28 @@ class ClipReader:
     def stream(
         self, sources: Iterable[ClipSource], open_clip: Callable[[ClipSource, ClipHead], H]
     ) -> Iterator[tuple[ClipSource, H | MediaError]]:
-        """Read clips into consumers, in the order given.
+        """Read clips into consumers, in the order given. The first ones are begun at once, before any is asked for.
 
         Args:
             sources: taken one by one, ``lookahead`` ahead of what is yielded.
             open_clip: makes the consumer of a clip (see `javisbench.media.process.Consumer`). It and the consumer are
                 called in the thread of a decoding process, several clips at a time but each clip in one thread.
 
-        Yields:
-            Each source with its consumer, when it has seen all its frames, or with the `MediaError` that says why not.
-
-        Raises:
-            MediaError: ``worker_start``: no decoding process can be started at all; ``unreachable``: the place of the
-                clips.
-            SystemFaultError: the system failed, and did not recover within ``limits.patience_s``.
+        Returns:
+            An iterator: each source with its consumer, when it has seen all its frames, or with the `MediaError` that
+            says why not. It raises as `read` does.
         """
         self._start_threads()
         pending: deque[_Job] = deque()
-        upcoming = iter(sources)
+        submitted = (self._submit(source, open_clip) for source in sources)
+        pending.extend(islice(submitted, self._lookahead))
+        return self._in_order(pending, submitted)
+
+    def _in_order(
+        self, pending: deque[_Job], submitted: Iterator[_Job]
+    ) -> Iterator[tuple[ClipSource, Any | MediaError]]:
         try:
-            while True:
-                while len(pending) < self._lookahead and (source := next(upcoming, None)) is not None:
-                    pending.append(self._submit(source, open_clip))
-                if not pending:
-                    return
+            while pending:
                 source = pending[0].source
                 outcome = self._result(pending[0])
                 if isinstance(outcome, Exception):
@@ -312,6 +311,7 @@ class ClipReader:
                     self._lost.clear()
                 pending.popleft()
                 yield source, outcome
+                pending.extend(islice(submitted, self._lookahead - len(pending)))
         finally:
             self._cancel(pending)
 

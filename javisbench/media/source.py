@@ -95,26 +95,41 @@ class DecodeLimits:
         return self.deadline_s + pixels / _PIXELS_PER_S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ClipSource:
     """Where one clip comes from.
 
     Attributes:
         sample_id: the prompt's id, for messages and results.
-        video: the video file.
-        audio: the sound file that goes with it; None when the sound is to be taken from the video's container.
         cache: of clips that lie elsewhere: then the paths stand for files that come when they are read.
     """
 
     sample_id: str
-    video: Path
-    audio: Path | None = None
-    cache: Cache | None = None
+    # As text: a path object takes ten times the memory, and large runs have a hundred thousand clips.
+    _video: str
+    _audio: str | None
+    cache: Cache | None
+
+    def __init__(self, sample_id: str, video: Path, audio: Path | None = None, cache: Cache | None = None) -> None:
+        object.__setattr__(self, "sample_id", sample_id)
+        object.__setattr__(self, "_video", str(video))
+        object.__setattr__(self, "_audio", None if audio is None else str(audio))
+        object.__setattr__(self, "cache", cache)
+
+    @property
+    def video(self) -> Path:
+        """The video file."""
+        return Path(self._video)
+
+    @property
+    def audio(self) -> Path | None:
+        """The sound file that goes with it; None when the sound is to be taken from the video's container."""
+        return None if self._audio is None else Path(self._audio)
 
     @property
     def title(self) -> str:
         """How messages call it: the video's path or URL."""
-        return str(self.video) if self.cache is None else self.cache.title(self.video)
+        return self._video if self.cache is None else self.cache.title(self.video)
 
     @contextmanager
     def here(self) -> Iterator[ClipSource]:
@@ -206,7 +221,7 @@ def find_by_stem(
         besides: a file that is not meant.
         any_case: whether a stem in other letters counts where no video has exactly that one; see `sidecar_for`.
     """
-    named = _names_by_stem(stem.parent).get(stem.name.casefold(), ())
+    named = [PurePath(name) for name in _names_by_stem(stem.parent).get(stem.name.casefold(), ())]
     found = [
         name for name in named if name.suffix.lower() in suffixes and (besides is None or name.name != besides.name)
     ]
@@ -222,7 +237,7 @@ def find_by_stem(
     return stem.with_name(min(meant, key=rank).name)
 
 
-def _names_by_stem(folder: Path) -> Mapping[str, Sequence[PurePath]]:
+def _names_by_stem(folder: Path) -> Mapping[str, Sequence[str]]:
     """The names of a folder's media files by stem, without regard to case; empty where it cannot be listed."""
     try:
         changed_ns = folder.stat().st_mtime_ns
@@ -238,15 +253,15 @@ def _names_by_stem(folder: Path) -> Mapping[str, Sequence[PurePath]]:
 
 
 @lru_cache(maxsize=8)
-def _remembered_by_stem(folder: Path, changed_ns: int) -> Mapping[str, Sequence[PurePath]]:
+def _remembered_by_stem(folder: Path, changed_ns: int) -> Mapping[str, Sequence[str]]:
     return _list_by_stem(folder)
 
 
-def _list_by_stem(folder: Path) -> Mapping[str, Sequence[PurePath]]:
-    names: dict[str, list[PurePath]] = {}
+def _list_by_stem(folder: Path) -> Mapping[str, Sequence[str]]:
+    names: dict[str, list[str]] = {}
     for name in map(PurePath, os.listdir(folder)):  # noqa: PTH208 - names, not paths
         if name.suffix.lower() in _MEDIA_SUFFIXES:
-            names.setdefault(name.stem.casefold(), []).append(name)
+            names.setdefault(name.stem.casefold(), []).append(name.name)
     return names
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from javisbench.errors import JavisbenchError, MediaError, PluginError
     from javisbench.media import ClipSource, DecodeLimits
     from javisbench.metrics.encoders.base import FeatureSpec
-    from javisbench.run.encode import Precision
+    from javisbench.run.encode_session import Precision
     from javisbench.run.generate import MadeFiles
     from javisbench.run.making import Making
     from javisbench.system_faults import Places

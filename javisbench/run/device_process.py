@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 from javisbench.errors import JavisbenchError
 from javisbench.metrics.encoders import ENCODERS
 from javisbench.reference.wanted import EncoderChoice
+from javisbench.run.content_index import ContentIndex
 from javisbench.run.device import gpu_index, keep_back
 from javisbench.run.device_messages import Advance, Answer, Failed, LogLine, MakingSetup, Outcome, Ready
-from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, encode_clips, encode_prompts
+from javisbench.run.encode import encode_clips, encode_prompts
+from javisbench.run.encode_session import EncodeSession, arithmetic
 from javisbench.run.features import FeatureStore
 from javisbench.run.progress import Silent, Stage, Step
 

@@ -16,23 +16,18 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
+from javisbench.run.content_index import spread_errors
 from javisbench.run.device_messages import Advance, Block, Failed, LogLine, Outcome, Setup
 from javisbench.run.device_worker import DeviceWorker
-from javisbench.run.encode import (
-    BLOCK_CLIPS,
-    PROMPTS_AT_ONCE,
-    encode_clips,
-    encode_prompts,
-    missing_of_clips,
-    prompt_hash,
-    spread_errors,
-)
+from javisbench.run.encode import BLOCK_CLIPS, PROMPTS_AT_ONCE, encode_clips, missing_of_clips
+from javisbench.run.encode_session import prompt_hash
 from javisbench.run.progress import ENCODING
 
 if TYPE_CHECKING:
     from javisbench.media import ClipSource
     from javisbench.metrics.encoders.base import FeatureSpec
-    from javisbench.run.encode import ContentIndex, EncodeSession
+    from javisbench.run.content_index import ContentIndex
+    from javisbench.run.encode_session import EncodeSession
     from javisbench.run.progress import Progress, Stage
 
 
@@ -50,10 +45,7 @@ def encode_on_devices(
     several = len(session.devices) > 1
     missing = missing_of_clips(wanted, index, session) if several else {}
     if not missing:
-        for specs, prompts in texts:
-            encode_prompts(prompts, specs, session, progress)
-        if not several:
-            encode_clips(wanted, index, session, progress)
+        encode_clips({} if several else wanted, index, session, progress, texts)
         return
     todo = {s: (index.hashes[s], [spec for specs in found.values() for spec in specs]) for s, found in missing.items()}
     sources = list(todo)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from javisbench.metrics.encoders.base import FeatureSpec
+from javisbench.run.content_index import ContentIndex, hash_sources
 from javisbench.run.devices import encode_on_devices
-from javisbench.run.encode import ContentIndex, EncodeSession, hash_sources
+from javisbench.run.encode_session import EncodeSession
 from javisbench.run.features import FeatureStore, feature_key
 
 if TYPE_CHECKING:

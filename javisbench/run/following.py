@@ -21,10 +21,12 @@ from javisbench.durable import sweep_temporaries
 from javisbench.errors import JavisbenchError, UsageError
 from javisbench.matching import generated_item
 from javisbench.metrics.encoders.batching import ACTIVATION_BYTES
+from javisbench.run.content_index import hash_sources
 from javisbench.run.device_messages import Advance, Block, Failed, LogLine, Outcome, Setup
 from javisbench.run.device_worker import DeviceWorker
 from javisbench.run.devices import worker_setup
-from javisbench.run.encode import BLOCK_CLIPS, EncodeSession, hash_sources
+from javisbench.run.encode import BLOCK_CLIPS
+from javisbench.run.encode_session import EncodeSession
 from javisbench.run.features import FeatureStore
 from javisbench.run.given import GivenFiles
 from javisbench.run.given_features import GivenFeatures, given_stream

@@ -24,7 +24,8 @@ from javisbench.run.features import FeatureStore, contents, feature_key, media_f
 if TYPE_CHECKING:
     from javisbench.matching import Item
     from javisbench.media import ClipSource
-    from javisbench.run.encode import ContentIndex, EncodeSession
+    from javisbench.run.content_index import ContentIndex
+    from javisbench.run.encode_session import EncodeSession
     from javisbench.run.given import GivenFiles
     from javisbench.suite import Sample, Suite
 

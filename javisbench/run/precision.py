@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from javisbench.errors import FeatureError
 from javisbench.matching import Matched
-from javisbench.run.encode import COMPILED, EncodeSession, hash_sources, ways_of
+from javisbench.run.content_index import hash_sources
+from javisbench.run.encode_session import COMPILED, EncodeSession, ways_of
 from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ProtocolPlan, ScorePlan
 from javisbench.run.progress import Silent

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from javisbench.errors import FeatureError, ReferenceFeaturesError, UsageError
 from javisbench.reference.real_side import RealClips, open_reference
 from javisbench.reference.stored import Feature, StoredReference
+from javisbench.run.content_index import ContentIndex, hash_sources
 from javisbench.run.devices import encode_on_devices
-from javisbench.run.encode import ContentIndex, EncodeSession, arithmetic, hash_sources
+from javisbench.run.encode_session import EncodeSession, arithmetic
 from javisbench.run.features import FeatureStore
 from javisbench.run.manifest import now_text, versions
 from javisbench.run.progress import Progress, Silent

@@ -27,13 +27,8 @@ from javisbench.results.seal import GENERATION, sealed_summary
 from javisbench.results.set_features import SetRows, write_set_features
 from javisbench.results.summary import by_id, cells_without_value, nested, positions, sample_cells
 from javisbench.results.table import metric_order
-from javisbench.run.encode import (
-    ContentIndex,
-    EncodeSession,
-    Precision,
-    arithmetic,
-    prompt_hash,
-)
+from javisbench.run.content_index import ContentIndex
+from javisbench.run.encode_session import EncodeSession, Precision, arithmetic, prompt_hash
 from javisbench.run.engine import Engine, LocalEngine, Work
 from javisbench.run.features import FeatureStore, media_facts_key
 from javisbench.run.given import GivenFiles

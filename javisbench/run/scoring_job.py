@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from javisbench.run.generation_job import GenerationJob
     from javisbench.run.plan import ScorePlan
     from javisbench.run.score import ScoreSettings
-    from javisbench.suite import Suite
+    from javisbench.suite import Sample, Suite
 
 
 log = logging.getLogger(__name__)
@@ -197,8 +197,7 @@ class ScoringJob:
         from javisbench.run.judging.stage import check_judges
 
         _refuse_early(options)
-        present = [(item.sample, item.repeat) for item in self.matched.items if item.source is not None]
-        check_judges(plan_scoring(self.suite, options), self.run, options.judge, present)
+        check_judges(plan_scoring(self.suite, options), self.run, options.judge, self._present())
         with held(self.run, progress) as shown:
             if self.matching is not None:  # what made clips that are scored in place can only be told by making them
                 set_aside_if_damaged(self.run)
@@ -212,6 +211,9 @@ class ScoringJob:
             changes = changes if self.matching is None else {**changes, "matching": self.matching}
             update_manifest(self.run, changes, options.patience_s)
             return load_protocol(self.run, score_matched(self.run, self.suite, self.matched, options, shown))
+
+    def _present(self) -> list[tuple[Sample, int]]:
+        return [(item.sample, item.repeat) for item in self.matched.items if item.source is not None]
 
 
 def other_prompts(matched: Matched, suite: Suite) -> str:
@@ -294,7 +296,7 @@ def _refuse_early(options: ScoringOptions) -> None:
     Raises:
         UsageError: no such device or precision, impossible limits, or transcripts that cannot be read.
     """
-    from javisbench.run.encode import PRECISIONS
+    from javisbench.run.encode_session import PRECISIONS
 
     if options.precision not in PRECISIONS:
         raise UsageError(f"The precision is one of {', '.join(PRECISIONS)}; got {options.precision!r}.")

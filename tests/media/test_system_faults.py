@@ -20,7 +20,7 @@ from javisbench.errors import MediaError, SystemFaultError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits
 from javisbench.media import process as process_module
 from javisbench.media.pool import WholeClip
-from javisbench.run.encode import hash_sources
+from javisbench.run.content_index import hash_sources
 from javisbench.run.progress import Silent
 from javisbench.system_faults import SYSTEMS, Fault, Places, awake_s, errno_of, fault_of, tried_again, waits_s
 

@@ -24,7 +24,9 @@ from javisbench.places import Cache, gather
 from javisbench.reference.wanted import EncoderChoice
 from javisbench.run.cluster.connect import Cluster, connected
 from javisbench.run.cluster.encoding import Encoder, Encoding, Group, _clip_groups, _known, _missing, _pools
-from javisbench.run.encode import BLOCK_CLIPS, ContentIndex, EncodeSession
+from javisbench.run.content_index import ContentIndex
+from javisbench.run.encode import BLOCK_CLIPS
+from javisbench.run.encode_session import EncodeSession
 from javisbench.run.engine import LocalEngine, Work
 from javisbench.run.features import FeatureStore, MemoryStore, media_facts_key, stream_content
 from javisbench.run.progress import Silent
@@ -127,7 +129,7 @@ def test_what_is_stored_of_a_given_picture_is_not_made_again(clips: dict[str, Cl
     choices = {**CHOICES, "colour": EncoderChoice("colour", "only", Colour, None)}
     how = replace(HOW, encoders=choices)
     source = clips["0"]
-    other = replace(source, sample_id="other", audio=clips["1"].audio)
+    other = ClipSource("other", source.video, clips["1"].audio)
     (group,) = _clip_groups({source: frozenset((colour, MEAN))}, 1)
     stored = sent(how, group)
     session = EncodeSession(choices, MemoryStore(), "cpu", 1, 1)
@@ -157,7 +159,7 @@ def test_what_is_stored_or_a_copy_is_not_sent(clips: dict[str, ClipSource], tmp_
 
 
 def test_groups_hold_whole_batches(clips: dict[str, ClipSource]) -> None:
-    many = {replace(clips["0"], sample_id=str(number)): SPECS for number in range(70)}
+    many = {ClipSource(str(number), clips["0"].video, clips["0"].audio): SPECS for number in range(70)}
     assert [len(group.clips) for group in _clip_groups(many, 1)] == [8] * 8 + [6]
     for batch in (3, None):  # one machine closes all batches after so many clips
         assert [len(group.clips) for group in _clip_groups(many, batch)] == [BLOCK_CLIPS, 70 - BLOCK_CLIPS]

@@ -26,9 +26,11 @@ from javisbench.metrics.encoders import ENCODERS
 from javisbench.protocol import V1
 from javisbench.reference.wanted import EncoderChoice
 from javisbench.run import following
+from javisbench.run.content_index import ContentIndex
 from javisbench.run.device import keep_back
 from javisbench.run.device_messages import Block, Failed, Outcome, Setup
-from javisbench.run.encode import ContentIndex, EncodeSession, encode_clips
+from javisbench.run.encode import encode_clips
+from javisbench.run.encode_session import EncodeSession
 from javisbench.run.features import FeatureStore
 from javisbench.run.following import Overlap, overlap_of
 from javisbench.run.generate import GenerateSettings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -26,8 +27,10 @@ from javisbench.metrics.encoders.imagebind.network import ImageBindNetwork
 from javisbench.metrics.encoders.intakes import PreparedSounds
 from javisbench.reference.wanted import EncoderChoice
 from javisbench.run import device_worker, devices, encode
+from javisbench.run.content_index import hash_sources
 from javisbench.run.device import pick_device, pick_devices
-from javisbench.run.encode import EncodeSession, encode_clips, hash_sources
+from javisbench.run.encode import encode_clips
+from javisbench.run.encode_session import EncodeSession, prompt_hash
 from javisbench.run.features import FeatureStore
 from javisbench.run.progress import Silent
 
@@ -230,9 +233,34 @@ def test_a_batch_that_does_not_fit_is_halved(
     assert Listener.batches == [2, 1, 1, 3, 2, 1, 1, 1]
 
 
+def test_clips_are_decoded_while_prompts_are_encoded(folder: Path, tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    class Reading(Listener):
+        """Says when the first clip comes; its prompts take until then."""
+
+        def intake(self, head: ClipHead, specs: Sequence[FeatureSpec]) -> Intake:
+            begun.set()
+            return super().intake(head, specs)
+
+        def encode(self, items: Any, specs: Sequence[FeatureSpec]) -> list[Encoded]:
+            assert begun.wait(30), "nothing was decoded meanwhile"
+            return [{spec: {"length": np.array(len(prompt))} for spec in specs} for prompt in items]
+
+    video = folder / "sample_0000.mp4"
+    source = ClipSource("0", video, video.with_suffix(".wav"))
+    choices = {"listener": EncoderChoice("listener", "only", Reading, None)}
+    session = EncodeSession(choices, FeatureStore(tmp_path / "features"), "cpu", 1, None)
+    index = hash_sources([source], 1, Silent())
+    read = FeatureSpec.of("listener", "length", subject="text")
+    encode_clips({source: [SPEC]}, index, session, Silent(), [([read], ["a prompt"])])
+    assert session.stored(prompt_hash("a prompt"), read)["length"] == 8
+    assert len(session.stored(index.hashes[source], SPEC)["peak"])
+
+
 @pytest.mark.parametrize(("batch", "sizes"), [(None, [256, 44]), (1, [256, 44]), (100, [300])])
 def test_prompts_are_spread_over_devices_in_batches_of_one(batch: int | None, sizes: list[int]) -> None:
-    known = encode.prompt_hash("known")
+    known = prompt_hash("known")
     session: Any = SimpleNamespace(batch_clips=batch, missing=lambda content, _: {} if content == known else {"x": []})
     spec = FeatureSpec("x", "embedding", subject="text")
     blocks = list(devices._text_blocks([([spec], ["known", *(f"{number}" for number in range(300)), "7"])], session))

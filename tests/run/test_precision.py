@@ -27,8 +27,9 @@ from javisbench.protocol import V1
 from javisbench.reference.wanted import EncoderChoice
 from javisbench.results.run_folder import load_results
 from javisbench.results.table import run_table
+from javisbench.run.content_index import hash_sources
 from javisbench.run.device import check_compiler
-from javisbench.run.encode import EncodeSession, Precision, hash_sources, ways_of
+from javisbench.run.encode_session import EncodeSession, Precision, ways_of
 from javisbench.run.features import FeatureStore
 from javisbench.run.plan import ScorePlan
 from javisbench.run.precision import _Rows

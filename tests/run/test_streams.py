@@ -13,11 +13,12 @@ import pytest
 
 from javisbench import score
 from javisbench.clip import Clip, ClipHead, FrameRun
-from javisbench.media import ClipSource, read_clip, stream_clip, write_clip
+from javisbench.errors import MediaError
+from javisbench.media import ClipSource, content_hash, read_clip, stream_clip, write_clip
 from javisbench.metrics.encoders.base import Intake, StreamEncoder
 from javisbench.metrics.encoders.flow import FlowEncoder
 from javisbench.metrics.encoders.onsets import OnsetEncoder
-from javisbench.run import encode, features
+from javisbench.run import encode, encode_session, features
 from javisbench.run.features import FeatureStore, media_facts_key
 
 RATE = 16000
@@ -98,7 +99,7 @@ def test_a_picture_that_breaks_off_in_the_clip_that_came_first_is_made_from_the_
     def broken_once(self: Any, damage: Any) -> None:
         visits.append(Path(self.head.name).stem)
         if visits[-1] == visits[0]:  # each time: what fails once is read again
-            raise encode.MediaError("the disk went away", kind="decode_error")
+            raise MediaError("the disk went away", kind="decode_error")
         original(self, damage)
 
     monkeypatch.setattr(encode._Visit, "end", broken_once)
@@ -110,7 +111,7 @@ def test_a_picture_that_breaks_off_in_the_clip_that_came_first_is_made_from_the_
 def test_stores_that_know_no_streams_are_read_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as old:
         old.setattr(features, "contents", lambda store, content, stream: iter([content]))
-        old.setattr(encode, "contents", lambda store, content, stream: iter([content]))
+        old.setattr(encode_session, "contents", lambda store, content, stream: iter([content]))
         old.setattr(encode._Claims, "_take", lambda *_: True)
         before = scored(folder, tmp_path / "run")
     for shard in (tmp_path / "run/features").glob("*"):
@@ -190,7 +191,7 @@ def test_facts_of_a_clip_hold_its_streams(folder: Path, tmp_path: Path) -> None:
     scored(folder, tmp_path / "run")
     store = FeatureStore(tmp_path / "run/features")
     source = ClipSource("a", folder / "a.mp4", folder / "a.wav")
-    facts = store.get(media_facts_key(encode.content_hash(source)))
+    facts = store.get(media_facts_key(content_hash(source)))
     head = head_of(source.video, source.audio)
     assert facts["picture"].tobytes().hex() == head.picture_hash
     assert facts["sound"].tobytes().hex() == head.sound_hash

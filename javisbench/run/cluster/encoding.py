@@ -14,16 +14,9 @@ from javisbench.media import ClipSource, DecodeLimits
 from javisbench.places import Cache
 from javisbench.places.remote import Remote
 from javisbench.run.cluster.connect import Cluster, Pool, connected
-from javisbench.run.encode import (
-    BLOCK_CLIPS,
-    ContentIndex,
-    EncodeSession,
-    Precision,
-    arithmetic,
-    encode_prompts,
-    prompt_hash,
-    spread_errors,
-)
+from javisbench.run.content_index import ContentIndex, spread_errors
+from javisbench.run.encode import BLOCK_CLIPS, encode_prompts
+from javisbench.run.encode_session import EncodeSession, Precision, arithmetic, prompt_hash
 from javisbench.run.engine import LocalEngine, Work, hash_with_memory, remembered
 from javisbench.run.features import MemoryStore
 from javisbench.run.progress import ENCODING, Progress, Silent

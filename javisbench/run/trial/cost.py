@@ -40,7 +40,7 @@ def measure_cost(
         metric to seconds; without those whose encoders refuse these clips.
     """
     from javisbench.run.device import pick_device
-    from javisbench.run.encode import arithmetic
+    from javisbench.run.encode_session import arithmetic
 
     clips = list(_readable(samples, options))
     if not clips:
