@@ -38,7 +38,7 @@ from javisbench.run.judging.options import JudgeOptions
 from javisbench.run.judging.stage import JUDGING, Judging, served_otherwise
 from javisbench.run.plan import ProtocolPlan, ScorePlan, failed
 from javisbench.run.progress import ENCODING, READING, SCORING, Progress, Step
-from javisbench.run.tables import PROMPTS, Details, details_tables, samples_table, scores_table, write_table
+from javisbench.run.tables import PROMPTS, Details, details_tables, samples_tables, scores_tables, write_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -546,9 +546,9 @@ def _write(run: Path, part: ProtocolPlan, result: ProtocolScores, job: _Job, fac
     present = {(item.sample.id, item.repeat) for item in job.items if item.source is not None}
     generation = [row for row in generation if (row["sample_id"], row.get("repeat", 0)) not in present]
     failures = [*generation, *own]
-    write_table(folder / "scores.parquet", [scores_table(job.items, result.values)])
+    write_table(folder / "scores.parquet", scores_tables(job.items, result.values))
     write_table(folder / "details.parquet", details_tables(job.items, result.detailed))
-    write_table(folder / "samples.parquet", [samples_table(job.items)])
+    write_table(folder / "samples.parquet", samples_tables(job.items))
     write_set_features(folder, result.set_rows)
     write_jsonl(folder / "failures.jsonl", failures)
     summary = sealed_summary(_summary(part, result, failures, job, facts), folder)

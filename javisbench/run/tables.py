@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from javisbench.matching import Item
+    from javisbench.suite import Sample
 
 PROMPTS: tuple[str, ...] = ("text", "audio_text", "video_text")
-_ROWS_AT_ONCE = 4096
+#: Clips of one part of a table: columns of all of them at once would be in memory several times.
+_CLIPS_AT_ONCE = 4096
 
 
 class Details:
@@ -54,62 +56,73 @@ class Details:
             row += 1
         return found
 
-    def columns(self) -> tuple[NDArray[np.int64], pa.Array, pa.Array]:
-        """Of each row the position, the name and the numbers (list of float64)."""
+    def columns(self, first: int, end: int) -> tuple[NDArray[np.int64], pa.Array, pa.Array]:
+        """Of each row of the positions in ``[first, end)`` the position, the name and the numbers (list of float64)."""
         import numpy as np
         import pyarrow as pa
 
-        names = _texts(self._names)
-        ends = np.frombuffer(self._ends, np.int64).astype(np.int32)
-        values = pa.ListArray.from_arrays(_numbers(ends), _numbers(np.frombuffer(self._values, np.float64)))
-        positions = np.frombuffer(self._positions, np.int64)
-        return positions, names.take(_numbers(np.frombuffer(self._name_of_row, np.int64))), values
+        rows = slice(bisect_left(self._positions, first), bisect_left(self._positions, end))
+        ends = np.array(self._ends[rows.start : rows.stop + 1], np.int64)
+        numbers = np.array(self._values[ends[0] : ends[-1]], np.float64)
+        values = pa.ListArray.from_arrays(_numbers((ends - ends[0]).astype(np.int32)), _numbers(numbers))
+        names = _texts(self._names).take(_numbers(np.array(self._name_of_row[rows], np.int64)))
+        return np.array(self._positions[rows], np.int64), names, values
 
 
-def scores_table(items: Sequence[Item], values: Mapping[str, NDArray[np.float64]]) -> pa.Table:
+def scores_tables(items: Sequence[Item], values: Mapping[str, NDArray[np.float64]]) -> Iterator[pa.Table]:
     """One row an item: ``sample_id``, ``repeat``, one float64 column a metric (null where there is no value)."""
     import pyarrow as pa
 
-    return pa.table({**_labels(items), **{name: _numbers(column) for name, column in values.items()}})
+    for part in _parts(len(items)):
+        columns = {name: _numbers(column[part]) for name, column in values.items()}
+        yield pa.table({**_labels(items[part]), **columns})
 
 
 def details_tables(items: Sequence[Item], detailed: Mapping[str, Details]) -> Iterator[pa.Table]:
     """Long format, by clip, then by metric: ``sample_id``, ``repeat``, ``metric``, ``name``, ``values`` (list of
-    float64). Part by part, one at least: all at once would be in memory twice.
+    float64).
 
     Args:
         items: of the scoring.
         detailed: metric id to what it told.
     """
+    for part in _parts(len(items)):
+        yield _details_table(items, detailed, part)
+
+
+def _details_table(items: Sequence[Item], detailed: Mapping[str, Details], part: slice) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    parts = [details.columns() for details in detailed.values()]
-    rows = np.concatenate([np.empty(0, np.int64), *(positions for positions, _, _ in parts)])
-    metric_of_row = np.repeat(np.arange(len(parts)), [len(positions) for positions, _, _ in parts])
-    order = np.lexsort((metric_of_row, rows))
-    labels = {name: column.take(_numbers(rows)) for name, column in _labels(items).items()}
+    of_metrics = [details.columns(part.start, part.stop) for details in detailed.values()]
+    rows = np.concatenate([np.empty(0, np.int64), *(positions for positions, _, _ in of_metrics)]) - part.start
+    metric_of_row = np.repeat(np.arange(len(of_metrics)), [len(positions) for positions, _, _ in of_metrics])
     table = pa.table(
         {
-            **labels,
+            **{name: column.take(_numbers(rows)) for name, column in _labels(items[part]).items()},
             "metric": _texts(detailed).take(_numbers(metric_of_row)),
-            "name": pa.chunked_array([names for _, names, _ in parts], pa.string()),
-            "values": pa.chunked_array([values for _, _, values in parts], pa.list_(pa.float64())),
+            "name": pa.chunked_array([names for _, names, _ in of_metrics], pa.string()),
+            "values": pa.chunked_array([values for _, _, values in of_metrics], pa.list_(pa.float64())),
         }
     )
-    for start in range(0, max(1, len(order)), _ROWS_AT_ONCE):
-        yield table.take(_numbers(order[start : start + _ROWS_AT_ONCE]))
+    return table.take(_numbers(np.lexsort((metric_of_row, rows))))
 
 
-def samples_table(items: Sequence[Item]) -> pa.Table:
+def samples_tables(items: Iterable[Item]) -> Iterator[pa.Table]:
     """One row a prompt: ``sample_id``, ``index``, ``text``, ``audio_text``, ``video_text``, ``categories``, ``given``.
 
     Categories are lists of ``aspect/category``; ``given`` is `Sample.given`, and only there where something is given.
     """
+    samples = list({item.sample.id: item.sample for item in items}.values())
+    given = any(sample.given for sample in samples)
+    for part in _parts(len(samples)):
+        yield _samples_table(samples[part], given=given)
+
+
+def _samples_table(samples: Sequence[Sample], *, given: bool) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    samples = list({item.sample.id: item.sample for item in items}.values())
     categories = [
         [slice_name(aspect, category) for aspect, found in sample.categories.items() for category in found]
         for sample in samples
@@ -120,9 +133,15 @@ def samples_table(items: Sequence[Item]) -> pa.Table:
             "index": _numbers(np.array([sample.index for sample in samples], np.int64)),
             **{name: _texts(getattr(sample, name) for sample in samples) for name in PROMPTS},
             "categories": _lists(categories),
-            **({"given": _texts(sample.given for sample in samples)} if any(s.given for s in samples) else {}),
+            **({"given": _texts(sample.given for sample in samples)} if given else {}),
         }
     )
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """Some clips or prompts at a time; one part at least."""
+    for start in range(0, max(1, count), _CLIPS_AT_ONCE):
+        yield slice(start, start + _CLIPS_AT_ONCE)
 
 
 def write_table(path: Path, parts: Iterable[pa.Table]) -> None:

@@ -139,11 +139,11 @@ def test_files_of_a_run_hold_hostile_names(scored: Path) -> None:
 
 def test_prompts_that_are_no_text_are_stored_as_escapes() -> None:
     from javisbench.matching import Item
-    from javisbench.run.tables import Details, details_tables, samples_table
+    from javisbench.run.tables import Details, details_tables, samples_tables
     from javisbench.suite import Sample
 
     items = [Item(Sample("one", 0, "a \udce9", audio_text="\ud800"), 0, None)]
-    row = samples_table(items).to_pylist()[0]
+    row = next(samples_tables(items)).to_pylist()[0]
     assert (row["text"], row["audio_text"], row["video_text"]) == (r"a \udce9", r"\ud800", None)
     details = Details()
     details.add(0, {"\udce9": (1.0,)})

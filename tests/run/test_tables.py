@@ -10,7 +10,7 @@ import pytest
 
 from javisbench.matching import Item
 from javisbench.run import tables
-from javisbench.run.tables import Details, details_tables, samples_table, scores_table, write_table
+from javisbench.run.tables import Details, details_tables, samples_tables, scores_tables, write_table
 from javisbench.suite import Sample
 
 ITEMS = [Item(Sample(name, row, f"prompt {name}"), repeat, None) for row, name in enumerate("ab") for repeat in (0, 1)]
@@ -23,11 +23,11 @@ def details(of: dict[int, dict[str, tuple[float, ...]]]) -> Details:
     return made
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 2, 100])
+@pytest.mark.parametrize("clips_at_once", [1, 2, 100])
 def test_details_are_found_by_position_and_stand_by_clip_then_by_metric(
-    rows_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(tables, "_CLIPS_AT_ONCE", clips_at_once)
     told: dict[int, dict[str, tuple[float, ...]]] = {0: {"x": (1.0, 2.0), "y": ()}, 3: {"y": (4.5,)}}
     first, second = details(told), details({0: {"z": (7.0,)}, 1: {"z": (8.0,)}})
     assert [first.of(position) for position in range(4)] == [told[0], {}, {}, told[3]]
@@ -46,15 +46,19 @@ def test_tables_without_rows_have_their_columns() -> None:
     for table, columns in (
         (next(details_tables([], {})), ["sample_id", "repeat", "metric", "name", "values"]),
         (next(details_tables(ITEMS, {"m": Details()})), ["sample_id", "repeat", "metric", "name", "values"]),
-        (scores_table([], {"m": np.empty(0)}), ["sample_id", "repeat", "m"]),
-        (samples_table([]), ["sample_id", "index", "text", "audio_text", "video_text", "categories"]),
+        (next(scores_tables([], {"m": np.empty(0)})), ["sample_id", "repeat", "m"]),
+        (next(samples_tables([])), ["sample_id", "index", "text", "audio_text", "video_text", "categories"]),
     ):
         assert table.num_rows == 0 and table.column_names == columns
         assert "null" not in {str(field.type) for field in table.schema}
 
 
-def test_a_score_that_is_missing_is_null() -> None:
-    table = scores_table(ITEMS, {"m": np.array([0.5, np.nan, 1.0, np.nan])})
+@pytest.mark.parametrize("clips_at_once", [1, 3, 100])
+def test_a_score_that_is_missing_is_null(clips_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_CLIPS_AT_ONCE", clips_at_once)
+    write_table(tmp_path / "scores.parquet", scores_tables(ITEMS, {"m": np.array([0.5, np.nan, 1.0, np.nan])}))
+    table = pq.read_table(tmp_path / "scores.parquet")
     assert table["m"].to_pylist() == [0.5, None, 1.0, None]
     assert table["sample_id"].to_pylist() == ["a", "a", "b", "b"] and table["repeat"].to_pylist() == [0, 1, 0, 1]
-    assert samples_table(ITEMS).num_rows == 2
+    write_table(tmp_path / "samples.parquet", samples_tables(ITEMS))
+    assert pq.read_table(tmp_path / "samples.parquet")["sample_id"].to_pylist() == ["a", "b"]
