@@ -45,9 +45,11 @@ def scaled_frames(frames: Tensor) -> Tensor:
     Returns:
         normalised float32, shape ``(n, 3, h, w)``.
     """
-    # Planes first, then floats: with channels last all that follows takes a CPU twice as long.
-    pixels = frames.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255.0)
-    return normalise(scale_shorter_side(pixels))
+    if frames.device.type != "cpu":
+        return normalise(scale_shorter_side(frames.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255.0)))
+    # On a CPU scaling takes half the time with channels last, to the same bits; what follows takes twice as long.
+    scaled = scale_shorter_side(frames.to(torch.float32).div_(255.0).permute(0, 3, 1, 2))
+    return normalise(scaled.contiguous(memory_format=torch.contiguous_format))
 
 
 def clip_pairs(timeline: Timeline) -> list[Span]:
