@@ -114,8 +114,9 @@ def ours(
                 prompts = [prompts_of(number)[place] for number in range(len(sources))]
                 encode_prompts(prompts, [s for s in specs if s.subject == subject], session, Silent())
         todo = {source: {"imagebind": [spec for spec in specs if spec.subject == "clip"]} for source in sources}
-        with stages.time("clips"), ClipReader(args.workers) as reader, Silent().stage("", 0) as stage:
-            _ClipLoop(todo, index, session, stage, None).run(reader)
+        with stages.time("clips"), ClipReader(args.workers) as reader:
+            loop = _ClipLoop(todo, index, session, None)
+            loop.run(loop.begin(reader), Silent())
         with stages.time("scores"):
             return [score(number, source, index, session) for number, source in enumerate(sources)]
 

@@ -1,10 +1,11 @@
-"""What encoding clips while others are made saves: `javisbench eval` of a model that works elsewhere, both ways in turn.
+"""What encoding clips while others are made saves: `javisbench eval` of a model that works elsewhere, in both ways.
 
     python benchmarks/overlap.py [--clips 24] [--latency-s 6] [--pairs 2] [--json benchmarks/results/overlap.json]
 
-A service on this machine takes so many seconds for each clip, as a model behind an API does, and answers with a clip that
-was drawn before: it costs next to no processor time. `eval` asks for four at a time, and scores AV-Align and the checks of
-clips, with `--overlap` and with `--no-overlap`; the order changes from pair to pair. The tables must be equal.
+A service on this machine takes so many seconds for each clip, as a model behind an API does, and answers with a clip
+that was drawn before: it costs next to no processor time. `eval` asks for four at a time, and scores AV-Align and the
+checks of clips, with `--overlap` and with `--no-overlap`; the order changes from pair to pair. The tables must be
+equal.
 """
 
 from __future__ import annotations

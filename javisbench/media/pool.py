@@ -230,6 +230,7 @@ class ClipReader:
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._waiting_bytes = 0
+        self._waiting: set[_Job] = set()
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -258,6 +259,12 @@ class ClipReader:
         """Bytes of decoded clips that wait for the caller."""
         with self._changed:
             return self._waiting_bytes
+
+    @property
+    def waiting(self) -> int:
+        """Decoded clips that wait for the caller."""
+        with self._changed:
+            return len(self._waiting)
 
     def read(self, sources: Iterable[ClipSource]) -> Iterator[tuple[ClipSource, Clip | MediaError]]:
         """Decode whole clips, in the order given.
@@ -405,6 +412,7 @@ class ClipReader:
                 self._changed.wait()
             if not job.done:
                 raise ValueError("this ClipReader was closed while it was read from")
+            self._waiting.discard(job)
             self._waiting_bytes -= job.size
             job.size = 0
             self._changed.notify_all()
@@ -416,6 +424,7 @@ class ClipReader:
         with self._changed:
             for job in pending:
                 job.cancelled = True
+                self._waiting.discard(job)
                 self._waiting_bytes -= job.size
                 job.size, job.outcome = 0, None
                 if job in self._jobs:
@@ -453,6 +462,7 @@ class ClipReader:
                 job.outcome = outcome
                 job.size = 0 if outcome is None or isinstance(outcome, Exception) else outcome.held_bytes
                 self._waiting_bytes += job.size
+                self._waiting.add(job)
             self._changed.notify_all()
 
 

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 BLOCK_CLIPS = 64
 #: What clips may hold, prepared, while they wait for their batches to fill.
 _WAITING_BYTES = 2 * 2**30
+#: Clips that wait for the networks when those are behind.
+_EARLY = 2
 #: Prompts of a batch where clips fill theirs.
 PROMPTS_AT_ONCE = 256
 
@@ -150,14 +152,27 @@ class _Visit:
 
     Lives in the thread of a decoding process until then (`javisbench.media.process.Consumer`).
 
+    Args:
+        head: the clip without its pixels.
+        todo: the features to make, by encoder.
+        session: encoders and settings.
+        is_early: whether clips wait for the networks anyway, so that this thread may as well prepare more.
+
     Attributes:
         head: the clip without its pixels.
         intakes: encoder name to the clip's way into it, for networks.
         made: features of host encoders, and of encoders that refused the clip or failed on it.
     """
 
-    def __init__(self, head: ClipHead, todo: Mapping[str, list[FeatureSpec]], session: EncodeSession) -> None:
+    def __init__(
+        self,
+        head: ClipHead,
+        todo: Mapping[str, list[FeatureSpec]],
+        session: EncodeSession,
+        is_early: Callable[[], bool],
+    ) -> None:
         self.head = head
+        self._is_early = is_early
         self.intakes: dict[str, Intake] = {}
         self.made: list[Encoded] = []
         self._session = session
@@ -194,6 +209,10 @@ class _Visit:
                 intake.end(damage)
             if encoder.card.host and name in self.intakes:
                 self.made += self._session.features(encoder, [self.intakes.pop(name)], list(intake.specs))
+        if self._is_early():
+            for name, intake in list(self.intakes.items()):
+                with self._costing_no_more_than(name, intake.specs):
+                    intake.prepare()
 
     @property
     def held_bytes(self) -> int:
@@ -297,7 +316,8 @@ class _ClipLoop:
 
         def visit(source: ClipSource, head: ClipHead) -> _Visit:
             todo = self.todo[source]
-            return _Visit(head, todo if self.claims is None else self.claims.first(head, todo), self.session)
+            left = todo if self.claims is None else self.claims.first(head, todo)
+            return _Visit(head, left, self.session, lambda: reader.waiting >= _EARLY)
 
         return reader.stream(self.todo, visit)
 

@@ -150,6 +150,9 @@ class Intake(ABC):
     def end(self, damage: tuple[Damage, ...]) -> None:  # noqa: B027 - few need to know
         """All frames have come; what the file should have held besides."""
 
+    def prepare(self) -> None:  # noqa: B027 - few leave anything
+        """Do what is left to be done beside the network; called after `end` where clips wait for the network anyway."""
+
     @property
     def held_bytes(self) -> int:
         """Bytes of what is kept of the frames."""

@@ -85,7 +85,9 @@ def test_decoded_clips_that_wait_are_bounded_in_bytes(encode: Encode) -> None:
         next(clips)
         time.sleep(0.5)
         assert reader.waiting_bytes <= 3 * clip_bytes
+        assert reader.waiting == reader.waiting_bytes // clip_bytes > 0
         assert sum(1 for _ in clips) == 49
+        assert reader.waiting == reader.waiting_bytes == 0
 
 
 def test_leaving_early_leaves_no_processes(clips_fake: Path) -> None:

@@ -225,6 +225,17 @@ def test_what_waits_has_a_bound(listened: Callable[..., EncodeSession], monkeypa
     assert Listener.batches == [1] * 3 + [2], "the mute clip holds nothing and waits"
 
 
+@pytest.mark.parametrize(("early", "prepared"), [(0, CLIPS), (CLIPS, 0)])
+def test_clips_are_prepared_by_their_readers_when_others_wait(
+    early: int, prepared: int, listened: Callable[..., EncodeSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Intake] = []
+    monkeypatch.setattr(encode, "_EARLY", early)
+    monkeypatch.setattr(PreparedSounds, "prepare", lambda intake: calls.append(intake))
+    listened()
+    assert len(calls) == prepared
+
+
 def test_a_batch_that_does_not_fit_is_halved(
     listened: Callable[..., EncodeSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:

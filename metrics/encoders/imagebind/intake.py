@@ -82,6 +82,11 @@ class ImageBindIntake(Intake):
         if heard:
             self.sounds.prepare(self.head, heard, self._transfer)
 
+    def prepare(self) -> None:
+        """Crop the frames that wait as they are."""
+        with one_thread():
+            self.stills.crop_waiting()
+
     @property
     def held_bytes(self) -> int:
         """Bytes of frames, crops and log-mels."""
@@ -151,10 +156,14 @@ class Stills:
         if sum(waiting.nbytes for waiting in self._waiting) <= self._waiting_bytes:
             return
         with torch.inference_mode():
-            self._cropped += [self._crop(waiting) for waiting in self._waiting]
-            self._waiting.clear()
+            self.crop_waiting()
             if self.seen - self.done >= self._embed_from:
                 self._embed_full_batches()
+
+    def crop_waiting(self) -> None:
+        """Crop the frames that wait as they are."""
+        self._cropped += [self._crop(waiting) for waiting in self._waiting]
+        self._waiting.clear()
 
     def _embed_full_batches(self) -> None:
         import torch

@@ -97,7 +97,7 @@ def uneven() -> Clip:
 
 
 def in_runs(encoder: Encoder, shown: Clip, specs: Sequence[FeatureSpec], size: int) -> Encoded:
-    """Features of a clip of which `size` frames come at a time."""
+    """Features of a clip of which `size` frames come at a time, and which is prepared early."""
     intake = encoder.intake(shown.head, specs)
     for start in range(0, len(shown.frames), size):
         frames = shown.frames[start : start + size]
@@ -105,6 +105,7 @@ def in_runs(encoder: Encoder, shown: Clip, specs: Sequence[FeatureSpec], size: i
         if len(run.indices):
             intake.take(run)
     intake.end(shown.damage)
+    intake.prepare()
     (made,) = encoder.features([intake])
     return made
 
