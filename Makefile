@@ -12,7 +12,7 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() o
 PYTEST = $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser docs slow fuzz fake-gpu gpu rehearse lint types wheel plugin release clean
+.PHONY: help demo test browser docs slow constraints fuzz fake-gpu gpu rehearse lint types wheel plugin release clean
 
 help:
 	@echo "make demo     score a small suite on this machine, in a few minutes"
@@ -20,6 +20,7 @@ help:
 	@echo "make browser  leaderboards in Chromium"
 	@echo "make docs     the documentation as a site, in site-docs/"
 	@echo "make slow     the tests that take longer, and make fake-gpu"
+	@echo "make constraints  whether the packages of the slow tests go together"
 	@echo "make fake-gpu code for GPUs on a machine without one; needs 5 GB for an environment of its own"
 	@echo "make gpu      what a GPU makes of it, within 8 minutes on an H100"
 	@echo "make rehearse the same at tiny size on a CPU, within a minute"
@@ -76,9 +77,15 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python tests/check_site.py site-docs
 
 # An S3 server and a Ray cluster on this machine, and networks of other packages, which the default tests do without.
+SLOW_PACKAGES = --constraint constraints.txt --editable '.[dev,cloud,ray,vggish]' 'moto[server]>=5'
+
 $(VENV)/.installed-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cloud,ray,vggish]' 'moto[server]>=5'
+	$(BIN)/python -m pip install --quiet $(SLOW_PACKAGES)
 	touch $@
+
+# CI does not install them: that they go together is all that it looks at.
+constraints: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --dry-run --quiet $(SLOW_PACKAGES)
 
 slow: $(VENV)/.installed-slow
 	$(PYTEST) -m slow

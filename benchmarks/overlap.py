@@ -28,7 +28,9 @@ from typing import Any
 METRICS = "av_align,health_*"
 DESCRIPTION = """
 submit = "{address}/videos"
-result = "url"
+poll = "{address}/videos/{{job}}"
+poll_s = 0.5
+download = "{address}/files/{{job}}"
 
 [body]
 prompt = "{{prompt}}"
@@ -55,17 +57,23 @@ def draw_clips(folder: Path, count: int) -> None:
 
 @contextmanager
 def service(clips: Path, latency_s: float) -> Iterator[str]:
-    """The address of a service that answers the prompt ``clip 7`` with a link to the eighth clip."""
+    """The address of a service that makes the eighth clip of the prompt ``clip 7``, in so many seconds."""
+    done_at: dict[str, float] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            time.sleep(latency_s)
             number = asked["prompt"].split()[-1]
-            self._answer(json.dumps({"url": f"{address}/files/{number}"}).encode(), "application/json")
+            done_at[number] = time.monotonic() + latency_s
+            self._answer(json.dumps({"id": number, "status": "queued"}).encode(), "application/json")
 
         def do_GET(self) -> None:
-            self._answer((clips / f"{int(self.path.rsplit('/', 1)[-1])}.mp4").read_bytes(), "video/mp4")
+            kind, number = self.path.strip("/").split("/")
+            if kind == "files":
+                self._answer((clips / f"{int(number)}.mp4").read_bytes(), "video/mp4")
+            else:
+                status = "completed" if time.monotonic() >= done_at[number] else "running"
+                self._answer(json.dumps({"id": number, "status": status}).encode(), "application/json")
 
         def _answer(self, body: bytes, kind: str) -> None:
             self.send_response(200)
