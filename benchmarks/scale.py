@@ -97,9 +97,12 @@ class Peak:
 def _family(pid: int) -> list[int]:
     found = [pid]
     try:
+        own = Path(f"/proc/{pid}/cmdline").read_bytes()
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += _family(int(child))
+                # One that is being started still has its parent's memory, which would count twice.
+                if Path(f"/proc/{child}/cmdline").read_bytes() != own:
+                    found += _family(int(child))
     except OSError:
         pass  # it has ended meanwhile
     return found

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROMPTS: tuple[str, ...] = ("text", "audio_text", "video_text")
 #: Clips of one part of a table: columns of all of them at once would be in memory several times.
-_CLIPS_AT_ONCE = 4096
+_CLIPS_AT_ONCE = 1024
 
 
 class Details:
