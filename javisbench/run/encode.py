@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from javisbench.errors import FeatureError, JavisbenchError, MediaError, SystemFaultError
@@ -86,7 +87,8 @@ def encode_clips(
     todo = missing_of_clips(wanted, index, session)
     session.load(name for missing in todo.values() for name in missing)
     # A clip of which nothing can be made is decoded all the same: that it can be read is a fact of its own.
-    todo = {source: session.whole(missing) for source, missing in todo.items()}
+    if session.broken:
+        todo = {source: session.whole(missing) for source, missing in todo.items()}
     with _reader(session) as reader:
         loop = _ClipLoop(todo, index, session, _Claims(session))
         clips = loop.begin(reader)
@@ -110,8 +112,9 @@ def _reader(session: EncodeSession) -> ClipReader:
 def missing_of_clips(
     wanted: Mapping[ClipSource, Iterable[FeatureSpec]], index: ContentIndex, session: EncodeSession
 ) -> dict[ClipSource, dict[str, list[FeatureSpec]]]:
-    """What is missing of each distinct clip."""
+    """What is missing of each distinct clip; clips that lack the same share one answer."""
     todo: dict[ClipSource, dict[str, list[FeatureSpec]]] = {}
+    alike: dict[tuple[FeatureSpec, ...], dict[str, list[FeatureSpec]]] = {}
     seen: set[str] = set()
     for source, specs in wanted.items():
         content = index.hashes.get(source)
@@ -119,7 +122,7 @@ def missing_of_clips(
             continue
         if missing := session.missing(content, specs):
             seen.add(content)
-            todo[source] = missing
+            todo[source] = alike.setdefault(tuple(chain.from_iterable(missing.values())), missing)
     return todo
 
 
@@ -137,6 +140,11 @@ class _Claims:
         with self._lock:
             left = {name: [spec for spec in specs if self._take(head, spec)] for name, specs in todo.items()}
         return {name: specs for name, specs in left.items() if specs}
+
+    def forget_made(self) -> None:
+        """Forget what is in the store, which tells by itself."""
+        with self._lock:
+            self._taken = {key: name for key, name in self._taken.items() if key not in self._session.store}
 
     def _take(self, head: ClipHead, spec: FeatureSpec) -> bool:
         stream = self._session.encoders[spec.encoder].cls.stream(spec)
@@ -333,6 +341,8 @@ class _ClipLoop:
                     self._take(source, outcome, batching, stage)
                     if number % BLOCK_CLIPS == 0:
                         batching.close_batches()
+                        if self.claims is not None:
+                            self.claims.forget_made()
                 batching.finish()
             except SystemFaultError as error:
                 with suppress(SystemFaultError):

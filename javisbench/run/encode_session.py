@@ -27,6 +27,8 @@ Precision: TypeAlias = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 COMPILED = "compiled"
 _BATCHES_AHEAD = 2
+# Clips are gone through one by one: what was known of earlier ones is not asked for again soon.
+_MOST_PLACES = 4096
 
 
 @dataclass
@@ -87,6 +89,8 @@ class EncodeSession:
         if places is None:
             places = list(contents(self.store, content, stream))
             if len(places) > 1:  # of a clip that is not decoded yet, more will be known
+                if len(self._places) >= _MOST_PLACES:
+                    self._places.clear()
                 self._places[content, stream] = places
         return [self.key(known, spec) for known in places]
 

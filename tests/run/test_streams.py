@@ -63,11 +63,27 @@ def test_equal_pictures_and_equal_sounds_are_encoded_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = {name: scored(_only(folder, name, tmp_path), tmp_path / f"run-{name}")[name] for name in "abc"}
-    flows, onsets = intakes(FlowEncoder, monkeypatch), intakes(OnsetEncoder, monkeypatch)
-    together = scored(folder, tmp_path / "run")
-    assert len(flows) == 2 and "c" in flows
-    assert len(onsets) == 2 and "a" in onsets
-    assert dict(together) == alone
+    for block in (64, 1):
+        monkeypatch.setattr(encode, "BLOCK_CLIPS", block)
+        with monkeypatch.context() as counted:
+            flows, onsets = intakes(FlowEncoder, counted), intakes(OnsetEncoder, counted)
+            together = scored(folder, tmp_path / f"run-{block}")
+        assert len(flows) == 2 and "c" in flows
+        assert len(onsets) == 2 and "a" in onsets
+        assert dict(together) == alone
+
+
+def test_what_is_made_of_shared_streams_is_claimed_no_longer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or claims would grow with a run."""
+    seen: list[encode._Claims] = []
+    forget = encode._Claims.forget_made
+    monkeypatch.setattr(encode._Claims, "forget_made", lambda self: (forget(self), seen.append(self)))
+    monkeypatch.setattr(encode, "BLOCK_CLIPS", 3)
+    scored(folder, tmp_path / "run")
+    (claims,) = seen
+    assert not claims._taken
 
 
 def _only(folder: Path, name: str, tmp_path: Path) -> Path:
