@@ -157,27 +157,28 @@ class Places:
     def add(self, files: Iterable[Path]) -> None:
         """Note further files; those that are known stay as they were."""
         for file in files:
-            folder = file.parent
             if str(file) in self._behind:
                 continue
+            folder = file.parent
             if os.path.islink(file):  # noqa: PTH114 - no error where the file cannot be reached: reading it tells
                 # A link may lead elsewhere, and what matters is what lies behind it.
                 folder = Path(os.path.realpath(file)).parent
                 self._behind[str(file)] = self._folders.setdefault(folder, folder)
-            if folder not in self._known:
-                self._known[folder] = _identity(folder)
+            for place in (file.parent, folder):
+                if place not in self._known:
+                    self._known[place] = _identity(place)
 
     def folder(self, file: Path) -> Path:
         """The folder that a file lies in, links followed as they were when it was noted."""
         return self._behind.get(str(file), file.parent)
 
     def lost(self, file: Path) -> Fault | None:
-        """Why a file's folder is not there as it was; None while it is, or when it never was."""
-        folder = self.folder(file)
-        before = self._known.get(folder)
-        if before is None or _identity(folder) == before:
-            return None
-        return Fault(f"the folder {folder} is not there any more")
+        """Why a file's folder, or that of a link to it, is not there as it was; None while it is, or never was."""
+        for folder in (self.folder(file), file.parent):
+            before = self._known.get(folder)
+            if before is not None and _identity(folder) != before:
+                return Fault(f"the folder {folder} is not there any more")
+        return None
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

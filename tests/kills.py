@@ -529,7 +529,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     only = [name for name in args.only.split(",") if name]
-    counts = run_kills(args.kills, args.seed, only, lambda line: print(line, flush=True))
+    with ENDPOINTS:
+        counts = run_kills(args.kills, args.seed, only, lambda line: print(line, flush=True))
     if args.json:
         args.json.write_text(json.dumps({name: vars(count) for name, count in counts.items()}, indent=1) + "\n")
     sys.exit(any(count.lost or count.wrong for count in counts.values()))

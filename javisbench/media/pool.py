@@ -299,15 +299,19 @@ class ClipReader:
             says why not. It raises as `read` does.
         """
         self._start_threads()
-        pending: deque[_Job] = deque()
-        submitted = (self._submit(source, open_clip) for source in sources)
-        pending.extend(islice(submitted, self._lookahead))
-        return self._in_order(pending, submitted)
+        clips = self._in_order(sources, open_clip)
+        next(clips)
+        return clips
 
     def _in_order(
-        self, pending: deque[_Job], submitted: Iterator[_Job]
-    ) -> Iterator[tuple[ClipSource, Any | MediaError]]:
+        self, sources: Iterable[ClipSource], open_clip: Callable[[ClipSource, ClipHead], HeldConsumer]
+    ) -> Iterator[Any]:
+        """None, when the first clips are begun; then each source with what became of it."""
+        pending: deque[_Job] = deque()
+        submitted = (self._submit(source, open_clip) for source in sources)
         try:
+            pending.extend(islice(submitted, self._lookahead))
+            yield None
             while pending:
                 source = pending[0].source
                 outcome = self._result(pending[0])

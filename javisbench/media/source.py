@@ -112,8 +112,8 @@ class ClipSource:
 
     def __init__(self, sample_id: str, video: Path, audio: Path | None = None, cache: Cache | None = None) -> None:
         object.__setattr__(self, "sample_id", sample_id)
-        object.__setattr__(self, "_video", str(video))
-        object.__setattr__(self, "_audio", None if audio is None else str(audio))
+        object.__setattr__(self, "_video", _as_text(video))
+        object.__setattr__(self, "_audio", None if audio is None else _as_text(audio))
         object.__setattr__(self, "cache", cache)
 
     @property
@@ -160,6 +160,10 @@ class ClipSource:
     def files(self) -> tuple[Path, ...]:
         """The files that are read."""
         return (self.video,) if self.audio is None else (self.video, self.audio)
+
+
+def _as_text(path: Path) -> str:
+    return str(Path(os.fsdecode(path)))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from javisbench.clip import Clip
 from javisbench.errors import MediaError
 from javisbench.media import ClipReader, ClipSource, DecodeLimits, read_clip
 from javisbench.media import process as process_module
+from javisbench.media.pool import WholeClip
 
 Encode = Callable[..., Path]
 
@@ -88,6 +89,24 @@ def test_decoded_clips_that_wait_are_bounded_in_bytes(encode: Encode) -> None:
         assert reader.waiting == reader.waiting_bytes // clip_bytes > 0
         assert sum(1 for _ in clips) == 49
         assert reader.waiting == reader.waiting_bytes == 0
+
+
+def test_reading_that_is_given_up_before_its_first_clip_leaves_nothing(encode: Encode) -> None:
+    path = encode()
+
+    def sources() -> Iterator[ClipSource]:
+        yield ClipSource("a", path)
+        yield ClipSource("b", path)
+        raise RuntimeError("the list of clips ended")
+
+    with ClipReader(1) as reader:
+        with pytest.raises(RuntimeError, match="the list of clips ended"):
+            list(reader.read(sources()))
+        never_begun = reader.stream([ClipSource("c", path)] * 3, lambda _, head: WholeClip(head, DecodeLimits()))
+        del never_begun
+        ((_, clip),) = reader.read([ClipSource("d", path)])
+        assert isinstance(clip, Clip)
+        assert reader.waiting == reader.waiting_bytes == 0 and not reader._jobs
 
 
 def test_leaving_early_leaves_no_processes(clips_fake: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -18,6 +19,18 @@ from javisbench.media.integrity import examine
 from javisbench.media.signature import AUDIO_FORMATS, VIDEO_FORMATS, identify
 
 Encode = Callable[..., Path]
+
+
+def test_a_source_takes_whatever_names_a_file() -> None:
+    source = ClipSource("a", Path("clips/./a.mp4"), Path("a.wav"))
+    assert source.video == Path("clips/a.mp4") and source.audio == Path("a.wav") and source.title == "clips/a.mp4"
+    assert source.files == (Path("clips/a.mp4"), Path("a.wav"))
+    for video in ("clips/a.mp4", b"clips/a.mp4", PurePosixPath("clips/a.mp4")):
+        same = ClipSource("a", video, Path("a.wav"))  # type: ignore[arg-type]
+        assert same == source and hash(same) == hash(source) and copy.deepcopy(same) == source
+    assert ClipSource("a", source.video) != source
+    with pytest.raises(TypeError):
+        ClipSource("a", None)  # type: ignore[arg-type]
 
 
 def test_sidecars_in_order_of_preference(tmp_path: Path) -> None:

@@ -167,6 +167,17 @@ def test_links_belong_to_the_folder_that_they_lead_to(clips: list[ClipSource], t
     assert isinstance(outcome, MediaError) and outcome.kind == "not_found"
 
 
+def test_links_belong_to_their_own_folder_too(clips: list[ClipSource], tmp_path: Path) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    for source in clips:
+        (links / source.video.name).symlink_to(source.video)
+    places = Places(links.iterdir())
+    links.rename(tmp_path / "away")
+    with pytest.raises(SystemFaultError, match=r"links is not there any more"):
+        read([ClipSource("a", links / "a.mp4")], places)
+
+
 class Ending:
     """Opens clips, and does something to the decoding process when it has begun one."""
 
