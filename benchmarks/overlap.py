@@ -20,10 +20,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from shards import drawn_clip
 
 METRICS = "av_align,health_*"
 DESCRIPTION = """
@@ -39,20 +40,12 @@ seed = "{{seed}}"
 
 
 def draw_clips(folder: Path, count: int) -> None:
-    """Moving noise of 320x240 with clicks, 4 s each."""
-    import numpy as np
-
-    from javisbench.clip import Clip
+    """Clips of 4 s, their sound in the same file."""
     from javisbench.media import write_clip
 
     folder.mkdir()
     for number in range(count):
-        rng = np.random.default_rng(number)
-        still = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
-        frames = np.stack([np.roll(still, int(step), 1) for step in np.cumsum(rng.integers(0, 8, 96))])
-        sound = (0.01 * rng.standard_normal((1, 64000))).astype(np.float32)
-        sound[:, :: 16000 + number] = 0.9
-        write_clip(Clip(frames, Fraction(24), sound, 16000), folder / f"{number}.mp4", sidecar=False)
+        write_clip(drawn_clip(number), folder / f"{number}.mp4", sidecar=False)
 
 
 @contextmanager

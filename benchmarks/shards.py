@@ -22,7 +22,10 @@ import tempfile
 import time
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from javisbench.clip import Clip
 
 METRICS = "av_align,health_*"
 JOB = """
@@ -45,20 +48,26 @@ print(json.dumps({"flush_s": spent[0], "shards": written[0]}))
 """
 
 
-def write_clips(folder: Path, count: int) -> None:
-    """Moving noise with clicks, a prompt beside each clip."""
+def drawn_clip(number: int) -> Clip:
+    """Moving noise of 320x240 with clicks, 4 s."""
     import numpy as np
 
     from javisbench.clip import Clip
+
+    rng = np.random.default_rng(number)
+    still = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    frames = np.stack([np.roll(still, int(step), 1) for step in np.cumsum(rng.integers(0, 8, 96))])
+    sound = (0.01 * rng.standard_normal((1, 64000))).astype(np.float32)
+    sound[:, :: 16000 + number] = 0.9
+    return Clip(frames, Fraction(24), sound, 16000)
+
+
+def write_clips(folder: Path, count: int) -> None:
+    """Drawn clips, a prompt beside each."""
     from javisbench.media import write_clip
 
     for number in range(count):
-        rng = np.random.default_rng(number)
-        still = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
-        frames = np.stack([np.roll(still, int(step), 1) for step in np.cumsum(rng.integers(0, 8, 96))])
-        sound = (0.01 * rng.standard_normal((1, 64000))).astype(np.float32)
-        sound[:, :: 16000 + number] = 0.9
-        write_clip(Clip(frames, Fraction(24), sound, 16000), folder / f"clip{number:03d}.mp4")
+        write_clip(drawn_clip(number), folder / f"clip{number:03d}.mp4")
         (folder / f"clip{number:03d}.txt").write_text(f"prompt {number}")
 
 
