@@ -310,7 +310,7 @@ def test_a_process_that_dies_costs_time_alone(
 
     monkeypatch.setattr(device_worker.DeviceWorker, "_started", killed_once)
     assert_same(score(tmp_path / "run", device="cpu,cpu", workers=2), expected, 0.0)
-    assert started == ["cpu", "cpu"]
+    assert started == ["cpu"] * 3, "one for the prompts, one for the clips, and one in place of the first"
     assert "was killed by signal 9; its clips are encoded again" in caplog.text
 
 
