@@ -18,7 +18,7 @@ from javisbench.run.content_index import ContentIndex, spread_errors, stopped
 from javisbench.run.encode_session import Encoded, EncodeSession, defect, prompt_hash
 from javisbench.run.features import media_facts_key, stream_content
 from javisbench.run.progress import ENCODING
-from javisbench.system_faults import fault_of
+from javisbench.system_faults import fault_of, is_out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,7 +220,15 @@ class _Visit:
         if self._is_early():
             for name, intake in list(self.intakes.items()):
                 with self._costing_no_more_than(name, intake.specs):
-                    intake.prepare()
+                    self._prepare(intake)
+
+    @staticmethod
+    def _prepare(intake: Intake) -> None:
+        try:
+            intake.prepare()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):  # else it is done when the network's turn comes, which waits for memory
+                raise
 
     @property
     def held_bytes(self) -> int:

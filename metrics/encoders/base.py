@@ -151,7 +151,10 @@ class Intake(ABC):
         """All frames have come; what the file should have held besides."""
 
     def prepare(self) -> None:  # noqa: B027 - few leave anything
-        """Do what is left to be done beside the network; called after `end` where clips wait for the network anyway."""
+        """Do what is left to be done beside the network; called after `end` where clips wait for the network anyway.
+
+        May be left out, and may fail for want of memory: then the encoder does it when it gets the clip.
+        """
 
     @property
     def held_bytes(self) -> int:

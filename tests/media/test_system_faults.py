@@ -153,11 +153,17 @@ def test_a_file_that_vanishes_alone_is_a_clip_that_is_not_found(clips: list[Clip
     assert isinstance(missing, MediaError) and missing.kind == "not_found"
 
 
-def test_links_belong_to_the_folder_that_they_lead_to(clips: list[ClipSource], tmp_path: Path) -> None:
+def linked(clips: list[ClipSource], tmp_path: Path) -> Path:
+    """A folder of links to the clips' videos."""
     links = tmp_path / "links"
     links.mkdir()
     for source in clips:
         (links / source.video.name).symlink_to(source.video)
+    return links
+
+
+def test_links_belong_to_the_folder_that_they_lead_to(clips: list[ClipSource], tmp_path: Path) -> None:
+    links = linked(clips, tmp_path)
     places = Places(links.iterdir())
     clips[0].video.parent.rename(tmp_path / "away")
     with pytest.raises(SystemFaultError, match=r"clips is not there any more"):
@@ -168,10 +174,7 @@ def test_links_belong_to_the_folder_that_they_lead_to(clips: list[ClipSource], t
 
 
 def test_links_belong_to_their_own_folder_too(clips: list[ClipSource], tmp_path: Path) -> None:
-    links = tmp_path / "links"
-    links.mkdir()
-    for source in clips:
-        (links / source.video.name).symlink_to(source.video)
+    links = linked(clips, tmp_path)
     places = Places(links.iterdir())
     links.rename(tmp_path / "away")
     with pytest.raises(SystemFaultError, match=r"links is not there any more"):

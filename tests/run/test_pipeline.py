@@ -236,6 +236,18 @@ def test_clips_are_prepared_by_their_readers_when_others_wait(
     assert len(calls) == prepared
 
 
+def test_want_of_memory_while_others_wait_costs_nothing(
+    listened: Callable[..., EncodeSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(intake: Intake) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(encode, "_EARLY", 0)
+    monkeypatch.setattr(PreparedSounds, "prepare", starved)
+    session = listened()
+    assert [error.kind for error in session.feature_errors.values()] == ["no_audio"], "of the mute clip"
+
+
 def test_a_batch_that_does_not_fit_is_halved(
     listened: Callable[..., EncodeSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
